@@ -1,0 +1,27 @@
+from pathlib import Path
+
+from setuptools import setup
+
+root = Path(__file__).parent
+requirements = [
+    line for line in (root / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")
+]
+
+setup(
+    name="geometry-aware-pose",
+    version="0.1.0",
+    description="Unsupervised geometry-aware representation learning for 3D human pose, from multi-view video",
+    long_description=(root / "README.md").read_text() if (root / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="MIT",
+    packages=["configs", "models", "datasets", "training", "utils"],
+    python_requires=">=3.10",
+    install_requires=requirements,
+    extras_require={
+        "render": ["anny>=0.6", "warp-lang>=1.8"],
+        "h36m": ["cdflib>=1.0", "imageio-ffmpeg>=0.5"],
+        "visdom": ["visdom>=0.2.4"],
+        "notebook": ["jupyterlab", "ipympl", "ipywidgets"],
+        "dev": ["pytest>=8", "pytest-xdist>=3", "ruff>=0.6"],
+    },
+)

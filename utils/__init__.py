@@ -1,0 +1,1 @@
+"""Skeleton, geometry, configuration, plotting and the viewer; imports no other package of ours."""

@@ -1,0 +1,29 @@
+"""Errors that are the user's to mend, and how a script reports them."""
+
+import sys
+from collections.abc import Callable
+
+
+class UserError(ValueError):
+    """Bad input. The message is one line: what is wrong, the value, what was expected."""
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run a script's `main`; bad input prints one line and exits 2, Ctrl-C exits 130."""
+    try:
+        main()
+    except UserError as error:
+        sys.exit(_report(f"error: {error}", 2))
+    except PermissionError as error:
+        sys.exit(_report(f"error: no permission to write {error.filename!r}; give a folder you may write to", 2))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.exit(_report(f"error: {error.strerror}: {error.filename!r}", 2))
+    except KeyboardInterrupt:
+        sys.exit(_report("interrupted", 130))
+
+
+def _report(line: str, code: int) -> int:
+    print(line, file=sys.stderr)
+    return code

@@ -1,0 +1,34 @@
+"""The 17-joint Human3.6M skeleton, in the order of the `3D` labels."""
+
+JOINT_NAMES = (
+    "hip",
+    "right_hip",
+    "right_knee",
+    "right_ankle",
+    "left_hip",
+    "left_knee",
+    "left_ankle",
+    "spine",
+    "neck",
+    "head",
+    "head_top",
+    "left_shoulder",
+    "left_elbow",
+    "left_wrist",
+    "right_shoulder",
+    "right_elbow",
+    "right_wrist",
+)
+NUM_JOINTS = len(JOINT_NAMES)
+ROOT = 0
+
+BONES = (
+    (0, 1), (1, 2), (2, 3),
+    (0, 4), (4, 5), (5, 6),
+    (0, 7), (7, 8), (8, 9), (9, 10),
+    (8, 14), (14, 15), (15, 16),
+    (8, 11), (11, 12), (12, 13),
+)  # fmt: skip
+
+RIGHT_JOINTS = (1, 2, 3, 14, 15, 16)
+LEFT_JOINTS = (4, 5, 6, 11, 12, 13)
