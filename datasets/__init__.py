@@ -1,0 +1,21 @@
+"""The training layout: reading, writing, sampling, checking it, and what makes one. Knows no network."""
+
+from datasets.crop_camera import CropCamera, crop_camera, pixel_rays, project
+from datasets.labels import Labels, is_finished
+from datasets.layout import LayoutWriter, image_path, pose_statistics
+from datasets.reader import BATCH_KEYS, MultiViewDataset, collate_batch
+
+__all__ = [
+    "BATCH_KEYS",
+    "CropCamera",
+    "Labels",
+    "LayoutWriter",
+    "MultiViewDataset",
+    "collate_batch",
+    "crop_camera",
+    "image_path",
+    "is_finished",
+    "pixel_rays",
+    "pose_statistics",
+    "project",
+]

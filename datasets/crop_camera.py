@@ -1,0 +1,77 @@
+"""The virtual camera behind a crop: turned towards the person, with a 2 m box filling the picture.
+
+A crop away from the image centre is seen by a camera that is turned. `crop_camera` gives that turn, so that crops,
+rotations and poses agree exactly (perspective correction). Camera frames: x right, y down, z forward, metres.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.errors import UserError
+
+BOX_METRES = 2.0
+
+
+class CropCamera(NamedTuple):
+    """Virtual cameras of crops; any leading dimensions.
+
+    turn: (...,3,3) rotation, original camera frame -> turned camera frame. The world -> turned camera rotation is
+        `turn @ R`, and a pose label is `turn @ pose`.
+    intrinsic_crop: (...,3,3) normalised coordinates (x/z, y/z) of the turned camera -> crop coordinates in 0..1.
+    bounding_box_cam: (...,4) x0, y0, width, height of the box at the root's depth, in normalised coordinates of the
+        original camera.
+    """
+
+    turn: np.ndarray
+    intrinsic_crop: np.ndarray
+    bounding_box_cam: np.ndarray
+
+
+def crop_camera(root_cam: np.ndarray, box_metres: float = BOX_METRES) -> CropCamera:
+    """Virtual camera for a person whose root is at `root_cam` (...,3), metres, in the original camera's frame.
+
+    The turn is the shortest rotation that brings the ray through the root onto the optical axis, without any roll
+    of its own. `box_metres` at the root's distance fill the crop. Raises UserError for a root behind the camera.
+    """
+    root_cam = np.asarray(root_cam, dtype=np.float64)
+    x, y, z = np.moveaxis(root_cam, -1, 0)
+    if not np.all(z > 0):
+        raise UserError(f"root at depth {np.min(z)} m; it must lie in front of the camera (z > 0)")
+    distance = np.linalg.norm(root_cam, axis=-1)
+    focal = distance / box_metres
+    intrinsic = np.zeros((*root_cam.shape[:-1], 3, 3))
+    intrinsic[..., 0, 0] = intrinsic[..., 1, 1] = focal
+    intrinsic[..., 0, 2] = intrinsic[..., 1, 2] = 0.5
+    intrinsic[..., 2, 2] = 1
+    side = box_metres / z
+    box = np.stack([x / z - side / 2, y / z - side / 2, side, side], axis=-1)
+    return CropCamera(_turn_to_axis(root_cam / distance[..., None]), intrinsic, box)
+
+
+def pixel_rays(intrinsic_crop: np.ndarray, size: int) -> np.ndarray:
+    """Unit rays (...,size,size,3) through the pixel centres of a crop, row by row, in the turned camera's frame."""
+    centres = (np.arange(size) + 0.5) / size
+    u, v = np.meshgrid(centres, centres)
+    pixels = np.stack([u, v, np.ones_like(u)], axis=-1)
+    inverse = np.linalg.inv(np.asarray(intrinsic_crop, dtype=np.float64))
+    rays = np.einsum("...ij,hwj->...hwi", inverse, pixels)
+    return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+
+
+def project(points_cam: np.ndarray, intrinsic_crop: np.ndarray) -> np.ndarray:
+    """Points (...,P,3) in the turned camera's frame, and (...,3,3) -> crop coordinates (...,P,2); 0..1 is inside."""
+    homogeneous = np.einsum("...ij,...pj->...pi", intrinsic_crop, points_cam)
+    return homogeneous[..., :2] / homogeneous[..., 2:]
+
+
+def _turn_to_axis(ray: np.ndarray) -> np.ndarray:
+    """Shortest rotation (...,3,3) with `rotation @ ray = (0, 0, 1)`, for unit rays (...,3) with z > 0 (Rodrigues)."""
+    x, y, z = np.moveaxis(ray, -1, 0)
+    scale = 1 / (1 + z)
+    rows = [
+        [1 - x * x * scale, -x * y * scale, -x],
+        [-x * y * scale, 1 - y * y * scale, -y],
+        [x, y, z],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)

@@ -1,0 +1,104 @@
+"""labels.h5 of the training layout: its keys, and reading it into memory in one canonical form."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from utils.errors import UserError
+from utils.skeleton import NUM_JOINTS
+
+LABELS_FILE = "labels.h5"
+PARTS_FOLDER = ".parts"
+POSE_SIZE = 3 * NUM_JOINTS
+
+# per-row keys: shape of one row, and type in memory
+ROW_SHAPES = {
+    "frame": ((), np.int64),
+    "cam": ((), np.int64),
+    "seq": ((), np.int64),
+    "subj": ((), np.int64),
+    "3D": ((POSE_SIZE,), np.float32),
+    "extrinsic_rot": ((3, 3), np.float32),
+    "extrinsic_rot_inv": ((3, 3), np.float32),
+    "bounding_box_cam": ((4,), np.float32),
+    "intrinsic_crop": ((3, 3), np.float32),
+}
+ROW_KEYS = tuple(ROW_SHAPES)
+ID_KEYS = ("frame", "cam", "seq", "subj")
+STATISTIC_KEYS = ("pose_mean", "pose_std")
+
+
+def is_finished(root: str | Path) -> bool:
+    """Whether `root` holds a whole layout: labels.h5 is written last."""
+    return (Path(root) / LABELS_FILE).is_file()
+
+
+class Labels(Mapping):
+    """The arrays of `<root>/labels.h5`, each read on first use and kept.
+
+    `frame`, `cam`, `seq`, `subj` are int64 (N,) whatever numbers or (N,1) the file holds, `3D` is float32 (N,51),
+    metres, camera frame, rotations and `intrinsic_crop` (N,3,3), `bounding_box_cam` (N,4), `pose_mean` and `pose_std`
+    (51,). Other keys come as stored, strings as str. Raises UserError where there is no whole layout, and for a
+    missing or misshapen key by name.
+    """
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root)
+        self.path = self.root / LABELS_FILE
+        _check_exists(self.root)
+        try:
+            with h5py.File(self.path, "r") as file:
+                self._keys = tuple(file)
+                self.num_rows = len(file["frame"]) if "frame" in file else 0
+        except OSError as error:
+            raise UserError(
+                f"{self.path} is not a readable HDF5 file ({error}); expected labels of a layout"
+            ) from error
+        if not self.num_rows:
+            raise UserError(f"{self.path} has no rows in 'frame'; expected one row per crop")
+        self._arrays: dict[str, np.ndarray] = {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._keys:
+            raise UserError(f"{self.path} has no '{name}'; it has {', '.join(self._keys)}")
+        if name not in self._arrays:
+            with h5py.File(self.path, "r") as file:
+                self._arrays[name] = self._canonical(name, file[name][()])
+        return self._arrays[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._keys
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def _canonical(self, name: str, array: np.ndarray) -> np.ndarray:
+        if array.dtype.kind in "SO":
+            return np.char.decode(array.astype(np.bytes_), "utf-8")
+        if name in STATISTIC_KEYS:
+            shape, dtype = (POSE_SIZE,), np.float32
+        elif name in ROW_SHAPES:
+            row_shape, dtype = ROW_SHAPES[name]
+            shape = (self.num_rows, *row_shape)
+        else:
+            return array
+        if array.size != np.prod(shape) or (name not in STATISTIC_KEYS and len(array) != shape[0]):
+            raise UserError(f"{self.path}: '{name}' has shape {array.shape}; expected {shape}")
+        return np.ascontiguousarray(array.reshape(shape), dtype=dtype)
+
+
+def _check_exists(root: Path) -> None:
+    if is_finished(root):
+        return
+    if (root / PARTS_FOLDER).is_dir():
+        raise UserError(
+            f"{root} is half-written (no {LABELS_FILE} yet); run the command that writes it again to resume"
+        )
+    if not root.is_dir():
+        raise UserError(f"no folder {str(root)!r}; expected a training layout with {LABELS_FILE}")
+    raise UserError(f"no {LABELS_FILE} in {str(root)!r}; expected a training layout (render or prepare one)")

@@ -1,0 +1,185 @@
+"""The training layout on disk: where its files are, and how it is written.
+
+    <root>/labels.h5                                           one row per (instant, camera)
+    <root>/seq_003/cam_01/img_crop_000042.png                  RGB uint8, the person
+    <root>/seq_003/cam_01/bg_crop_000042.png                   the same box, person removed; optional
+
+`labels.h5` is written last, so a layout that has it is whole. Until then `<root>/.parts/` remembers what is done.
+"""
+
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from datasets.labels import LABELS_FILE, PARTS_FOLDER, POSE_SIZE, ROW_KEYS, ROW_SHAPES, is_finished
+from utils.errors import UserError
+
+IMAGE_KINDS = ("img_crop", "bg_crop")
+Z_RLE = 3  # zlib strategy: on filtered photographs as small as the default, at twice the speed
+
+
+def image_path(root: str | Path, seq: int, cam: int, frame: int, kind: str) -> str:
+    """Path of one crop; `kind` is "img_crop" or "bg_crop"."""
+    return f"{root}/seq_{seq:03d}/cam_{cam:02d}/{kind}_{frame:06d}.png"
+
+
+class LayoutWriter:
+    """Writes a layout in pieces, so that a killed job goes on where it stopped.
+
+        writer = LayoutWriter(root, size=128)
+        for key in keys:
+            if not writer.has(key):
+                writer.add(img_crop, bg_crop, rows, key)
+        writer.finish()
+
+    A piece (usually a sequence) counts when its part file exists, and that is written after the piece's images.
+
+    size: side R of the crops. total: number of rows that a whole layout has, checked by `finish`; None: any.
+    threads: images are encoded by this many threads. Raises UserError where a finished layout or one of another
+    crop size lies already.
+    """
+
+    def __init__(self, root: str | Path, size: int, total: int | None = None, threads: int = 2):
+        self.root, self.size, self.total, self.threads = Path(root), size, total, threads
+        self.parts = self.root / PARTS_FOLDER
+        if is_finished(self.root):
+            raise UserError(f"{self.root} already holds a finished layout; choose another folder or remove it first")
+        self.parts.mkdir(parents=True, exist_ok=True)
+        self._check_same_job()
+
+    @property
+    def finished_keys(self) -> list[str]:
+        """Keys of the pieces that are on disk, sorted."""
+        return sorted(path.stem for path in self.parts.glob("*.npz"))
+
+    def has(self, key: str) -> bool:
+        """Whether the piece `key` is on disk, whole."""
+        return self._part(key).exists()
+
+    def add(self, img_crop: np.ndarray, bg_crop: np.ndarray | None, rows: dict[str, np.ndarray], key: str) -> None:
+        """Write N crops and their labels as the piece `key` (a file name, like "seq_003").
+
+        img_crop, bg_crop: (N,R,R,3) uint8; bg_crop None where no background exists.
+        rows: the per-row keys of labels.h5, each (N,...): `frame`, `cam`, `seq`, `subj`, `3D` (N,51) or (N,17,3),
+            `extrinsic_rot`, `extrinsic_rot_inv`, `bounding_box_cam`, `intrinsic_crop`. More keys (numbers or short
+            strings, like `motion`) are stored as they are; every piece must have the same.
+        """
+        rows = _checked_rows(rows, len(img_crop))
+        images = {"img_crop": img_crop} if bg_crop is None else {"img_crop": img_crop, "bg_crop": bg_crop}
+        for kind, crops in images.items():
+            expected = (len(img_crop), self.size, self.size, 3)
+            if crops.shape != expected or crops.dtype != np.uint8:
+                raise UserError(f"{kind} is {crops.dtype} {crops.shape}; expected uint8 {expected}")
+        self._write_images(images, rows)
+        temporary = self.parts / f"{key}.tmp"
+        with open(temporary, "wb") as file:
+            np.savez(file, **rows)
+        os.replace(temporary, self._part(key))
+
+    def finish(self, pose_mean: np.ndarray | None = None, pose_std: np.ndarray | None = None) -> None:
+        """Write labels.h5 from all pieces, ordered by key, and forget the part files.
+
+        pose_mean, pose_std: (51,) metres, the training set's statistics for a test set; None: of these rows, with
+        the root's std set to 1.
+        """
+        keys = self.finished_keys
+        lengths = [len(self._load(key)["frame"]) for key in keys]
+        if not keys or (self.total is not None and sum(lengths) != self.total):
+            raise UserError(f"{self.root} has {sum(lengths)} rows; expected {self.total or 'at least one'}")
+        temporary = self.root / f".{LABELS_FILE}.tmp"
+        with h5py.File(temporary, "w") as file:
+            self._write_rows(file, keys, lengths)
+            mean, std = pose_statistics(file["3D"]) if pose_mean is None or pose_std is None else (pose_mean, pose_std)
+            file["pose_mean"] = np.asarray(mean, dtype=np.float32).reshape(POSE_SIZE)
+            file["pose_std"] = np.asarray(std, dtype=np.float32).reshape(POSE_SIZE)
+        os.replace(temporary, self.root / LABELS_FILE)
+        shutil.rmtree(self.parts)
+
+    def _part(self, key: str) -> Path:
+        return self.parts / f"{key}.npz"
+
+    def _load(self, key: str) -> np.lib.npyio.NpzFile:
+        return np.load(self._part(key), allow_pickle=False)
+
+    def _check_same_job(self) -> None:
+        job_file = self.parts / "job.json"
+        if job_file.exists():
+            size = json.loads(job_file.read_text())["size"]
+            if size != self.size:
+                raise UserError(
+                    f"{self.root} is half-written with {size} px crops; got {self.size} px, expected {size}"
+                )
+        else:
+            temporary = self.parts / "job.tmp"
+            temporary.write_text(json.dumps({"size": self.size}))
+            os.replace(temporary, job_file)
+
+    def _write_images(self, images: dict[str, np.ndarray], rows: dict[str, np.ndarray]) -> None:
+        for seq, cam in {(int(seq), int(cam)) for seq, cam in zip(rows["seq"], rows["cam"], strict=True)}:
+            Path(image_path(self.root, seq, cam, 0, "img_crop")).parent.mkdir(parents=True, exist_ok=True)
+        ids = list(zip(rows["seq"], rows["cam"], rows["frame"], strict=True))
+        paths = [image_path(self.root, *row, kind) for kind in images for row in ids]
+        crops = [crop for kind in images for crop in images[kind]]
+        with ThreadPoolExecutor(self.threads) as pool:
+            for _ in pool.map(write_png, paths, crops):
+                pass
+
+    def _write_rows(self, file: h5py.File, keys: list[str], lengths: list[int]) -> None:
+        first = self._load(keys[0])
+        for name in first.files:
+            shape = (sum(lengths), *first[name].shape[1:])
+            dtype = np.result_type(*(self._load(key)[name].dtype for key in keys)) if name not in ROW_SHAPES else None
+            file.create_dataset(name, shape, dtype or first[name].dtype)
+        start = 0
+        for key, length in zip(keys, lengths, strict=True):
+            part = self._load(key)
+            if set(part.files) != set(first.files):
+                raise UserError(f"piece {key} has the keys {sorted(part.files)}; expected {sorted(first.files)}")
+            for name in first.files:
+                file[name][start : start + length] = part[name]
+            start += length
+
+
+def pose_statistics(poses: np.ndarray | h5py.Dataset, chunk: int = 65536) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (51,) of poses (N,51), metres; the std of the root, always zero, is set to 1."""
+    count, total, squares = len(poses), np.zeros(POSE_SIZE), np.zeros(POSE_SIZE)
+    for start in range(0, count, chunk):
+        block = np.asarray(poses[start : start + chunk], dtype=np.float64)
+        total += block.sum(0)
+        squares += (block**2).sum(0)
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    std[:3] = 1
+    return mean, std
+
+
+def write_png(path: str, crop: np.ndarray) -> None:
+    """Write one crop (R,R,3) uint8 as a PNG that is small and quick to read and write."""
+    from PIL import Image
+
+    Image.fromarray(crop).save(path, "PNG", compress_type=Z_RLE)
+
+
+def _checked_rows(rows: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    missing = [name for name in ROW_KEYS if name not in rows]
+    if missing:
+        raise UserError(f"rows without {', '.join(missing)}; expected {', '.join(ROW_KEYS)}")
+    checked = {}
+    for name, value in rows.items():
+        value = np.asarray(value)
+        if len(value) != count:
+            raise UserError(f"{name} has {len(value)} rows; expected one for each of {count} crops")
+        if value.dtype.kind == "U":
+            value = np.char.encode(value, "utf-8")
+        if name in ROW_SHAPES:
+            shape, dtype = ROW_SHAPES[name]
+            if value[:1].size != np.prod(shape, dtype=int) and count:
+                raise UserError(f"{name} has rows of shape {value.shape[1:]}; expected {shape}")
+            value = value.astype(dtype).reshape(count, *shape)
+        checked[name] = value
+    return checked
