@@ -1,0 +1,85 @@
+"""Errors of poses, in the unit of the input (metres in, metres out), and likeness of images.
+
+Every function returns one value per frame (or per crop), so that a caller can average over
+whatever it likes: a subject, a motion, everything. Poses are (...,17,3) or (...,51), in any
+frame of reference, root-centred where the protocol asks for it.
+"""
+
+import roma
+import torch
+from ignite.metrics import SSIM
+
+from utils.errors import UserError
+from utils.skeleton import NUM_JOINTS
+
+# The published figures average over the 16 joints that can be wrong: the root is zero by construction.
+PUBLISHED_FACTOR = NUM_JOINTS / (NUM_JOINTS - 1)
+
+# A difference of 3 % of the colour range in any channel is more than video compression leaves in a background.
+FOREGROUND_THRESHOLD = 8 / 255
+
+
+def mpjpe(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean per-joint position error: mean Euclidean distance over the 17 joints -> (...)."""
+    predicted, target = _joints(predicted), _joints(target)
+    return (predicted - target).norm(dim=-1).mean(-1)
+
+
+def n_mpjpe(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """MPJPE after the least-squares scale of each frame, s = <p,t>/<p,p>, over all 17 joints -> (...)."""
+    predicted, target = _joints(predicted), _joints(target)
+    tiny = torch.finfo(predicted.dtype).tiny  # a prediction of all zeros has no scale, and stays zero
+    scale = (predicted * target).sum((-2, -1)) / predicted.square().sum((-2, -1)).clamp_min(tiny)
+    return mpjpe(scale[..., None, None] * predicted, target)
+
+
+def published_n_mpjpe(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """N-MPJPE as the paper reports it: the mean over 16 joints, without the root (17/16 of `n_mpjpe`) -> (...)."""
+    return PUBLISHED_FACTOR * n_mpjpe(predicted, target)
+
+
+def p_mpjpe(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """MPJPE after the best similarity of each frame (rotation without reflection, translation, scale) -> (...).
+
+    Also known as PA-MPJPE and as protocol 2; computed in float64.
+    """
+    predicted, target = _joints(predicted).double(), _joints(target).double()
+    rotation, _, scale = roma.rigid_points_registration(predicted, target, compute_scaling=True)
+    scale = scale.nan_to_num(0.0)  # all joints in one point: nothing to scale
+    centred, centred_target = (pose - pose.mean(-2, keepdim=True) for pose in (predicted, target))
+    return mpjpe(scale[..., None, None] * centred @ rotation.mT, centred_target)
+
+
+def psnr(output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Peak signal-to-noise ratio in dB of crops (B,3,R,R) with colours in 0..1 -> (B,).
+
+    `mask` (B,R,R), bool, restricts it to some pixels; a crop without any gives NaN. The mean squared
+    error has a floor of 1e-10 as in `ignite.metrics.PSNR`: equal images give 100 dB.
+    """
+    error = (output.double() - target.double()).square().mean(1)
+    mean = error.mean((-2, -1)) if mask is None else (error * mask).sum((-2, -1)) / mask.sum((-2, -1))
+    return -10 * torch.log10(mean + 1e-10)
+
+
+def ssim(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Structural similarity (Gaussian window of 11 px, sigma 1.5) of crops (B,3,R,R) in 0..1 -> (B,)."""
+    metric = SSIM(data_range=1.0, device=output.device)
+    values = []
+    for pair in zip(output.split(1), target.split(1), strict=True):  # Ignite averages what it is given at once
+        metric.reset()
+        metric.update(pair)
+        values.append(metric.compute())
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def foreground_mask(image: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
+    """Pixels of crops (B,3,R,R) in 0..1 where the image differs from its background -> (B,R,R) bool."""
+    return (image - background).abs().amax(1) > FOREGROUND_THRESHOLD
+
+
+def _joints(pose: torch.Tensor) -> torch.Tensor:
+    if pose.shape[-2:] == (NUM_JOINTS, 3):
+        return pose
+    if pose.shape[-1:] == (3 * NUM_JOINTS,):
+        return pose.unflatten(-1, (NUM_JOINTS, 3))
+    raise UserError(f"a pose has shape {tuple(pose.shape)}; expected (...,{NUM_JOINTS},3) or (...,{3 * NUM_JOINTS})")
