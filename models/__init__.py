@@ -1,0 +1,16 @@
+"""The network and its checkpoints. `models` knows no data set, no training and no file format but checkpoints."""
+
+from models.latent import evaluation_permutations, training_permutations
+from models.network import OUTPUT_TYPES, EncodeDecode, build_network
+from models.published import PublishedReport, is_published, load_published_weights
+
+__all__ = [
+    "OUTPUT_TYPES",
+    "EncodeDecode",
+    "PublishedReport",
+    "build_network",
+    "evaluation_permutations",
+    "is_published",
+    "load_published_weights",
+    "training_permutations",
+]

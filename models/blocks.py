@@ -1,0 +1,52 @@
+"""Convolution blocks that several parts of the network share."""
+
+from collections import OrderedDict
+
+from torch import nn
+
+
+def conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:
+    """3x3 convolution that keeps the size, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)
+    )
+
+
+def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Two `conv_bn_relu`: (B,in_channels,H,W) -> (B,out_channels,H,W)."""
+    return nn.Sequential(
+        OrderedDict(conv1=conv_bn_relu(in_channels, out_channels), conv2=conv_bn_relu(out_channels, out_channels))
+    )
+
+
+def double_conv_without_norm(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Twice 3x3 convolution and ReLU, as after each upsampling of the decoder."""
+    return nn.Sequential(
+        OrderedDict(
+            conv1=nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.ReLU(inplace=True)),
+            conv2=nn.Sequential(nn.Conv2d(out_channels, out_channels, 3, padding=1), nn.ReLU(inplace=True)),
+        )
+    )
+
+
+def residual_stage(block: type, in_channels: int, planes: int, count: int, stride: int) -> nn.Sequential:
+    """`count` residual blocks of torchvision (`BasicBlock` or `Bottleneck`), the first with `stride`.
+
+    Names and order of the parameters are torchvision's, so that its weights load by name.
+    """
+    out_channels = planes * block.expansion
+    downsample = None
+    if stride != 1 or in_channels != out_channels:
+        downsample = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels)
+        )
+    blocks = [block(in_channels, planes, stride, downsample)]
+    blocks += [block(out_channels, planes) for _ in range(count - 1)]
+    return nn.Sequential(*blocks)
+
+
+def init_residual_convs(module: nn.Module) -> None:
+    """Start the convolutions from a normal with std sqrt(2 / (k*k*out)), as published; batch norm from 1 and 0."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")

@@ -1,0 +1,94 @@
+"""Decoders: latents to an image, and latents to a 3D pose."""
+
+import torch
+from torch import nn
+
+from models.blocks import conv_bn_relu, double_conv, double_conv_without_norm
+from utils.errors import UserError
+from utils.skeleton import NUM_JOINTS
+
+
+class _UpLevel(nn.Module):
+    """Double the resolution, put a feature map in front if one is given, then two convolutions."""
+
+    def __init__(self, in_channels: int, out_channels: int, skip_channels: int, bilinear: bool):
+        super().__init__()
+        if bilinear:
+            self.up = nn.Sequential(
+                nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
+                *conv_bn_relu(in_channels, out_channels),
+            )
+        else:
+            self.up = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2)
+        self.conv = double_conv_without_norm(out_channels + skip_channels, out_channels)
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
+        x = self.up(x)
+        return self.conv(x if skip is None else torch.cat([skip, x], dim=1))
+
+
+class ImageDecoder(nn.Module):
+    """Render appearance and (rotated) points over a background, as one normalised image.
+
+    `widths`: channels per level, finest first; `grid`: side of the coarsest feature map.
+    """
+
+    def __init__(
+        self,
+        widths: list[int],
+        grid: int,
+        latent_fg: int,
+        latent_3d: int,
+        dropout: float,
+        upsampling_bilinear: bool,
+        skip_background: bool,
+    ):
+        super().__init__()
+        self.grid = grid
+        point_channels = widths[-1] - latent_fg
+        if point_channels < 1:
+            raise UserError(
+                f"config: latent_fg = {latent_fg}, expected less than {widths[-1]}: the decoder's coarsest map has "
+                f"{widths[-1]} channels (set by feature_scale), and the 3D points need some of them"
+            )
+        self.from_points = nn.Sequential(
+            nn.Linear(latent_3d, point_channels * grid * grid), nn.Dropout(dropout), nn.ReLU(inplace=True)
+        )
+        self.background = double_conv(3, widths[0]) if skip_background else None
+        coarse_to_fine = widths[::-1]
+        skips = [0] * (len(widths) - 2) + [widths[0] if skip_background else 0]
+        self.levels = nn.ModuleList(
+            _UpLevel(i, o, skip, upsampling_bilinear)
+            for i, o, skip in zip(coarse_to_fine, coarse_to_fine[1:], skips, strict=False)
+        )
+        self.to_image = nn.Conv2d(widths[0], 3, 1)
+
+    def forward(
+        self, appearance: torch.Tensor, points: torch.Tensor, background: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """appearance (B,A), points (B,N,3), background (B,3,R,R) -> image (B,3,R,R)."""
+        shape = self.from_points(points.flatten(1)).unflatten(1, (-1, self.grid, self.grid))
+        repeated = appearance.to(shape.dtype)[:, :, None, None].expand(-1, -1, self.grid, self.grid)
+        x = torch.cat([repeated, shape], dim=1)
+        for level in self.levels[:-1]:
+            x = level(x)
+        skip = None if self.background is None else self.background(background)
+        return self.to_image(self.levels[-1](x, skip))
+
+
+class PoseDecoder(nn.Module):
+    """Points (B,N,3) in the camera frame -> normalised pose (B,51), 17 joints x (x,y,z), root-centred."""
+
+    def __init__(self, latent_3d: int, num_hidden: int, width: int, dropout: float = 0.5):
+        super().__init__()
+        layers: list[nn.Module] = []
+        features = latent_3d
+        for _ in range(num_hidden):
+            layers += [nn.Linear(features, width), nn.ReLU(inplace=True), nn.BatchNorm1d(width)]
+            # published: the net with one hidden layer has no dropout
+            layers += [nn.Dropout(dropout)] if num_hidden > 1 else []
+            features = width
+        self.layers = nn.Sequential(*layers, nn.Linear(features, 3 * NUM_JOINTS))
+
+    def forward(self, points: torch.Tensor) -> torch.Tensor:
+        return self.layers(points.flatten(1))

@@ -1,0 +1,143 @@
+"""Encoders: one crop in, an appearance vector and a vector of 3D points out.
+
+Every encoder maps normalised crops (B,3,R,R) to appearance (B,A) and points (B,N,3), N = latent_3d / 3.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.blocks import double_conv, init_residual_convs, residual_stage
+from models.options import coarsest_grid, decoder_widths, integer, option, probability
+from models.weights import load_pretrained
+from utils.errors import UserError
+
+
+class _ResidualTrunk(nn.Module):
+    """ResNet stem and layer1..layer3 with torchvision's names: (B,3,R,R) -> (B,C,R/16,R/16)."""
+
+    def __init__(self, block: type, counts: tuple[int, int, int], width: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.layer1 = residual_stage(block, width, width, counts[0], stride=1)
+        self.layer2 = residual_stage(block, width * block.expansion, 2 * width, counts[1], stride=2)
+        self.layer3 = residual_stage(block, 2 * width * block.expansion, 4 * width, counts[2], stride=2)
+        self.out_channels = 4 * width * block.expansion
+
+    def features(self, img: torch.Tensor) -> torch.Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(img))))
+        return self.layer3(self.layer2(self.layer1(x)))
+
+    def trunk_names(self) -> list[str]:
+        """Names of the parts that exist in torchvision's ResNet and may be pretrained."""
+        return ["conv1", "bn1", "layer1", "layer2", "layer3"]
+
+    def freeze_stem(self) -> None:
+        """Stop training of stem, layer1 and layer2, as published; their batch norm keeps its mode."""
+        for part in (self.conv1, self.bn1, self.layer1, self.layer2):
+            part.requires_grad_(False)
+
+
+class ResNetEncoder(_ResidualTrunk):
+    """The published encoder: ResNet-50 to layer3, three more bottlenecks, a sigmoid bottleneck, one linear layer."""
+
+    def __init__(self, size: int, latent_fg: int, latent_3d: int):
+        from torchvision.models.resnet import Bottleneck
+
+        if size % 32 or size < 128:
+            raise UserError(f"config: encoderType 'ResNet' with inputDimension = {size}, expected 128, 160, 192, ...")
+        super().__init__(Bottleneck, (3, 4, 6), width=64)
+        self.latent_fg = latent_fg
+        self.layer4_reg = residual_stage(Bottleneck, self.out_channels, 256, 3, stride=1)
+        self.to_vector = nn.Sequential(
+            nn.Conv2d(self.out_channels, 512, 3),
+            nn.BatchNorm2d(512),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(512, 128, 5, stride=2, bias=False),
+            nn.BatchNorm2d(128),
+            nn.Sigmoid(),
+            nn.Flatten(),
+        )
+        self.fc = nn.Linear(128 * (size // 32 - 3) ** 2, latent_fg + latent_3d)
+        init_residual_convs(self)
+
+    def forward(self, img: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return _split(self.fc(self.to_vector(self.layer4_reg(self.features(img)))), self.latent_fg)
+
+
+class SmallResNetEncoder(_ResidualTrunk):
+    """ResNet-18 to layer3 and one linear layer on its whole grid: quick, and good from 32 px upwards.
+
+    `width` scales all channels; 64 is torchvision's, and the only one that has pretrained weights.
+    """
+
+    def __init__(self, size: int, width: int, latent_fg: int, latent_3d: int):
+        from torchvision.models.resnet import BasicBlock
+
+        if size % 16:
+            raise UserError(f"config: encoderType 'ResNet18' with inputDimension = {size}, expected a multiple of 16")
+        super().__init__(BasicBlock, (2, 2, 2), width)
+        self.latent_fg = latent_fg
+        self.fc = nn.Linear(self.out_channels * (size // 16) ** 2, latent_fg + latent_3d)
+        init_residual_convs(self)
+
+    def forward(self, img: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return _split(self.fc(self.features(img).flatten(1)), self.latent_fg)
+
+
+class UNetEncoder(nn.Module):
+    """The encoder half of a U-Net, for the published ablation; two linear heads on the coarsest feature map."""
+
+    def __init__(self, widths: list[int], grid: int, latent_fg: int, latent_3d: int, dropout: float):
+        super().__init__()
+        self.blocks = nn.ModuleList(double_conv(i, o) for i, o in zip([3, *widths], widths, strict=False))
+        self.pool = nn.MaxPool2d(2)
+        features = widths[-1] * grid * grid
+        self.to_points = nn.Sequential(nn.Linear(features, latent_3d), nn.Dropout(dropout))
+        self.to_appearance = None
+        if latent_fg:
+            self.to_appearance = nn.Sequential(nn.Linear(features, latent_fg), nn.Dropout(dropout), nn.ReLU())
+
+    def forward(self, img: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = self.blocks[0](img)
+        for block in self.blocks[1:]:
+            x = block(self.pool(x))
+        x = x.flatten(1)
+        appearance = x[:, :0] if self.to_appearance is None else self.to_appearance(x)
+        return appearance, self.to_points(x).unflatten(1, (-1, 3))
+
+
+def _split(latent: torch.Tensor, latent_fg: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return latent[:, :latent_fg], latent[:, latent_fg:].unflatten(1, (-1, 3))
+
+
+def build_encoder(config: Mapping[str, Any]) -> nn.Module:
+    """Build the encoder that `encoderType` names; load and freeze what `encoder_weights` asks for.
+
+    Raises UserError for an unknown encoder, a size that it cannot take, or weights that cannot be had.
+    """
+    kind, size = option(config, "encoderType"), integer(config, "inputDimension")
+    latent_fg, latent_3d = integer(config, "latent_fg", lowest=0), integer(config, "latent_3d")
+    if latent_3d % 3:
+        raise UserError(f"config: latent_3d = {latent_3d}, expected a multiple of 3 (three coordinates per point)")
+    if kind == "UNet":
+        dropout = probability(config, "latent_dropout")
+        return UNetEncoder(decoder_widths(config), coarsest_grid(config), latent_fg, latent_3d, dropout)
+    if kind == "ResNet":
+        encoder, architecture = ResNetEncoder(size, latent_fg, latent_3d), "resnet50"
+    elif kind == "ResNet18":
+        encoder = SmallResNetEncoder(size, integer(config, "encoder_width"), latent_fg, latent_3d)
+        architecture = "resnet18"
+    else:
+        raise UserError(f"config: encoderType = {kind!r}, expected 'ResNet', 'ResNet18' or 'UNet'")
+    weights = option(config, "encoder_weights")
+    if weights is not None:
+        load_pretrained(encoder, encoder.trunk_names(), weights, architecture, key="encoder_weights")
+        if option(config, "freeze_encoder_stem"):
+            encoder.freeze_stem()
+    return encoder

@@ -1,0 +1,147 @@
+"""The network: encode -> rotate -> decode -> unshuffle, and the pose from the points."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.decoders import ImageDecoder, PoseDecoder
+from models.encoders import build_encoder
+from models.latent import ImplicitRotation, camera_to_camera, evaluation_permutations, invert, rotate_points
+from models.options import coarsest_grid, decoder_widths, integer, option, probability
+from utils.errors import UserError
+
+OUTPUT_TYPES = ("3D", "img_crop", "latent_3d", "cam2cam", "shuffled_pose", "shuffled_appearance")
+_NEED_POINTS = {"3D", "img_crop", "latent_3d"}
+_NEED_VIEWS = {"img_crop", "cam2cam", "shuffled_pose", "shuffled_appearance"}
+
+
+class EncodeDecode(nn.Module):
+    """Encoder, latent rotation, image decoder and pose decoder (Rhodin et al., ECCV 2018).
+
+    `forward` is a pure function of its inputs but for dropout and batch norm: random permutations are made
+    where batches are made, and given to it as index tensors. `output_types` may be changed at any time.
+    """
+
+    def __init__(self, config: Mapping[str, Any]):
+        super().__init__()
+        self.output_types = check_output_types(option(config, "output_types"))
+        self.sub_batch = integer(config, "useCamBatches")
+        self.shuffle_3d = bool(option(config, "shuffle_3d"))
+        latent_3d, dropout = integer(config, "latent_3d"), probability(config, "latent_dropout")
+        self.encoder = build_encoder(config)
+        self.implicit_rotation = ImplicitRotation(latent_3d, dropout) if option(config, "implicit_rotation") else None
+        self.decoder = ImageDecoder(
+            decoder_widths(config),
+            coarsest_grid(config),
+            integer(config, "latent_fg", lowest=0),
+            latent_3d,
+            dropout,
+            upsampling_bilinear=bool(option(config, "upsampling_bilinear")),
+            skip_background=bool(option(config, "skip_background")),
+        )
+        self.to_pose = PoseDecoder(
+            latent_3d, integer(config, "n_hidden_to3Dpose", lowest=0), integer(config, "width_to3Dpose")
+        )
+
+    def forward(self, input_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Compute `output_types` and nothing else.
+
+        `input_dict`: `img_crop`, `bg_crop` (B,3,R,R) normalised; `extrinsic_rot`, `extrinsic_rot_inv` (B,3,3),
+        world -> camera and back. Optional: `shuffled_pose`, `shuffled_appearance` (B,) indices, in place of the
+        evaluation permutations; `external_rotation_global`, `external_rotation_cam` (3,3) or (B,3,3), with which
+        every crop is seen from its own, turned, camera.
+
+        Returns a subset of: `3D` (B,51) normalised pose in the camera frame of crop i; `img_crop` (B,3,R,R),
+        output j to compare with input crop j; `latent_3d` (B,N,3) unrotated; `cam2cam` (B,3,3);
+        `shuffled_pose`, `shuffled_appearance` (B,), the permutations that were used.
+        """
+        wanted, outputs = set(self.output_types), {}
+        if wanted & _NEED_POINTS:
+            appearance, points = self.encode(input_dict["img_crop"])
+            outputs["latent_3d"] = points
+        if "3D" in wanted:
+            outputs["3D"] = self.pose(points)
+        if wanted & _NEED_VIEWS:
+            target, donor = self.permutations(input_dict)
+            cam2cam = self.cam2cam(input_dict, target)
+            outputs.update(cam2cam=cam2cam, shuffled_pose=target, shuffled_appearance=donor)
+        if "img_crop" in wanted:
+            rotated = self.rotate(points, cam2cam)
+            background = input_dict["bg_crop"][target] if self.decoder.background is not None else None
+            image = self.decode(appearance[donor], rotated, background)
+            outputs["img_crop"] = self.unshuffle(image, target)
+        return {name: outputs[name] for name in self.output_types}
+
+    def encode(self, img_crop: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Normalised crops (B,3,R,R) -> appearance (B,A), points (B,N,3) in the camera frame."""
+        appearance, points = self.encoder(img_crop)
+        return appearance, points.float()
+
+    def rotate(self, points: torch.Tensor, cam2cam: torch.Tensor) -> torch.Tensor:
+        """Points (B,N,3), rotations (B,3,3) -> points (B,N,3) as the target cameras see them."""
+        if self.implicit_rotation is not None:
+            return self.implicit_rotation(points, cam2cam)
+        return rotate_points(points, cam2cam)
+
+    def decode(
+        self, appearance: torch.Tensor, points: torch.Tensor, background: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """appearance (B,A), points (B,N,3), background (B,3,R,R) or None -> normalised image (B,3,R,R), float32."""
+        return self.decoder(appearance, points, background).float()
+
+    def unshuffle(self, images: torch.Tensor, shuffled_pose: torch.Tensor) -> torch.Tensor:
+        """Put decoded slots back in the order of the input crops: slot i holds view `shuffled_pose[i]`."""
+        return images[invert(shuffled_pose)]
+
+    def pose(self, points: torch.Tensor) -> torch.Tensor:
+        """Unrotated points (B,N,3) -> normalised pose (B,51) relative to the crop's own camera, float32."""
+        return self.to_pose(points).float()
+
+    def permutations(self, input_dict: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The permutations (B,), (B,) that `forward` uses: the given ones, else those of evaluation."""
+        rotations = input_dict["extrinsic_rot"]
+        shuffle = self.shuffle_3d and "shuffled_pose" not in input_dict and not _has_external_rotation(input_dict)
+        target, donor = evaluation_permutations(len(rotations), self.sub_batch, shuffle, rotations.device)
+        return input_dict.get("shuffled_pose", target), input_dict.get("shuffled_appearance", donor)
+
+    def cam2cam(self, input_dict: Mapping[str, torch.Tensor], target: torch.Tensor) -> torch.Tensor:
+        """Rotations (B,3,3) from the camera of crop i to that of crop `target[i]`, external rotations included."""
+        return camera_to_camera(
+            input_dict["extrinsic_rot"],
+            input_dict["extrinsic_rot_inv"],
+            target,
+            input_dict.get("external_rotation_global"),
+            input_dict.get("external_rotation_cam"),
+        )
+
+    def stage1_parameters(self) -> list[nn.Parameter]:
+        """What learns from novel views: all but the pose decoder and what `freeze_encoder_stem` froze."""
+        named = self.named_parameters()
+        return [parameter for name, parameter in named if parameter.requires_grad and not name.startswith("to_pose.")]
+
+    def stage2_parameters(self) -> list[nn.Parameter]:
+        """What learns from labels while the encoder is frozen: the pose decoder."""
+        return list(self.to_pose.parameters())
+
+
+def _has_external_rotation(input_dict: Mapping[str, torch.Tensor]) -> bool:
+    return "external_rotation_global" in input_dict or "external_rotation_cam" in input_dict
+
+
+def check_output_types(names: list[str]) -> tuple[str, ...]:
+    """Return `names` as a tuple, or raise UserError that names the unknown one."""
+    for name in names:
+        if name not in OUTPUT_TYPES:
+            raise UserError(f"config: output_types has {name!r}, expected some of {', '.join(OUTPUT_TYPES)}")
+    return tuple(names)
+
+
+def build_network(config_dict: Mapping[str, Any]) -> EncodeDecode:
+    """Build the network that `config_dict` describes (published keys, see configs/config_train_encodeDecode.py).
+
+    Parameters that `freeze_encoder_stem` fixes have requires_grad off; this applies only where
+    `encoder_weights` gives them something worth keeping. Raises UserError that names the key.
+    """
+    return EncodeDecode(config_dict)

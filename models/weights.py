@@ -1,0 +1,91 @@
+"""Reading state dictionaries safely, and matching them to modules by name."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from utils.errors import UserError
+
+
+def read_file(path: str | Path) -> Any:
+    """Return what a .pth file holds (on the CPU), without ever running pickled code.
+
+    Both the current and the old (before PyTorch 1.6) format are read. UserError if the file is missing,
+    damaged, or holds more than tensors, numbers, strings, lists and dictionaries.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"no such file: {str(path)!r}, expected a file of weights")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file fails in the unpickler in too many ways to list
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{str(path)!r} is not a file of plain weights and was refused: {reason[:200]}") from error
+
+
+def require_tensors(content: Any, source: str) -> dict[str, torch.Tensor]:
+    """Return `content` if it maps names to tensors, else raise UserError that names `source`."""
+    if not isinstance(content, Mapping) or not content:
+        raise UserError(f"{source} holds {type(content).__name__}, expected a dictionary from names to tensors")
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+            raise UserError(f"{source}: {key!r} holds {type(value).__name__}, expected a tensor")
+    return dict(content)
+
+
+def match_weights(
+    module: nn.Module,
+    weights: Mapping[str, torch.Tensor],
+    source: str,
+    name_in_source: Callable[[str], str] = lambda name: name,
+) -> dict[str, torch.Tensor]:
+    """Return a complete state dict for `module`, taken from `weights` under `name_in_source(our name)`.
+
+    The first key that is missing or has another shape is a UserError that names it; nothing is loaded yet.
+    Batch-norm counters may be missing, since PyTorch wrote none before 0.4.1.
+    """
+    matched = {}
+    for name, own in module.state_dict().items():
+        key = name_in_source(name)
+        if key in weights:
+            if weights[key].shape != own.shape:
+                theirs, ours = tuple(weights[key].shape), tuple(own.shape)
+                raise UserError(f"{source}: {key!r} has shape {theirs}, expected {ours} (this network's {name!r})")
+            matched[name] = weights[key]
+        elif name.endswith("num_batches_tracked"):
+            matched[name] = own
+        else:
+            raise UserError(f"{source}: {key!r} is missing, expected shape {tuple(own.shape)}")
+    return matched
+
+
+def load_pretrained(module: nn.Module, parts: list[str], weights: str | Path, architecture: str, key: str) -> None:
+    """Load `parts` of `module` (torchvision names) from ImageNet weights or from a file.
+
+    `weights` is "imagenet" (downloaded once by torchvision) or the path of a state dict of `architecture`
+    ("resnet18", "resnet50"). `key` is the config key to name in errors.
+    """
+    if weights == "imagenet":
+        state, source = _imagenet_weights(architecture, key), f"ImageNet {architecture}"
+    else:
+        state, source = require_tensors(read_file(weights), repr(str(weights))), repr(str(weights))
+    matched = {part: match_weights(getattr(module, part), state, source, f"{part}.{{}}".format) for part in parts}
+    for part, values in matched.items():
+        getattr(module, part).load_state_dict(values)
+
+
+def _imagenet_weights(architecture: str, key: str) -> dict[str, torch.Tensor]:
+    from torchvision.models import ResNet18_Weights, ResNet50_Weights
+
+    named = {"resnet18": ResNet18_Weights.IMAGENET1K_V1, "resnet50": ResNet50_Weights.IMAGENET1K_V1}
+    try:
+        return named[architecture].get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"ImageNet weights of {architecture} could not be downloaded ({str(error).splitlines()[0]}); "
+            f"set {key} to the path of a torchvision {architecture} state dict, or to None to start at random"
+        ) from error
