@@ -4,10 +4,12 @@ from datasets.crop_camera import CropCamera, crop_camera, pixel_rays, project
 from datasets.labels import Labels, is_finished
 from datasets.layout import LayoutWriter, image_path, pose_statistics
 from datasets.reader import BATCH_KEYS, MultiViewDataset, collate_batch
+from datasets.sampler import GroupedBatchSampler, select_rows, split_validation
 
 __all__ = [
     "BATCH_KEYS",
     "CropCamera",
+    "GroupedBatchSampler",
     "Labels",
     "LayoutWriter",
     "MultiViewDataset",
@@ -18,4 +20,6 @@ __all__ = [
     "pixel_rays",
     "pose_statistics",
     "project",
+    "select_rows",
+    "split_validation",
 ]

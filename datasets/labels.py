@@ -97,7 +97,7 @@ def _check_exists(root: Path) -> None:
         return
     if (root / PARTS_FOLDER).is_dir():
         raise UserError(
-            f"{root} is half-written (no {LABELS_FILE} yet); run the command that writes it again to resume"
+            f"{root} is half-written (no {LABELS_FILE} yet); run the command that writes it again, to resume"
         )
     if not root.is_dir():
         raise UserError(f"no folder {str(root)!r}; expected a training layout with {LABELS_FILE}")

@@ -1,15 +1,15 @@
 """Reading crops and labels of a training layout, one row or one batch at a time."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from datasets.labels import ID_KEYS, ROW_KEYS, Labels
+from datasets.labels import ROW_KEYS, Labels
 from datasets.layout import IMAGE_KINDS, image_path
+from datasets.png import map_threads, read_png
 from utils.errors import UserError
 
 BATCH_KEYS = IMAGE_KINDS + ROW_KEYS
@@ -100,20 +100,7 @@ class MultiViewDataset(Dataset):
         def load(row: int) -> None:
             crops.numpy()[row] = self._read(row, kind).transpose(2, 0, 1)
 
-        with ThreadPoolExecutor() as pool:
-            for _ in tqdm(pool.map(load, range(len(self))), f"Loading {kind}", len(self), unit="crop"):
-                pass
+        with tqdm(desc=f"Loading {kind}", total=len(self), unit="crop") as bar:
+            for done in map_threads(load, range(len(self))):
+                bar.update(done)
         return crops
-
-
-def read_png(path: str) -> np.ndarray:
-    """Read one crop as RGB uint8 (H,W,3). Raises UserError naming the file when it is missing or corrupt."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except FileNotFoundError as error:
-        raise UserError(f"missing crop {path}; expected a PNG") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"corrupt crop {path} ({error}); expected a whole PNG") from error

@@ -1,0 +1,228 @@
+"""Which rows make an epoch, and the published batch structure: pairs of instants, each seen by several cameras.
+
+An *instant* is one (subj, seq, frame). A batch is a run of *sub-batches* of `use_cam_batches` cameras of one instant;
+with `use_subject_batches`, sub-batches 2k and 2k+1 are two instants of the same sequence.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from utils.errors import UserError
+
+
+class Groups(NamedTuple):
+    """Runs of equal keys. `order[start[g] : start[g] + count[g]]` are the rows of group g; groups are sorted by key."""
+
+    order: np.ndarray
+    start: np.ndarray
+    count: np.ndarray
+
+    @property
+    def first(self) -> np.ndarray:
+        """One row of each group."""
+        return self.order[self.start]
+
+
+def select_rows(
+    labels: Mapping[str, np.ndarray],
+    actor_subset: Sequence[int] | None = None,
+    every_nth_frame: int = 1,
+    rows: np.ndarray | None = None,
+) -> np.ndarray:
+    """Sorted rows of the subjects in `actor_subset` (None: all), of every nth instant of each sequence.
+
+    Instants are counted, not frame numbers: a set that holds every 5th frame is not thinned twice. `rows` restricts
+    the choice, for instance to the training part of `split_validation`. Raises UserError for an unknown subject.
+    """
+    subjects = labels["subj"]
+    keep = np.ones(len(subjects), dtype=bool)
+    if rows is not None:
+        keep[:] = False
+        keep[rows] = True
+    if actor_subset is not None:
+        unknown = sorted(set(actor_subset) - set(np.unique(subjects).tolist()))
+        if unknown:
+            raise UserError(f"actor_subset {list(actor_subset)}: no subject {unknown[0]}; got {np.unique(subjects)}")
+        keep &= np.isin(subjects, np.asarray(actor_subset))
+    if every_nth_frame < 1:
+        raise UserError(f"every_nth_frame is {every_nth_frame}; expected 1 or more")
+    if every_nth_frame > 1:
+        instants = group_rows(labels, ("subj", "seq", "frame"))
+        sequences = _group_sorted(labels, ("subj", "seq"), instants.first)
+        rank = np.arange(len(instants.start)) - np.repeat(sequences.start, sequences.count)
+        keep[instants.order] &= np.repeat(rank % every_nth_frame == 0, instants.count)
+    return np.flatnonzero(keep)
+
+
+def split_validation(labels: Mapping[str, np.ndarray], fraction: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Split all rows into (training rows, validation rows); whole sequences are held out.
+
+    Of each subject with two or more sequences, random ones are held out until they hold about `fraction` of the
+    subject's rows: at least one, and never all. fraction 0 holds out nothing. Raises UserError where no subject has
+    two sequences.
+    """
+    if not 0 <= fraction < 1:
+        raise UserError(f"validation fraction is {fraction}; expected 0 <= fraction < 1")
+    held_out = np.zeros(len(labels["subj"]), dtype=bool)
+    if fraction == 0:
+        return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    rng = np.random.default_rng(seed)
+    sequences = group_rows(labels, ("subj", "seq"))
+    subject_of = labels["subj"][sequences.first]
+    for subject in np.unique(subject_of):
+        own = rng.permutation(np.flatnonzero(subject_of == subject))
+        sizes = np.cumsum(sequences.count[own])
+        wanted = np.argmin(np.abs(sizes - fraction * sizes[-1])) + 1
+        for group in own[: min(wanted, len(own) - 1)]:
+            held_out[sequences.order[sequences.start[group] :][: sequences.count[group]]] = True
+    if not held_out.any():
+        raise UserError("no subject has two sequences; a validation part needs whole sequences (use fraction 0)")
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+class GroupedBatchSampler(Sampler):
+    """Batch sampler of row indices, int64 (batch_size,), for MultiViewDataset.
+
+    Instants with fewer than `use_cam_batches` cameras are left out. One epoch:
+
+    - shuffle: every instant once, in random order, with randomly chosen cameras (without replacement). With
+      `use_subject_batches` each comes as the first of a pair, followed by another random instant of its sequence (or
+      itself, where the sequence has no other).
+    - no shuffle: a fixed order. Every instant once with every run of `use_cam_batches` consecutive cameras (left-over
+      cameras are left out). With `use_subject_batches` the first half of a sequence is paired with its second half;
+      of an odd number, the last is paired with the first, which is then seen twice.
+
+    The incomplete last batch is dropped, or kept, shorter, with `drop_last=False`. The order depends on nothing but
+    (`seed`, epoch). Rank r of `world_size` processes takes every world_size-th batch, all the same number.
+
+    labels: `subj`, `seq`, `frame`, `cam` (N,). actor_subset, every_nth_frame, rows: see `select_rows`.
+    Raises UserError when batch_size cannot be divided into sub-batches, or when there is less than one batch.
+    """
+
+    def __init__(
+        self,
+        labels: Mapping[str, np.ndarray],
+        batch_size: int,
+        use_cam_batches: int = 2,
+        use_subject_batches: bool = True,
+        *,
+        actor_subset: Sequence[int] | None = None,
+        every_nth_frame: int = 1,
+        rows: np.ndarray | None = None,
+        shuffle: bool = True,
+        drop_last: bool = True,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        self.cams, self.paired, self.shuffle, self.seed = use_cam_batches, bool(use_subject_batches), shuffle, seed
+        self.rank, self.world_size, self.epoch, self.start_batch = rank, world_size, 0, 0
+        self.group_size = self.cams * (2 if self.paired else 1)
+        if use_cam_batches < 1 or batch_size < 1 or batch_size % self.group_size:
+            raise UserError(
+                f"batch size {batch_size} cannot be divided into groups of {self.group_size} "
+                f"(useCamBatches {use_cam_batches}, useSubjectBatches {use_subject_batches})"
+            )
+        self.batch_size = batch_size
+        selected = select_rows(labels, actor_subset, every_nth_frame, rows)
+        instants = group_rows(labels, ("subj", "seq", "frame"), selected, within="cam")
+        enough = instants.count >= self.cams
+        self.instants = Groups(instants.order, instants.start[enough], instants.count[enough])
+        self.sequences = _group_sorted(labels, ("subj", "seq"), self.instants.first)
+        groups = len(self.instants.start) if shuffle else len(self._fixed_groups())
+        self.num_batches = groups * self.group_size // batch_size
+        if not drop_last:
+            self.num_batches = -(-groups * self.group_size // batch_size)
+        if self.num_batches < world_size:
+            raise UserError(
+                f"{len(self.instants.start)} instants with {self.cams} or more cameras make no batch of {batch_size} "
+                f"for each of {world_size} processes; expected more data or a smaller batch"
+            )
+
+    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
+        """Choose the epoch that iteration gives, leaving out its first `start_batch` batches (to resume)."""
+        self.epoch, self.start_batch = epoch, start_batch
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, for this rank."""
+        return self.num_batches // self.world_size
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        rows = (self._random_groups() if self.shuffle else self._fixed_groups()).reshape(-1)
+        for index in range(self.start_batch, len(self)):
+            start = (index * self.world_size + self.rank) * self.batch_size
+            yield rows[start : start + self.batch_size]
+
+    def _random_groups(self) -> np.ndarray:
+        """Row indices (groups, group_size) of one epoch, every instant once as the first of a group."""
+        rng = np.random.default_rng([self.seed, self.epoch])
+        chosen = rng.permutation(len(self.instants.start))
+        if self.paired:
+            sequence_start = np.repeat(self.sequences.start, self.sequences.count)[chosen]
+            length = np.repeat(self.sequences.count, self.sequences.count)[chosen]
+            step = rng.integers(1, np.maximum(length, 2))
+            chosen = np.stack([chosen, sequence_start + (chosen - sequence_start + step) % length], axis=1)
+        chosen = chosen.reshape(-1)
+        count = self.instants.count[chosen]
+        draw = rng.random((len(chosen), count.max()), dtype=np.float32)
+        draw[np.arange(draw.shape[1]) >= count[:, None]] = 2  # no such camera: sorted last
+        cameras = np.argsort(draw, axis=1)[:, : self.cams]
+        return self.instants.order[self.instants.start[chosen, None] + cameras].reshape(-1, self.group_size)
+
+    def _fixed_groups(self) -> np.ndarray:
+        """Row indices (groups, group_size) in the fixed order."""
+        runs = self.instants.count // self.cams
+        first = np.repeat(self.instants.start, runs) + self.cams * _ranks(runs)
+        sub_batches = self.instants.order[first[:, None] + np.arange(self.cams)]
+        if not self.paired:
+            return sub_batches
+        ends = np.append(np.cumsum(runs), 0)
+        start = ends[self.sequences.start - 1]
+        count = ends[self.sequences.start + self.sequences.count - 1] - start
+        half = (count + 1) // 2
+        left = np.repeat(start, half) + _ranks(half)
+        offset = _ranks(half) + np.repeat(half, half)
+        right = np.repeat(start, half) + offset % np.repeat(count, half)
+        return np.concatenate([sub_batches[left], sub_batches[right]], axis=1)
+
+
+def group_rows(
+    labels: Mapping[str, np.ndarray], names: Sequence[str], rows: np.ndarray | None = None, within: str | None = None
+) -> Groups:
+    """Group rows (None: all) by equal values of `names`; inside a group they are sorted by `within`."""
+    rows = np.arange(len(labels[names[0]])) if rows is None else rows
+    sorted_by = (*names, within) if within else names
+    key = _joint_key([labels[name][rows] for name in sorted_by])
+    return _group_sorted(labels, names, rows[np.argsort(key, kind="stable")])
+
+
+def _group_sorted(labels: Mapping[str, np.ndarray], names: Sequence[str], order: np.ndarray) -> Groups:
+    """Groups of rows that are sorted already; `start` and `count` are positions in `order`."""
+    changes = np.zeros(len(order), dtype=bool)
+    changes[:1] = True
+    for name in names:
+        values = labels[name][order]
+        changes[1:] |= values[1:] != values[:-1]
+    start = np.flatnonzero(changes)
+    return Groups(order, start, np.diff(np.append(start, len(order))))
+
+
+def _joint_key(columns: list[np.ndarray]) -> np.ndarray:
+    """One int64 (N,) that sorts like the columns (N,), the first most significant."""
+    key = np.zeros(len(columns[0]), dtype=np.int64)
+    span_so_far = 1
+    for column in columns:
+        low, high = (int(column.min()), int(column.max())) if len(column) else (0, 0)
+        if span_so_far * (high - low + 1) > 2**62:
+            raise UserError(f"labels have ids up to {high}; frame, cam, seq and subj together must fit 62 bits")
+        span_so_far *= high - low + 1
+        key = key * (high - low + 1) + (column - low)
+    return key
+
+
+def _ranks(counts: np.ndarray) -> np.ndarray:
+    """0 .. count-1 for each count, one after another."""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
