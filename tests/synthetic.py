@@ -1,0 +1,121 @@
+"""A tiny valid training layout for tests: coloured blobs at the joints of made-up people seen by a ring of cameras."""
+
+from pathlib import Path
+
+import numpy as np
+
+from datasets.crop_camera import crop_camera, project
+from datasets.layout import LayoutWriter
+from utils.skeleton import BONES
+
+# T-pose bone vectors (metres, world frame: x to the person's left, y backwards, z up), in the order of BONES
+REST_BONES = np.array(
+    [
+        (-0.13, 0, 0), (0, 0, -0.45), (0, 0, -0.45),
+        (0.13, 0, 0), (0, 0, -0.45), (0, 0, -0.45),
+        (0, 0, 0.24), (0, 0, 0.25), (0, 0, 0.1), (0, 0, 0.12),
+        (-0.15, 0, 0), (-0.28, 0, 0), (-0.25, 0, 0),
+        (0.15, 0, 0), (0.28, 0, 0), (0.25, 0, 0),
+    ]
+)  # fmt: skip
+LIMB_ANGLE = 0.6  # radians: how far a limb's bone strays from rest
+TINTS = {1: (1.0, 0.4, 0.3), 5: (0.3, 1.0, 0.4), 6: (0.3, 0.4, 1.0), 9: (1.0, 1.0, 0.3), 11: (0.3, 1.0, 1.0)}
+
+
+def write_synthetic_layout(
+    root: str | Path,
+    size: int = 64,
+    subjects: tuple[int, ...] = (1, 5),
+    sequences_per_subject: int = 2,
+    instants: int = 6,
+    cameras: int = 4,
+    seed: int = 0,
+    background: bool = True,
+) -> Path:
+    """Write a layout of len(subjects) * sequences_per_subject * instants * cameras crops, and return its folder.
+
+    The geometry is exact: a pose of one camera, rotated into another, is that camera's pose, and every blob lies where
+    `project` puts its joint. `seq` counts from 1 over all subjects.
+    """
+    rng = np.random.default_rng(seed)
+    writer = LayoutWriter(root, size)
+    for index in range(len(subjects) * sequences_per_subject):
+        subject = subjects[index // sequences_per_subject]
+        img_crop, bg_crop, rows = _sequence(subject, index + 1, size, instants, cameras, rng)
+        writer.add(img_crop, bg_crop if background else None, rows, f"seq_{index + 1:03d}")
+    writer.finish()
+    return Path(root)
+
+
+def _sequence(subject: int, seq: int, size: int, instants: int, cameras: int, rng: np.random.Generator) -> tuple:
+    joints = random_joints(instants, rng)
+    rotation, centre = ring_cameras(cameras)
+    joints_cam = np.einsum("cij,tcpj->tcpi", rotation, joints[:, None] - centre[:, None])
+    joints_cam = joints_cam.reshape(-1, 17, 3)
+    camera = crop_camera(joints_cam[:, 0])
+    turned = joints_cam @ camera.turn.swapaxes(-1, -2)
+    extrinsic_rot = camera.turn @ np.tile(rotation, (instants, 1, 1))
+    rows = {
+        "frame": np.repeat(5 * np.arange(instants), cameras),
+        "cam": np.tile(np.arange(cameras), instants),
+        "seq": np.full(instants * cameras, seq),
+        "subj": np.full(instants * cameras, subject),
+        "3D": turned - turned[:, :1],
+        "extrinsic_rot": extrinsic_rot,
+        "extrinsic_rot_inv": extrinsic_rot.swapaxes(-1, -2),
+        "bounding_box_cam": camera.bounding_box_cam,
+        "intrinsic_crop": camera.intrinsic_crop,
+        "motion": np.full(instants * cameras, ("walking", "reaching")[seq % 2]),
+    }
+    bg_crop = _backgrounds(rows["cam"], size)
+    return _paint(bg_crop, project(turned, camera.intrinsic_crop), subject), bg_crop, rows
+
+
+def random_joints(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Joints (count,17,3) of random people near the origin: bones of fixed length, limbs astray, any heading."""
+    heading = rng.uniform(-np.pi, np.pi, count)
+    turn = np.zeros((count, 3, 3))
+    turn[:, 0, 0] = turn[:, 1, 1] = np.cos(heading)
+    turn[:, 0, 1], turn[:, 1, 0] = -np.sin(heading), np.sin(heading)
+    turn[:, 2, 2] = 1
+    joints = np.zeros((count, 17, 3))
+    joints[:, 0] = np.concatenate([rng.uniform(-1.5, 1.5, (count, 2)), np.full((count, 1), 0.92)], axis=1)
+    for (parent, child), bone in zip(BONES, REST_BONES, strict=True):
+        stray = bone + np.linalg.norm(bone) * LIMB_ANGLE * rng.normal(size=(count, 3)) * (child not in (1, 4))
+        stray *= np.linalg.norm(bone) / np.linalg.norm(stray, axis=1, keepdims=True)
+        joints[:, child] = joints[:, parent] + np.einsum("nij,nj->ni", turn, stray)
+    return joints
+
+
+def ring_cameras(count: int, radius: float = 5.0, height: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
+    """Rotations world -> camera (count,3,3) and centres (count,3) of cameras on a ring, looking at its middle."""
+    azimuth = 2 * np.pi * np.arange(count) / count + 0.3
+    centre = np.stack([radius * np.cos(azimuth), radius * np.sin(azimuth), np.full(count, height)], axis=1)
+    forward = np.array([0, 0, 0.9]) - centre
+    forward /= np.linalg.norm(forward, axis=1, keepdims=True)
+    right = np.cross(forward, [0, 0, 1.0])
+    right /= np.linalg.norm(right, axis=1, keepdims=True)
+    return np.stack([right, np.cross(forward, right), forward], axis=1), centre
+
+
+def _backgrounds(cam: np.ndarray, size: int) -> np.ndarray:
+    """(N,size,size,3) uint8: a gradient whose direction and colour tell the camera."""
+    v, u = np.mgrid[:size, :size] / size
+    phase = cam[:, None, None].astype(float)
+    channels = [0.4 + 0.15 * np.cos(3 * u + phase), 0.4 + 0.15 * np.sin(3 * v + phase), 0.3 + 0.2 * v + 0 * phase]
+    return (255 * np.stack(np.broadcast_arrays(*channels), axis=-1)).astype(np.uint8)
+
+
+def _paint(bg_crop: np.ndarray, joints: np.ndarray, subject: int) -> np.ndarray:
+    """Blobs, one colour per joint, at crop coordinates (N,17,2); the subject's tint tells appearance apart."""
+    size = bg_crop.shape[1]
+    image = bg_crop.astype(float)
+    centres = (np.arange(size) + 0.5) / size
+    hues = 0.5 + 0.5 * np.cos(2 * np.pi * (np.arange(17)[:, None] / 17 + np.array([0, 1 / 3, 2 / 3])))
+    colours = 255 * (0.4 + 0.6 * hues) * np.array(TINTS.get(subject, (1.0, 0.8, 1.0)))
+    for joint, colour in zip(np.moveaxis(joints, 1, 0), colours, strict=True):
+        across = np.exp(-(((centres - joint[:, :1]) / 0.03) ** 2))
+        down = np.exp(-(((centres - joint[:, 1:]) / 0.03) ** 2))
+        alpha = (down[:, :, None] * across[:, None, :])[..., None]
+        image += alpha * (colour - image)
+    return image.round().astype(np.uint8)
