@@ -5,6 +5,7 @@ from datasets.labels import Labels, is_finished
 from datasets.layout import LayoutWriter, image_path, pose_statistics
 from datasets.reader import BATCH_KEYS, MultiViewDataset, collate_batch
 from datasets.sampler import GroupedBatchSampler, select_rows, split_validation
+from datasets.validation import validate
 
 __all__ = [
     "BATCH_KEYS",
@@ -22,4 +23,5 @@ __all__ = [
     "project",
     "select_rows",
     "split_validation",
+    "validate",
 ]

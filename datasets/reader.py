@@ -1,6 +1,8 @@
 """Reading crops and labels of a training layout, one row or one batch at a time."""
 
+import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +43,16 @@ class MultiViewDataset(Dataset):
         self._image_keys = [key for key in self.keys if key in IMAGE_KINDS]
         self._tensors = {key: self._label_tensor(key) for key in self.keys if key not in IMAGE_KINDS}
         self._ids = np.stack([self.labels[name] for name in ("seq", "cam", "frame")], axis=1)
-        self.size = read_png(self._path(0, (self._image_keys or ["img_crop"])[0])).shape[0]
         for kind in self._image_keys:
             self._read(0, kind)
         if preload:
+            self._check_memory()
             self._tensors |= {kind: self._preload(kind) for kind in self._image_keys}
+
+    @cached_property
+    def size(self) -> int:
+        """Side R of the crops, pixels (that of the first crop)."""
+        return read_png(self._path(0, "img_crop")).shape[0]
 
     @property
     def pose_mean(self) -> np.ndarray:
@@ -91,6 +98,15 @@ class MultiViewDataset(Dataset):
         for slot, row in enumerate(rows):
             crops[slot] = self._read(row, kind).transpose(2, 0, 1)
         return torch.from_numpy(crops)
+
+    def _check_memory(self) -> None:
+        needed = len(self._image_keys) * len(self) * 3 * self.size**2
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if needed > memory:
+            raise UserError(
+                f"preloading {len(self)} rows of {self.root} needs {needed / 2**30:.0f} GiB; "
+                f"this machine has {memory / 2**30:.0f} GiB (read without preloading)"
+            )
 
     def _preload(self, kind: str) -> torch.Tensor:
         from tqdm import tqdm

@@ -1,0 +1,169 @@
+"""Checking a training layout: the first thing that is wrong, or a summary."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from datasets.labels import ROW_KEYS, STATISTIC_KEYS, Labels
+from datasets.layout import IMAGE_KINDS, image_path
+from datasets.png import map_threads, read_png
+from datasets.sampler import Groups, group_rows
+from utils.errors import UserError
+
+MIN_CAMERAS = 2
+ROTATION_TOLERANCE = 1e-3
+MAX_JOINT_DISTANCE = 3.0  # metres from the root: more is another unit
+MAX_VIEW_DIFFERENCE = 0.05  # metres: cameras that disagree more have a wrong convention, not noise
+
+
+def validate(root: str | Path) -> str:
+    """Check every label and decode every crop of the layout in `root`; returns a summary table.
+
+    Raises UserError naming the first thing wrong: a missing or misshapen key, NaN, a rotation that is none or whose
+    inverse is not its inverse, a pose that is not root-centred or not in metres, cameras that disagree about a pose,
+    duplicate rows, instants with one camera only, a crop that is missing, truncated or of another size. A layout may
+    lack all background crops.
+    """
+    labels = Labels(root)
+    _check_labels(labels)
+    _check_rotations(labels)
+    _check_poses(labels)
+    instants = _check_instants(labels)
+    difference = _check_views_agree(labels, instants)
+    size, kinds = _check_crops(labels)
+    return _summary(labels, instants, difference, size, kinds)
+
+
+def _check_labels(labels: Labels) -> None:
+    for name in (*ROW_KEYS, *STATISTIC_KEYS):
+        values = labels[name]
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            where = "" if name in STATISTIC_KEYS else _row_name(labels, np.argwhere(~np.isfinite(values))[0, 0])
+            raise UserError(f"{labels.path}: '{name}' holds NaN or infinity{where}; expected finite numbers")
+    if (labels["pose_std"] <= 0).any():
+        raise UserError(f"{labels.path}: 'pose_std' is {labels['pose_std'].min():g} somewhere; expected more than 0")
+
+
+def _check_rotations(labels: Labels) -> None:
+    rotation, inverse = labels["extrinsic_rot"], labels["extrinsic_rot_inv"]
+    product = rotation @ rotation.swapaxes(1, 2)
+    _check_rows(
+        labels,
+        np.abs(product - np.eye(3)).max(axis=(1, 2)) + np.abs(np.linalg.det(rotation) - 1),
+        "'extrinsic_rot' is off a rotation by {:.3g}{}; expected an orthonormal matrix of determinant 1",
+        ROTATION_TOLERANCE,
+    )
+    _check_rows(
+        labels,
+        np.abs(rotation @ inverse - np.eye(3)).max(axis=(1, 2)),
+        "'extrinsic_rot_inv' is off the inverse of 'extrinsic_rot' by {:.3g}{}; expected its inverse",
+        ROTATION_TOLERANCE,
+    )
+
+
+def _check_poses(labels: Labels) -> None:
+    poses = labels["3D"].reshape(-1, 17, 3)
+    root = np.abs(poses[:, 0]).max(axis=1)
+    _check_rows(labels, root, "'3D' has its root {:.3g} m off the origin{}; expected joint 0 at zero", 1e-4)
+    reach = np.linalg.norm(poses, axis=2).max(axis=1)
+    _check_rows(
+        labels, reach, "'3D' has a joint {:.3g} from the root{}; expected metres, at most 3", MAX_JOINT_DISTANCE
+    )
+
+
+def _check_instants(labels: Labels) -> Groups:
+    instants = group_rows(labels, ("subj", "seq", "frame"), within="cam")
+    repeated = np.diff(labels["cam"][instants.order]) == 0
+    repeated[instants.start[1:] - 1] = False
+    if repeated.any():
+        row = instants.order[np.argmax(repeated)]
+        raise UserError(f"{labels.path}: duplicate row{_row_name(labels, row)}; expected one per instant and camera")
+    sequences = group_rows(labels, ("seq", "subj"))
+    shared = np.flatnonzero(np.diff(labels["seq"][sequences.first]) == 0)
+    if len(shared):
+        seq = labels["seq"][sequences.first][shared[0]]
+        raise UserError(f"{labels.path}: two subjects share seq {seq}; expected a seq of its own for every sequence")
+    few = instants.count < MIN_CAMERAS
+    if few.any():
+        row = instants.first[np.argmax(few)]
+        raise UserError(
+            f"{labels.path}: {few.sum()} of {len(few)} instants have fewer than {MIN_CAMERAS} cameras, "
+            f"the first{_row_name(labels, row)}; expected several views of each"
+        )
+    return instants
+
+
+def _check_views_agree(labels: Labels, instants: Groups) -> float:
+    """Largest distance (metres) of a joint between two cameras of an instant, rotated into the world frame."""
+    world = np.einsum("nij,npj->npi", labels["extrinsic_rot_inv"], labels["3D"].reshape(-1, 17, 3))[instants.order]
+    spread = np.maximum.reduceat(world, instants.start) - np.minimum.reduceat(world, instants.start)
+    difference = np.zeros(labels.num_rows)
+    difference[instants.first] = np.linalg.norm(spread, axis=2).max(axis=1)
+    _check_rows(
+        labels,
+        difference,
+        "the cameras of one instant disagree about '3D' by {:.3g} m{}; expected camera-frame poses that "
+        "'extrinsic_rot_inv' turns into one",
+        MAX_VIEW_DIFFERENCE,
+    )
+    return float(difference.max())
+
+
+def _check_crops(labels: Labels) -> tuple[int, list[str]]:
+    """Decode everything. Returns the side of the crops and which kinds exist."""
+    from tqdm import tqdm
+
+    ids = np.stack([labels[name] for name in ("seq", "cam", "frame")], axis=1)
+    size = read_png(image_path(labels.root, *ids[0], "img_crop")).shape[0]
+    # a set of moving cameras has no background at all; one that has the first must have them all
+    kinds = [
+        kind for kind in IMAGE_KINDS if kind == "img_crop" or Path(image_path(labels.root, *ids[0], kind)).exists()
+    ]
+    for kind in kinds:
+        with tqdm(desc=f"Checking {kind}", total=len(ids), unit="crop") as bar:
+            for done in map_threads(_crop_checker(labels.root, kind, size), ids):
+                bar.update(done)
+    return size, kinds
+
+
+def _crop_checker(root: Path, kind: str, size: int) -> Callable[[np.ndarray], None]:
+    def check(row: np.ndarray) -> None:
+        path = image_path(root, *row, kind)
+        shape = read_png(path).shape
+        if shape != (size, size, 3):
+            raise UserError(f"{path} is {shape[1]}x{shape[0]} px; expected {size}x{size} px like the first crop")
+
+    return check
+
+
+def _check_rows(labels: Labels, error: np.ndarray, message: str, limit: float) -> None:
+    """Raise for the first row whose `error` (N,) exceeds `limit`; NaN counts as too much."""
+    bad = ~(error <= limit)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise UserError(f"{labels.path}: {message.format(error[row], _row_name(labels, row))}")
+
+
+def _row_name(labels: Labels, row: int) -> str:
+    names = ("subj", "seq", "frame", "cam")
+    return f" in row {row} (" + ", ".join(f"{name} {labels[name][row]}" for name in names) + ")"
+
+
+def _summary(labels: Labels, instants: Groups, difference: float, size: int, kinds: list[str]) -> str:
+    lines = [f"{'subject':>7} {'sequences':>9} {'instants':>9} {'cameras':>7} {'crops':>9}"]
+    subjects = labels["subj"]
+    for subject in [*np.unique(subjects), None]:
+        rows = slice(None) if subject is None else subjects == subject
+        groups = slice(None) if subject is None else subjects[instants.first] == subject
+        sequences, cameras = (len(np.unique(labels[name][rows])) for name in ("seq", "cam"))
+        count = instants.count[groups]
+        name = "all" if subject is None else subject
+        lines.append(f"{name:>7} {sequences:>9} {len(count):>9} {cameras:>7} {count.sum():>9}")
+    fewest, most = instants.count.min(), instants.count.max()
+    lines += [
+        f"crops: {size}x{size} px, {' and '.join(kinds)}; cameras per instant: {fewest} to {most}",
+        f"largest joint distance from the root: {np.linalg.norm(labels['3D'].reshape(-1, 17, 3), axis=2).max():.2f} m",
+        f"cameras agree about 3D within {1000 * difference:.2f} mm",
+    ]
+    return "\n".join(lines)
