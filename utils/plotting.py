@@ -1,0 +1,143 @@
+"""Drawing crops and skeletons with matplotlib, on figures of the caller's or into files.
+
+Nothing here uses pyplot: pictures of a training run need no screen and open no window.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from mpl_toolkits.mplot3d import Axes3D
+
+from utils.skeleton import BONES, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
+
+LEFT_COLOR, RIGHT_COLOR, TRUNK_COLOR = "tab:blue", "tab:red", "0.25"
+SKELETON_RADIUS = 1.0  # metres about the root that a skeleton's axes show
+
+
+def crop_to_image(crop) -> np.ndarray:
+    """A crop (3,R,R), tensor or array, uint8 or float in 0..1 -> (R,R,3) float32 in 0..1."""
+    array = np.asarray(crop.detach().cpu() if hasattr(crop, "detach") else crop)
+    if array.ndim != 3 or array.shape[0] != 3:
+        raise ValueError(f"a crop has shape {array.shape}; expected (3,R,R)")
+    scale = 255 if array.dtype == np.uint8 else 1
+    return np.clip(array.astype(np.float32).transpose(1, 2, 0) / scale, 0, 1)
+
+
+def draw_image(axes: Axes, image: np.ndarray, title: str = ""):
+    """Show an image (R,R,3) in 0..1 without ticks; returns the artist, whose data may be replaced."""
+    axes.set_title(title)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    return axes.imshow(image, vmin=0, vmax=1)
+
+
+def draw_skeleton(axes: Axes3D, pose: np.ndarray, title: str = "") -> list:
+    """Draw a pose (17,3) or (51,), metres, camera frame (x right, y down, z forward), as the camera sees it.
+
+    Left limbs are blue, right ones red. Returns one line per bone, in the order of `BONES`,
+    for `move_skeleton`.
+    """
+    style_skeleton_axes(axes, title)
+    lines = []
+    for bone in BONES:
+        (line,) = axes.plot([0, 0], [0, 0], [0, 0], color=_bone_color(bone), linewidth=3, solid_capstyle="round")
+        lines.append(line)
+    move_skeleton(lines, pose)
+    return lines
+
+
+def move_skeleton(lines: list, pose: np.ndarray) -> None:
+    """Move what `draw_skeleton` returned to another pose."""
+    right, down, forward = np.asarray(pose, dtype=np.float64).reshape(NUM_JOINTS, 3).T
+    plotted = np.stack([right, forward, -down], axis=1)  # matplotlib's third axis points up
+    for line, bone in zip(lines, BONES, strict=True):
+        line.set_data_3d(*plotted[list(bone)].T)
+
+
+def style_skeleton_axes(axes: Axes3D, title: str = "") -> None:
+    """Equal axes with the same limits for every pose, seen from the camera and slightly from above."""
+    limits = (-SKELETON_RADIUS, SKELETON_RADIUS)
+    ticks = (-SKELETON_RADIUS, 0, SKELETON_RADIUS)
+    axes.set(xlim=limits, ylim=limits, zlim=limits, xticks=ticks, yticks=ticks, zticks=ticks)
+    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+        axis.set_ticklabels([])
+    axes.set_box_aspect((1, 1, 1), zoom=1.25)
+    axes.set_title(title)
+    axes.view_init(elev=12, azim=-80)
+
+
+def skeleton_legend(figure: Figure, x: float, y: float) -> None:
+    """Say at (x, y), in fractions of the figure, which colour is which side of the body."""
+    figure.text(x, y, "left", color=LEFT_COLOR, ha="right", va="center")
+    figure.text(x, y, "  right", color=RIGHT_COLOR, ha="left", va="center")
+
+
+def image_grid(columns: list) -> np.ndarray:
+    """Columns of crops, each (N,3,R,R) -> one image (N*R + gaps, columns*R + gaps, 3) in 0..1, white gaps of 2 px."""
+    rows = []
+    for crops in zip(*columns, strict=True):
+        padded = [np.pad(crop_to_image(crop), ((1, 1), (1, 1), (0, 0)), constant_values=1) for crop in crops]
+        rows.append(np.concatenate(padded, axis=1))
+    return np.concatenate(rows, axis=0)
+
+
+def save_examples(
+    path: str | os.PathLike,
+    input,
+    target,
+    output,
+    background=None,
+    predicted_pose=None,
+    true_pose=None,
+    max_rows: int = 8,
+) -> None:
+    """Write a picture of up to `max_rows` examples, one a row, to `path` (.png), whole or not at all.
+
+    `input`, `target`, `output` and `background` are crops (N,3,R,R), uint8 or float in 0..1: what the
+    network saw, what it should have drawn, what it drew, and the empty background that it was given.
+    `predicted_pose` and `true_pose` (N,17,3) or (N,51), metres, camera frame, are drawn beside them.
+    """
+    named = {"input": input, "background": background, "output": output, "target": target}
+    columns = {name: crops[:max_rows] for name, crops in named.items() if crops is not None}
+    poses = {"predicted pose": predicted_pose, "true pose": true_pose}
+    poses = {name: pose[:max_rows] for name, pose in poses.items() if pose is not None}
+    count = len(next(iter(columns.values())))
+    side = 1.6  # inches per crop
+    widths = [len(columns)] + [1] * len(poses)
+    figure = Figure(figsize=(side * sum(widths), side * count + 0.4), layout="constrained")
+    grid = figure.add_gridspec(count, len(widths), width_ratios=widths)
+    axes = figure.add_subplot(grid[:, 0])
+    picture = image_grid(list(columns.values()))
+    axes.imshow(picture)
+    axes.set_yticks([])
+    centres = (np.arange(len(columns)) + 0.5) * picture.shape[1] / len(columns)
+    axes.set_xticks(centres, list(columns))
+    axes.tick_params(top=True, bottom=False, labeltop=True, labelbottom=False, length=0)
+    axes.spines[:].set_visible(False)
+    for column, (name, pose) in enumerate(poses.items(), start=1):
+        for row in range(count):
+            title = name if row == 0 else ""
+            draw_skeleton(figure.add_subplot(grid[row, column], projection="3d"), to_array(pose[row]), title)
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 100) -> None:
+    """Write `figure` to `path`, in the format of its ending, whole or not at all."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    figure.savefig(temporary, dpi=dpi, format=path.suffix[1:] or "png")
+    os.replace(temporary, path)
+
+
+def to_array(values) -> np.ndarray:
+    """A tensor on any device, or an array -> numpy array."""
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+
+
+def _bone_color(bone: tuple[int, int]) -> str:
+    if bone[1] in LEFT_JOINTS:
+        return LEFT_COLOR
+    return RIGHT_COLOR if bone[1] in RIGHT_JOINTS else TRUNK_COLOR

@@ -1,0 +1,150 @@
+"""The viewer: input image, output image, predicted pose and true pose, a button and a slider.
+
+It knows neither networks nor data sets: one callable says what to show.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import imageio.v3 as imageio
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.widgets import Button, Slider
+
+from utils.errors import UserError
+from utils.plotting import draw_image, draw_skeleton, move_skeleton, save_figure, skeleton_legend, style_skeleton_axes
+
+TITLES = ("Input image", "Output image", "Predicted pose", "True pose")
+SCREENLESS_BACKENDS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
+SWEEP_FRAMES = 48
+
+
+class View(NamedTuple):
+    """What the four panels show. Poses are (17,3), metres, camera frame; None where there is none."""
+
+    input_image: np.ndarray  # (R,R,3), colours in 0..1
+    output_image: np.ndarray | None  # likewise; the network's picture, turned by the yaw
+    predicted_pose: np.ndarray | None
+    true_pose: np.ndarray | None
+    caption: str = ""
+
+
+class Viewer:
+    """Four panels in a row on `figure` and, unless `controls` is off, a button and a slider below.
+
+    `view(index, yaw)` gives the `View` of image `index`, 0 <= index < count, turned by `yaw` radians
+    about the world's vertical axis. The viewer keeps the references that matplotlib's widgets
+    need to stay alive, so keep the viewer.
+    """
+
+    def __init__(
+        self, figure: Figure, view: Callable[[int, float], View], count: int, index: int = 0, controls: bool = True
+    ):
+        if not 0 <= index < count:
+            raise UserError(f"there is no image {index}; expected 0 to {count - 1}")
+        self.figure, self.view, self.count, self.index, self.yaw = figure, view, count, index, 0.0
+        self._add_panels(bottom=0.2 if controls else 0.05)
+        self.button = self.slider = None
+        if controls:
+            self._add_controls()
+        self.update()
+
+    def next_image(self, _event=None) -> None:
+        """Show the next image, the first after the last, at the same yaw."""
+        self.index = (self.index + 1) % self.count
+        self.update()
+
+    def set_yaw(self, yaw: float) -> None:
+        """Turn view and poses to `yaw`, in radians."""
+        self.yaw = float(yaw)
+        self.update()
+
+    def update(self) -> None:
+        """Ask for the current view and put it into the panels."""
+        view = self.view(self.index, self.yaw)
+        self._input.set_data(view.input_image)
+        self._output.set_data(np.ones_like(view.input_image) if view.output_image is None else view.output_image)
+        for image in (self._input, self._output):
+            height, width = image.get_array().shape[:2]
+            image.set_extent((-0.5, width - 0.5, height - 0.5, -0.5))
+            image.axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+        for axes, pose in zip(self._pose_axes, (view.predicted_pose, view.true_pose), strict=True):
+            self._show_pose(axes, pose)
+        self._caption.set_text(view.caption)
+        self.figure.canvas.draw_idle()
+
+    def _show_pose(self, axes, pose: np.ndarray | None) -> None:
+        lines = self._lines.get(axes)
+        if pose is None:
+            for line in lines or ():
+                line.set_visible(False)
+            return
+        if lines is None:
+            self._lines[axes] = draw_skeleton(axes, pose, axes.get_title())
+            return
+        for line in lines:
+            line.set_visible(True)
+        move_skeleton(lines, pose)
+
+    def _add_panels(self, bottom: float) -> None:
+        height, width = 0.86 - bottom, 0.23
+        lefts = [0.02 + column * (width + 0.01) for column in range(4)]
+        blank = np.ones((1, 1, 3))
+        image_axes = [self.figure.add_axes((left, bottom, width, height)) for left in lefts[:2]]
+        self._input, self._output = (draw_image(*panel) for panel in zip(image_axes, [blank] * 2, TITLES, strict=False))
+        self._pose_axes = [
+            self.figure.add_axes((left, bottom, width, height), projection="3d") for left in lefts[2:]
+        ]
+        self._lines = {}
+        for axes, title in zip(self._pose_axes, TITLES[2:], strict=True):
+            style_skeleton_axes(axes, title)
+        skeleton_legend(self.figure, (lefts[2] + lefts[3] + width) / 2, bottom + height)
+        self._caption = self.figure.text(0.5, 0.99, "", ha="center", va="top")
+
+    def _add_controls(self) -> None:
+        self.button = Button(self.figure.add_axes((0.02, 0.05, 0.12, 0.09)), "Next image")
+        self.button.on_clicked(self.next_image)
+        slider_axes = self.figure.add_axes((0.22, 0.05, 0.66, 0.09))
+        self.slider = Slider(slider_axes, "Yaw ", -2 * np.pi, 2 * np.pi, valinit=0.0, valfmt="%+.2f rad")
+        self.slider.on_changed(self.set_yaw)
+
+
+def show(view: Callable[[int, float], View], count: int, index: int = 0) -> Viewer:
+    """Open the viewer in a window and wait until it is closed."""
+    import matplotlib.pyplot as plt  # chooses a backend, which may need a screen
+
+    try:
+        backend = plt.get_backend().lower()
+        if backend in SCREENLESS_BACKENDS:
+            raise ImportError(f"matplotlib's backend is {backend!r}")
+        figure = plt.figure(figsize=(12, 4), num="Novel view and 3D pose")
+    except ImportError as error:
+        raise UserError(f"no window can be opened ({error}); use --save FILE.png or FILE.gif") from error
+    viewer = Viewer(figure, view, count, index)
+    plt.show()
+    return viewer
+
+
+def save(path: str | os.PathLike, view: Callable[[int, float], View], count: int, index: int = 0) -> None:
+    """Write the panels to `path` without a screen: a .png of one view, or a .gif of a full turn."""
+    path = Path(path)
+    if path.suffix not in (".png", ".gif"):
+        raise UserError(f"cannot save to {str(path)!r}; expected a name that ends in .png or .gif")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure = Figure(figsize=(12, 3.4))
+    canvas = FigureCanvasAgg(figure)
+    viewer = Viewer(figure, view, count, index, controls=False)
+    if path.suffix == ".png":
+        save_figure(figure, path)
+        return
+    frames = []
+    for yaw in np.linspace(0, 2 * np.pi, SWEEP_FRAMES, endpoint=False):
+        viewer.set_yaw(yaw)
+        canvas.draw()
+        frames.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    temporary = path.with_name(f".{path.name}.tmp")
+    imageio.imwrite(temporary, frames, extension=".gif", duration=80, loop=0)
+    os.replace(temporary, path)
