@@ -1,0 +1,42 @@
+"""Perceptual features: the first layers of a fixed ResNet-18."""
+
+import torch
+from torch import nn
+
+from models.blocks import init_residual_convs, residual_stage
+from models.weights import load_pretrained
+
+
+class PerceptualFeatures(nn.Module):
+    """ResNet-18 up to layer2, never trained: normalised images (B,3,R,R) -> three feature maps.
+
+    Maps after the first ReLU (B,64,R/2,R/2), layer1 (B,64,R/4,R/4) and layer2 (B,128,R/8,R/8). In train mode
+    batch norm uses the batch's statistics, as the published training does, and leaves the stored ones alone.
+
+    `weights`: "imagenet", the path of a torchvision ResNet-18 state dict, or None for random features that are
+    the same in every run.
+    """
+
+    def __init__(self, weights: str | None):
+        from torchvision.models.resnet import BasicBlock
+
+        super().__init__()
+        # a fixed seed, and the caller's random state as it was: a resumed run sees the same features
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+            self.bn1 = nn.BatchNorm2d(64)
+            self.layer1 = residual_stage(BasicBlock, 64, 64, 2, stride=1)
+            self.layer2 = residual_stage(BasicBlock, 64, 128, 2, stride=2)
+            init_residual_convs(self)
+        if weights is not None:
+            load_pretrained(self, ["conv1", "bn1", "layer1", "layer2"], weights, "resnet18", key="perceptual_weights")
+        for part in self.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.momentum, part.num_batches_tracked = 0.0, None
+        self.requires_grad_(False)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        first = torch.relu(self.bn1(self.conv1(images)))
+        second = self.layer1(nn.functional.max_pool2d(first, 3, stride=2, padding=1))
+        return first, second, self.layer2(second)

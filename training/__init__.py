@@ -1,0 +1,1 @@
+"""Losses, metrics, engines, checkpoints and monitors; imports models, datasets and utils."""

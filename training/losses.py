@@ -1,0 +1,112 @@
+"""Training losses: novel views against the crops that the cameras saw, and poses against labels."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from models.options import option
+from models.perceptual import PerceptualFeatures
+from utils.errors import UserError
+from utils.images import IMAGE_STD
+
+# a pixel belongs to the person where a colour channel (0..1) differs from the background by more than this
+FOREGROUND_THRESHOLD = 0.08
+
+
+class ImageLoss(nn.Module):
+    """Weighted sum of image losses between rendered and true crops, published config keys.
+
+    `MAE`: absolute errors, else squared ones. `loss_weight_rgb`: pixels. `loss_weight_gradient`: Sobel edges.
+    `loss_weight_imageNet`: mean over three maps of a fixed ResNet-18 (`perceptual_weights`).
+    `loss_weight_foreground`: pixel errors of the person and its surroundings count 1 + this times as much as
+    those of the background (0 as published). Parts of weight 0 are neither built nor computed.
+    """
+
+    def __init__(self, config: Mapping[str, Any]):
+        super().__init__()
+        self.elementwise = functional.l1_loss if option(config, "MAE") else functional.mse_loss
+        self.weight_rgb = _weight(config, "loss_weight_rgb")
+        self.weight_gradient = _weight(config, "loss_weight_gradient")
+        self.weight_perceptual = _weight(config, "loss_weight_imageNet")
+        self.weight_foreground = _weight(config, "loss_weight_foreground")
+        if not (self.weight_rgb or self.weight_gradient or self.weight_perceptual):
+            raise UserError("config: all of loss_weight_rgb, loss_weight_gradient, loss_weight_imageNet are 0")
+        self.features = None
+        if self.weight_perceptual:
+            self.features = PerceptualFeatures(option(config, "perceptual_weights"))
+
+    def forward(
+        self, output: torch.Tensor, target: torch.Tensor, background: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Compare normalised images (B,3,R,R); `background` of the target is needed for foreground weights.
+
+        Returns scalars: `loss`, to be minimised, and its weighted parts among `rgb`, `gradient`, `imageNet`.
+        Gradients flow to `output` only.
+        """
+        target = target.detach()
+        pixel_weight = None
+        if self.weight_foreground:
+            pixel_weight = 1 + self.weight_foreground * foreground_mask(target, background)
+        parts = {}
+        if self.weight_rgb:
+            parts["rgb"] = self.weight_rgb * self._compare(output.float(), target.float(), pixel_weight)
+        if self.weight_gradient:
+            parts["gradient"] = self.weight_gradient * self._compare(sobel(output), sobel(target), pixel_weight)
+        if self.features is not None:
+            parts["imageNet"] = self.weight_perceptual * self._perceptual(output, target)
+        return {"loss": sum(parts.values()), **parts}
+
+    def _compare(self, output: torch.Tensor, target: torch.Tensor, pixel_weight: torch.Tensor | None) -> torch.Tensor:
+        if pixel_weight is None:
+            return self.elementwise(output, target)
+        error = self.elementwise(output, target, reduction="none")
+        return (error.mean(dim=1, keepdim=True) * pixel_weight).sum() / pixel_weight.sum()
+
+    def _perceptual(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            wanted = self.features(target)
+        made = self.features(output)
+        return sum(self.elementwise(ours.float(), true.float()) for ours, true in zip(made, wanted, strict=True)) / 3
+
+
+def foreground_mask(target: torch.Tensor, background: torch.Tensor | None) -> torch.Tensor:
+    """1 where the target differs from its background, and up to R/16 pixels around that; (B,1,R,R) float32.
+
+    Around it too, because a network soon finds that smearing the person over unweighted pixels costs nothing.
+    """
+    if background is None:
+        raise UserError("loss_weight_foreground needs bg_crop, the background of the target")
+    std = torch.tensor(IMAGE_STD, device=target.device).view(3, 1, 1)
+    differs = ((target - background).float().abs() * std).amax(dim=1, keepdim=True) > FOREGROUND_THRESHOLD
+    reach = max(1, target.shape[-1] // 16)
+    return functional.max_pool2d(differs.float(), 2 * reach + 1, stride=1, padding=reach)
+
+
+def sobel(images: torch.Tensor) -> torch.Tensor:
+    """Horizontal and vertical Sobel gradients per channel, same size: (B,C,R,R) -> (B,2C,R,R), float32."""
+    smooth = torch.tensor([1.0, 2.0, 1.0], device=images.device)
+    slope = torch.tensor([-1.0, 0.0, 1.0], device=images.device)
+    kernels = torch.stack([torch.outer(smooth, slope), torch.outer(slope, smooth)]) / 8
+    channels = images.shape[1]
+    padded = functional.pad(images.float(), (1, 1, 1, 1), mode="replicate")
+    return functional.conv2d(padded, kernels[:, None].repeat(channels, 1, 1, 1), groups=channels)
+
+
+def pose_loss(
+    output: torch.Tensor, label: torch.Tensor, pose_mean: torch.Tensor, pose_std: torch.Tensor
+) -> torch.Tensor:
+    """Mean squared error between the network's pose (B,51) and (label - pose_mean) / pose_std.
+
+    `label` (B,51): metres, root-centred, camera frame; `pose_mean`, `pose_std` (51,) or (B,51): metres.
+    """
+    return functional.mse_loss(output.float(), (label - pose_mean) / pose_std)
+
+
+def _weight(config: Mapping[str, Any], key: str) -> float:
+    value = option(config, key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise UserError(f"config: {key} = {value!r}, expected a number that is not negative")
+    return float(value)
