@@ -11,8 +11,24 @@ from models.encoders import build_encoder
 from models.latent import ImplicitRotation, camera_to_camera, evaluation_permutations, invert, rotate_points
 from models.options import coarsest_grid, decoder_widths, integer, option, probability
 from utils.errors import UserError
+from utils.skeleton import NUM_JOINTS
 
 OUTPUT_TYPES = ("3D", "img_crop", "latent_3d", "cam2cam", "shuffled_pose", "shuffled_appearance")
+# Keys that decide which tensors a network has; whoever loads weights must agree with these.
+ARCHITECTURE_KEYS = (
+    "encoderType",
+    "encoder_width",
+    "inputDimension",
+    "num_encoding_layers",
+    "feature_scale",
+    "latent_fg",
+    "latent_3d",
+    "implicit_rotation",
+    "upsampling_bilinear",
+    "skip_background",
+    "n_hidden_to3Dpose",
+    "width_to3Dpose",
+)
 _NEED_POINTS = {"3D", "img_crop", "latent_3d"}
 _NEED_VIEWS = {"img_crop", "cam2cam", "shuffled_pose", "shuffled_appearance"}
 
@@ -44,6 +60,9 @@ class EncodeDecode(nn.Module):
         self.to_pose = PoseDecoder(
             latent_3d, integer(config, "n_hidden_to3Dpose", lowest=0), integer(config, "width_to3Dpose")
         )
+        # of the training set's poses, metres: a trained pose decoder means nothing without them
+        self.register_buffer("pose_mean", torch.zeros(3 * NUM_JOINTS))
+        self.register_buffer("pose_std", torch.ones(3 * NUM_JOINTS))
 
     def forward(self, input_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Compute `output_types` and nothing else.
@@ -98,6 +117,19 @@ class EncodeDecode(nn.Module):
     def pose(self, points: torch.Tensor) -> torch.Tensor:
         """Unrotated points (B,N,3) -> normalised pose (B,51) relative to the crop's own camera, float32."""
         return self.to_pose(points).float()
+
+    def set_pose_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
+        """Keep the mean and standard deviation (51,), metres, of the poses that the pose decoder learns."""
+        self.pose_mean.copy_(mean)
+        self.pose_std.copy_(std)
+
+    def normalize_pose(self, pose: torch.Tensor) -> torch.Tensor:
+        """Pose (B,51) in metres, root-centred, camera frame -> what the pose decoder is to give."""
+        return (pose - self.pose_mean) / self.pose_std
+
+    def denormalize_pose(self, normalized: torch.Tensor) -> torch.Tensor:
+        """What the pose decoder gives (B,51) -> pose in metres, root-centred, camera frame."""
+        return normalized * self.pose_std + self.pose_mean
 
     def permutations(self, input_dict: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """The permutations (B,), (B,) that `forward` uses: the given ones, else those of evaluation."""

@@ -46,7 +46,8 @@ def match_weights(
     """Return a complete state dict for `module`, taken from `weights` under `name_in_source(our name)`.
 
     The first key that is missing or has another shape is a UserError that names it; nothing is loaded yet.
-    Batch-norm counters may be missing, since PyTorch wrote none before 0.4.1.
+    Batch-norm counters may be missing, since PyTorch wrote none before 0.4.1; so may the statistics of
+    poses, which published checkpoints leave to the data set.
     """
     matched = {}
     for name, own in module.state_dict().items():
@@ -56,7 +57,7 @@ def match_weights(
                 theirs, ours = tuple(weights[key].shape), tuple(own.shape)
                 raise UserError(f"{source}: {key!r} has shape {theirs}, expected {ours} (this network's {name!r})")
             matched[name] = weights[key]
-        elif name.endswith("num_batches_tracked"):
+        elif name.endswith("num_batches_tracked") or name in ("pose_mean", "pose_std"):
             matched[name] = own
         else:
             raise UserError(f"{source}: {key!r} is missing, expected shape {tuple(own.shape)}")

@@ -1,0 +1,1 @@
+"""What to run: config dictionaries, and the scripts that run them."""

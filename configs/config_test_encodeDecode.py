@@ -1,0 +1,12 @@
+"""Viewing and testing: what changes against stage 2. As it is, it shows the packaged example."""
+
+from configs.config_train_encodeDecode_pose import config_dict as stage2
+from configs.config_train_encodeDecode_pose import optional_keys  # noqa: F401
+from utils.config import ROOT
+
+config_dict = {
+    **stage2,
+    "network_path": str(ROOT / "examples" / "weights" / "demo64.safetensors"),
+    "dataset_folder_test": str(ROOT / "examples" / "sample_set"),
+    "output_types": ["img_crop", "3D"],
+}

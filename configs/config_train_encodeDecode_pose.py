@@ -1,0 +1,19 @@
+"""Stage 2, 3D pose from few labels on the features of stage 1: what changes against stage 1."""
+
+from configs.config_train_encodeDecode import config_dict as stage1
+from configs.config_train_encodeDecode import optional_keys  # noqa: F401
+
+config_dict = {
+    **stage1,
+    "network_path": None,  # the run folder (or weights file) of stage 1; None: a new network
+    "label_subjects": [1],  # subjects whose labels are used; None: all of actor_subset
+    "label_fraction": 1.0,  # of their crops that are labelled, chosen at random; some of them validate
+    "freeze_encoder": True,  # False: the encoder is trained too (with network_path None: plain supervision)
+    "output_types": ["3D"],
+    "shuffle_fg": False,
+    "shuffle_3d": False,
+    "latent_dropout": 0.0,
+    "batch_size_train": 32,
+    "num_training_iterations": 100_000,
+    "test_every": 1000,
+}

@@ -1,0 +1,24 @@
+"""Stage 1: train the network to paint novel views.
+
+python configs/train_encodeDecode.py [--config FILE] [--resume] [--device D] [key=value ...]
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from configs.command_line import config_arguments
+from utils.errors import run_script
+
+
+def main() -> None:
+    arguments, config, _ = config_arguments(__doc__, "config_train_encodeDecode", resume=True)
+    from training.novel_views import train_novel_views
+
+    folder = train_novel_views(config, arguments.resume)
+    print(f"trained: {folder.path}")
+
+
+if __name__ == "__main__":
+    run_script(main)

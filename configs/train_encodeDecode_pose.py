@@ -1,0 +1,24 @@
+"""Stage 2: train the 3D pose decoder on few labels, on the features of a stage-1 run.
+
+python configs/train_encodeDecode_pose.py network_path=RUN_FOLDER [--config FILE] [--resume] [--device D] [key=value ...]
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from configs.command_line import config_arguments
+from utils.errors import run_script
+
+
+def main() -> None:
+    arguments, config, said = config_arguments(__doc__, "config_train_encodeDecode_pose", resume=True)
+    from training.pose import train_pose
+
+    folder = train_pose(config, arguments.resume, said)
+    print(f"trained: {folder.path}")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,210 @@
+"""The loop that both stages share: Ignite engine, logs, evaluation, checkpoints, exact resume."""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import ProgressBar
+
+from models.checkpoints import save_weights
+from training.monitors import VisdomCurves
+from training.run_folder import CsvLog, RunFolder
+from utils.errors import UserError
+
+
+@dataclass
+class Stage:
+    """What a stage of training brings to the loop.
+
+    `step(batch, iteration)` trains on one batch and returns its losses (scalars, one named "loss");
+    `evaluate()` returns numbers on held-out data, of which `score` is to be small;
+    `batches(first, last)` gives the batches of those iterations; `plot(path)` paints an example.
+    """
+
+    network: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    step: Callable[[dict, int], dict]
+    evaluate: Callable[[], dict]
+    batches: Callable[[int, int], Iterable]
+    score: str
+    plot: Callable[[str], None] | None = None
+
+
+def make_optimizer(parameters: Iterable[torch.nn.Parameter], config: dict) -> torch.optim.Optimizer:
+    """Adam (AdamW where `weight_decay` is not 0) over the parameters that train."""
+    parameters = [parameter for parameter in parameters if parameter.requires_grad]
+    fused = parameters[0].device.type in ("cpu", "cuda")
+    return torch.optim.AdamW(parameters, lr=config["learning_rate"], weight_decay=config["weight_decay"], fused=fused)
+
+
+def learning_rate(config: dict, iteration: int) -> float:
+    """Learning rate of an iteration (counted from 1); a function of nothing else, so that it resumes."""
+    schedule, total = config["learning_rate_schedule"], config["num_training_iterations"]
+    if schedule == "constant":
+        return config["learning_rate"]
+    if schedule == "cosine":
+        warm_up = max(1, total // 50)
+        if iteration < warm_up:
+            return config["learning_rate"] * iteration / warm_up
+        return config["learning_rate"] * 0.5 * (1 + math.cos(math.pi * (iteration - warm_up) / max(1, total - warm_up)))
+    raise UserError(f"learning_rate_schedule {schedule!r} is unknown; expected constant or cosine")
+
+
+def seed_everything(seed: int, iteration: int = 0) -> torch.Generator:
+    """Seed dropout and all else of an iteration, and return a generator for its permutations.
+
+    Randomness is a function of (seed, iteration): a resumed run needs no stored random state.
+    """
+    mixed = (seed * 1_000_003 + iteration) % 2**62
+    torch.manual_seed(mixed)
+    return torch.Generator().manual_seed(mixed + 1)
+
+
+def fit(stage: Stage, config: dict, folder: RunFolder, resume: bool = False) -> dict:
+    """Train to `num_training_iterations`, or until Ctrl-C; return the last evaluation.
+
+    The held-out score picks `network_best_val_t1.pth`. A run that is killed continues with
+    `resume` from its last evaluation, one that is interrupted from where it was.
+    """
+    learning_rate(config, 0)
+    state = folder.open(config, resume)
+    first, best = _restore(stage, state)
+    total = config["num_training_iterations"]
+    if first >= total:
+        print(f"{folder.path} is trained already ({first} iterations)")
+        return {}
+    loop = _Loop(stage, config, folder, first, best)
+    trainer = Engine(loop.process)
+    _attach(trainer, loop, config)
+    trainer.state_dict_user_keys.clear()
+    trainer.load_state_dict({"iteration": first, "epoch_length": total, "max_epochs": 1})
+    with _finish_iteration_on_interrupt(trainer) as interrupted:
+        trainer.run(stage.batches(first, total))
+    if loop.broken is not None:
+        raise UserError(loop.broken)
+    if interrupted:
+        loop.save_state()
+        print(f"\ninterrupted at iteration {loop.iteration}; continue with --resume")
+        raise KeyboardInterrupt
+    return loop.evaluation
+
+
+class _Loop:
+    """The handlers of the loop and what they share."""
+
+    def __init__(self, stage: Stage, config: dict, folder: RunFolder, first: int, best: float):
+        self.stage, self.config, self.folder = stage, config, folder
+        self.iteration, self.best, self.broken, self.evaluation = first, best, None, {}
+        self.training_log = CsvLog(folder.path / "debug_log_training.txt", first)
+        self.testing_log = CsvLog(folder.path / "debug_log_testing.txt", first)
+        self.curves = VisdomCurves(folder.path.name) if config["visdom"] else None
+        self.clock = (time.perf_counter(), first)
+
+    def process(self, engine: Engine, batch: dict) -> dict:
+        for group in self.stage.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, engine.state.iteration)
+        losses = self.stage.step(batch, engine.state.iteration)
+        self.iteration = engine.state.iteration
+        return losses
+
+    def log(self, engine: Engine) -> None:
+        losses = {name: float(value) for name, value in engine.state.output.items()}
+        now, (then, before) = time.perf_counter(), self.clock
+        self.clock = (now, self.iteration)
+        rate = (self.iteration - before) / (now - then)
+        row = {"iteration": self.iteration, **losses, "learning_rate": learning_rate(self.config, self.iteration)}
+        self.training_log.append({**row, "iterations_per_second": round(rate, 3)})
+        if self.curves:
+            self.curves.add("training", self.iteration, losses)
+        if not math.isfinite(losses["loss"]):
+            self._stop(engine, losses["loss"])
+
+    def test(self, engine: Engine) -> None:
+        if not math.isfinite(float(engine.state.output["loss"])):
+            return self._stop(engine, float(engine.state.output["loss"]))
+        self.evaluation = self.stage.evaluate()
+        self.testing_log.append({"iteration": self.iteration, **self.evaluation})
+        if self.curves:
+            self.curves.add("testing", self.iteration, self.evaluation)
+        score = self.evaluation[self.stage.score]
+        if score < self.best:
+            self.best = score
+            save_weights(self.folder.best_network, self.stage.network, self.config)
+        save_weights(self.folder.last_network, self.stage.network, self.config)
+        self.save_state()
+
+    def plot(self, iteration: int) -> None:
+        if self.stage.plot:
+            self.stage.plot(self.folder.images / f"example_{iteration:06d}.png")
+
+    def save_state(self) -> None:
+        self.folder.save_state(
+            {
+                "network": self.stage.network.state_dict(),
+                "optimizer": self.stage.optimizer.state_dict(),
+                "iteration": self.iteration,
+                "best": self.best,
+            }
+        )
+
+    def _stop(self, engine: Engine, loss: float) -> None:
+        self.broken = (
+            f"the loss became {loss} at iteration {self.iteration}; lower learning_rate "
+            f"(the last good network is {str(self.folder.last_network)!r})"
+        )
+        engine.terminate()
+
+
+def _restore(stage: Stage, state: dict | None) -> tuple[int, float]:
+    """Put a saved state back; return the iteration reached and the best score so far."""
+    if state is None:
+        return 0, math.inf
+    stage.network.load_state_dict(state["network"])
+    stage.optimizer.load_state_dict(state["optimizer"])
+    return state["iteration"], state["best"]
+
+
+def _attach(trainer: Engine, loop: _Loop, config: dict) -> None:
+    total = config["num_training_iterations"]
+    at_end = Events.ITERATION_COMPLETED(once=total)
+    bar = ProgressBar(persist=True, desc="training", bar_format=None, mininterval=1.0)
+    every = min(10, config["print_every"])
+    bar.attach(trainer, output_transform=_floats, event_name=Events.ITERATION_COMPLETED(every=every))
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(every=config["print_every"]), loop.log)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(every=config["test_every"]), loop.test)
+    if total % config["test_every"]:
+        trainer.add_event_handler(at_end, loop.test)
+    if loop.iteration == 0:
+        trainer.add_event_handler(Events.STARTED, lambda: loop.plot(0))
+    plots = Events.ITERATION_COMPLETED(every=config["plot_every"]) | Events.ITERATION_COMPLETED(once=100) | at_end
+    trainer.add_event_handler(plots, lambda: loop.plot(loop.iteration))
+
+
+def _floats(output: dict) -> dict:
+    return {name: f"{float(value):.4f}" for name, value in output.items()}
+
+
+@contextmanager
+def _finish_iteration_on_interrupt(trainer: Engine):
+    """The first Ctrl-C lets the iteration end, so that the state is whole; a second one breaks off."""
+    interrupted: list[int] = []
+
+    def on_interrupt(number, frame):
+        interrupted.append(number)
+        trainer.terminate()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        before = signal.signal(signal.SIGINT, on_interrupt)
+    except ValueError:  # not in the main thread, as in a notebook's worker
+        yield interrupted
+        return
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)

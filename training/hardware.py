@@ -1,0 +1,63 @@
+"""One `device` and one `precision` setting for CPU, CUDA and MPS."""
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from utils.errors import UserError
+
+
+def pick_device(name: str) -> torch.device:
+    """ "auto", "cpu", "cuda", "cuda:1", "mps" -> a device of this machine."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"device {name!r} is not on this machine; expected auto, cpu, cuda or mps") from error
+    return device
+
+
+class Hardware:
+    """Where and how exactly a network runs.
+
+    `precision` "auto" is bfloat16 autocast where the hardware computes in it, float32 otherwise.
+    """
+
+    def __init__(self, device: str = "auto", precision: str = "auto"):
+        self.device = pick_device(device)
+        if precision not in ("auto", "bfloat16", "float32"):
+            raise UserError(f"precision {precision!r} is unknown; expected auto, bfloat16 or float32")
+        automatic = precision == "auto" and _computes_in_bfloat16(self.device)
+        self.bfloat16 = precision == "bfloat16" or automatic
+
+    def place(self, module: torch.nn.Module) -> torch.nn.Module:
+        """Move a module to the device; convolutions in bfloat16 want their channels last."""
+        module.to(self.device)
+        return module.to(memory_format=torch.channels_last) if self.bfloat16 else module
+
+    def move(self, batch: dict) -> dict:
+        """Move the tensors of a batch to the device."""
+        return {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+
+    def autocast(self) -> AbstractContextManager:
+        """Context in which the network's large products run in the chosen precision."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)
+
+    def __str__(self) -> str:
+        return f"{self.device}, {'bfloat16' if self.bfloat16 else 'float32'}"
+
+
+def _computes_in_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        # private names: absent in some releases, where float32 is the safe answer
+        tests = [
+            getattr(torch.cpu, name, lambda: False) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        ]
+        return any(test() for test in tests)
+    return False

@@ -1,0 +1,120 @@
+"""Batches for training, validation and test, from a config."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from datasets.reader import MultiViewDataset, collate_batch
+from datasets.sampler import GroupedBatchSampler, split_validation
+from utils.errors import UserError
+from utils.images import normalize
+
+STAGE1_KEYS = ("img_crop", "bg_crop", "extrinsic_rot", "extrinsic_rot_inv")
+
+
+def open_training_set(config: dict, keys: tuple[str, ...]) -> MultiViewDataset:
+    """The layout in `dataset_folder_train`; a missing one is an error that says how to get it."""
+    return _open(config, "dataset_folder_train", "train", keys)
+
+
+def open_test_set(config: dict, keys: tuple[str, ...]) -> MultiViewDataset:
+    """The layout in `dataset_folder_test`; a missing one is an error that says how to get it."""
+    return _open(config, "dataset_folder_test", "test", keys)
+
+
+def _open(config: dict, folder_key: str, split: str, keys: tuple[str, ...]) -> MultiViewDataset:
+    folder = config[folder_key]
+    if not Path(folder).is_dir():
+        raise UserError(
+            f"{folder_key} {folder!r} does not exist; render it with `python configs/render_dataset.py "
+            f"--output {folder} --crops 40000 --split {split}`, or point {folder_key} to data in the training layout"
+        )
+    if not config["skip_background"]:
+        keys = tuple(key for key in keys if key != "bg_crop")
+    dataset = MultiViewDataset(folder, keys=keys, preload=config["preload_images"])
+    if "img_crop" in keys and dataset.size != config["inputDimension"]:
+        raise UserError(
+            f"the crops in {folder!r} are {dataset.size} px wide, but inputDimension is {config['inputDimension']}; "
+            "render or prepare the data at that size, or change inputDimension"
+        )
+    return dataset
+
+
+def training_rows(labels: dict, config: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the training and of the held-out (validation) sequences of the chosen actors."""
+    train, validation = split_validation(labels, config["validation_fraction"], config["seed"])
+    if config["actor_subset"] is not None:
+        subjects = np.asarray(labels["subj"]).reshape(-1)
+        train, validation = (rows[np.isin(subjects[rows], config["actor_subset"])] for rows in (train, validation))
+    if len(train) == 0:
+        raise UserError(
+            f"actor_subset {config['actor_subset']!r} leaves no training crops in {config['dataset_folder_train']!r}"
+        )
+    return train, validation
+
+
+def grouped_sampler(labels: dict, rows: np.ndarray, config: dict, shuffle: bool) -> GroupedBatchSampler:
+    """Batches in the published structure; a fixed order unless `shuffle`."""
+    return GroupedBatchSampler(
+        labels,
+        batch_size=config["batch_size_train" if shuffle else "batch_size_test"],
+        use_cam_batches=config["useCamBatches"],
+        use_subject_batches=config["useSubjectBatches"] and shuffle,
+        every_nth_frame=config["every_nth_frame"],
+        rows=rows,
+        shuffle=shuffle,
+        seed=config["seed"],
+    )
+
+
+class TrainingBatches:
+    """Row indices of the batches of iterations `first`..`last`-1, one epoch after the other.
+
+    Iteration i always gives the same rows, so that a resumed run sees what it would have seen.
+    """
+
+    def __init__(self, sampler: GroupedBatchSampler, first: int, last: int):
+        if len(sampler) == 0:
+            raise UserError("the training set is smaller than one batch; lower batch_size_train or render more crops")
+        self.sampler, self.first, self.last = sampler, first, last
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        iteration = self.first
+        while iteration < self.last:
+            epoch, self.sampler.start_batch = divmod(iteration, len(self.sampler))
+            self.sampler.set_epoch(epoch)
+            for rows in self.sampler:
+                if iteration == self.last:
+                    break
+                yield rows
+                iteration += 1
+
+
+def spread(batches: list, crops: int) -> list:
+    """At most `crops` crops' worth of `batches`, evenly spread, at least one batch."""
+    if not batches:
+        return batches
+    keep = max(1, min(len(batches), crops // len(batches[0])))
+    return [batches[i] for i in np.linspace(0, len(batches) - 1, keep).round().astype(int)]
+
+
+def make_loader(dataset: MultiViewDataset, batches: Iterable, config: dict) -> torch.utils.data.DataLoader:
+    """DataLoader over batches of row indices; preloaded sets are gathered in this process."""
+    return torch.utils.data.DataLoader(
+        dataset,
+        batch_sampler=batches,
+        collate_fn=collate_batch,
+        num_workers=0 if config["preload_images"] else config["num_workers"],
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def network_input(batch: dict) -> dict:
+    """A batch on its device -> the network's input: normalised crops (B,3,R,R) and rotations (B,3,3)."""
+    crops = {key: normalize(batch[key]) for key in ("img_crop", "bg_crop") if key in batch}
+    return {**batch, **crops}

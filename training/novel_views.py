@@ -1,0 +1,126 @@
+"""Stage 1: learn to paint what another camera saw."""
+
+import torch
+
+from datasets.reader import MultiViewDataset
+from models import build_network, training_permutations
+from training.augmentation import augment_color
+from training.engine import Stage, fit, make_optimizer, seed_everything
+from training.hardware import Hardware
+from training.loaders import (
+    TrainingBatches,
+    grouped_sampler,
+    make_loader,
+    network_input,
+    open_training_set,
+    spread,
+    training_rows,
+)
+from training.losses import ImageLoss
+from training.metrics import psnr
+from training.run_folder import RunFolder
+from utils.images import denormalize
+from utils.plotting import save_examples
+
+INPUT_KEYS = ("img_crop", "bg_crop", "extrinsic_rot", "extrinsic_rot_inv")
+
+
+def train_novel_views(config: dict, resume: bool = False) -> RunFolder:
+    """Train the network of `config` to paint novel views; return its run folder."""
+    hardware = Hardware(config["device"], config["precision"])
+    folder = RunFolder(config, "encode")
+    dataset = open_training_set(config, INPUT_KEYS)
+    train_rows, held_out_rows = training_rows(dataset.labels, config)
+    held_out = spread(list(grouped_sampler(dataset.labels, held_out_rows, config, False)), config["validation_crops"])
+    sampler = grouped_sampler(dataset.labels, train_rows, config, shuffle=True)
+
+    seed_everything(config["seed"])
+    network = hardware.place(build_network(config))
+    criterion = hardware.place(ImageLoss(config))
+    optimizer = make_optimizer(network.stage1_parameters(), config)
+    print(f"{len(train_rows)} crops to train on, {len(held_out_rows)} held out; {hardware}; {folder.path}")
+    stage = Stage(
+        network=network,
+        optimizer=optimizer,
+        step=NovelViewStep(network, criterion, optimizer, hardware, config),
+        evaluate=lambda: evaluate_views(network, criterion, make_loader(dataset, held_out, config), hardware),
+        batches=lambda first, last: make_loader(dataset, TrainingBatches(sampler, first, last), config),
+        score="loss",
+        plot=lambda path: plot_views(network, dataset, held_out[0], hardware, path),
+    )
+    fit(stage, config, folder, resume)
+    return folder
+
+
+class NovelViewStep:
+    """One step of stage 1 on a batch of uint8 crops; returns the losses as detached scalars."""
+
+    def __init__(self, network, criterion, optimizer, hardware: Hardware, config: dict):
+        self.network, self.criterion, self.optimizer = network, criterion, optimizer
+        self.hardware, self.config = hardware, config
+
+    def __call__(self, batch: dict, iteration: int) -> dict[str, torch.Tensor]:
+        config = self.config
+        generator = seed_everything(config["seed"], iteration)
+        inputs = self.prepare(batch, generator)
+        self.network.train()
+        with self.hardware.autocast():
+            output = self.network(inputs)["img_crop"]
+            losses = self.criterion(output, inputs["img_crop"], inputs.get("bg_crop"))
+        self.optimizer.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        self.optimizer.step()
+        return {name: value.detach() for name, value in losses.items()}
+
+    def prepare(self, batch: dict, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Crops to the device, normalised, their colours changed; and this iteration's permutations."""
+        config = self.config
+        inputs = network_input(self.hardware.move(batch))
+        crops = [key for key in ("img_crop", "bg_crop") if key in inputs]
+        group = config["useCamBatches"] * (2 if config["useSubjectBatches"] else 1)
+        changed = augment_color([inputs[key] for key in crops], group, config["augment_color"], generator)
+        inputs.update(zip(crops, changed, strict=True))
+        pose, appearance = training_permutations(
+            len(inputs["img_crop"]),
+            config["useCamBatches"],
+            config["useSubjectBatches"],
+            generator,
+            shuffle_3d=config["shuffle_3d"],
+            shuffle_fg=config["shuffle_fg"],
+            other_view=config["target_other_view"],
+        )
+        device = self.hardware.device
+        return {**inputs, "shuffled_pose": pose.to(device), "shuffled_appearance": appearance.to(device)}
+
+
+@torch.no_grad()
+def evaluate_views(network, criterion, loader, hardware: Hardware) -> dict[str, float]:
+    """Mean losses and PSNR (dB) of the views of the other camera, over the loader's crops."""
+    network.eval()
+    totals: dict[str, float] = {}
+    count = 0
+    for batch in loader:
+        inputs = network_input(hardware.move(batch))
+        with hardware.autocast():
+            output = network(inputs)["img_crop"]
+            losses = criterion(output, inputs["img_crop"], inputs.get("bg_crop"))
+        losses["psnr"] = psnr(denormalize(output), denormalize(inputs["img_crop"])).mean()
+        for name, value in losses.items():
+            totals[name] = totals.get(name, 0.0) + float(value) * len(output)
+        count += len(output)
+    return {name: total / count for name, total in totals.items()}
+
+
+@torch.no_grad()
+def plot_views(network, dataset: MultiViewDataset, rows, hardware: Hardware, path) -> None:
+    """Paint a picture of held-out examples: input, background, output and target."""
+    network.eval()
+    inputs = network_input(hardware.move(dataset.__getitems__(rows)))
+    with hardware.autocast():
+        output = network(inputs)["img_crop"]
+    target, _ = network.permutations(inputs)
+    # slot j of the output is painted from the crop whose target is j
+    source = torch.argsort(target)
+    crops = denormalize(inputs["img_crop"])
+    background = denormalize(inputs["bg_crop"]) if "bg_crop" in inputs else None
+    save_examples(path, crops[source], crops, denormalize(output), background)

@@ -1,0 +1,180 @@
+"""Stage 2: learn 3D pose from few labels, on the points that stage 1 found."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.nn import functional
+from tqdm import tqdm
+
+from datasets.reader import MultiViewDataset
+from training.augmentation import augment_color
+from training.engine import Stage, fit, make_optimizer, seed_everything
+from training.hardware import Hardware
+from training.load import load_for_pose
+from training.loaders import make_loader, network_input, open_training_set, training_rows
+from training.metrics import mpjpe, n_mpjpe
+from training.run_folder import RunFolder
+from utils.errors import UserError
+
+
+def train_pose(config: dict, resume: bool = False, said: frozenset[str] = frozenset()) -> RunFolder:
+    """Train the pose decoder on the labels that `config` allows; return the run folder.
+
+    With `freeze_encoder` every labelled crop is encoded once, and an epoch costs what the pose
+    decoder costs. `said` names the keys that the user gave (they must agree with `network_path`).
+    """
+    hardware = Hardware(config["device"], config["precision"])
+    seed_everything(config["seed"])
+    network, config = load_for_pose(config, said)
+    hardware.place(network)
+    folder = RunFolder(config, "pose")
+    dataset = open_training_set(config, ("img_crop", "3D"))
+    network.set_pose_statistics(torch.as_tensor(dataset.pose_mean), torch.as_tensor(dataset.pose_std))
+    train_rows, held_out_rows = labelled_rows(dataset.labels, config)
+    print(f"{len(train_rows)} labels to train on, {len(held_out_rows)} to choose the best; {hardware}; {folder.path}")
+
+    if config["freeze_encoder"]:
+        network.requires_grad_(False)
+        network.to_pose.requires_grad_(True)
+        optimizer = make_optimizer(network.stage2_parameters(), config)
+        source = CachedLatents(network, dataset, np.concatenate([train_rows, held_out_rows]), hardware, config)
+        train, held_out = np.arange(len(train_rows)), len(train_rows) + np.arange(len(held_out_rows))
+    else:
+        encoder = [parameter for parameter in network.encoder.parameters() if parameter.requires_grad]
+        optimizer = make_optimizer(encoder + network.stage2_parameters(), config)
+        source, train, held_out = LabelledCrops(dataset, config), train_rows, held_out_rows
+    step = PoseStep(network, optimizer, hardware, config)
+
+    def batches(first: int, last: int):
+        return source.read(ShuffledBatches(train, config["batch_size_train"], config["seed"], first, last))
+
+    def evaluate() -> dict[str, float]:
+        chunks = np.array_split(held_out, -(-len(held_out) // config["batch_size_test"]))
+        return step.evaluate(source.read(chunks))
+
+    fit(Stage(network, optimizer, step, evaluate, batches, score="n_mpjpe"), config, folder, resume)
+    return folder
+
+
+def labelled_rows(labels, config: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Rows whose labels may be used: to train on, and (of the held-out sequences) to choose the best.
+
+    `label_fraction` of the crops of `label_subjects`, at random by `seed`; both parts count as labels.
+    """
+    fraction, subjects = config["label_fraction"], config["label_subjects"]
+    if not 0 < fraction <= 1:
+        raise UserError(f"label_fraction is {fraction}; expected more than 0, at most 1")
+    rng = np.random.default_rng(config["seed"])
+    parts = []
+    for rows in training_rows(labels, config):
+        if subjects is not None:
+            rows = rows[np.isin(labels["subj"][rows], subjects)]
+        count = round(fraction * len(rows))
+        parts.append(np.sort(rng.choice(rows, max(1, count), replace=False)) if len(rows) else rows)
+    if len(parts[0]) < 2 or len(parts[1]) < 1:
+        raise UserError(
+            f"label_subjects {subjects!r} and label_fraction {fraction} leave {len(parts[0])} labels to train on and "
+            f"{len(parts[1])} held out; expected at least 2 and 1"
+        )
+    return parts[0], parts[1]
+
+
+class ShuffledBatches:
+    """Entries of `rows`, in batches, for iterations `first`..`last`-1; a function of (seed, epoch).
+
+    An epoch visits every row once, but for the incomplete last batch; fewer rows than a batch make one batch.
+    """
+
+    def __init__(self, rows: np.ndarray, batch_size: int, seed: int, first: int, last: int):
+        self.rows, self.seed, self.first, self.last = rows, seed, first, last
+        self.batch_size = min(batch_size, len(rows))
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        per_epoch, order, current = len(self.rows) // self.batch_size, self.rows, None
+        for iteration in range(self.first, self.last):
+            epoch, batch = divmod(iteration, per_epoch)
+            if epoch != current:
+                order, current = np.random.default_rng([self.seed, epoch]).permutation(self.rows), epoch
+            yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+
+class CachedLatents:
+    """The points (N,P,3) of labelled crops, encoded once in eval mode, and their poses (N,51), on the device."""
+
+    def __init__(self, network, dataset: MultiViewDataset, rows: np.ndarray, hardware: Hardware, config: dict):
+        network.eval()
+        chunks = np.array_split(rows, -(-len(rows) // config["batch_size_test"]))
+        points, poses = [], []
+        for batch in tqdm(make_loader(dataset, chunks, config), "encoding", unit="batch"):
+            with torch.no_grad(), hardware.autocast():
+                points.append(network.encode(network_input(hardware.move(batch))["img_crop"])[1])
+            poses.append(batch["3D"].to(hardware.device))
+        self.points, self.poses = torch.cat(points), torch.cat(poses)
+
+    def read(self, batches) -> Iterator[dict[str, torch.Tensor]]:
+        """Batches of {"points", "3D"} for batches of positions in `rows`."""
+        for positions in batches:
+            index = torch.from_numpy(positions).to(self.points.device)
+            yield {"points": self.points[index], "3D": self.poses[index]}
+
+
+class LabelledCrops:
+    """The labelled crops themselves, for training the encoder too."""
+
+    def __init__(self, dataset: MultiViewDataset, config: dict):
+        self.dataset, self.config = dataset, config
+
+    def read(self, batches):
+        """Batches of {"img_crop", "3D"} for batches of rows."""
+        return make_loader(self.dataset, batches, self.config)
+
+
+class PoseStep:
+    """One step of stage 2, and its evaluation. Loss: mean squared error of normalised poses."""
+
+    def __init__(self, network, optimizer, hardware: Hardware, config: dict):
+        self.network, self.optimizer, self.hardware, self.config = network, optimizer, hardware, config
+
+    def __call__(self, batch: dict, iteration: int) -> dict[str, torch.Tensor]:
+        generator = seed_everything(self.config["seed"], iteration)
+        # a frozen encoder keeps its batch norm statistics too: only what trains is in train mode
+        self.network.eval()
+        self.network.to_pose.train()
+        if not self.config["freeze_encoder"]:
+            self.network.encoder.train()
+        batch = self.hardware.move(batch)
+        with self.hardware.autocast():
+            prediction = self.network.pose(self._points(batch, generator))
+        loss = functional.mse_loss(prediction, self.network.normalize_pose(batch["3D"]))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return {"loss": loss.detach()}
+
+    def _points(self, batch: dict, generator: torch.Generator | None = None) -> torch.Tensor:
+        if "points" in batch:
+            return batch["points"]
+        crops = network_input(batch)["img_crop"]
+        if generator is not None:
+            (crops,) = augment_color([crops], 1, self.config["augment_color"], generator)
+        return self.network.encode(crops)[1]
+
+    @torch.no_grad()
+    def evaluate(self, batches) -> dict[str, float]:
+        """Loss, MPJPE and N-MPJPE (mm) over batches of held-out labels."""
+        self.network.eval()
+        values: dict[str, list[torch.Tensor]] = {"loss": [], "mpjpe": [], "n_mpjpe": []}
+        for batch in batches:
+            batch = self.hardware.move(batch)
+            with self.hardware.autocast():
+                normalized = self.network.pose(self._points(batch))
+            pose, target = self.network.denormalize_pose(normalized), batch["3D"]
+            difference = normalized - self.network.normalize_pose(target)
+            values["loss"].append(difference.square().mean(1))
+            values["mpjpe"].append(1000 * mpjpe(pose, target))
+            values["n_mpjpe"].append(1000 * n_mpjpe(pose, target))
+        return {name: float(torch.cat(parts).mean()) for name, parts in values.items()}
