@@ -1,6 +1,6 @@
 """Stage 2: train the 3D pose decoder on few labels, on the features of a stage-1 run.
 
-python configs/train_encodeDecode_pose.py network_path=RUN_FOLDER [--config FILE] [--resume] [--device D] [key=value ...]
+python configs/train_encodeDecode_pose.py network_path=RUN [--config FILE] [--resume] [--device D] [key=value ...]
 """
 
 import sys

@@ -64,7 +64,7 @@ def _agreed(config: dict, checkpoint: Checkpoint, said: frozenset[str], keys: It
     for key, value in taken.items():
         if key in said and config[key] != value:
             raise UserError(
-                f"{key} is {config[key]!r}, but {str(file)!r} was trained with {value!r}; leave the key out or change it"
+                f"{key} is {config[key]!r}, but {str(file)!r} was trained with {value!r}; leave the key out"
             )
     return {**config, **taken}
 

@@ -1,0 +1,27 @@
+# Each target sets everything up by itself in .venv; only Python >= 3.10 and make are needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint
+
+help:
+	@echo "make demo   render people, train both stages, evaluate, paint pictures (output/demo)"
+	@echo "make test   run the tests"
+	@echo "make lint   check the style"
+
+demo: $(VENV)/ready
+	$(BIN)/python configs/demo.py
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# the stamp is newer than what was asked for, so that a changed list installs again
+$(VENV)/ready: requirements.txt setup.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -e ".[render,dev]"
+	touch $@

@@ -1,0 +1,39 @@
+"""Stage 1 of the demo: rendered people at 64 px, a small network, minutes on two CPU cores."""
+
+from configs.config_train_encodeDecode import config_dict as published
+from configs.config_train_encodeDecode import optional_keys  # noqa: F401
+from utils.config import ROOT
+
+DEMO = ROOT / "output" / "demo"
+
+config_dict = {
+    **published,
+    "dataset_folder_train": str(DEMO / "train"),
+    "dataset_folder_test": str(DEMO / "test"),
+    "training_set": "rendered64",
+    "output_folder": str(DEMO),
+    "preload_images": True,
+    # a small network for small crops; no ImageNet weights, which need a download
+    "encoderType": "ResNet18",
+    "encoder_width": 32,
+    "encoder_weights": None,
+    "inputDimension": 64,
+    "feature_scale": 4,
+    "latent_fg": 32,
+    "latent_3d": 600,
+    # the person is a small part of the crop: without its weight the background dominates the loss
+    "loss_weight_foreground": 4.0,
+    "loss_weight_gradient": 1.0,
+    "loss_weight_imageNet": 0.0,
+    "perceptual_weights": None,
+    # every pair teaches the rotation; the published shuffle makes half of them plain auto-encoding
+    "target_other_view": True,
+    # five subjects stand for all clothes
+    "augment_color": 0.5,
+    # few iterations: a schedule that ends at zero
+    "num_training_iterations": 6000,
+    "learning_rate": 2e-3,
+    "learning_rate_schedule": "cosine",
+    "test_every": 1000,
+    "plot_every": 1000,
+}
