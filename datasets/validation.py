@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.labels import ROW_KEYS, STATISTIC_KEYS, Labels
-from datasets.layout import IMAGE_KINDS, image_path
+from datasets.layout import image_path
 from datasets.png import map_threads, read_png
 from datasets.sampler import Groups, group_rows
 from utils.errors import UserError
@@ -77,7 +77,7 @@ def _check_instants(labels: Labels) -> Groups:
     repeated = np.diff(labels["cam"][instants.order]) == 0
     repeated[instants.start[1:] - 1] = False
     if repeated.any():
-        row = instants.order[np.argmax(repeated)]
+        row = instants.order[np.argmax(repeated) + 1]
         raise UserError(f"{labels.path}: duplicate row{_row_name(labels, row)}; expected one per instant and camera")
     sequences = group_rows(labels, ("seq", "subj"))
     shared = np.flatnonzero(np.diff(labels["seq"][sequences.first]) == 0)
@@ -116,10 +116,9 @@ def _check_crops(labels: Labels) -> tuple[int, list[str]]:
 
     ids = np.stack([labels[name] for name in ("seq", "cam", "frame")], axis=1)
     size = read_png(image_path(labels.root, *ids[0], "img_crop")).shape[0]
-    # a set of moving cameras has no background at all; one that has the first must have them all
-    kinds = [
-        kind for kind in IMAGE_KINDS if kind == "img_crop" or Path(image_path(labels.root, *ids[0], kind)).exists()
-    ]
+    # a set of moving cameras has no background at all; one that has some must have them all
+    folder = Path(image_path(labels.root, *ids[0], "img_crop")).parent
+    kinds = ["img_crop"] + ["bg_crop"] * any(folder.glob("bg_crop_*.png"))
     for kind in kinds:
         with tqdm(desc=f"Checking {kind}", total=len(ids), unit="crop") as bar:
             for done in map_threads(_crop_checker(labels.root, kind, size), ids):
