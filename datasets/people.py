@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datasets.kinematics import rotation_x
 from utils.errors import UserError
 
 SUBJECTS = (1, 5, 6, 7, 8, 9, 11)
@@ -24,13 +25,16 @@ SUBJECTS = (1, 5, 6, 7, 8, 9, 11)
 # anny's shape parameters (gender: 0 male .. 1 female; age: 2/3 young adult .. 1 old) and stature in metres.
 _SHAPES = {
     1: dict(stature=1.80, gender=0.05, age=0.68, muscle=0.65, weight=0.50, proportions=0.60),
-    5: dict(stature=1.62, gender=0.95, age=0.67, muscle=0.45, weight=0.35, proportions=0.70),
-    6: dict(stature=1.90, gender=0.00, age=0.72, muscle=0.50, weight=0.78, proportions=0.45),
-    7: dict(stature=1.70, gender=0.90, age=0.80, muscle=0.45, weight=0.70, proportions=0.45),
-    8: dict(stature=1.72, gender=0.10, age=0.85, muscle=0.40, weight=0.85, proportions=0.40),
-    9: dict(stature=1.84, gender=0.10, age=0.70, muscle=0.75, weight=0.58, proportions=0.60),
+    5: dict(stature=1.62, gender=0.95, age=0.67, muscle=0.45, weight=0.25, proportions=0.70),
+    6: dict(stature=1.90, gender=0.00, age=0.72, muscle=0.50, weight=0.95, proportions=0.45),
+    7: dict(stature=1.70, gender=0.90, age=0.80, muscle=0.40, weight=0.85, proportions=0.45),
+    8: dict(stature=1.72, gender=0.10, age=0.85, muscle=0.30, weight=1.00, proportions=0.35),
+    9: dict(stature=1.84, gender=0.10, age=0.70, muscle=0.80, weight=0.65, proportions=0.60),
     11: dict(stature=1.66, gender=0.85, age=0.75, muscle=0.55, weight=0.52, proportions=0.55),
 }
+
+
+_SHOULDER_DROP = np.deg2rad(8)
 
 
 class _Bone(NamedTuple):
@@ -117,7 +121,7 @@ class Body:
         self.vertex_bone = self.vertex_weights.argmax(1)
         self._pivots = _bone_pivots(model.bone_labels, heads)
         self.rest_vertices = (vertices - [0, 0, vertices[:, 2].min()]).astype(np.float32)
-        self._align = _neutral_alignment(self._pivots, vertices)
+        self._align = _neutral_alignment(self._pivots)
         self.offsets = self._neutral_offsets()
         self._joint_points = self._place_joints(vertices)
         homogeneous = np.concatenate([vertices, np.ones_like(vertices[:, :1])], axis=1)
@@ -271,10 +275,12 @@ def _bone_pivots(labels, heads: dict[str, np.ndarray]) -> np.ndarray:
     return pivots
 
 
-def _neutral_alignment(pivots: np.ndarray, vertices: np.ndarray) -> np.ndarray:
+def _neutral_alignment(pivots: np.ndarray) -> np.ndarray:
     """(B, 3, 3) rotations that bring each bone from the model's rest pose to the neutral stance."""
     align = np.tile(np.eye(3), (len(BONE_NAMES), 1, 1))
-    for side in ("left", "right"):
+    for side, outward in (("left", 1), ("right", -1)):
+        # anny's half raised arms come with raised shoulders
+        align[BONE_INDEX[f"clavicle_{side}"]] = rotation_x(-outward * _SHOULDER_DROP)
         at = {name: pivots[BONE_INDEX[f"{name}_{side}"]] for name in ("upper_arm", "forearm", "hand")}
         upper, lower = at["forearm"] - at["upper_arm"], at["hand"] - at["forearm"]
         hinge = np.cross(lower, upper)  # the elbow's axis, towards the body's left once the arm hangs

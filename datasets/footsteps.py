@@ -1,0 +1,106 @@
+"""Where the feet go when a body moves along a path: planted while they carry, swung when they must follow."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.kinematics import ease
+
+SIDES = ("left", "right")
+
+
+class Foot(NamedTuple):
+    """One foot over time, world frame. Flat on the floor wherever `lift` and `toe_up` are 0.
+
+    position: (T, 2) floor point below the ankle of the flat foot; yaw: (T,) radians;
+    lift: (T,) height of the sole, metres; toe_up: (T,) how far the toes are raised about the heel, radians;
+    swing: (T,) 1 in the air, 0 planted.
+    """
+
+    position: np.ndarray
+    yaw: np.ndarray
+    lift: np.ndarray
+    toe_up: np.ndarray
+    swing: np.ndarray
+
+
+class _Step(NamedTuple):
+    start: float
+    end: float
+    position: np.ndarray
+    yaw: float
+
+
+def walk_along(
+    times: np.ndarray, path: np.ndarray, heading: np.ndarray, stance: dict[str, np.ndarray], rng: np.random.Generator
+) -> dict[str, Foot]:
+    """Plan footsteps for a body that travels along a path.
+
+    Args:
+        times: (T,) seconds, evenly spaced, fine enough for steps (>= 30 Hz).
+        path, heading: (T, 2) and (T,) where the body is and faces.
+        stance: per side (3,) where the foot stands beside the body: forward, left, toes turned out (radians).
+        rng: draws the lift of the feet and small differences between steps.
+    """
+    homes = {side: _home(path, heading, stance[side], side) for side in SIDES}
+    steps = _plan(times, path, homes, rng)
+    lift = rng.uniform(0.04, 0.09)
+    return {side: _trace(times, homes[side], steps[side], lift, heading) for side in SIDES}
+
+
+def _home(path, heading, stance, side):
+    """(T, 3) x, y, yaw of the foot when it stands at ease."""
+    forward, left, out = stance
+    cosine, sine = np.cos(heading), np.sin(heading)
+    x = path[:, 0] + cosine * forward - sine * left
+    y = path[:, 1] + sine * forward + cosine * left
+    return np.stack([x, y, heading + (out if side == "left" else -out)], axis=1)
+
+
+def _plan(times, path, homes, rng) -> dict[str, list[_Step]]:
+    """Steps of both feet in turn: when the body travels, one after the other; else when a foot is left behind."""
+    rate = 1 / (times[1] - times[0]) if len(times) > 1 else 1.0
+    last = len(times) - 1
+    speed = np.linalg.norm(np.gradient(path, axis=0), axis=1) * rate if last > 0 else np.zeros(1)
+    planted = {side: homes[side][0] for side in SIDES}
+    steps: dict[str, list[_Step]] = {side: [] for side in SIDES}
+    free_at, latest = 0.0, SIDES[rng.integers(2)]
+    for index, now in enumerate(times):
+        if now < free_at:
+            continue
+        pace = speed[min(last, index + int(0.3 * rate))]
+        swing = np.clip(0.62 - 0.17 * pace, 0.34, 0.6)
+        pause = 0.08 + 0.5 * np.clip(0.25 - pace, 0, 0.25)
+        land = min(last, index + round(swing * rate))
+        middle = min(last, index + round((1.5 * swing + pause) * rate))
+        errors = {side: _distance(homes[side][middle], planted[side]) for side in SIDES}
+        other = SIDES[1 - SIDES.index(latest)]
+        side = other if errors[other] > 0.06 and pace > 0.15 else max(SIDES, key=errors.get)
+        if errors[side] < (0.08 if pace > 0.15 else 0.12) or land <= index:
+            continue
+        goal = homes[side][middle] + rng.normal(0, [0.008, 0.008, 0.03])
+        steps[side].append(_Step(now, times[land], goal[:2], goal[2]))
+        planted[side], latest, free_at = goal, side, times[land] + pause
+    return steps
+
+
+def _distance(home, planted) -> float:
+    return float(np.hypot(*(home[:2] - planted[:2])) + 0.25 * abs(home[2] - planted[2]))
+
+
+def _trace(times, home, steps: list[_Step], lift: float, heading) -> Foot:
+    position = np.tile(home[0, :2], (len(times), 1))
+    yaw = np.full(len(times), home[0, 2])
+    height, toe_up, swing = (np.zeros(len(times)) for _ in range(3))
+    for step in steps:
+        phase = (times - step.start) / (step.end - step.start)
+        share = ease(phase)
+        length = np.hypot(*(step.position - position[-1]))
+        position = position + share[:, None] * (step.position - position[-1])
+        yaw = yaw + share * (step.yaw - yaw[-1])
+        # two eased halves: at rest on the floor at both ends
+        bump = ease(2 * phase) * ease(2 - 2 * phase)
+        height += bump * (0.6 + min(length, 0.8)) * lift
+        toe_up += np.exp(-(((times - step.end) / 0.11) ** 2)) * np.clip(length - 0.15, 0, 0.6) * 0.55
+        swing += bump
+    return Foot(position, yaw, height, toe_up, np.clip(swing, 0, 1))

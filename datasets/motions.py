@@ -1,0 +1,41 @@
+"""Motions for the bodies of datasets/people.py: seeded, smooth, feet on the floor, inside a square of the room."""
+
+import numpy as np
+
+from datasets import actions
+from datasets.actor import Actor
+from datasets.people import Body, Motion
+from utils.errors import UserError
+
+_ACTIONS = {
+    action.__name__: action
+    for action in (
+        actions.walking,
+        actions.turning,
+        actions.sitting_down,
+        actions.reaching,
+        actions.greeting,
+    )
+}
+MOTIONS = tuple(_ACTIONS)
+
+
+def make_motion(
+    name: str, body: Body, num_frames: int, fps: float, rng: np.random.Generator, area: float = 1.5
+) -> Motion:
+    """A random sequence of one kind of motion; the same state of `rng` gives the same sequence.
+
+    Args:
+        name: one of `MOTIONS`. num_frames, fps: length and frames per second.
+        area: the hips stay inside |x|, |y| <= area (metres, world); the floor is z = 0.
+    Raises:
+        UserError: unknown name; length, rate or area that is not positive.
+    """
+    if name not in _ACTIONS:
+        raise UserError(f"unknown motion {name!r}; expected one of {', '.join(MOTIONS)}")
+    for what, value in (("num_frames", num_frames), ("fps", fps), ("area", area)):
+        if not value > 0:
+            raise UserError(f"{what} is {value!r}; expected a positive number")
+    actor = Actor(body, num_frames, fps, rng, area)
+    _ACTIONS[name](actor)
+    return actor.perform()

@@ -1,0 +1,295 @@
+"""From a body's intentions (path, trunk, hands, feet) to bone rotations: inverse kinematics and joint limits.
+
+Arms and legs are described on their own side: x forward, y *outward*, z up, so that the same numbers mean mirrored
+poses left and right. An arm's state is six numbers: the upper arm's rotation in the chest as a rotation vector
+about `_ARM_REFERENCE` (in the middle of the shoulder's range, so that states blend linearly), then elbow flexion,
+forearm pronation (palm turned inward and down) and wrist flexion, all radians.
+"""
+
+import numpy as np
+
+from datasets.footsteps import SIDES, Foot
+from datasets.kinematics import (
+    gaussian_smooth,
+    rotation_x,
+    rotation_y,
+    rotation_z,
+    to_matrix,
+    to_rotation_vector,
+    transform,
+    two_bone_ik,
+    unit,
+)
+from datasets.people import BONE_INDEX, BONE_NAMES, Body, Motion
+
+MAX_ELBOW = np.deg2rad(148)
+MAX_KNEE = np.deg2rad(152)
+MAX_TRUNK = np.deg2rad([35, 85, 50])  # side bend, forward bend, twist
+MAX_HEAD = np.deg2rad([30, 45, 65])
+
+_ARM_REFERENCE = rotation_x(np.deg2rad(30)) @ rotation_y(np.deg2rad(-70))
+_MIRROR = np.array([[1, -1, 1], [-1, 1, -1], [1, -1, 1]])  # conjugation by the reflection of y
+_SPINE_SHARES = {"spine_low": 0.2, "spine_mid": 0.3, "spine_high": 0.25, "chest": 0.25}
+_HEAD_SHARES = {"neck": 0.45, "head": 0.55}
+
+
+class Intent:
+    """What a body does over T frames; `solve` turns it into a Motion. Fields are (T, ...), radians, metres.
+
+    path, heading: (T, 2), (T,) the place on the floor below the body and where it faces, world.
+    feet: per side a `Foot`, world. foot_offset: per side (T, 3) added in the heading's frame (a kick), and
+    foot_pitch: per side (T,) heel raised, on top of what walking needs; foot_free: per side (T,) 1 where the
+    foot need not carry. knee_out: per side (T,) how far the knee points outward.
+    drop: (T,) how far the hips are lowered; shift: (T, 2) hips forward, left of the path; tilt: (T, 3) pelvis
+    turned about x, y, z. trunk, head: (T, 3) side bend (to the right), forward bend, turn to the left.
+    arms: per side (T, 6); swing: per side (T,) forward swing of the arm.
+    """
+
+    def __init__(self, frames: int):
+        self.path, self.heading = np.zeros((frames, 2)), np.zeros(frames)
+        self.feet: dict[str, Foot] = {}
+        self.foot_offset = {side: np.zeros((frames, 3)) for side in SIDES}
+        self.foot_pitch, self.foot_free, self.knee_out = ({s: np.zeros(frames) for s in SIDES} for _ in range(3))
+        self.drop, self.shift, self.tilt = np.zeros(frames), np.zeros((frames, 2)), np.zeros((frames, 3))
+        self.trunk, self.head = np.zeros((frames, 3)), np.zeros((frames, 3))
+        self.arms = {side: np.zeros((frames, 6)) for side in SIDES}
+        self.swing = {side: np.zeros(frames) for side in SIDES}
+
+
+class Limbs:
+    """Lengths and landmarks of a body that posing needs, in its neutral stance."""
+
+    def __init__(self, body: Body):
+        offset = {name: body.offsets[index].astype(np.float64) for name, index in BONE_INDEX.items()}
+        self.offset = offset
+        self.upper_arm = float(-offset["forearm_left"][2])
+        self.forearm = float(-(offset["forearm_twist_left"] + offset["hand_left"])[2])
+        self.thigh = float(-offset["shin_left"][2])
+        self.shin = float(-offset["foot_left"][2])
+        self.leg = self.thigh + self.shin
+        self.hip_width = float(offset["thigh_left"][1])
+        self.shoulder = offset["clavicle_left"] + offset["upper_arm_left"]  # from the chest's pivot
+        self.chest_height = sum(offset[name] for name in _SPINE_SHARES)  # from the hips
+        foot = body.neutral_vertices[np.isin(body.vertex_bone, [BONE_INDEX["foot_left"], BONE_INDEX["toes_left"]])]
+        ankle = body.neutral_joints[6]
+        self.ankle = float(ankle[2] - foot[:, 2].min())
+        self.ball = offset["toes_left"] * [1, 1, 0] - [0, 0, self.ankle]
+        self.heel = np.array([foot[:, 0].min() + 0.02 - ankle[0], 0, -self.ankle])
+        chest = body.forward_kinematics(_neutral(1))[1][0, BONE_INDEX["chest"]]
+        self.landmark = {name: body.neutral_joints[j] - chest for name, j in (("nose", 9), ("skull", 10), ("hip", 4))}
+        trunk = body.neutral_vertices[np.isin(body.vertex_bone, [BONE_INDEX[n] for n in _SPINE_SHARES])] - chest
+        pelvis = body.neutral_vertices[body.vertex_bone == BONE_INDEX["pelvis"]] - chest
+        self.trunk_box = np.array([[np.percentile(p[:, 0], 3), np.percentile(p[:, 0], 97),
+                                    np.percentile(p[:, 1], 97)] for p in (trunk, pelvis)])  # fmt: skip
+        self.landmark["belly"] = np.array([self.trunk_box[0, 1], 0, -0.5 * self.chest_height[2]])
+
+
+def _neutral(frames: int) -> Motion:
+    return Motion(np.tile(np.eye(3), (frames, len(BONE_NAMES), 1, 1)), np.zeros((frames, 3)))
+
+
+# ---------------------------------------------------------------------------------------------------- arms
+
+
+def reach(limbs: Limbs, target: np.ndarray, swivel=0.0, pronation=0.0, wrist=0.0) -> np.ndarray:
+    """Arm states (T, 6) that bring the wrist to targets (T, 3) or (3,), own side of the chest's frame.
+
+    swivel: turns the elbow outward and up about the line from shoulder to wrist.
+    """
+    target = np.atleast_2d(np.asarray(target, dtype=np.float64))
+    shoulder = np.broadcast_to(limbs.shoulder, target.shape)
+    for _ in range(4):  # the shoulder moves with the arm
+        along = unit(target - shoulder)
+        raised = np.clip(along[:, 2:], 0, 1)
+        pole = np.array([-0.35, 0.35, -1.0]) + raised * np.array([0.6, 1.6, 1.0])
+        turn = to_matrix(along * np.broadcast_to(swivel, len(target))[:, None])
+        pole = transform(turn, pole)
+        upper, out, elbow = two_bone_ik(shoulder, target, pole, limbs.upper_arm, limbs.forearm, 0.1)
+        frame = _limb_frame(upper, -out)
+        shoulder = limbs.offset["clavicle_left"] + transform(_clavicle(frame), limbs.offset["upper_arm_left"])
+    return _state(frame, elbow, pronation, wrist)
+
+
+def hang(out=0.14, forward=0.05, elbow=0.3, twist=0.0, pronation=0.3) -> np.ndarray:
+    """Arm state (1, 6) of an arm that hangs at the side."""
+    frame = rotation_x(out) @ rotation_y(-forward) @ rotation_z(-twist)
+    return _state(frame[None], np.array([elbow]), pronation, 0.0)
+
+
+def _state(frame, elbow, pronation, wrist):
+    rest = [np.broadcast_to(np.asarray(x, dtype=np.float64), len(frame)) for x in (elbow, pronation, wrist)]
+    return np.concatenate([to_rotation_vector(_ARM_REFERENCE.T @ frame), np.stack(rest, axis=1)], axis=1)
+
+
+def _limb_frame(along: np.ndarray, forward: np.ndarray) -> np.ndarray:
+    """Rotations that bring -z to `along` and x to `forward` (orthonormal)."""
+    return np.stack([forward, np.cross(forward, along), -along], axis=-1)
+
+
+def _clavicle(upper_arm: np.ndarray) -> np.ndarray:
+    """The shoulder girdle follows the arm: it rises with a raised arm and comes forward with a forward one."""
+    along = -upper_arm[..., :, 2]
+    elevation = np.arccos(np.clip(-along[..., 2], -1, 1))
+    lift = 0.28 * np.maximum(elevation - np.deg2rad(35), 0)
+    forward = 0.22 * along[..., 0] * np.sin(elevation)
+    return rotation_z(-forward) @ rotation_x(lift)
+
+
+def _arm_rotations(state: np.ndarray, swing: np.ndarray) -> dict[str, np.ndarray]:
+    upper = rotation_y(-swing) @ _ARM_REFERENCE @ to_matrix(state[:, :3])
+    clavicle = _clavicle(upper)
+    elbow = np.clip(state[:, 3] + 0.35 * np.maximum(swing, 0), 0.05, MAX_ELBOW)
+    pronation = np.clip(state[:, 4], -1.3, 1.5)
+    wrist = np.clip(state[:, 5], -1.0, 1.0)
+    return {
+        "clavicle": clavicle,
+        "upper_arm": clavicle.transpose(0, 2, 1) @ upper,
+        "forearm": rotation_y(-elbow),
+        "forearm_twist": rotation_z(-0.6 * pronation),
+        "hand": rotation_z(-0.4 * pronation) @ rotation_x(-wrist),
+    }
+
+
+def _keep_arm_out(limbs: Limbs, intent: Intent, side: str) -> np.ndarray:
+    """Arm states with the arm turned outward where forearm or hand would be inside the trunk."""
+    state = intent.arms[side]
+    angles = np.deg2rad(np.arange(0, 56, 4))
+    upper = rotation_y(-intent.swing[side]) @ _ARM_REFERENCE @ to_matrix(state[:, :3])
+    needed = np.full(len(state), angles[-1])
+    for angle in angles[::-1]:
+        turned = rotation_x(angle) @ upper
+        inside = _depth_in_trunk(limbs, turned, state[:, 3]) > 0
+        needed = np.where(inside, needed, angle)
+    if not needed.any():
+        return state
+    rate = max(1, len(state) // 200)
+    needed = gaussian_smooth(_running_max(needed, 6 * rate), 5 * rate)
+    frame = rotation_y(intent.swing[side]) @ rotation_x(needed) @ upper
+    return np.concatenate([to_rotation_vector(_ARM_REFERENCE.T @ frame), state[:, 3:]], axis=1)
+
+
+def _running_max(values: np.ndarray, radius: int) -> np.ndarray:
+    padded = np.pad(values, radius, mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1).max(axis=1)
+
+
+def _depth_in_trunk(limbs: Limbs, upper: np.ndarray, elbow: np.ndarray) -> np.ndarray:
+    """(T,) > 0 where elbow, forearm or hand are inside the ellipses of chest and hips (arm's own side)."""
+    shoulder = limbs.offset["clavicle_left"] + transform(_clavicle(upper), limbs.offset["upper_arm_left"])
+    elbow_point = shoulder - limbs.upper_arm * upper[:, :, 2]
+    lower = -(upper @ rotation_y(-elbow))[:, :, 2]
+    depth = np.full(len(upper), -np.inf)
+    for share, radius in ((0.0, 0.045), (0.5, 0.045), (1.0, 0.04), (1.35, 0.035)):
+        point = elbow_point + share * limbs.forearm * lower
+        high = point[:, 2] > -0.6 * limbs.chest_height[2]
+        back, front, side = np.where(high[:, None], *limbs.trunk_box).T
+        middle, half = (front + back) / 2, (front - back) / 2
+        level = ((point[:, 0] - middle) / (half + radius)) ** 2 + (point[:, 1] / (side + radius)) ** 2
+        beside = (point[:, 2] < 0.1) & (point[:, 2] > -limbs.chest_height[2] - 0.12)
+        depth = np.maximum(depth, np.where(beside, 1 - level, -1))
+    return depth
+
+
+# ---------------------------------------------------------------------------------------------------- solving
+
+
+def trunk_rotations(intent: Intent) -> dict[str, np.ndarray]:
+    """Rotations (T, 3, 3) of the spine's bones, and of neck and head, relative to their parents."""
+    bones = {}
+    for angles, limit, shares in (
+        (intent.trunk, MAX_TRUNK, _SPINE_SHARES),
+        (intent.head, MAX_HEAD, _HEAD_SHARES),
+    ):
+        side, forward, turn = _soft_limit(angles, limit).T
+        for name, share in shares.items():
+            bones[name] = rotation_z(share * turn) @ rotation_y(share * forward) @ rotation_x(share * side)
+    return bones
+
+
+def _soft_limit(angles: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """Linear up to two thirds of the limit, then approaching it."""
+    knee = limit * 2 / 3
+    over = np.maximum(np.abs(angles) - knee, 0)
+    return np.sign(angles) * (np.minimum(np.abs(angles), knee) + (limit - knee) * np.tanh(over / (limit - knee)))
+
+
+def solve(body: Body, limbs: Limbs, intent: Intent, rate: float) -> Motion:
+    """The motion (at the intent's frames, `rate` per second) that carries the intent out."""
+    frames = len(intent.heading)
+    rotations = np.tile(np.eye(3), (frames, len(BONE_NAMES), 1, 1))
+    for name, rotation in trunk_rotations(intent).items():
+        rotations[:, BONE_INDEX[name]] = rotation
+    for side in SIDES:
+        state = _keep_arm_out(limbs, intent, side)
+        for name, rotation in _arm_rotations(state, intent.swing[side]).items():
+            rotations[:, BONE_INDEX[f"{name}_{side}"]] = rotation if side == "left" else rotation * _MIRROR
+    roll, pitch, yaw = intent.tilt.T
+    pelvis = rotation_z(intent.heading + yaw) @ rotation_y(pitch) @ rotation_x(roll)
+    rotations[:, 0] = pelvis
+    translation, ankles, feet, toes = _place_hips(limbs, intent, pelvis, rate)
+    for side in SIDES:
+        legs = _leg_rotations(limbs, intent, side, pelvis, translation, ankles[side], feet[side], toes[side])
+        for name, rotation in legs.items():
+            rotations[:, BONE_INDEX[f"{name}_{side}"]] = rotation
+    return Motion(rotations.astype(np.float32), translation.astype(np.float32))
+
+
+def _place_hips(limbs: Limbs, intent: Intent, pelvis: np.ndarray, rate: float):
+    """Hip centre (T, 3), and per side ankle (T, 3), foot rotation (T, 3, 3), toe bend (T,); world."""
+    world = rotation_z(intent.heading)
+    hips = np.zeros((len(intent.heading), 3))
+    hips[:, :2] = intent.path + transform(world[:, :2, :2], intent.shift)
+    ankles, feet, toes = {}, {}, {}
+    height = limbs.ankle + 0.997 * limbs.leg - intent.drop
+    for side in SIDES:
+        hip = hips + transform(pelvis, limbs.offset[f"thigh_{side}"])
+        ankles[side], feet[side], toes[side] = _place_foot(limbs, intent, side, world, hip)
+        flat = np.linalg.norm((ankles[side] - hip)[:, :2], axis=1)
+        longest = np.sqrt(np.maximum((0.998 * limbs.leg) ** 2 - flat**2, 0.01))
+        allowed = ankles[side][:, 2] + longest - (hip - hips)[:, 2] + 3 * intent.foot_free[side]
+        height = np.minimum(height, allowed + 2 * intent.feet[side].swing * intent.feet[side].lift)
+    radius = max(1, round(0.08 * rate))
+    hips[:, 2] = gaussian_smooth(-_running_max(-height, radius), 0.6 * radius)
+    return hips, ankles, feet, toes
+
+
+def _place_foot(limbs: Limbs, intent: Intent, side: str, world: np.ndarray, hip: np.ndarray):
+    foot = intent.feet[side]
+    outward = 1 if side == "left" else -1
+    behind = ((hip[:, :2] - foot.position) * world[:, :2, 0]).sum(1) / limbs.leg
+    rise = np.deg2rad(50) * _smooth_step((behind - 0.1) / 0.45) * (1 - intent.foot_free[side])
+    pitch = rise + intent.foot_pitch[side] - foot.toe_up
+    turn = rotation_z(foot.yaw) @ rotation_y(pitch)
+    mirror = np.array([1, outward, 1])
+    pivot = np.where(pitch[:, None] > 0, limbs.ball * mirror, limbs.heel * mirror)
+    ankle = transform(rotation_z(foot.yaw), pivot) - transform(turn, pivot)
+    ankle[:, :2] += foot.position
+    ankle[:, 2] += limbs.ankle + foot.lift
+    ankle += transform(world, intent.foot_offset[side])
+    # toes stay flat while the ball carries; in the air they bend only a little
+    bend = np.clip(pitch, 0, np.deg2rad(50)) * (1 - 0.7 * np.maximum(foot.swing, intent.foot_free[side]))
+    return ankle, turn, bend
+
+
+def _smooth_step(x):
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def _leg_rotations(limbs, intent, side, pelvis, hips, ankle, foot, toe_bend) -> dict[str, np.ndarray]:
+    hip = hips + transform(pelvis, limbs.offset[f"thigh_{side}"])
+    outward = 1 if side == "left" else -1
+    # the knee points between where the foot and where the pelvis point, in the plane of the leg
+    forward = unit(unit(foot[:, :, 0] * [1, 1, 0]) + pelvis[:, :, 0])
+    splay = rotation_z(outward * intent.knee_out[side])
+    pole = transform(splay, forward)
+    along, out, knee = two_bone_ik(hip, ankle, pole, limbs.thigh, limbs.shin, 0.06)
+    thigh = _limb_frame(along, out)
+    knee = np.clip(knee, 0, MAX_KNEE)
+    shin = thigh @ rotation_y(knee)
+    return {
+        "thigh": pelvis.transpose(0, 2, 1) @ thigh,
+        "shin": rotation_y(knee),
+        "foot": shin.transpose(0, 2, 1) @ foot,
+        "toes": rotation_y(-toe_bend),
+    }
