@@ -1,8 +1,6 @@
 """Testing a trained network: errors of its poses and likeness of its novel views, per subject and motion."""
 
-import json
 import os
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,8 +16,6 @@ from training.tables import group_means, table_text, write_table
 from utils.errors import UserError
 from utils.images import denormalize
 
-EVALUATION_KEYS = ("img_crop", "bg_crop", "extrinsic_rot", "extrinsic_rot_inv", "3D")
-SEQUENCE_NAMES_FILE = "sequences.json"
 POSE_METRICS = {
     "mpjpe_mm": mpjpe,
     "n_mpjpe_mm": n_mpjpe,
@@ -47,18 +43,17 @@ def evaluate(
     and the same with `background_` in front. "all" stands for the mean over all; the last row is the mean
     over every crop. Also written to `evaluation.csv` and `evaluation.md` in `folder`, if one is given.
 
-    Config keys: batch_size_test, every_nth_frame, num_workers, preload_images. Raises UserError when the
+    `dataset` reads `evaluation_keys(network)`. Config keys: batch_size_test, every_nth_frame, num_workers, preload_images. Raises UserError when the
     network's output is not finite: a failed evaluation has no score.
     """
     pairs = _pair_cameras(dataset.labels, config["every_nth_frame"])
     size = max(1, config["batch_size_test"] // 2)
     batches = [pairs[start : start + size].reshape(-1) for start in range(0, len(pairs), size)]
-    mean, std = (torch.as_tensor(values).to(hardware.device) for values in pose_statistics(network, dataset))
     scores: dict[str, np.ndarray] = {}
     network.eval()
     loader = make_loader(dataset, batches, config)
     for rows, batch in zip(batches, tqdm(loader, "Evaluating", unit="batch"), strict=True):
-        for name, values in _batch_scores(network, hardware.move(batch), mean, std, hardware).items():
+        for name, values in _batch_scores(network, hardware.move(batch), hardware).items():
             column = scores.setdefault(name, np.full(len(dataset), np.nan))
             column[rows] = np.where(_is_alone(rows), np.nan, values) if name in _VIEW_SCORES else values
     table = _table(dataset, np.unique(pairs), scores)
@@ -68,27 +63,17 @@ def evaluate(
     return table
 
 
-def pose_statistics(network: torch.nn.Module, dataset: MultiViewDataset) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation (51,), metres, of the poses that `network` was trained on.
-
-    The network carries them; a published checkpoint does not, and takes those of the data set.
-    """
-    if hasattr(network, "pose_mean"):
-        return network.pose_mean, network.pose_std
-    return torch.from_numpy(dataset.pose_mean), torch.from_numpy(dataset.pose_std)
+def evaluation_keys(network: torch.nn.Module) -> tuple[str, ...]:
+    """What a dataset must read for `evaluate`, given the network's output types."""
+    views = ("bg_crop", "extrinsic_rot", "extrinsic_rot_inv") if "img_crop" in network.output_types else ()
+    return ("img_crop", *views, *(("3D",) if "3D" in network.output_types else ()))
 
 
-def sequence_names(dataset: MultiViewDataset) -> np.ndarray:
-    """The motion of every row, (N,) strings: from `sequences.json` ({"seq": "name"}) or "seq 3"."""
-    path, sequences = Path(dataset.root) / SEQUENCE_NAMES_FILE, dataset.labels["seq"]
-    numbers, inverse = np.unique(sequences, return_inverse=True)
-    names = {}
-    if path.is_file():
-        try:
-            names = json.loads(path.read_text())
-            return np.array([str(names[str(number)]) for number in numbers])[inverse]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{str(path)!r} does not name every sequence ({error!r}); expected JSON") from error
+def motion_names(dataset: MultiViewDataset) -> np.ndarray:
+    """The motion of every row, (N,) strings: the label `motion` where the layout has it, otherwise "seq 3"."""
+    if "motion" in dataset.labels:
+        return dataset.labels["motion"].astype(str).reshape(-1)
+    numbers, inverse = np.unique(dataset.labels["seq"], return_inverse=True)
     return np.array([f"seq {number}" for number in numbers])[inverse]
 
 
@@ -112,7 +97,7 @@ def _is_alone(rows: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def _batch_scores(network, batch: dict, mean: torch.Tensor, std: torch.Tensor, hardware: Hardware) -> dict:
+def _batch_scores(network, batch: dict, hardware: Hardware) -> dict:
     """Every score of one batch of camera pairs: name -> (B,)."""
     inputs = network_input(batch)
     target, donor = evaluation_permutations(len(inputs["img_crop"]), 2, device=hardware.device)
@@ -121,8 +106,8 @@ def _batch_scores(network, batch: dict, mean: torch.Tensor, std: torch.Tensor, h
     scores = {}
     if "3D" in output:
         _check_finite(output["3D"], "pose")
-        scores |= _pose_scores(output["3D"].float() * std + mean, batch["3D"])
-        scores |= _pose_scores(mean.expand_as(batch["3D"]), batch["3D"], "mean_pose_")
+        scores |= _pose_scores(network.denormalize_pose(output["3D"].float()), batch["3D"])
+        scores |= _pose_scores(network.pose_mean.expand_as(batch["3D"]), batch["3D"], "mean_pose_")
     if "img_crop" in output:
         _check_finite(output["img_crop"], "image")
         image, background = denormalize(inputs["img_crop"]), None
@@ -152,7 +137,7 @@ def _check_finite(values: torch.Tensor, what: str) -> None:
 def _table(dataset: MultiViewDataset, rows: np.ndarray, scores: dict[str, np.ndarray]) -> list[dict]:
     """Means of the scores per subject and motion, per subject, per motion, and over everything."""
     subjects = dataset.labels["subj"][rows].astype(str)
-    motions = sequence_names(dataset)[rows]
+    motions = motion_names(dataset)[rows]
     return group_means(subjects, motions, {name: values[rows] for name, values in scores.items()})
 
 

@@ -10,28 +10,27 @@ import numpy as np
 
 ALL = "all"
 GROUP_COLUMNS = ("subject", "motion", "crops")
-# title of a text table -> column -> header
+# of the text tables: column of the score -> header
 POSE_COLUMNS = {
     "mpjpe_mm": "MPJPE",
     "n_mpjpe_mm": "N-MPJPE",
-    "n_mpjpe_published_mm": "N-MPJPE x17/16",
+    "n_mpjpe_published_mm": "N- x17/16",
     "pa_mpjpe_mm": "PA-MPJPE",
-    "mean_pose_mpjpe_mm": "mean pose: MPJPE",
-    "mean_pose_n_mpjpe_mm": "N-MPJPE",
-    "mean_pose_n_mpjpe_published_mm": "N-MPJPE x17/16",
-    "mean_pose_pa_mpjpe_mm": "PA-MPJPE",
+    "mean_pose_mpjpe_mm": "mean pose MPJPE",
+    "mean_pose_n_mpjpe_mm": "mean pose N-",
+    "mean_pose_pa_mpjpe_mm": "mean pose PA-",
 }
 VIEW_COLUMNS = {
     "psnr": "PSNR",
     "psnr_foreground": "PSNR person",
     "ssim": "SSIM",
-    "background_psnr": "background: PSNR",
-    "background_psnr_foreground": "PSNR person",
-    "background_ssim": "SSIM",
+    "background_psnr": "background PSNR",
+    "background_psnr_foreground": "background person",
+    "background_ssim": "background SSIM",
 }
 TEXT_TABLES = (
-    ("3D pose, errors in mm (x17/16: the published convention, without the root)", POSE_COLUMNS),
-    ("Novel views, dB (background: copying the background of the target camera)", VIEW_COLUMNS),
+    ("3D pose, errors in mm (N- x17/16: N-MPJPE in the published convention, without the root)", POSE_COLUMNS),
+    ("Novel views, PSNR in dB (person: pixels that differ from the background; background: copying it)", VIEW_COLUMNS),
 )
 
 

@@ -95,9 +95,7 @@ class Viewer:
         blank = np.ones((1, 1, 3))
         image_axes = [self.figure.add_axes((left, bottom, width, height)) for left in lefts[:2]]
         self._input, self._output = (draw_image(*panel) for panel in zip(image_axes, [blank] * 2, TITLES, strict=False))
-        self._pose_axes = [
-            self.figure.add_axes((left, bottom, width, height), projection="3d") for left in lefts[2:]
-        ]
+        self._pose_axes = [self.figure.add_axes((left, bottom, width, height), projection="3d") for left in lefts[2:]]
         self._lines = {}
         for axes, title in zip(self._pose_axes, TITLES[2:], strict=True):
             style_skeleton_axes(axes, title)

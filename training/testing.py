@@ -1,0 +1,51 @@
+"""Opening a trained network for testing: which parts of it are trained, its test set, where results go."""
+
+from pathlib import Path
+
+import torch
+
+from training.hardware import Hardware
+from training.load import load_trained, weights_file
+from training.loaders import open_test_set
+from utils.errors import UserError
+
+
+def open_trained(config: dict, said: frozenset[str]) -> tuple[torch.nn.Module, dict, Hardware]:
+    """The network at `network_path`, the config to test it under, and the hardware that it is on.
+
+    Of `output_types` only what was trained is kept, unless the user gave that key (`said`). A run
+    is tested on the test set that its own config names, unless the user gave another one.
+    """
+    if config["network_path"] is None:
+        raise UserError("network_path is None; expected a run folder of a training, or a file of weights")
+    hardware = Hardware(config["device"], config["precision"])
+    network, config, checkpoint = load_trained(config, said)
+    if checkpoint.config is None:
+        _take_pose_statistics(network, config)
+    else:
+        if "network_path" in said and "dataset_folder_test" not in said:
+            config = {**config, "dataset_folder_test": checkpoint.config["dataset_folder_test"]}
+        if "output_types" not in said:
+            network.output_types = tuple(n for n in network.output_types if n in _trained_outputs(checkpoint.config))
+    return hardware.place(network), config, hardware
+
+
+def result_folder(config: dict) -> Path:
+    """Where the results of `network_path` go: into its run folder, or one in `output_folder` named after its file."""
+    file = weights_file(config["network_path"])
+    if file.parent.name == "models":
+        return file.parent.parent
+    return Path(config["output_folder"]) / f"test_{file.stem}"
+
+
+def _take_pose_statistics(network: torch.nn.Module, config: dict) -> None:
+    """A published file does not hold the statistics of its training poses: the published data do."""
+    labels = open_test_set({**config, "preload_images": False}, ("img_crop",)).labels
+    network.set_pose_statistics(torch.from_numpy(labels["pose_mean"]), torch.from_numpy(labels["pose_std"]))
+
+
+def _trained_outputs(trained: dict) -> set[str]:
+    """What a network that was trained under the config `trained` has learned to put out."""
+    # stage 2 leaves the image decoder as stage 1 made it
+    painter = {"img_crop"} if trained.get("network_path") else set()
+    return {*trained["output_types"], *painter}

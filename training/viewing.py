@@ -1,0 +1,97 @@
+"""What the viewer shows of a trained network: one crop, and its view and poses under a yaw."""
+
+import math
+
+import numpy as np
+import torch
+
+from datasets.reader import MultiViewDataset
+from training.evaluation import motion_names
+from training.hardware import Hardware
+from training.loaders import network_input
+from training.metrics import n_mpjpe
+from utils.errors import UserError
+from utils.images import denormalize
+from utils.plotting import crop_to_image
+from utils.viewer import View
+
+VIEW_KEYS = ("img_crop", "bg_crop", "extrinsic_rot", "extrinsic_rot_inv")
+
+
+def yaw_rotation(yaw: float) -> torch.Tensor:
+    """Rotation (3,3) of the world by `yaw` radians about its vertical axis, z."""
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    return torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+
+
+class TurningView:
+    """`view(index, yaw)` for the viewer: images of `dataset` as `network` sees them, turned about the vertical.
+
+    Image 0 is row `first`, the others come in a fixed random order, so that neighbours differ. Each crop
+    is encoded once; a yaw only turns its points and poses and paints them before the crop's background.
+    The output image needs "img_crop" among the network's output types, the predicted pose needs "3D".
+    """
+
+    def __init__(self, network: torch.nn.Module, dataset: MultiViewDataset, hardware: Hardware, first: int = 0):
+        if not 0 <= first < len(dataset):
+            raise UserError(f"there is no image {first}; {str(dataset.root)!r} has 0 to {len(dataset) - 1}")
+        self.network, self.dataset, self.hardware = network.eval(), dataset, hardware
+        self.motions = motion_names(dataset)
+        others = np.random.default_rng(0).permutation(len(dataset))
+        self.rows = [first, *others[others != first].tolist()]
+        self._encoded: tuple[int, dict] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @torch.no_grad()
+    def __call__(self, index: int, yaw: float) -> View:
+        """The panels of image `index`, turned by `yaw` radians."""
+        if self._encoded is None or self._encoded[0] != index:
+            self._encoded = (index, self._encode(self.rows[index]))
+        crop = self._encoded[1]
+        turned = {**crop["inputs"], "external_rotation_global": yaw_rotation(yaw).to(self.hardware.device)}
+        cam2cam = self.network.cam2cam(turned, torch.zeros(1, dtype=torch.long, device=self.hardware.device))
+        turn = cam2cam[0].cpu().numpy().T
+        return View(
+            crop_to_image(denormalize(crop["inputs"]["img_crop"])[0]),
+            self._paint(crop, cam2cam),
+            None if crop["predicted"] is None else crop["predicted"] @ turn,
+            None if crop["true"] is None else crop["true"] @ turn,
+            crop["caption"],
+        )
+
+    def _paint(self, crop: dict, cam2cam: torch.Tensor) -> np.ndarray | None:
+        if "img_crop" not in self.network.output_types:
+            return None
+        with self.hardware.autocast():
+            points = self.network.rotate(crop["points"], cam2cam)
+            image = self.network.decode(crop["appearance"], points, crop["inputs"].get("bg_crop"))
+        return crop_to_image(denormalize(image)[0])
+
+    def _encode(self, row: int) -> dict:
+        batch = self.hardware.move(self.dataset.__getitems__([row]))
+        inputs, predicted, true = network_input(batch), None, None
+        with self.hardware.autocast():
+            appearance, points = self.network.encode(inputs["img_crop"])
+            if "3D" in self.network.output_types:
+                predicted = self.network.denormalize_pose(self.network.pose(points))[0].cpu()
+        if "3D" in self.dataset.labels:
+            true = torch.from_numpy(self.dataset.labels["3D"][row])
+        return {
+            "inputs": inputs,
+            "appearance": appearance,
+            "points": points,
+            "predicted": None if predicted is None else predicted.reshape(-1, 3).numpy(),
+            "true": None if true is None else true.reshape(-1, 3).numpy(),
+            "caption": self._caption(row, predicted, true),
+        }
+
+    def _caption(self, row: int, predicted: torch.Tensor | None, true: torch.Tensor | None) -> str:
+        subject, camera, frame = (self.dataset.labels[name][row] for name in ("subj", "cam", "frame"))
+        caption = f"image {row}: subject {subject}, {self.motions[row]}, camera {camera}, frame {frame}"
+        if predicted is None:
+            return f"{caption}, no pose decoder trained"
+        if true is None:
+            return caption
+        return f"{caption}, N-MPJPE {1000 * n_mpjpe(predicted, true).item():.0f} mm"
