@@ -1,0 +1,217 @@
+"""The Warp kernels behind `raycast`. Importing this module starts Warp; only `raycast` does so, when it is used."""
+
+import warp as wp
+
+wp.set_module_options({"enable_backward": False})
+
+OFFSET = wp.constant(3e-3)  # metres that a secondary ray starts off its surface
+FAR = wp.constant(50.0)
+GRID = wp.constant(4)  # texels along the edge of a body's triangle, see `looks`
+
+
+@wp.struct
+class Room:
+    mesh: wp.uint64
+    tiles: wp.array(dtype=wp.vec3i)  # per quadrilateral: first texel, columns, rows
+    albedo: wp.array(dtype=wp.vec3)
+    key: wp.array(dtype=float)  # per texel: light of the lamps, the furniture's shadows included
+    ambient: wp.array(dtype=float)  # per texel: light from everywhere else, darker in corners
+
+
+@wp.struct
+class Light:
+    lamps: wp.array(dtype=wp.vec3)
+    key: float
+    ambient: float
+    tint: wp.vec3
+
+
+@wp.struct
+class Person:
+    mesh: wp.uint64
+    faces: wp.array(dtype=wp.vec3i)
+    normals: wp.array(dtype=wp.vec3)
+    colours: wp.array2d(dtype=wp.vec3)  # per triangle: albedo of its texels
+
+
+@wp.func
+def tone(light: float) -> float:
+    """Linear light -> 0..255 with gamma and a soft shoulder, like a camera's."""
+    return 255.0 * wp.pow(wp.clamp(1.3 * light / (1.0 + 0.3 * light), 0.0, 1.0), 0.4545)
+
+
+@wp.func
+def lamp_light(point: wp.vec3, normal: wp.vec3, lamp: wp.vec3) -> float:
+    """Light of one downward lamp on a surface without shadows; 1 on the floor 2.5 m under it."""
+    to_lamp = lamp - point
+    squared = wp.length_sq(to_lamp)
+    direction = to_lamp / wp.sqrt(squared)
+    return 6.25 / squared * wp.max(wp.dot(normal, direction), 0.0) * wp.max(direction[2], 0.0)
+
+
+@wp.func
+def blocked(mesh: wp.uint64, point: wp.vec3, lamp: wp.vec3) -> bool:
+    to_lamp = lamp - point
+    distance = wp.length(to_lamp)
+    return wp.mesh_query_ray_anyhit(mesh, point, to_lamp / distance, distance)
+
+
+@wp.func
+def unblocked_light(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, lamp: wp.vec3) -> float:
+    """Light of a lamp where the mesh casts no shadow."""
+    light = lamp_light(point, normal, lamp)
+    if light <= 0.0:
+        return 0.0
+    if blocked(mesh, point, lamp):
+        return 0.0
+    return light
+
+
+@wp.func
+def sky(normal: wp.vec3) -> float:
+    """Light from ceiling and walls; floors send less back up."""
+    return 0.75 + 0.25 * normal[2]
+
+
+@wp.func
+def room_texel(tile: wp.vec3i, face: int, u: float, v: float) -> int:
+    """Texel of quadrilateral `face / 2`; its halves are the triangles of corners (0,1,2) and (0,2,3)."""
+    w = 1.0 - u - v
+    column = v + w
+    row = w
+    if face % 2 == 1:
+        column = v
+        row = v + w
+    x = wp.min(int(column * float(tile[1])), tile[1] - 1)
+    y = wp.min(int(row * float(tile[2])), tile[2] - 1)
+    return tile[0] + y * tile[1] + x
+
+
+@wp.func
+def body_texel(u: float, v: float) -> int:
+    i = wp.min(int(u * float(GRID)), GRID - 1)
+    j = wp.min(int(v * float(GRID)), GRID - 1 - i)
+    return i * (2 * GRID + 1 - i) / 2 + j
+
+
+@wp.func
+def body_light(person: Person, light: Light, hit: wp.MeshQueryRay, point: wp.vec3, ray: wp.vec3, lamp: wp.vec3):
+    corner = person.faces[hit.face]
+    normal = (
+        hit.u * person.normals[corner[0]]
+        + hit.v * person.normals[corner[1]]
+        + (1.0 - hit.u - hit.v) * person.normals[corner[2]]
+    )
+    normal = wp.normalize(normal)
+    if wp.dot(normal, ray) > 0.0:
+        normal = normal - 2.0 * wp.dot(normal, ray) * ray
+    direct = unblocked_light(person.mesh, point + OFFSET * normal, normal, lamp)
+    amount = light.ambient * sky(normal) + light.key * direct
+    return amount * person.colours[hit.face, body_texel(hit.u, hit.v)]
+
+
+@wp.kernel
+def render(
+    room: Room,
+    light: Light,
+    person: Person,
+    centres: wp.array(dtype=wp.vec3),
+    rotations: wp.array(dtype=wp.mat33),  # world -> turned camera
+    focals: wp.array(dtype=float),  # of crop coordinates 0..1
+    size: int,
+    rays: int,
+    img_crop: wp.array(dtype=wp.uint8, ndim=4),
+    bg_crop: wp.array(dtype=wp.uint8, ndim=4),
+):
+    camera, y, x = wp.tid()
+    centre = centres[camera]
+    to_world = wp.transpose(rotations[camera])
+    step = 1.0 / float(size * rays)
+    seen = wp.vec3(0.0)
+    empty = wp.vec3(0.0)
+    for k in range(rays * rays):
+        across = (float(x * rays + k % rays) + 0.5) * step - 0.5
+        down = (float(y * rays + k / rays) + 0.5) * step - 0.5
+        ray = wp.normalize(to_world * wp.vec3(across, down, focals[camera]))
+        lamp = light.lamps[(k + x + y) % light.lamps.shape[0]]
+        behind = wp.mesh_query_ray(room.mesh, centre, ray, FAR)
+        point = centre + ray * behind.t
+        place = room_texel(room.tiles[behind.face / 2], behind.face, behind.u, behind.v)
+        albedo = room.albedo[place]
+        ambient = light.ambient * room.ambient[place]
+        key = light.key * room.key[place]
+        empty += (ambient + key) * albedo
+        hit = wp.mesh_query_ray(person.mesh, centre, ray, behind.t)
+        if hit.result:
+            seen += body_light(person, light, hit, centre + ray * hit.t, ray, lamp)
+        elif blocked(person.mesh, point, lamp):
+            seen += ambient * albedo
+        else:
+            seen += (ambient + key) * albedo
+    scale = 1.0 / float(rays * rays)
+    for c in range(3):
+        img_crop[camera, y, x, c] = wp.uint8(tone(seen[c] * light.tint[c] * scale) + 0.5)
+        bg_crop[camera, y, x, c] = wp.uint8(tone(empty[c] * light.tint[c] * scale) + 0.5)
+
+
+@wp.kernel
+def bake(
+    mesh: wp.uint64,
+    points: wp.array(dtype=wp.vec3),
+    normals: wp.array(dtype=wp.vec3),
+    lamps: wp.array(dtype=wp.vec3),
+    directions: wp.array(dtype=wp.vec3),  # unit sphere, even
+    reach: float,
+    key: wp.array(dtype=float),
+    ambient: wp.array(dtype=float),
+):
+    """Light that falls on points of a room: from its lamps, and from all around where nothing within `reach` is."""
+    i = wp.tid()
+    normal = normals[i]
+    start = points[i] + OFFSET * normal
+    direct = wp.float32(0.0)
+    for k in range(lamps.shape[0]):
+        direct += unblocked_light(mesh, start, normal, lamps[k])
+    weight = wp.float32(0.0)
+    free = wp.float32(0.0)
+    for k in range(directions.shape[0]):
+        cosine = wp.dot(directions[k], normal)
+        if cosine > 0.0:
+            weight += cosine
+            hit = wp.mesh_query_ray(mesh, start, directions[k], reach)
+            if hit.result:
+                free += cosine * hit.t / reach
+            else:
+                free += cosine
+    key[i] = direct / float(lamps.shape[0])
+    ambient[i] = sky(normal) * (0.25 + 0.75 * free / weight)
+
+
+@wp.kernel
+def vertex_normals(
+    vertices: wp.array(dtype=wp.vec3),
+    faces: wp.array(dtype=wp.vec3i),
+    first: wp.array(dtype=int),  # (V+1,) where each vertex's faces begin in `around`
+    around: wp.array(dtype=int),
+    normals: wp.array(dtype=wp.vec3),
+):
+    """Unit normals by area. Gathers instead of adding atomically, so that a GPU too gives the same bytes each time."""
+    i = wp.tid()
+    total = wp.vec3(0.0)
+    for k in range(first[i], first[i + 1]):
+        corner = faces[around[k]]
+        a = vertices[corner[0]]
+        total += wp.cross(vertices[corner[1]] - a, vertices[corner[2]] - a)
+    normals[i] = wp.normalize(total)
+
+
+@wp.kernel
+def thicken(
+    vertices: wp.array(dtype=wp.vec3),
+    normals: wp.array(dtype=wp.vec3),
+    thickness: wp.array(dtype=float),
+    thickened: wp.array(dtype=wp.vec3),
+):
+    """Move vertices outwards by the thickness of hair, cloth and soles, metres."""
+    i = wp.tid()
+    thickened[i] = vertices[i] + thickness[i] * normals[i]

@@ -1,0 +1,212 @@
+"""Ray casting with Warp: a posed person in a lit room, seen by turned cameras. Runs on a CPU or a GPU.
+
+World frame: z up, metres. Camera frames: x right, y down, z forward, metres.
+"""
+
+import functools
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.errors import UserError
+
+RAYS = 2  # per pixel and axis
+AMBIENT_REACH = 1.5  # metres within which a surface takes light from its neighbours
+AMBIENT_DIRECTIONS = 64
+LIGHT_TEXELS = 5  # texels along an axis that share one computed value of light, interpolated
+LEAF_SIZE = 2  # triangles per leaf: the fastest of 1, 2, 4 on a CPU
+
+
+class Surface(NamedTuple):
+    """The inside of a room as quadrilaterals with square texels.
+
+    corners: (Q,4,3) metres, counter-clockwise as seen from the room. tiles: (Q,3) int32, of each quadrilateral the
+    first texel, the columns (along corner 0 -> 1) and the rows (along corner 0 -> 3). albedo: (texels,3) linear;
+    a surface that glows has values over 1.
+    """
+
+    corners: np.ndarray
+    tiles: np.ndarray
+    albedo: np.ndarray
+
+
+class Light(NamedTuple):
+    """Light of a sequence: `lamps` (L,3) points in the world that cast shadows, and the strengths of their light and
+    of the ambient light; `tint` (3,) is the colour of both."""
+
+    lamps: np.ndarray
+    key: float
+    ambient: float
+    tint: np.ndarray
+
+
+class View(NamedTuple):
+    """Turned cameras of C crops: `centres` (C,3) world, `rotations` (C,3,3) world -> turned camera, `intrinsics`
+    (C,3,3) normalised coordinates -> crop coordinates 0..1, centred on the axis as `crop_camera` gives them."""
+
+    centres: np.ndarray
+    rotations: np.ndarray
+    intrinsics: np.ndarray
+
+
+@functools.cache
+def warp_kernels() -> tuple[ModuleType, ModuleType]:
+    """Warp, started quietly, and our kernels. Raises UserError with the pip command where Warp is missing."""
+    try:
+        import warp
+    except ImportError as error:
+        raise UserError(f"rendering needs the package {error.name!r}: pip install -e .[render]") from error
+    if hasattr(warp, "LOG_ERROR"):
+        warp.config.log_level = warp.LOG_ERROR
+    else:
+        warp.config.quiet = True
+    warp.init()
+    from datasets import kernels
+
+    return warp, kernels
+
+
+def default_device() -> str:
+    """ "cuda:0" where Warp sees a GPU, else "cpu"."""
+    warp, _ = warp_kernels()
+    return "cuda:0" if warp.is_cuda_available() else "cpu"
+
+
+class Room:
+    """A room with its light baked into it, on a device: every crop of a run uses the same."""
+
+    def __init__(self, surface: Surface, lamp_points: np.ndarray, device: str):
+        """`lamp_points` (P,3) metres, world: points spread over the lamps."""
+        warp, kernels = warp_kernels()
+        corners = surface.corners.reshape(-1, 3).astype(np.float32)
+        first = np.arange(len(surface.corners), dtype=np.int32)[:, None] * 4
+        triangles = np.concatenate([first + [0, 1, 2], first + [0, 2, 3]], axis=1).astype(np.int32)
+        points, indices = warp.array(corners, dtype=warp.vec3, device=device), triangles.ravel()
+        self.mesh = warp.Mesh(points, warp.array(indices, dtype=int, device=device))
+        key, ambient = _bake(self.mesh, surface, lamp_points, device)
+        self.struct = kernels.Room()
+        self.struct.mesh = self.mesh.id
+        self.struct.tiles = warp.array(surface.tiles, dtype=warp.vec3i, device=device)
+        self.struct.albedo = warp.array(surface.albedo.astype(np.float32), dtype=warp.vec3, device=device)
+        self.struct.key = warp.array(key, dtype=float, device=device)
+        self.struct.ambient = warp.array(ambient, dtype=float, device=device)
+
+
+class Renderer:
+    """Renders one dressed body in one room: made for each sequence, then called for each instant.
+
+    faces: (F,3) int32. colours: (F,10,3) linear albedo of each triangle's texels, see `looks`. thickness: (V,) metres
+    of hair and cloth over the body.
+    """
+
+    def __init__(self, room: Room, light: Light, faces: np.ndarray, colours: np.ndarray, thickness: np.ndarray):
+        warp, kernels = warp_kernels()
+        self.room, self.device = room, room.mesh.device
+        array = functools.partial(warp.array, device=self.device)
+        self.faces = array(faces.astype(np.int32), dtype=warp.vec3i)
+        self.indices = array(faces.ravel().astype(np.int32), dtype=int)
+        self.first, self.around = (array(part, dtype=int) for part in _faces_around(faces, len(thickness)))
+        self.thickness = array(thickness.astype(np.float32), dtype=float)
+        self.normals = warp.zeros(len(thickness), dtype=warp.vec3, device=self.device)
+        self.mesh = None
+        self.person, self.light = kernels.Person(), kernels.Light()
+        self.person.faces, self.person.normals = self.faces, self.normals
+        self.person.colours = array(colours.astype(np.float32), dtype=warp.vec3)
+        self.light.lamps = array(light.lamps.astype(np.float32), dtype=warp.vec3)
+        self.light.key, self.light.ambient = light.key, light.ambient
+        self.light.tint = warp.vec3(*light.tint)
+
+    def __call__(self, vertices: np.ndarray, view: View, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices (V,3) metres, world -> `img_crop`, `bg_crop` (C,size,size,3) uint8: with the person, without."""
+        warp, kernels = warp_kernels()
+        array = functools.partial(warp.array, device=self.device)
+        self._pose(vertices)
+        shape = (len(view.centres), size, size, 3)
+        img_crop = warp.empty(shape, dtype=warp.uint8, device=self.device)
+        bg_crop = warp.empty(shape, dtype=warp.uint8, device=self.device)
+        cameras = (
+            array(view.centres.astype(np.float32), dtype=warp.vec3),
+            array(view.rotations.astype(np.float32), dtype=warp.mat33),
+            array(view.intrinsics[:, 0, 0].astype(np.float32), dtype=float),
+        )
+        warp.launch(
+            kernels.render,
+            shape[:3],
+            [self.room.struct, self.light, self.person, *cameras, size, RAYS, img_crop, bg_crop],
+            device=self.device,
+        )
+        return img_crop.numpy(), bg_crop.numpy()
+
+    def _pose(self, vertices: np.ndarray) -> None:
+        warp, kernels = warp_kernels()
+        bare = warp.array(vertices.astype(np.float32), dtype=warp.vec3, device=self.device)
+        points = warp.empty_like(bare) if self.mesh is None else self.mesh.points
+        count = len(vertices)
+        normals = [self.faces, self.first, self.around, self.normals]
+        warp.launch(kernels.vertex_normals, count, [bare, *normals], device=self.device)
+        warp.launch(kernels.thicken, count, [bare, self.normals, self.thickness, points], device=self.device)
+        warp.launch(kernels.vertex_normals, count, [points, *normals], device=self.device)
+        if self.mesh is None:
+            self.mesh = warp.Mesh(points, self.indices, bvh_leaf_size=LEAF_SIZE)
+            self.person.mesh = self.mesh.id
+        else:
+            self.mesh.refit()
+
+
+def _faces_around(faces: np.ndarray, num_vertices: int) -> tuple[np.ndarray, np.ndarray]:
+    """Faces at each vertex: `around[first[i]:first[i + 1]]`, int32."""
+    corners = faces.ravel()
+    around = np.argsort(corners, kind="stable") // 3
+    first = np.concatenate([[0], np.cumsum(np.bincount(corners, minlength=num_vertices))])
+    return first.astype(np.int32), around.astype(np.int32)
+
+
+def _bake(mesh, surface: Surface, lamp_points: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
+    """Light of lamps and of the surroundings on every texel (texels,), float32."""
+    warp, kernels = warp_kernels()
+    grids = [
+        tuple(max(2, -(-count // LIGHT_TEXELS)) for count in (columns, rows)) for _, columns, rows in surface.tiles
+    ]
+    points, normals = zip(*(_light_points(*pair) for pair in zip(surface.corners, grids, strict=True)), strict=True)
+    points, normals = np.concatenate(points), np.concatenate(normals)
+    key, ambient = (warp.zeros(len(points), dtype=float, device=device) for _ in range(2))
+    arrays = (points, normals, lamp_points, _sphere(AMBIENT_DIRECTIONS))
+    inputs = [warp.array(a.astype(np.float32), dtype=warp.vec3, device=device) for a in arrays]
+    warp.launch(kernels.bake, len(points), [mesh.id, *inputs, AMBIENT_REACH, key, ambient], device=device)
+    coarse = np.stack([key.numpy(), ambient.numpy()], axis=-1)
+    fine, start = [], 0
+    for (columns, rows), (_, wide, high) in zip(grids, surface.tiles, strict=True):
+        block = coarse[start : start + columns * rows].reshape(rows, columns, 2)
+        fine.append(_enlarge(block, high, wide).reshape(-1, 2))
+        start += columns * rows
+    fine = np.concatenate(fine).astype(np.float32)
+    return np.ascontiguousarray(fine[:, 0]), np.ascontiguousarray(fine[:, 1])
+
+
+def _light_points(corners: np.ndarray, grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Centres of a grid (columns, rows) on a quadrilateral, row by row, and its normal at each: (columns*rows,3)."""
+    columns, rows = grid
+    across, along = corners[1] - corners[0], corners[3] - corners[0]
+    s, t = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
+    points = corners[0] + s.reshape(-1, 1) * across + t.reshape(-1, 1) * along
+    normal = np.cross(across, along)
+    return points, np.broadcast_to(normal / np.linalg.norm(normal), points.shape)
+
+
+def _enlarge(block: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Bilinear interpolation of cell centres (r,c,D) to (rows,columns,D)."""
+    for axis, count in ((0, rows), (1, columns)):
+        place = np.clip((np.arange(count) + 0.5) / count * block.shape[axis] - 0.5, 0, block.shape[axis] - 1)
+        low = np.minimum(place.astype(int), block.shape[axis] - 2)
+        weight = np.expand_dims(place - low, [a for a in range(3) if a != axis])
+        block = np.take(block, low, axis) * (1 - weight) + np.take(block, low + 1, axis) * weight
+    return block
+
+
+def _sphere(count: int) -> np.ndarray:
+    """Even unit directions (count,3): a Fibonacci lattice."""
+    i = np.arange(count) + 0.5
+    z, angle = 1 - 2 * i / count, i * np.pi * (1 + 5**0.5)
+    flat = np.sqrt(1 - z**2)
+    return np.stack([flat * np.cos(angle), flat * np.sin(angle), z], axis=-1)

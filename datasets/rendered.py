@@ -1,0 +1,205 @@
+"""Renders the training layout: posed people in a lab, seen by four calibrated cameras, with exact labels."""
+
+import json
+import os
+import signal
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from datasets.crop_camera import crop_camera
+from datasets.labels import is_finished
+from datasets.layout import LayoutWriter
+from datasets.looks import Wardrobe
+from datasets.motions import MOTIONS, make_motion
+from datasets.people import Motion, load_body
+from datasets.raycast import Renderer, Room, View, default_device, warp_kernels
+from datasets.room import build_room, lamp_points
+from datasets.scene import AREA, NUM_CAMERAS, sequence_light, subject_cameras
+from utils.errors import UserError
+
+SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
+FPS = 10
+MOTION_FRAMES = 48  # instants of a whole sequence; small sets take fewer of them, evenly spread
+MIN_INSTANTS = 8  # per sequence, where the set is large enough for all subjects
+SET_FILE = "render.json"  # what a folder was rendered with
+
+
+class Sequence(NamedTuple):
+    """One motion of one subject; `frames` are the instants that are rendered, at 10 Hz."""
+
+    seq: int
+    subject: int
+    motion: str
+    frames: range
+
+    @property
+    def key(self) -> str:
+        return f"seq_{self.seq:06d}"
+
+
+class RenderSet(NamedTuple):
+    """What a rendered set is: the same values give the same bytes on the same kind of device."""
+
+    crops: int
+    size: int
+    seed: int
+    split: str
+
+
+def render_dataset(
+    output: str | Path,
+    crops: int,
+    size: int = 128,
+    seed: int = 0,
+    split: str = "train",
+    workers: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Render a layout of `crops` crops (rounded up to whole instants of four cameras) to the folder `output`.
+
+    size: side of the crops, pixels. split: "train" or "test", whose subjects differ. workers: processes on a CPU;
+    None: one per core. An interrupted call goes on where it stopped, and a finished set is left as it is. Returns
+    the folder. Raises UserError for bad arguments, missing packages and a folder that holds something else.
+    """
+    job, output = RenderSet(crops, size, seed, split), Path(output)
+    _check_arguments(job)
+    warp_kernels()
+    if _claim_folder(output, job):
+        return output
+    sequences = plan_sequences(job)
+    total = NUM_CAMERAS * sum(len(sequence.frames) for sequence in sequences)
+    writer = LayoutWriter(output, size, total)
+    todo = [sequence for sequence in sequences if not writer.has(sequence.key)]
+    done = total - NUM_CAMERAS * sum(len(sequence.frames) for sequence in todo)
+    workers = min(len(todo), workers or os.cpu_count() or 1) if default_device() == "cpu" else 1
+    with tqdm(total=total, initial=done, unit="crop", desc=f"render {split}", disable=not progress) as bar:
+        for count in _run(todo, job, output, workers):
+            bar.update(count)
+    writer.finish()
+    return output
+
+
+def plan_sequences(job: RenderSet) -> list[Sequence]:
+    """All sequences of a set. Every subject has equally many (within one), and takes turns at all motions."""
+    instants = -(-job.crops // NUM_CAMERAS)
+    subjects = SUBJECTS[job.split]
+    length = np.clip(instants // (len(subjects) * len(MOTIONS)), MIN_INSTANTS, MOTION_FRAMES)
+    count = min(instants, max(len(subjects), -(-instants // int(length))))
+    sizes = [len(part) for part in np.array_split(np.arange(instants), count)]
+    order = np.random.default_rng([job.seed, 0]).permutation(len(MOTIONS))
+    sequences = []
+    for seq, size in enumerate(sizes):
+        turn, which = divmod(seq, len(subjects))
+        motion = MOTIONS[order[(turn + which * len(MOTIONS) // len(subjects)) % len(MOTIONS)]]
+        step = MOTION_FRAMES // size
+        sequences.append(Sequence(seq, subjects[which], motion, range(0, size * step, step)))
+    return sequences
+
+
+class SequenceRenderer:
+    """Renders the sequences of one set; keeps the room and the subjects' wardrobes."""
+
+    def __init__(self, job: RenderSet):
+        self.job = job
+        self.room = Room(build_room(), lamp_points(), default_device())
+        self.wardrobes: dict[int, Wardrobe] = {}
+
+    def __call__(self, sequence: Sequence) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """`img_crop`, `bg_crop` (N,size,size,3) uint8 and the rows of labels.h5; instant by instant, all cameras."""
+        body = load_body(sequence.subject)
+        rng = np.random.default_rng([self.job.seed, 1, ("train", "test").index(self.job.split), sequence.seq])
+        motion = make_motion(sequence.motion, body, MOTION_FRAMES, FPS, rng, AREA)
+        frames = list(sequence.frames)
+        vertices, joints = body.pose(Motion(motion.rotations[frames], motion.translation[frames]))
+        look = self._wardrobe(sequence.subject).dress(rng)
+        render = Renderer(self.room, sequence_light(rng), body.faces, look.colours, look.thickness)
+        views, rows = _label(sequence, joints.astype(np.float64))
+        crops = [render(*instant, self.job.size) for instant in zip(vertices, views, strict=True)]
+        img_crop, bg_crop = (np.concatenate(images) for images in zip(*crops, strict=True))
+        return img_crop, bg_crop, rows
+
+    def _wardrobe(self, subject: int) -> Wardrobe:
+        if subject not in self.wardrobes:
+            self.wardrobes[subject] = Wardrobe(load_body(subject), subject)
+        return self.wardrobes[subject]
+
+
+def _label(sequence: Sequence, joints: np.ndarray) -> tuple[list[View], dict[str, np.ndarray]]:
+    """Turned cameras of each instant, and the rows of labels.h5, from world joints (T,17,3)."""
+    cameras = subject_cameras(sequence.subject)
+    roots = np.einsum("cij,tcj->tci", cameras.rotations, joints[:, None, 0] - cameras.centres)
+    crop = crop_camera(roots)
+    rotations = crop.turn @ cameras.rotations
+    poses = np.einsum("tcij,tkj->tcki", rotations, joints - joints[:, :1])
+    count = len(joints) * NUM_CAMERAS
+    flat = {
+        "3D": poses,
+        "extrinsic_rot": rotations,
+        "extrinsic_rot_inv": rotations.swapaxes(-1, -2),
+        "bounding_box_cam": crop.bounding_box_cam,
+        "intrinsic_crop": crop.intrinsic_crop,
+    }
+    rows = {name: value.reshape(count, *value.shape[2:]) for name, value in flat.items()}
+    rows["frame"] = np.repeat(sequence.frames, NUM_CAMERAS)
+    rows["cam"] = np.tile(np.arange(NUM_CAMERAS), len(joints))
+    rows["seq"], rows["subj"] = np.full(count, sequence.seq), np.full(count, sequence.subject)
+    rows["motion"] = np.full(count, sequence.motion)
+    views = [View(cameras.centres, rotations[t], crop.intrinsic_crop[t]) for t in range(len(joints))]
+    return views, rows
+
+
+def _run(todo: list[Sequence], job: RenderSet, output: Path, workers: int):
+    """Render and write the sequences; yields the number of crops of each as it is done."""
+    if workers <= 1:
+        _start_worker(job, output)
+        yield from map(_render_and_write, todo)
+        return
+    with get_context("spawn").Pool(workers, _start_worker, (job, output, True)) as pool:
+        yield from pool.imap_unordered(_render_and_write, todo)
+
+
+_worker = None  # (renderer, writer) of this process
+
+
+def _start_worker(job: RenderSet, output: Path, ignore_interrupt: bool = False) -> None:
+    global _worker
+    if ignore_interrupt:  # Ctrl-C reaches all processes: the first one stops the others
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _worker = SequenceRenderer(job), LayoutWriter(output, job.size, threads=1)
+
+
+def _render_and_write(sequence: Sequence) -> int:
+    render, writer = _worker
+    img_crop, bg_crop, rows = render(sequence)
+    writer.add(img_crop, bg_crop, rows, sequence.key)
+    return len(img_crop)
+
+
+def _check_arguments(job: RenderSet) -> None:
+    if job.split not in SUBJECTS:
+        raise UserError(f"split {job.split!r}; expected one of {', '.join(SUBJECTS)}")
+    for name, least in (("crops", 1), ("size", 16), ("seed", 0)):
+        value = getattr(job, name)
+        if value < least:
+            raise UserError(f"{name} is {value}; expected at least {least}")
+
+
+def _claim_folder(output: Path, job: RenderSet) -> bool:
+    """Mark a folder as this set's. True when it is finished; UserError when it holds something else."""
+    file = output / SET_FILE
+    if file.exists():
+        held = json.loads(file.read_text())
+        if held != job._asdict():
+            raise UserError(f"{output} holds a rendered set of {held}; expected {job._asdict()}, or an empty folder")
+        return is_finished(output)
+    if output.is_dir() and any(output.iterdir()):
+        raise UserError(f"{output} holds other files; expected an empty or new folder, or an unfinished rendered set")
+    output.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(job._asdict()))
+    os.replace(temporary, file)
+    return False
