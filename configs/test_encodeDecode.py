@@ -15,9 +15,7 @@ from utils.errors import run_script
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--save", metavar="FILE", help="write a .png, or a .gif that turns, instead of opening a window"
-    )
+    parser.add_argument("--save", metavar="FILE", help="write a .png, or a .gif that turns; opens no window")
     parser.add_argument("--evaluate", action="store_true", help="measure poses and novel views of the test set")
     parser.add_argument("--index", metavar="N", type=int, default=0, help="row of the first image (default: 0)")
 

@@ -43,8 +43,8 @@ def evaluate(
     and the same with `background_` in front. "all" stands for the mean over all; the last row is the mean
     over every crop. Also written to `evaluation.csv` and `evaluation.md` in `folder`, if one is given.
 
-    `dataset` reads `evaluation_keys(network)`. Config keys: batch_size_test, every_nth_frame, num_workers, preload_images. Raises UserError when the
-    network's output is not finite: a failed evaluation has no score.
+    `dataset` reads `evaluation_keys(network)`. Config keys: batch_size_test, every_nth_frame, num_workers,
+    preload_images. Raises UserError when the network's output is not finite: a failed evaluation has no score.
     """
     pairs = _pair_cameras(dataset.labels, config["every_nth_frame"])
     size = max(1, config["batch_size_test"] // 2)

@@ -1,0 +1,141 @@
+"""Evaluation: a network that knows the truth has no error, one that copies the background ties with it."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from datasets.reader import MultiViewDataset
+from tests.synthetic import write_synthetic_layout
+from training.evaluation import evaluate, evaluation_keys, motion_names
+from training.hardware import Hardware
+from training.tables import group_means, table_text
+from utils.errors import UserError
+
+CONFIG = {"batch_size_test": 10, "every_nth_frame": 1, "num_workers": 0, "preload_images": True}
+CPU = Hardware("cpu", "float32")
+
+
+@pytest.fixture(scope="module", params=[4, 3], ids=["four cameras", "three cameras"])
+def layout(request, tmp_path_factory):
+    root = tmp_path_factory.mktemp("layout")
+    return write_synthetic_layout(root / "set", size=32, subjects=(9, 11), instants=5, cameras=request.param)
+
+
+class Stub(torch.nn.Module):
+    """Gives poses and images that `answer(input_dict)` makes; the images in the frame of the target crops."""
+
+    def __init__(self, answer, output_types=("3D", "img_crop")):
+        super().__init__()
+        self.answer, self.output_types = answer, output_types
+        self.register_buffer("pose_mean", torch.full((51,), 0.1))
+        self.register_buffer("pose_std", torch.full((51,), 2.0))
+        self.targets = []
+
+    def forward(self, input_dict):
+        self.targets.append(input_dict["shuffled_pose"])
+        return {name: self.answer(name, input_dict) for name in self.output_types}
+
+    def denormalize_pose(self, normalized):
+        return normalized * self.pose_std + self.pose_mean
+
+    def truth(self, name, input_dict):
+        return (input_dict["3D"] - self.pose_mean) / self.pose_std if name == "3D" else input_dict["img_crop"]
+
+
+def run(network, layout, folder=None, **changed):
+    dataset = MultiViewDataset(layout, evaluation_keys(network))
+    return evaluate(network, dataset, {**CONFIG, **changed}, CPU, folder)
+
+
+def test_the_truth_has_no_error(layout, tmp_path, capsys):
+    network = Stub(None)
+    network.answer = network.truth
+    table = run(network, layout, tmp_path / "run")
+    overall = table[-1]
+    for name in ("mpjpe_mm", "n_mpjpe_mm", "n_mpjpe_published_mm", "pa_mpjpe_mm"):
+        assert overall[name] == pytest.approx(0, abs=1e-2)
+        assert overall[f"mean_pose_{name}"] > 50
+    assert overall["psnr"] == pytest.approx(100) and overall["ssim"] == pytest.approx(1)
+    assert overall["background_psnr"] < 40 and overall["background_ssim"] < 0.99
+    assert overall["background_psnr_foreground"] < overall["background_psnr"]
+    assert "novel views" in capsys.readouterr().out.lower()
+
+    with (tmp_path / "run" / "evaluation.csv").open(newline="") as file:
+        written = list(csv.DictReader(file))
+    assert len(written) == len(table) and float(written[-1]["psnr"]) == pytest.approx(100)
+    assert "| all " in (tmp_path / "run" / "evaluation.md").read_text()
+    assert not list((tmp_path / "run").glob("*.tmp"))
+
+
+def test_every_crop_counts_once_and_is_painted_from_another_camera(layout):
+    network = Stub(None)
+    network.answer = network.truth
+    table = run(network, layout)
+    labels = MultiViewDataset(layout, ()).labels
+    assert [(row["subject"], row["motion"]) for row in table] == [
+        (subject, motion) for subject in ("9", "11", "all") for motion in ("reaching", "walking", "all")
+    ]
+    assert table[-1]["crops"] == labels.num_rows == sum(row["crops"] for row in table if row["motion"] == "reaching")
+    for target in network.targets:
+        assert torch.equal(target, torch.arange(len(target)).view(-1, 2).flip(1).flatten())
+
+
+def test_copying_the_background_ties_with_the_background(layout):
+    network = Stub(lambda name, inputs: inputs["bg_crop"], ("img_crop",))
+    overall = run(network, layout)[-1]
+    assert "mpjpe_mm" not in overall
+    for name in ("psnr", "ssim", "psnr_foreground"):
+        assert overall[name] == overall[f"background_{name}"]
+
+
+def test_the_mean_pose_ties_with_the_mean_pose(layout):
+    network = Stub(lambda name, inputs: torch.zeros_like(inputs["3D"]), ("3D",))
+    overall = run(network, layout)[-1]
+    assert "psnr" not in overall
+    assert overall["n_mpjpe_mm"] == overall["mean_pose_n_mpjpe_mm"]
+    assert overall["n_mpjpe_published_mm"] == pytest.approx(overall["n_mpjpe_mm"] * 17 / 16)
+
+
+def test_batch_size_does_not_change_the_numbers(layout):
+    network = Stub(lambda name, inputs: torch.sin(inputs["3D"]) if name == "3D" else 0.9 * inputs["img_crop"])
+    first, second = (run(network, layout, batch_size_test=size)[-1] for size in (2, 64))
+    assert first == pytest.approx(second)
+
+
+def test_every_nth_frame_thins(layout):
+    network = Stub(lambda name, inputs: torch.sin(inputs["3D"]), ("3D",))
+    whole, thinned = (run(network, layout, every_nth_frame=n)[-1]["crops"] for n in (1, 2))
+    assert thinned == whole * 3 // 5
+
+
+@pytest.mark.parametrize("output", ["3D", "img_crop"])
+def test_nan_is_an_error_and_writes_nothing(layout, tmp_path, output):
+    network = Stub(lambda name, inputs: torch.full_like(inputs[name], torch.nan), (output,))
+    with pytest.raises(UserError, match="NaN"):
+        run(network, layout, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_single_camera_has_poses_but_no_novel_views(tmp_path):
+    layout = write_synthetic_layout(tmp_path / "set", size=32, subjects=(9,), instants=3, cameras=1)
+    network = Stub(None)
+    network.answer = network.truth
+    table = run(network, layout)
+    assert table[-1]["crops"] == 6 and table[-1]["mpjpe_mm"] == pytest.approx(0, abs=1e-2)
+    assert np.isnan(table[-1]["psnr"]) and "| - " in table_text(table).replace("  ", "")
+
+
+def test_without_motion_names_sequences_are_named(layout):
+    dataset = MultiViewDataset(layout, ())
+    assert set(motion_names(dataset)) == {"walking", "reaching"}
+    dataset.labels = {"seq": np.array([3, 3, 12])}
+    assert motion_names(dataset).tolist() == ["seq 3", "seq 3", "seq 12"]
+
+
+def test_group_means_sort_by_number_and_leave_out_nan():
+    subjects, motions = np.array(["11", "9", "9"]), np.array(["seq 10", "seq 2", "seq 2"])
+    table = group_means(subjects, motions, {"psnr": np.array([30.0, 10.0, np.nan])})
+    assert [row["motion"] for row in table if row["subject"] == "all"] == ["seq 2", "seq 10", "all"]
+    assert [row["psnr"] for row in table if row["motion"] == "all"] == [10, 30, 20]

@@ -1,0 +1,193 @@
+"""The test script, end to end on a tiny set and a tiny network, and what the viewer is shown."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+import torch
+
+from configs import test_encodeDecode
+from configs.config_test_encodeDecode import config_dict
+from datasets.reader import MultiViewDataset
+from models import build_network
+from models.checkpoints import save_weights
+from models.published import _published_name
+from tests.synthetic import write_synthetic_layout
+from training.hardware import Hardware
+from training.testing import open_trained, result_folder
+from training.viewing import VIEW_KEYS, TurningView, yaw_rotation
+from utils.errors import UserError, run_script
+
+SCRIPT = Path(__file__).parents[1] / "configs" / "test_encodeDecode.py"
+TINY = {
+    **config_dict,
+    "encoderType": "UNet",
+    "encoder_weights": None,
+    "feature_scale": 16,
+    "inputDimension": 32,
+    "latent_fg": 8,
+    "latent_3d": 24,
+    "n_hidden_to3Dpose": 0,
+    "device": "cpu",
+    "precision": "float32",
+    "output_types": ["3D"],
+    "network_path": "a stage-1 run",
+}
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory):
+    root = tmp_path_factory.mktemp("layout") / "set"
+    return write_synthetic_layout(root, size=32, subjects=(9, 11), sequences_per_subject=1, instants=3)
+
+
+@pytest.fixture
+def trained(layout, tmp_path):
+    """A run folder, as stage 2 leaves it."""
+    return make_run(tmp_path / "run", layout)
+
+
+def make_run(folder, layout, **changed):
+    config = {**TINY, "dataset_folder_test": str(layout), **changed}
+    torch.manual_seed(0)
+    network = build_network(config)
+    network.set_pose_statistics(torch.full((51,), 0.1), torch.full((51,), 0.3))
+    (folder / "models").mkdir(parents=True)
+    save_weights(folder / "models" / "network_best_val_t1.pth", network, config)
+    return folder
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["test_encodeDecode.py", "device=cpu", "num_workers=0", *map(str, arguments)])
+    run_script(test_encodeDecode.main)
+
+
+def error_of(monkeypatch, capsys, *arguments):
+    with pytest.raises(SystemExit) as exit_info:
+        run(monkeypatch, *arguments)
+    assert exit_info.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line
+
+
+def test_save_and_evaluate_a_run(trained, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("utils.viewer.SWEEP_FRAMES", 3)
+    run(monkeypatch, f"network_path={trained}", "--save", tmp_path / "view.png", "--evaluate", "--index", 5)
+    printed = capsys.readouterr().out
+    assert "N-MPJPE" in printed and "PSNR" in printed and str(trained / "evaluation.csv") in printed
+    assert (trained / "evaluation.md").is_file() and (tmp_path / "view.png").is_file()
+    run(monkeypatch, f"network_path={trained}", "--save", tmp_path / "view.gif")
+    assert len(imageio.imread(tmp_path / "view.gif", index=None)) == 3
+
+
+def test_published_weights(trained, layout, monkeypatch, tmp_path, capsys):
+    weights = torch.load(trained / "models" / "network_best_val_t1.pth", weights_only=True)["weights"]
+    published = {
+        _published_name(name, {}).replace("to_pose.layers", "to_pose.fully_connected"): tensor
+        for name, tensor in weights.items()
+        if not name.startswith("pose_")
+    }
+    torch.save(published, tmp_path / "published.pth")
+    said = [f"{key}={TINY[key]}" for key in TINY if TINY[key] != config_dict[key] and key != "output_types"]
+    said += [f"network_path={tmp_path / 'published.pth'}", f"dataset_folder_test={layout}", f"output_folder={tmp_path}"]
+    run(monkeypatch, *said, "--save", tmp_path / "view.png", "--evaluate")
+    assert "mean pose MPJPE" in capsys.readouterr().out
+    assert (tmp_path / "test_published" / "evaluation.csv").is_file()
+    config = {**TINY, "network_path": str(tmp_path / "published.pth"), "dataset_folder_test": str(layout)}
+    network, _, _ = open_trained(config, frozenset())
+    np.testing.assert_array_equal(network.pose_mean, MultiViewDataset(layout, ()).pose_mean)
+
+
+@pytest.mark.parametrize(
+    ("changed", "outputs"),
+    [
+        ({}, {"img_crop", "3D"}),
+        ({"output_types": ["img_crop"], "network_path": None}, {"img_crop"}),
+        ({"network_path": None}, {"3D"}),
+    ],
+    ids=["stage 2", "stage 1", "supervised"],
+)
+def test_only_what_was_trained_is_shown(layout, tmp_path, changed, outputs):
+    folder = make_run(tmp_path / "run", layout, **changed)
+    config = {**config_dict, "network_path": str(folder), "device": "cpu"}
+    network, config, hardware = open_trained(config, frozenset({"network_path"}))
+    assert set(network.output_types) == outputs
+    assert config["dataset_folder_test"] == str(layout)
+    assert result_folder(config) == folder
+    panels = TurningView(network, MultiViewDataset(layout, VIEW_KEYS), hardware)(0, 0.5)
+    assert (panels.output_image is not None) == ("img_crop" in outputs)
+    assert (panels.predicted_pose is not None) == ("3D" in outputs)
+    assert ("no pose decoder" in panels.caption) == ("3D" not in outputs)
+
+
+def test_bad_input_is_one_line(trained, monkeypatch, capsys, tmp_path):
+    (tmp_path / "empty").mkdir()
+    path = f"network_path={trained}"
+    assert "empty" in error_of(monkeypatch, capsys, f"network_path={tmp_path / 'empty'}")
+    assert "network_path is None" in error_of(monkeypatch, capsys, "network_path=None")
+    assert "0 to 23" in error_of(monkeypatch, capsys, path, "--save", tmp_path / "a.png", "--index", 24)
+    assert ".gif" in error_of(monkeypatch, capsys, path, "--save", tmp_path / "a.jpg")
+    assert "latent_3d" in error_of(monkeypatch, capsys, path, "latent_3d=12")
+    assert "nowhere" in error_of(monkeypatch, capsys, path, f"dataset_folder_test={tmp_path / 'nowhere'}")
+    monkeypatch.setattr("matplotlib.pyplot.get_backend", lambda: "agg")
+    assert "--save" in error_of(monkeypatch, capsys, path)
+
+
+def test_help_from_any_directory(tmp_path):
+    done = subprocess.run([sys.executable, SCRIPT, "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "--evaluate" in done.stdout
+
+
+@pytest.fixture
+def view(trained):
+    network, config, hardware = open_trained(
+        {**config_dict, "network_path": str(trained), "device": "cpu", "precision": "float32"},
+        frozenset({"network_path"}),
+    )
+    return TurningView(network, MultiViewDataset(config["dataset_folder_test"], VIEW_KEYS), hardware, first=7)
+
+
+def test_yaw_turns_poses_about_the_vertical(view):
+    row = view.rows[1]
+    up = view.dataset.labels["extrinsic_rot"][row] @ np.array([0, 0, 1.0])  # the world's vertical, camera frame
+    still, turned, around = (view(1, yaw) for yaw in (0.0, 1.0, 2 * np.pi))
+    np.testing.assert_allclose(still.true_pose.reshape(51), view.dataset.labels["3D"][row], atol=1e-6)
+    for before, after in zip(still[2:4], turned[2:4], strict=True):
+        np.testing.assert_allclose(after @ up, before @ up, atol=1e-5)
+        assert np.abs(after - before).max() > 0.1
+        np.testing.assert_allclose(np.linalg.norm(after, axis=1), np.linalg.norm(before, axis=1), atol=1e-5)
+    for before, after in zip(still[:4], around[:4], strict=True):
+        np.testing.assert_allclose(after, before, atol=1e-4)
+
+
+def test_the_view_is_the_networks_own(view):
+    batch = view.dataset.__getitems__([7])
+    from training.loaders import network_input
+    from utils.images import denormalize
+
+    output = view.network({**network_input(batch), "external_rotation_global": yaw_rotation(0.7)})
+    expected = denormalize(output["img_crop"])[0].permute(1, 2, 0).detach()
+    panels = view(0, 0.7)
+    np.testing.assert_allclose(panels.output_image, expected, atol=1e-5)
+    assert (panels.input_image * 255).round().astype(int).tolist() == batch["img_crop"][0].permute(1, 2, 0).tolist()
+    assert np.abs(view(0, 2.0).output_image - panels.output_image).max() > 0
+
+
+def test_each_crop_is_encoded_once_and_all_are_shown(view, monkeypatch):
+    assert sorted(view.rows) == list(range(24)) and view.rows[0] == 7
+    encoded = []
+    encode = view.network.encode
+    monkeypatch.setattr(view.network, "encode", lambda crop: encoded.append(1) or encode(crop))
+    for yaw in (0.0, 0.5, 1.0):
+        view(2, yaw)
+    assert len(encoded) == 1
+    view(3, 1.0)
+    assert len(encoded) == 2
+
+
+def test_an_image_that_is_not_there(view):
+    with pytest.raises(UserError, match="no image 24"):
+        TurningView(view.network, view.dataset, Hardware("cpu"), first=24)

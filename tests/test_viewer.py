@@ -1,0 +1,149 @@
+"""The viewer and the plots, without a screen."""
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+import torch
+from matplotlib.backend_bases import MouseButton, MouseEvent
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from utils.errors import UserError
+from utils.plotting import LEFT_COLOR, RIGHT_COLOR, crop_to_image, draw_skeleton, save_examples
+from utils.skeleton import BONES
+from utils.viewer import View, Viewer, save, show
+
+POSES = np.random.default_rng(0).normal(size=(3, 17, 3)) * 0.4
+IMAGES = np.random.default_rng(1).random((3, 16, 16, 3))
+
+
+def view(index, yaw):
+    """The image darkens and the poses turn with the yaw."""
+    turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
+    return View(
+        IMAGES[index], IMAGES[index] * np.cos(yaw / 4) ** 2, POSES[index] @ turn, POSES[index], f"number {index}"
+    )
+
+
+@pytest.fixture
+def viewer():
+    figure = Figure(figsize=(12, 4))
+    FigureCanvasAgg(figure)
+    return Viewer(figure, view, 3)
+
+
+def pixels(viewer):
+    viewer.figure.canvas.draw()
+    return np.asarray(viewer.figure.canvas.buffer_rgba()).astype(int)
+
+
+def click(canvas, x, y):
+    for name in ("button_press_event", "button_release_event"):
+        canvas.callbacks.process(name, MouseEvent(name, canvas, x, y, MouseButton.LEFT))
+
+
+def test_four_panels_in_a_row_and_the_controls_below(viewer):
+    titles = {axes.get_title(): axes.get_position() for axes in viewer.figure.axes if axes.get_title()}
+    assert list(titles) == ["Input image", "Output image", "Predicted pose", "True pose"]
+    lefts = [position.x0 for position in titles.values()]
+    assert lefts == sorted(lefts) and len({position.y0 for position in titles.values()}) == 1
+    assert viewer.button.ax.get_position().y1 < 0.2 and viewer.slider.ax.get_position().y1 < 0.2
+    assert viewer.slider.valmin == pytest.approx(-2 * np.pi) and viewer.slider.valmax == pytest.approx(2 * np.pi)
+
+
+def test_a_click_on_the_button_shows_the_next_image(viewer):
+    before = pixels(viewer)
+    x0, y0, x1, y1 = viewer.button.ax.bbox.extents
+    click(viewer.figure.canvas, (x0 + x1) / 2, (y0 + y1) / 2)
+    assert viewer.index == 1
+    np.testing.assert_array_equal(viewer._input.get_array(), IMAGES[1])
+    assert np.abs(pixels(viewer) - before).sum() > 0
+    viewer.next_image()
+    viewer.next_image()
+    assert viewer.index == 0  # after the last comes the first
+
+
+def test_a_click_on_the_slider_turns_view_and_poses(viewer):
+    before = pixels(viewer)
+    x0, y0, x1, y1 = viewer.slider.ax.bbox.extents
+    click(viewer.figure.canvas, x0 + 0.75 * (x1 - x0), (y0 + y1) / 2)
+    assert viewer.yaw == pytest.approx(np.pi, abs=0.05)
+    after = pixels(viewer)
+    left = {axes.get_title(): axes.bbox.extents.astype(int) for axes in viewer.figure.axes}
+    for title, moved in (("Input image", False), ("Output image", True), ("Predicted pose", True)):
+        x0, _, x1, _ = left[title]
+        height = after.shape[0] * 3 // 4
+        assert (after[:height, x0:x1] != before[:height, x0:x1]).any() == moved, title
+    viewer.slider.set_val(0.0)
+    np.testing.assert_array_equal(pixels(viewer), before)
+
+
+def test_the_yaw_stays_with_the_next_image(viewer):
+    viewer.slider.set_val(1.0)
+    viewer.next_image()
+    np.testing.assert_allclose(viewer._output.get_array(), view(1, 1.0).output_image)
+
+
+def test_panels_may_be_empty_and_fill_later():
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    viewer = Viewer(figure, lambda index, yaw: View(IMAGES[0], None, None, POSES[0] if index else None), 2)
+    pixels(viewer)
+    viewer.next_image()
+    viewer.next_image()
+    pixels(viewer)
+
+
+def test_save_png(tmp_path):
+    save(tmp_path / "new" / "view.png", view, 3, index=2)
+    assert imageio.imread(tmp_path / "new" / "view.png").shape[:2] == (340, 1200)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["view.png"]
+
+
+def test_save_gif_turns(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.viewer.SWEEP_FRAMES", 4)
+    save(tmp_path / "view.gif", view, 3)
+    frames = imageio.imread(tmp_path / "view.gif", index=None)
+    assert frames.shape[0] == 4 and (frames[0] != frames[2]).any()
+    assert [path.name for path in tmp_path.iterdir()] == ["view.gif"]
+
+
+def test_bad_names_and_numbers_are_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"view\.jpg"):
+        save(tmp_path / "view.jpg", view, 3)
+    with pytest.raises(UserError, match="no image 3"):
+        save(tmp_path / "view.png", view, 3, index=3)
+
+
+def test_without_a_screen_show_says_to_save(monkeypatch):
+    monkeypatch.setattr("matplotlib.pyplot.get_backend", lambda: "agg")
+    with pytest.raises(UserError, match="--save"):
+        show(view, 3)
+
+
+def test_skeleton_stands_upright_with_coloured_sides():
+    axes = Figure().add_subplot(projection="3d")
+    pose = np.zeros((17, 3))
+    pose[10] = (0.1, -0.7, 0.2)  # the head's top: right, above, in front
+    lines = dict(zip(BONES, draw_skeleton(axes, pose), strict=True))
+    x, y, z = (values[1] for values in lines[9, 10].get_data_3d())
+    assert (x, y, z) == (0.1, 0.2, 0.7)
+    assert lines[0, 4].get_color() == LEFT_COLOR and lines[8, 14].get_color() == RIGHT_COLOR
+    assert axes.get_xlim() == axes.get_ylim() == axes.get_zlim()
+
+
+def test_crops_of_any_type():
+    image = crop_to_image(torch.full((3, 4, 4), 255, dtype=torch.uint8))
+    assert image.shape == (4, 4, 3) and image.dtype == np.float32 and image.max() == 1
+    assert crop_to_image(np.full((3, 4, 4), 1.5)).max() == 1
+    with pytest.raises(ValueError, match=r"\(4, 4, 3\)"):
+        crop_to_image(np.zeros((4, 4, 3)))
+
+
+def test_save_examples(tmp_path):
+    crops = torch.rand(10, 3, 16, 16)
+    save_examples(tmp_path / "a.png", crops, crops, crops)
+    save_examples(tmp_path / "b.png", crops, crops, crops, crops, POSES.reshape(3, 51), torch.from_numpy(POSES), 2)
+    narrow, wide = (imageio.imread(tmp_path / name) for name in ("a.png", "b.png"))
+    assert wide.shape[1] > narrow.shape[1] and wide.shape[0] < narrow.shape[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
