@@ -80,9 +80,8 @@ class Room:
         """`lamp_points` (P,3) metres, world: points spread over the lamps."""
         warp, kernels = warp_kernels()
         corners = surface.corners.reshape(-1, 3).astype(np.float32)
-        first = np.arange(len(surface.corners), dtype=np.int32)[:, None] * 4
-        triangles = np.concatenate([first + [0, 1, 2], first + [0, 2, 3]], axis=1).astype(np.int32)
-        points, indices = warp.array(corners, dtype=warp.vec3, device=device), triangles.ravel()
+        triangles = 4 * np.arange(len(surface.corners))[:, None] + np.array([0, 1, 2, 0, 2, 3])
+        points, indices = warp.array(corners, dtype=warp.vec3, device=device), triangles.ravel().astype(np.int32)
         self.mesh = warp.Mesh(points, warp.array(indices, dtype=int, device=device))
         key, ambient = _bake(self.mesh, surface, lamp_points, device)
         self.struct = kernels.Room()
