@@ -36,6 +36,7 @@ class Actor:
         # one frame more on each side, so that the ends move like the middle
         self.times = np.arange((num_frames + 1) * self._stride) / self._rate
         self.intent = Intent(len(self.times))
+        self._idle = {side: np.ones(len(self.times)) for side in SIDES}  # how far an arm is left to itself
         self.margin = max(area - 0.35, 0.05 * area)
         self._frames = slice(self._stride // 2, self._stride // 2 + num_frames * self._stride, self._stride)
 
@@ -187,6 +188,7 @@ class Actor:
         weight = np.broadcast_to(weight, len(self.times))
         self.intent.arms[side] = self.intent.arms[side] * (1 - weight[:, None]) + state * weight[:, None]
         self.intent.swing[side] = self.intent.swing[side] * (1 - weight)
+        self._idle[side] = self._idle[side] * (1 - weight)
 
     def place_hand(self, side: str, point, weight, frame: str = "chest", **how) -> None:
         """Bring the wrist to a point (T, 3) or (3,), given on the arm's own side (y outward).
@@ -225,13 +227,33 @@ class Actor:
         size = self.limbs.leg / 0.85
         seat = size * self.between(0.38, 0.5) + 0.09
         moving = 4 * seated * (1 - seated)
-        self.crouch(seated, seat, size * self.between(0.36, 0.46), self.between(-0.1, 0.25))
-        self.intent.trunk[:, 1] += self.between(0.3, 0.6) * moving
+        self.crouch(seated, seat, size * self.between(0.36, 0.46), self.between(-0.02, 0.3))
+        self.intent.trunk[:, 1] += self.between(0.4, 0.7) * moving
         self.intent.head[:, 1] -= 0.3 * moving
-        self.intent.tilt[:, 1] -= self.between(0.0, 0.25) * seated  # the pelvis rolls back on the seat
+        self.intent.tilt[:, 1] -= self.between(0.0, 0.15) * seated  # the pelvis rolls back on the seat
         for side in SIDES:
             self.intent.knee_out[side] += self.between(-0.05, 0.3) * seated
         return seated
+
+    def move_foot(self, side: str, key_times, offsets: np.ndarray, heel) -> None:
+        """Lift a foot through offsets (K, 3): forward, outward, up from where it stands; heel: its pitch (K,)."""
+        mirror = np.array([1, 1 if side == "left" else -1, 1])
+        self.intent.foot_offset[side] += follow_keys(self.times, key_times, offsets) * mirror
+        self.intent.foot_pitch[side] += follow_keys(self.times, key_times, heel)
+        start, end = key_times[0], key_times[-1]
+        self.intent.foot_free[side] = np.maximum(
+            self.intent.foot_free[side], envelope(self.times, [(start, end)], 0.25 * (end - start))
+        )
+        # the weight goes over the other foot, early and until late
+        over = envelope(self.times, [(start - 0.5, end + 0.5)], 0.7)
+        self.intent.shift[:, 1] -= 0.8 * self.limbs.hip_width * mirror[1] * over
+
+    def step_out(self, side: str, weight: np.ndarray, offset, heel: float = 0.0) -> None:
+        """Put a foot elsewhere by weight (T,): forward, outward, up; it is lifted on the way. heel: its pitch."""
+        mirror = np.array([1, 1 if side == "left" else -1, 1])
+        self.intent.foot_offset[side] += weight[:, None] * offset * mirror
+        self.intent.foot_offset[side][:, 2] += 0.25 * weight * (1 - weight)
+        self.intent.foot_pitch[side] += weight * heel
 
     def look(self, weight, yaw: float, pitch: float) -> None:
         """Turn head (and a little the trunk) by weight (T,): yaw to the left, pitch down."""
@@ -245,5 +267,8 @@ class Actor:
 
     def perform(self) -> Motion:
         """Solve the intent and thin it to the frames asked for."""
+        forward = self.intent.tilt[:, 1] + self.intent.trunk[:, 1]
+        for side in SIDES:  # an idle arm hangs down when the trunk bends
+            self.intent.swing[side] += 0.8 * self._idle[side] * np.clip(forward, -0.3, None)
         motion = solve(self.body, self.limbs, self.intent, self._rate)
         return Motion(np.ascontiguousarray(motion.rotations[self._frames]), motion.translation[self._frames].copy())

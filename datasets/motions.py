@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from datasets import actions
+from datasets import actions, actions_legs
 from datasets.actor import Actor
 from datasets.people import Body, Motion
 from utils.errors import UserError
@@ -10,11 +10,23 @@ from utils.errors import UserError
 _ACTIONS = {
     action.__name__: action
     for action in (
-        actions.walking,
-        actions.turning,
-        actions.sitting_down,
+        actions_legs.walking,
+        actions_legs.turning,
+        actions_legs.sitting_down,
+        actions_legs.crouching,
+        actions_legs.bending,
+        actions_legs.kicking,
+        actions_legs.exercise,
         actions.reaching,
         actions.greeting,
+        actions.phoning,
+        actions.discussion,
+        actions.directions,
+        actions.photo,
+        actions.eating,
+        actions.waiting,
+        actions.carrying,
+        actions.stretching,
     )
 }
 MOTIONS = tuple(_ACTIONS)

@@ -100,7 +100,8 @@ def reach(limbs: Limbs, target: np.ndarray, swivel=0.0, pronation=0.0, wrist=0.0
     shoulder = np.broadcast_to(limbs.shoulder, target.shape)
     for _ in range(4):  # the shoulder moves with the arm
         along = unit(target - shoulder)
-        raised = np.clip(along[:, 2:], 0, 1)
+        far = np.linalg.norm(target - shoulder, axis=1, keepdims=True) / (limbs.upper_arm + limbs.forearm)
+        raised = np.clip(along[:, 2:], 0, 1) * np.clip(far, 0, 1)
         pole = np.array([-0.35, 0.35, -1.0]) + raised * np.array([0.6, 1.6, 1.0])
         turn = to_matrix(along * np.broadcast_to(swivel, len(target))[:, None])
         pole = transform(turn, pole)
