@@ -4,7 +4,15 @@ from configs.config_demo import config_dict as demo
 from configs.config_train_encodeDecode_pose import config_dict as stage2
 from configs.config_train_encodeDecode_pose import optional_keys  # noqa: F401
 
-_CHANGED = ("network_path", "label_subjects", "freeze_encoder", "output_types", "shuffle_fg", "shuffle_3d", "latent_dropout")
+_CHANGED = (
+    "network_path",
+    "label_subjects",
+    "freeze_encoder",
+    "output_types",
+    "shuffle_fg",
+    "shuffle_3d",
+    "latent_dropout",
+)
 
 config_dict = {
     **demo,

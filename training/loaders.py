@@ -86,8 +86,7 @@ class TrainingBatches:
     def __iter__(self) -> Iterator[np.ndarray]:
         iteration = self.first
         while iteration < self.last:
-            epoch, self.sampler.start_batch = divmod(iteration, len(self.sampler))
-            self.sampler.set_epoch(epoch)
+            self.sampler.set_epoch(*divmod(iteration, len(self.sampler)))
             for rows in self.sampler:
                 if iteration == self.last:
                     break

@@ -1,0 +1,12 @@
+"""The demo's comparison: the same encoder trained on the same labels alone, without stage 1."""
+
+from configs.config_demo_pose import config_dict as demo_pose
+from configs.config_train_encodeDecode import optional_keys  # noqa: F401
+
+config_dict = {
+    **demo_pose,
+    "network_path": None,
+    "freeze_encoder": False,
+    "num_training_iterations": 600,
+    "test_every": 50,
+}

@@ -1,0 +1,294 @@
+"""Both stages of training on a tiny set: what they write, what they leave alone, and how they resume."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from models.checkpoints import read_checkpoint
+from tests.synthetic import write_synthetic_layout
+from tests.tiny import ROOT, SIZE, run_script, tiny_config, tiny_pose_config, write_config_file
+from training.augmentation import augment_color
+from training.engine import learning_rate
+from training.loaders import TrainingBatches, grouped_sampler, open_training_set, training_rows
+from training.novel_views import train_novel_views
+from training.pose import ShuffledBatches, labelled_rows, train_pose
+from training.run_folder import CsvLog, run_name
+from utils.errors import UserError
+from utils.images import normalize
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "train"
+    return write_synthetic_layout(root, size=SIZE, subjects=(1, 5), sequences_per_subject=3, instants=6)
+
+
+@pytest.fixture(scope="module")
+def stage1(data, tmp_path_factory):
+    return train_novel_views(tiny_config(data, tmp_path_factory.mktemp("output")))
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def losses_of(folder):
+    return [(row["iteration"], row["loss"]) for row in rows_of(folder.path / "debug_log_training.txt")]
+
+
+def test_stage_1_writes_the_run_folder(stage1):
+    assert stage1.path.name.startswith("encode_resL3_ResNet18_layers4_")
+    for file in ("config.json", "models/network_last_val.pth", "models/network_best_val_t1.pth"):
+        assert (stage1.path / file).stat().st_size > 0
+    assert [row["iteration"] for row in rows_of(stage1.path / "debug_log_training.txt")] == list("123456")
+    assert [row["iteration"] for row in rows_of(stage1.path / "debug_log_testing.txt")] == list("36")
+    assert sorted(path.name for path in stage1.images.iterdir()) == ["example_000000.png", "example_000006.png"]
+    assert not list(stage1.path.rglob("*.tmp")) and not list(stage1.path.rglob("*.part"))
+
+
+def test_stage_1_learns(data, tmp_path):
+    folder = train_novel_views(tiny_config(data, tmp_path, num_training_iterations=40, learning_rate=3e-3))
+    tested = [float(row["loss"]) for row in rows_of(folder.path / "debug_log_testing.txt")]
+    assert tested[-1] < 0.7 * tested[0]
+
+
+def test_the_best_network_is_the_one_with_the_lowest_held_out_loss(data, tmp_path):
+    # so high a learning rate gets worse at some point
+    folder = train_novel_views(tiny_config(data, tmp_path, learning_rate=0.3, test_every=1))
+    scores = [float(row["loss"]) for row in rows_of(folder.path / "debug_log_testing.txt")]
+    best, last = (read_checkpoint(file).weights for file in (folder.best_network, folder.last_network))
+    same = all(torch.equal(best[name], last[name]) for name in best)
+    assert same == (np.argmin(scores) == len(scores) - 1)
+
+
+def test_same_seed_same_run_other_seed_other_run(data, stage1, tmp_path):
+    again = train_novel_views(tiny_config(data, tmp_path))
+    assert losses_of(again) == losses_of(stage1)
+    other = train_novel_views(tiny_config(data, tmp_path, seed=1))
+    assert losses_of(other) != losses_of(stage1)
+
+
+def test_resume_after_kill_repeats_what_an_unbroken_run_does(data, stage1, tmp_path):
+    # a process that dies without warning between two evaluations
+    config = tiny_config(data, tmp_path)
+    file = write_config_file(tmp_path / "config.py", config)
+    script = (
+        "import os, sys; sys.path.insert(0, sys.argv[1])\n"
+        "import training.novel_views as n; from utils.config import read_config_file\n"
+        "step = n.NovelViewStep.__call__\n"
+        "n.NovelViewStep.__call__ = lambda *a: os.kill(os.getpid(), 9) if a[2] == 5 else step(*a)\n"
+        "n.train_novel_views(read_config_file(sys.argv[2]))\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, str(ROOT), str(file)], capture_output=True, timeout=300)
+    assert killed.returncode == -signal.SIGKILL
+    path = tmp_path / run_name(config, "encode")
+    assert [row["iteration"] for row in rows_of(path / "debug_log_training.txt")] == list("1234")
+    resumed = train_novel_views(config, resume=True)
+    assert losses_of(resumed) == losses_of(stage1)
+    tests = [rows_of(folder.path / "debug_log_testing.txt") for folder in (resumed, stage1)]
+    assert tests[0] == tests[1]
+    ours, theirs = (read_checkpoint(folder.last_network).weights for folder in (resumed, stage1))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_ctrl_c_keeps_the_iterations_done(data, tmp_path):
+    config = tiny_config(data, tmp_path, num_training_iterations=100_000, test_every=50_000)
+    file = write_config_file(tmp_path / "config.py", config)
+    command = [sys.executable, str(ROOT / "configs/train_encodeDecode.py"), "--config", str(file)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    log = tmp_path / run_name(config, "encode") / "debug_log_training.txt"
+    deadline = time.monotonic() + 120
+    while not (log.exists() and len(log.read_text().splitlines()) > 5) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "--resume" in output and "Traceback" not in errors
+    state = torch.load(log.parent / "models/training_state.pth", weights_only=True)
+    assert state["iteration"] >= 5
+
+
+def test_a_finished_run_is_neither_overwritten_nor_repeated(data, stage1):
+    config = tiny_config(data, stage1.path.parent)
+    with pytest.raises(UserError, match="--resume"):
+        train_novel_views(config)
+    before = stage1.last_network.stat().st_mtime_ns
+    train_novel_views(config, resume=True)
+    assert stage1.last_network.stat().st_mtime_ns == before
+
+
+def test_a_loss_that_is_not_finite_stops_and_says_where(data, tmp_path):
+    with pytest.raises(UserError, match=r"nan|inf"):
+        train_novel_views(tiny_config(data, tmp_path, learning_rate=1e30))
+    saved = list(tmp_path.rglob("*.pth"))
+    assert all(
+        torch.isfinite(t).all() for f in saved if "network" in f.name for t in read_checkpoint(f).weights.values()
+    )
+
+
+def test_stage_2_trains_the_pose_decoder_and_nothing_else(data, stage1, tmp_path):
+    folder = train_pose(tiny_pose_config(data, tmp_path, str(stage1.path), num_training_iterations=30, test_every=10))
+    before, after = (read_checkpoint(f.last_network if f is folder else f.best_network) for f in (stage1, folder))
+    for name, value in before.weights.items():
+        changed = not torch.equal(value, after.weights[name])
+        if name.startswith(("encoder.", "decoder.")):  # running statistics of batch norm included
+            assert not changed, name
+    assert any(not torch.equal(v, after.weights[n]) for n, v in before.weights.items() if n.startswith("to_pose."))
+    assert after.weights["pose_std"].min() > 0 and after.weights["pose_mean"].abs().sum() > 0
+    losses = [float(row["loss"]) for row in rows_of(folder.path / "debug_log_training.txt")]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+
+
+def test_stage_2_reads_each_crop_once(data, stage1, tmp_path, monkeypatch):
+    from datasets.reader import MultiViewDataset
+
+    read = []
+    original = MultiViewDataset.__getitems__
+    monkeypatch.setattr(MultiViewDataset, "__getitems__", lambda self, rows: read.extend(rows) or original(self, rows))
+    train_pose(tiny_pose_config(data, tmp_path, str(stage1.path), num_training_iterations=40))
+    assert len(read) == len(set(read)) == 144
+
+
+def test_stage_2_resumes_and_repeats(data, stage1, tmp_path):
+    config = tiny_pose_config(data, tmp_path / "a", str(stage1.path), num_training_iterations=8)
+    whole = train_pose(config)
+    halves = {**config, "output_folder": str(tmp_path / "b")}
+    from training import pose
+
+    class Interrupted(Exception):
+        pass
+
+    step = pose.PoseStep.__call__
+
+    def dies(self, batch, iteration):
+        if iteration == 5:
+            raise Interrupted
+        return step(self, batch, iteration)
+
+    pose.PoseStep.__call__ = dies
+    try:
+        with pytest.raises(Interrupted):
+            train_pose(halves)
+    finally:
+        pose.PoseStep.__call__ = step
+    assert losses_of(train_pose(halves, resume=True)) == losses_of(whole)
+
+
+def test_supervised_baseline_trains_the_encoder(data, tmp_path):
+    config = tiny_pose_config(data, tmp_path, None, freeze_encoder=False)
+    folder = train_pose(config)
+    first, last = (read_checkpoint(file).weights for file in (folder.best_network, folder.last_network))
+    assert set(first) == set(last)
+    with pytest.raises(UserError, match="network_path"):
+        train_pose({**config, "freeze_encoder": True})
+
+
+def test_stage_2_takes_the_architecture_from_stage_1_unless_the_user_contradicts(data, stage1, tmp_path):
+    config = {**tiny_pose_config(data, tmp_path, str(stage1.path)), "latent_fg": 8, "encoderType": "ResNet"}
+    train_pose(config)
+    with pytest.raises(UserError, match="latent_fg"):
+        train_pose({**config, "seed": 3}, said=frozenset({"latent_fg"}))
+
+
+def test_labels_are_a_seeded_fraction_of_the_chosen_subjects(data):
+    config = tiny_pose_config(data, data, None, label_fraction=0.25, label_subjects=[5])
+    dataset = open_training_set(config, ("3D", "img_crop"))
+    train, held_out = labelled_rows(dataset.labels, config)
+    all_train, all_held_out = training_rows(dataset.labels, config)
+    assert set(dataset.labels["subj"][train]) == {5}
+    assert set(train) <= set(all_train) and set(held_out) <= set(all_held_out)
+    subject = dataset.labels["subj"] == 5
+    assert len(train) == round(0.25 * subject[all_train].sum())
+    assert not set(dataset.labels["seq"][train]) & set(dataset.labels["seq"][held_out])
+    np.testing.assert_array_equal(train, labelled_rows(dataset.labels, config)[0])
+    assert set(train) != set(labelled_rows(dataset.labels, {**config, "seed": 1})[0])
+    with pytest.raises(UserError, match="label_subjects"):
+        labelled_rows(dataset.labels, {**config, "label_subjects": [9]})
+
+
+def test_batches_of_an_iteration_do_not_depend_on_where_a_run_started(data):
+    config = tiny_config(data, data)
+    dataset = open_training_set(config, ("img_crop",))
+    train, _ = training_rows(dataset.labels, config)
+    sampler = grouped_sampler(dataset.labels, train, config, shuffle=True)
+    whole = list(TrainingBatches(sampler, 0, 20))
+    assert len(whole) == 20 > len(sampler)
+    for start in (1, len(sampler), 17):
+        for ours, theirs in zip(TrainingBatches(sampler, start, 20), whole[start:], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    shuffled = list(ShuffledBatches(np.arange(10, 20), 4, 0, 0, 9))
+    for ours, theirs in zip(ShuffledBatches(np.arange(10, 20), 4, 0, 5, 9), shuffled[5:], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert len(set(np.concatenate(shuffled[:2]))) == 8
+
+
+def test_cosine_schedule_warms_up_and_ends_at_zero():
+    config = {"learning_rate": 1.0, "learning_rate_schedule": "cosine", "num_training_iterations": 1000}
+    rates = [learning_rate(config, i) for i in range(1, 1001)]
+    assert rates[0] < 0.1 and max(rates) == pytest.approx(1, abs=1e-3) and rates[-1] == pytest.approx(0)
+    assert learning_rate({**config, "learning_rate_schedule": "constant"}, 999) == 1.0
+    with pytest.raises(UserError, match="learning_rate_schedule"):
+        learning_rate({**config, "learning_rate_schedule": "step"}, 1)
+
+
+def test_colours_change_alike_within_a_group_and_differ_between_groups():
+    torch.manual_seed(0)
+    same = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
+    image = normalize(same.expand(8, -1, -1, -1))
+    changed, background = augment_color([image, image.clone()], 4, 0.5, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(changed, background)
+    for group in (changed[:4], changed[4:]):
+        torch.testing.assert_close(group, group[:1].expand_as(group))
+    assert (changed[0] - changed[4]).abs().mean() > 0.05
+    assert augment_color([image], 4, 0.0, torch.Generator())[0] is image
+
+
+def test_a_log_that_a_kill_cut_short_is_mended(tmp_path):
+    path = tmp_path / "log.txt"
+    path.write_text("iteration,loss\n1,0.5\n2,0.4\n3,0")
+    log = CsvLog(path, 2)
+    log.append({"iteration": 3, "loss": 0.3})
+    assert [row["loss"] for row in rows_of(path)] == ["0.5", "0.4", "0.3"]
+
+
+BAD_INPUT = {
+    "no data": (["dataset_folder_train=nowhere"], ["nowhere", "render_dataset.py"]),
+    "batch size": (["batch_size_train=6"], ["6", "useCamBatches"]),
+    "encoder": (["encoderType=VGG"], ["VGG", "ResNet"]),
+    "unknown key": (["latentfg=3"], ["latentfg", "latent_fg"]),
+    "size": (["inputDimension=64"], ["64", str(SIZE)]),
+    "weights": (["encoder_width=64", "encoder_weights=gone.pth"], ["gone.pth"]),
+    "device": (["device=tpu7"], ["tpu7"]),
+    "precision": (["precision=int3"], ["int3"]),
+    "output": (["output_folder=/proc/nowhere"], ["/proc"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_of_stage_1_is_one_line_and_exit_code_2(case, data, tmp_path):
+    overrides, words = BAD_INPUT[case]
+    file = write_config_file(tmp_path / "config.py", tiny_config(data, tmp_path / "output"))
+    result = run_script("train_encodeDecode.py", "--config", file, *overrides, cwd=tmp_path)
+    assert result.returncode == 2, result.stderr
+    (line,) = result.stderr.strip().splitlines()
+    assert all(word in line for word in words), line
+
+
+def test_bad_network_path_of_stage_2(data, tmp_path):
+    file = write_config_file(tmp_path / "config.py", tiny_pose_config(data, tmp_path / "output", str(tmp_path)))
+    result = run_script("train_encodeDecode_pose.py", "--config", file)
+    assert result.returncode == 2
+    assert "network_path" in result.stderr and len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("script", ["train_encodeDecode.py", "train_encodeDecode_pose.py"])
+def test_scripts_answer_help_from_any_folder(script, tmp_path):
+    result = run_script(script, "--help", cwd=tmp_path)
+    assert result.returncode == 0 and "key=value" in result.stdout
