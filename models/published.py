@@ -55,9 +55,9 @@ def load_published_weights(
         source, content = "published weights", path_or_state_dict
     weights = require_tensors(content, source)
     stacks = _match_stacks(list(network.state_dict()), list(weights))
-    matched = match_weights(network, weights, source, lambda name: _published_name(name, stacks))
+    matched = match_weights(network, weights, source, lambda name: published_name(name, stacks))
     network.load_state_dict(matched)
-    used = {_published_name(name, stacks) for name in matched}
+    used = {published_name(name, stacks) for name in matched}
     report = PublishedReport(
         tuple(key for key in weights if key in used), tuple(key for key in weights if key not in used)
     )
@@ -66,8 +66,8 @@ def load_published_weights(
     return report
 
 
-def _published_name(name: str, stacks: Mapping[str, str]) -> str:
-    """Our parameter name -> the published one."""
+def published_name(name: str, stacks: Mapping[str, str]) -> str:
+    """Our parameter name -> the published one. `stacks` pairs the layers whose index may differ (ours -> theirs)."""
     layer, _, tensor = name.rpartition(".")
     if layer in stacks:
         return f"{stacks[layer]}.{tensor}"

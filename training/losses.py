@@ -82,7 +82,8 @@ def foreground_mask(target: torch.Tensor, background: torch.Tensor | None) -> to
     std = torch.tensor(IMAGE_STD, device=target.device).view(3, 1, 1)
     differs = ((target - background).float().abs() * std).amax(dim=1, keepdim=True) > FOREGROUND_THRESHOLD
     reach = max(1, target.shape[-1] // 16)
-    return functional.max_pool2d(differs.float(), 2 * reach + 1, stride=1, padding=reach)
+    wide = functional.max_pool2d(differs.float(), (1, 2 * reach + 1), stride=1, padding=(0, reach))
+    return functional.max_pool2d(wide, (2 * reach + 1, 1), stride=1, padding=(reach, 0))
 
 
 def sobel(images: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,127 @@
+"""Laws of the training losses. Agreement with the published numbers is in test_published.py."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.networks import PUBLISHED
+from training.losses import ImageLoss, foreground_mask, pose_loss, sobel
+from utils.errors import UserError
+
+PLAIN = {**PUBLISHED, "loss_weight_imageNet": 0.0}
+
+
+@pytest.fixture
+def images():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(4, 3, 32, 32, generator=generator), torch.randn(4, 3, 32, 32, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def perceptual():
+    return ImageLoss({**PUBLISHED, "loss_weight_gradient": 0.5})
+
+
+def test_zero_for_equal_images(perceptual, images):
+    assert all(value == 0 for value in perceptual(images[0], images[0]).values())
+
+
+def test_parts_add_up(perceptual, images):
+    parts = perceptual(*images)
+    assert set(parts) == {"loss", "rgb", "gradient", "imageNet"}
+    torch.testing.assert_close(parts["loss"], parts["rgb"] + parts["gradient"] + parts["imageNet"])
+
+
+def test_absolute_and_squared_pixels(images):
+    output, target = images
+    torch.testing.assert_close(ImageLoss(PLAIN)(output, target)["loss"], (output - target).abs().mean())
+    squared = ImageLoss({**PLAIN, "MAE": False, "loss_weight_rgb": 3.0})
+    torch.testing.assert_close(squared(output, target)["loss"], 3 * (output - target).square().mean())
+
+
+def test_gradients_reach_the_output_only(perceptual, images):
+    output, target = (image.clone().requires_grad_() for image in images)
+    perceptual(output, target)["loss"].backward()
+    assert output.grad.abs().sum() > 0 and target.grad is None
+    assert not list(filter(lambda parameter: parameter.requires_grad, perceptual.parameters()))
+
+
+def test_comparing_leaves_no_trace(perceptual, images):
+    before = {name: buffer.clone() for name, buffer in perceptual.state_dict().items()}
+    perceptual.train()
+    first = perceptual(*images)["loss"]
+    assert torch.equal(first, perceptual(*images)["loss"])
+    assert all(torch.equal(before[name], buffer) for name, buffer in perceptual.state_dict().items())
+
+
+def test_random_features_are_the_same_in_every_run_and_leave_the_seed_alone(images):
+    torch.manual_seed(1)
+    one = ImageLoss(PUBLISHED)(*images)["loss"]
+    after = torch.rand(1)
+    torch.manual_seed(1)
+    assert torch.equal(after, torch.rand(1))
+    torch.manual_seed(2)
+    assert torch.equal(one, ImageLoss(PUBLISHED)(*images)["loss"])
+
+
+def person(size=64):
+    background = torch.zeros(1, 3, size, size)
+    target = background.clone()
+    target[..., 24:40, 28:36] = 1.0
+    return target, background
+
+
+def test_foreground_is_the_person_and_its_surroundings():
+    target, background = person()
+    mask = foreground_mask(target, background)
+    assert mask.shape == (1, 1, 64, 64)
+    rows, columns = mask[0, 0].nonzero().T
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (20, 43, 24, 39)
+    assert foreground_mask(background, background).sum() == 0
+
+
+def test_foreground_weight():
+    target, background = person()
+    criterion = ImageLoss({**PLAIN, "loss_weight_foreground": 4.0})
+    on_person, halo, far = (target.clone() for _ in range(3))
+    on_person[..., 30, 30] += 1
+    halo[..., 22, 26] += 1
+    far[..., 2, 2] += 1
+    losses = [criterion(image, target, background)["loss"] for image in (on_person, halo, far)]
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(losses[0], 5 * losses[2])
+    uniform = criterion(target + 0.5, target, background)["loss"]
+    torch.testing.assert_close(uniform, torch.tensor(0.5))  # a mean still: the balance with other parts stays
+    with pytest.raises(UserError, match="bg_crop"):
+        criterion(target, target)
+
+
+def test_sobel_sees_slopes_and_no_constants():
+    ramp = torch.arange(8.0).expand(1, 3, 8, 8)
+    gradients = sobel(ramp)
+    assert gradients.shape == (1, 6, 8, 8)
+    torch.testing.assert_close(gradients[:, 0::2, 1:-1, 1:-1], torch.ones(1, 3, 6, 6))
+    torch.testing.assert_close(gradients[:, 1::2], torch.zeros(1, 3, 8, 8))
+    assert sobel(torch.full((1, 3, 8, 8), 7.0)).abs().max() < 1e-5
+
+
+def test_pose_loss_agrees_with_the_published_number():
+    from tests.test_metrics import DATA
+
+    with np.load(DATA / "pose_losses.npz", allow_pickle=False) as archive:
+        reference = {name: torch.from_numpy(values) for name, values in archive.items()}
+    names = ("pred", "label", "pose_mean", "pose_std")
+    torch.testing.assert_close(pose_loss(*(reference[name] for name in names)), reference["train_loss"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"loss_weight_rgb": -1}, "loss_weight_rgb = -1, expected a number that is not negative"),
+        ({"loss_weight_rgb": 0.0, "loss_weight_imageNet": 0}, "all of loss_weight_rgb"),
+        ({"perceptual_weights": "no/such.pth"}, "no such file: 'no/such.pth'"),
+    ],
+)
+def test_bad_configurations_are_named(changes, words):
+    with pytest.raises(UserError, match=words):
+        ImageLoss({**PUBLISHED, **changes})

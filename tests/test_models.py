@@ -1,0 +1,201 @@
+"""The network's laws: what its parts must do in every variant."""
+
+import pytest
+import torch
+
+from models import build_network, evaluation_permutations, training_permutations
+from models.latent import invert, rotate_points
+from tests.networks import PUBLISHED, SMALL, some_inputs, turn_about_z
+from utils.errors import UserError
+
+VARIANTS = {
+    "small": {},
+    "small, 128 px": {"inputDimension": 128},
+    "small, three levels": {"num_encoding_layers": 3, "latent_fg": 8},
+    "ResNet": {"encoderType": "ResNet", "inputDimension": 128},
+    "UNet": {"encoderType": "UNet", "inputDimension": 128},
+    "UNet without appearance": {"encoderType": "UNet", "latent_fg": 0},
+    "implicit": {"implicit_rotation": True},
+    "transposed": {"upsampling_bilinear": False},
+    "no background": {"skip_background": False},
+    "no appearance": {"latent_fg": 0},
+    "pose, no hidden layer": {"n_hidden_to3Dpose": 0},
+    "pose, one hidden layer": {"n_hidden_to3Dpose": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def small():
+    torch.manual_seed(0)
+    return build_network(SMALL).eval()
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+def test_every_variant_runs_and_uses_every_parameter(changes):
+    config = {**SMALL, **changes}
+    size = config["inputDimension"]
+    network = build_network(config).train()
+    outputs = network(some_inputs(size))
+    assert outputs["img_crop"].shape == (4, 3, size, size)
+    assert outputs["3D"].shape == (4, 51)
+    assert outputs["latent_3d"].shape == (4, 20, 3)
+    assert outputs["cam2cam"].shape == (4, 3, 3)
+    outputs["img_crop"].square().mean().backward()
+    unused = {name for name, parameter in network.named_parameters() if parameter.grad is None}
+    assert unused == {name for name, _ in network.named_parameters() if name.startswith("to_pose.")}
+    assert {id(p) for p in network.stage1_parameters()} == {id(p) for p in network.parameters() if p.grad is not None}
+    network.pose(outputs["latent_3d"].detach()).square().mean().backward()
+    assert all(parameter.grad is not None for parameter in network.stage2_parameters())
+    silent = [name for name, p in network.named_parameters() if p.dim() > 1 and not p.grad.abs().sum() > 0]
+    assert not silent
+
+
+def test_only_what_is_asked_is_computed(small, monkeypatch):
+    network = build_network({**SMALL, "output_types": ["3D", "latent_3d"]}).eval()
+    monkeypatch.setattr(network, "decode", None)
+    outputs = network({"img_crop": some_inputs()["img_crop"]})
+    assert list(outputs) == ["3D", "latent_3d"]
+
+
+def test_external_rotations_rotate_the_points(small):
+    batch = some_inputs()
+    world, camera = turn_about_z(0.7), turn_about_z(-0.4).T.contiguous()
+    with torch.no_grad():
+        outputs = small({**batch, "external_rotation_global": world, "external_rotation_cam": camera})
+        turn = camera @ batch["extrinsic_rot"] @ world @ batch["extrinsic_rot_inv"]
+        appearance, points = small.encode(batch["img_crop"])
+        image = small.decode(appearance, points @ turn.transpose(1, 2), batch["bg_crop"])
+    torch.testing.assert_close(outputs["cam2cam"], turn)
+    torch.testing.assert_close(outputs["img_crop"], image, rtol=1e-4, atol=1e-4)
+    assert outputs["shuffled_pose"].tolist() == outputs["shuffled_appearance"].tolist() == [0, 1, 2, 3]
+
+
+def test_rotation_keeps_lengths_and_composes():
+    points = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
+    first, second = turn_about_z(0.3).expand(2, 3, 3), turn_about_z(1.1).expand(2, 3, 3)
+    once = rotate_points(points, second @ first)
+    torch.testing.assert_close(rotate_points(rotate_points(points, first), second), once)
+    torch.testing.assert_close(once.norm(dim=2), points.norm(dim=2))
+    torch.testing.assert_close(rotate_points(torch.tensor([[[1.0, 0, 0]]]), turn_about_z(torch.pi / 2)[None])[0, 0, 1:],
+                               torch.tensor([1.0, 0]))  # fmt: skip
+
+
+def test_outputs_are_put_back_in_the_order_of_the_crops(small):
+    """Output j shows view j: the points of the crop that was sent there, the appearance that came with it."""
+    batch = some_inputs()
+    pose, appearance = torch.tensor([1, 0, 2, 3]), torch.tensor([2, 3, 1, 0])
+    with torch.no_grad():
+        outputs = small({**batch, "shuffled_pose": pose, "shuffled_appearance": appearance})
+        looks, points = small.encode(batch["img_crop"])
+        for slot, view in enumerate(pose.tolist()):
+            turn = batch["extrinsic_rot"][view] @ batch["extrinsic_rot_inv"][slot]
+            donor = appearance[slot]
+            image = small.decode(
+                looks[donor : donor + 1], points[slot : slot + 1] @ turn.T, batch["bg_crop"][view : view + 1]
+            )
+            torch.testing.assert_close(outputs["img_crop"][view], image[0], rtol=1e-4, atol=1e-4)
+
+
+def test_identity_permutation_is_auto_encoding(small):
+    order = torch.arange(4)
+    with torch.no_grad():
+        outputs = small({**some_inputs(), "shuffled_pose": order, "shuffled_appearance": order})
+    torch.testing.assert_close(outputs["cam2cam"], torch.eye(3).expand(4, 3, 3), atol=1e-5, rtol=0)
+
+
+def test_forward_is_a_pure_function(small):
+    small.train()
+    try:
+        assert small(some_inputs())["shuffled_pose"].tolist() == [1, 0, 3, 2]
+    finally:
+        small.eval()
+
+
+def test_bfloat16_keeps_rotations_and_outputs_in_float32(small):
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        outputs = small(some_inputs())
+    with torch.no_grad():
+        exact = small(some_inputs())
+    torch.testing.assert_close(outputs["cam2cam"], exact["cam2cam"])
+    assert {outputs[name].dtype for name in ("3D", "img_crop", "latent_3d", "cam2cam")} == {torch.float32}
+    assert (outputs["img_crop"] - exact["img_crop"]).norm() < 0.05 * exact["img_crop"].norm()
+
+
+def test_evaluation_permutations():
+    pose, appearance = evaluation_permutations(6, 3)
+    assert pose.tolist() == [2, 0, 1, 5, 3, 4]
+    assert appearance.tolist() == [0, 1, 2, 3, 4, 5]
+    assert evaluation_permutations(4, 2, shuffle_3d=False)[0].tolist() == [0, 1, 2, 3]
+
+
+def test_training_permutations_stay_in_their_groups():
+    generator = torch.Generator().manual_seed(0)
+    group = torch.arange(24) // 3
+    stayed = []
+    for _ in range(50):
+        pose, appearance = training_permutations(24, 3, True, generator)
+        assert torch.equal(pose.sort().values, torch.arange(24))
+        assert torch.equal(appearance.sort().values, torch.arange(24))
+        assert torch.equal(group[pose], group)
+        assert torch.equal(group[appearance], group ^ 1)  # the other instant of the pair
+        assert torch.equal(pose[invert(pose)], torch.arange(24))
+        stayed.append((pose == torch.arange(24)).float().mean())
+    assert 0.25 < torch.stack(stayed).mean() < 0.42  # one in three, as published
+    alone = training_permutations(24, 3, False, generator)[1]
+    assert torch.equal(group[alone], group)
+
+
+def test_other_view_never_paints_its_own_crop():
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        pose, _ = training_permutations(16, 4, True, generator, other_view=True)
+        assert not (pose == torch.arange(16)).any()
+        assert torch.equal(pose // 4, torch.arange(16) // 4)
+
+
+def test_shuffling_can_be_turned_off_and_is_seeded():
+    off = training_permutations(8, 2, True, torch.Generator(), shuffle_3d=False, shuffle_fg=False)
+    assert off[0].tolist() == off[1].tolist() == list(range(8))
+    first, second = (training_permutations(8, 2, True, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_frozen_stem_needs_weights_worth_keeping(tmp_path):
+    config = {**PUBLISHED, "encoderType": "ResNet18", "encoder_width": 64, "feature_scale": 2}
+    network = build_network(config)
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    path = tmp_path / "resnet18.pth"
+    torch.save(network.encoder.state_dict(), path)
+    frozen = build_network({**config, "encoder_weights": str(path)})
+    names = {name.split(".")[1] for name, p in frozen.named_parameters() if not p.requires_grad}
+    assert names == {"conv1", "bn1", "layer1", "layer2"}
+    assert torch.equal(frozen.encoder.layer3[0].conv1.weight, network.encoder.layer3[0].conv1.weight)
+    assert not any(p.requires_grad is False for p in frozen.stage1_parameters())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"encoderType": "VGG"}, "encoderType = 'VGG', expected 'ResNet', 'ResNet18' or 'UNet'"),
+        ({"encoderType": "ResNet"}, "inputDimension = 64, expected 128"),
+        ({"inputDimension": 72}, "multiple of 16"),
+        ({"latent_3d": 100}, "latent_3d = 100, expected a multiple of 3"),
+        ({"latent_fg": 64}, "latent_fg = 64, expected less than 64"),
+        ({"feature_scale": 3}, "feature_scale = 3, expected a divisor of 64"),
+        ({"latent_dropout": 1}, "latent_dropout = 1, expected a number from 0"),
+        ({"output_types": ["pose"]}, "output_types has 'pose'"),
+        ({"encoder_weights": "no/such.pth"}, "no such file: 'no/such.pth'"),
+        ({"useCamBatches": 0}, "useCamBatches = 0"),
+    ],
+)
+def test_bad_configurations_are_named(changes, words):
+    with pytest.raises(UserError, match=words):
+        build_network({**SMALL, **changes})
+
+
+def test_missing_key_and_uneven_batch_are_named(small):
+    config = {key: value for key, value in SMALL.items() if key != "latent_fg"}
+    with pytest.raises(UserError, match="'latent_fg' is missing"):
+        build_network(config)
+    with pytest.raises(UserError, match=r"3 crops .* sub-batches of 2"):
+        small({name: value[:3] for name, value in some_inputs().items()})
