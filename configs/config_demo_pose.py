@@ -4,23 +4,20 @@ from configs.config_demo import config_dict as demo
 from configs.config_train_encodeDecode_pose import config_dict as stage2
 from configs.config_train_encodeDecode_pose import optional_keys  # noqa: F401
 
-_CHANGED = (
-    "network_path",
-    "label_subjects",
-    "freeze_encoder",
-    "output_types",
-    "shuffle_fg",
-    "shuffle_3d",
-    "latent_dropout",
-)
+_STAGE2_KEYS = [key for key in stage2 if key not in demo]
 
 config_dict = {
     **demo,
-    **{key: stage2[key] for key in _CHANGED},
+    **{key: stage2[key] for key in _STAGE2_KEYS},
+    "output_types": ["3D"],
+    "shuffle_fg": False,
+    "shuffle_3d": False,
+    "latent_dropout": 0.0,
     "label_subjects": None,
     "label_fraction": 0.01,
     "num_training_iterations": 3000,
     "learning_rate": 1e-3,
-    "weight_decay": 0.0,
+    # stage 1 taught the points to turn with the person: one label stands for all headings
+    "augment_yaw": 180.0,
     "test_every": 100,
 }

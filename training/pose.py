@@ -1,13 +1,16 @@
 """Stage 2: learn 3D pose from few labels, on the points that stage 1 found."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
+import roma
 import torch
 from torch.nn import functional
 from tqdm import tqdm
 
 from datasets.reader import MultiViewDataset
+from models.latent import rotate_points
 from training.augmentation import augment_color
 from training.engine import Stage, fit, make_optimizer, seed_everything
 from training.hardware import Hardware
@@ -29,7 +32,7 @@ def train_pose(config: dict, resume: bool = False, said: frozenset[str] = frozen
     network, config = load_for_pose(config, said)
     hardware.place(network)
     folder = RunFolder(config, "pose")
-    dataset = open_training_set(config, ("img_crop", "3D"))
+    dataset = open_training_set(config, ("img_crop", "3D", "extrinsic_rot"))
     network.set_pose_statistics(torch.as_tensor(dataset.pose_mean), torch.as_tensor(dataset.pose_std))
     train_rows, held_out_rows = labelled_rows(dataset.labels, config)
     print(f"{len(train_rows)} labels to train on, {len(held_out_rows)} to choose the best; {hardware}; {folder.path}")
@@ -103,23 +106,28 @@ class ShuffledBatches:
 
 
 class CachedLatents:
-    """The points (N,P,3) of labelled crops, encoded once in eval mode, and their poses (N,51), on the device."""
+    """What labelled crops are to a frozen encoder, on the device.
+
+    `points` (N,P,3), encoded once in eval mode; `3D` (N,51), metres; `vertical` (N,3), all in the camera frame.
+    """
 
     def __init__(self, network, dataset: MultiViewDataset, rows: np.ndarray, hardware: Hardware, config: dict):
         network.eval()
         chunks = np.array_split(rows, -(-len(rows) // config["batch_size_test"]))
-        points, poses = [], []
+        parts = {"points": [], "3D": [], "vertical": []}
         for batch in tqdm(make_loader(dataset, chunks, config), "encoding", unit="batch"):
             with torch.no_grad(), hardware.autocast():
-                points.append(network.encode(network_input(hardware.move(batch))["img_crop"])[1])
-            poses.append(batch["3D"].to(hardware.device))
-        self.points, self.poses = torch.cat(points), torch.cat(poses)
+                parts["points"].append(network.encode(network_input(hardware.move(batch))["img_crop"])[1])
+            parts["3D"].append(batch["3D"].to(hardware.device))
+            # the world's z axis as the crop's camera sees it
+            parts["vertical"].append(batch["extrinsic_rot"][:, :, 2].to(hardware.device))
+        self.tensors = {name: torch.cat(values) for name, values in parts.items()}
 
     def read(self, batches) -> Iterator[dict[str, torch.Tensor]]:
-        """Batches of {"points", "3D"} for batches of positions in `rows`."""
+        """Batches of {"points", "3D", "vertical"} for batches of positions in `rows`."""
         for positions in batches:
-            index = torch.from_numpy(positions).to(self.points.device)
-            yield {"points": self.points[index], "3D": self.poses[index]}
+            index = torch.from_numpy(positions).to(self.tensors["3D"].device)
+            yield {name: tensor[index] for name, tensor in self.tensors.items()}
 
 
 class LabelledCrops:
@@ -131,6 +139,19 @@ class LabelledCrops:
     def read(self, batches):
         """Batches of {"img_crop", "3D"} for batches of rows."""
         return make_loader(self.dataset, batches, self.config)
+
+
+def turn_about_vertical(batch: dict, limit: float, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Turn the points and poses of each label together, by a random yaw of up to `limit` degrees.
+
+    Stage 1 has taught the points to turn with the person, so that one label stands for many headings.
+    """
+    if limit == 0:
+        return batch
+    angle = (torch.rand(len(batch["3D"]), 1, generator=generator) * 2 - 1) * math.radians(limit)
+    turn = roma.rotvec_to_rotmat(batch["vertical"] * angle.to(batch["vertical"].device))
+    pose = rotate_points(batch["3D"].unflatten(1, (-1, 3)), turn).flatten(1)
+    return {**batch, "points": rotate_points(batch["points"], turn), "3D": pose}
 
 
 class PoseStep:
@@ -147,6 +168,8 @@ class PoseStep:
         if not self.config["freeze_encoder"]:
             self.network.encoder.train()
         batch = self.hardware.move(batch)
+        if "points" in batch:
+            batch = turn_about_vertical(batch, self.config["augment_yaw"], generator)
         with self.hardware.autocast():
             prediction = self.network.pose(self._points(batch, generator))
         loss = functional.mse_loss(prediction, self.network.normalize_pose(batch["3D"]))
