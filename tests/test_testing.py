@@ -17,9 +17,11 @@ from models.checkpoints import save_weights
 from models.published import _published_name
 from tests.synthetic import write_synthetic_layout
 from training.hardware import Hardware
+from training.loaders import network_input
 from training.testing import open_trained, result_folder
 from training.viewing import VIEW_KEYS, TurningView, yaw_rotation
 from utils.errors import UserError, run_script
+from utils.images import denormalize
 
 SCRIPT = Path(__file__).parents[1] / "configs" / "test_encodeDecode.py"
 TINY = {
@@ -165,9 +167,6 @@ def test_yaw_turns_poses_about_the_vertical(view):
 
 def test_the_view_is_the_networks_own(view):
     batch = view.dataset.__getitems__([7])
-    from training.loaders import network_input
-    from utils.images import denormalize
-
     output = view.network({**network_input(batch), "external_rotation_global": yaw_rotation(0.7)})
     expected = denormalize(output["img_crop"])[0].permute(1, 2, 0).detach()
     panels = view(0, 0.7)

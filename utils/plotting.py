@@ -121,14 +121,14 @@ def save_examples(
         for row in range(count):
             title = name if row == 0 else ""
             draw_skeleton(figure.add_subplot(grid[row, column], projection="3d"), to_array(pose[row]), title)
-    save_figure(figure, path)
+    save_figure(figure, path, bbox_inches="tight", pad_inches=0.05)
 
 
-def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 100) -> None:
+def save_figure(figure: Figure, path: str | os.PathLike, **options) -> None:
     """Write `figure` to `path`, in the format of its ending, whole or not at all."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, dpi=dpi, format=path.suffix[1:] or "png")
+    figure.savefig(temporary, format=path.suffix[1:] or "png", **options)
     os.replace(temporary, path)
 
 
