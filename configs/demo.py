@@ -35,9 +35,8 @@ def main() -> None:
         text = summary(test(poses), test(supervised))
         paint(output, poses)
         (output / "results.md").write_text(text + "\n")
-    print(
-        f"\n{text}\n\n{(time.perf_counter() - started) / 60:.1f} minutes in all; pictures and results.md are in {output}"
-    )
+    print(f"\n{text}\n\npictures and results.md are in {output}")
+    print(f"{(time.perf_counter() - started) / 60:.1f} minutes in all")
     print(f"look around: python configs/test_encodeDecode.py network_path={poses.path}")
 
 
