@@ -11,16 +11,18 @@ def other(side: str) -> str:
     return SIDES[1 - SIDES.index(side)]
 
 
-def stand_or_sit(actor: Actor, busy=(), sitting: float = 0.3) -> None:
-    """Be somewhere for a motion of the hands: mostly standing about, else seated all the time."""
+def stand_or_sit(actor: Actor, busy=(), sitting: float = 0.3) -> bool:
+    """Be somewhere for a motion of the hands: mostly standing about, else seated all the time. Returns which."""
     actor.be_natural(actor.between(0.7, 1.3))
-    if actor.chance(sitting):
+    seated_all_along = actor.chance(sitting)
+    if seated_all_along:
         actor.stay([(-9.0, actor.times[-1] + 9)])
         seated = actor.sit([(-9.0, actor.times[-1] + 9)])
         for side in SIDES:
             hand_on_thigh(actor, side, seated, actor.between(0.45, 0.95))
     else:
         actor.stay(busy)
+    return seated_all_along
 
 
 def rest_arm(actor: Actor, side: str, weight) -> None:
@@ -40,7 +42,7 @@ def rest_arm(actor: Actor, side: str, weight) -> None:
 
 def hand_on_thigh(actor: Actor, side: str, weight, along: float) -> None:
     limbs = actor.limbs
-    point = [along * limbs.thigh - 0.05, limbs.hip_width + actor.between(-0.02, 0.06), 0.12 + 0.03 * along]
+    point = [along * limbs.thigh - 0.05, limbs.hip_width + actor.between(-0.02, 0.06), limbs.thigh_radius + 0.05]
     actor.place_hand(side, point, weight, frame="hips", swivel=actor.between(0.1, 0.5), pronation=0.7)
 
 
@@ -136,12 +138,12 @@ def directions(actor: Actor) -> None:
 
 def photo(actor: Actor) -> None:
     bouts = actor.bouts((3, 6), (0.8, 2))
-    stand_or_sit(actor, bouts, 0.1)
+    seated = stand_or_sit(actor, bouts, 0.1)
     for bout in bouts:
         weight = envelope(actor.times, [bout], actor.between(0.7, 1.0))
         away, height = actor.between(0.12, 0.36), actor.between(-0.12, 0.02)
         sides = SIDES if actor.chance(0.75) else (actor.side(),)
-        if actor.chance(0.4):
+        if not seated and actor.chance(0.4):
             actor.crouch(weight, actor.limbs.leg * actor.between(0.75, 0.97), 0.08, actor.between(0, 0.35))
         actor.intent.trunk[:, 2] += weight * actor.between(-0.4, 0.4)
         actor.look(weight, 0.0, actor.between(-0.2, 0.25))

@@ -101,6 +101,7 @@ class Body:
         bone_names, bone_parents: the B bones, parents first; -1 for the root.
         offsets: (B, 3) float32, each bone's pivot relative to its parent's in the neutral stance.
         vertex_weights: (V, B) float32, rows sum to 1; vertex_bone: (V,) int64, the bone with the largest weight.
+        neutral_vertices (V, 3), neutral_joints (17, 3), neutral_pivots (B, 3): the neutral stance, body frame.
         stature: height of the neutral stance, metres.
 
     Raises:
@@ -129,6 +130,7 @@ class Body:
         self._skin = np.ascontiguousarray(skin.reshape(len(vertices), -1).T, dtype=np.float32)
         neutral = Motion(np.tile(np.eye(3, dtype=np.float32), (1, len(BONE_NAMES), 1, 1)), np.zeros((1, 3), np.float32))
         self.neutral_vertices, self.neutral_joints = (a[0] for a in self.pose(neutral))
+        self.neutral_pivots = self.forward_kinematics(neutral)[1][0]
         self.stature = float(np.ptp(self.neutral_vertices[:, 2]))
 
     def pose(self, motion: Motion) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ forearm pronation (palm turned inward and down) and wrist flexion, all radians.
 
 import numpy as np
 
+from datasets.clearance import clear_arm, hand_points, obstacles
 from datasets.footsteps import SIDES, Foot
 from datasets.kinematics import (
     gaussian_smooth,
@@ -75,17 +76,16 @@ class Limbs:
         self.ankle = float(ankle[2] - foot[:, 2].min())
         self.ball = offset["toes_left"] * [1, 1, 0] - [0, 0, self.ankle]
         self.heel = np.array([foot[:, 0].min() + 0.02 - ankle[0], 0, -self.ankle])
-        chest = body.forward_kinematics(_neutral(1))[1][0, BONE_INDEX["chest"]]
-        self.landmark = {name: body.neutral_joints[j] - chest for name, j in (("nose", 9), ("skull", 10), ("hip", 4))}
+        chest = body.neutral_pivots[BONE_INDEX["chest"]]
+        self.landmark = {name: body.neutral_joints[j] - chest for name, j in (("nose", 9), ("hip", 4))}
+        self.obstacles = obstacles(body)
+        self.hand = {side: hand_points(body, side) for side in SIDES}
+        self.thigh_radius = float(self.obstacles[-1].half[0])
         trunk = body.neutral_vertices[np.isin(body.vertex_bone, [BONE_INDEX[n] for n in _SPINE_SHARES])] - chest
         pelvis = body.neutral_vertices[body.vertex_bone == BONE_INDEX["pelvis"]] - chest
         self.trunk_box = np.array([[np.percentile(p[:, 0], 3), np.percentile(p[:, 0], 97),
                                     np.percentile(p[:, 1], 97)] for p in (trunk, pelvis)])  # fmt: skip
         self.landmark["belly"] = np.array([self.trunk_box[0, 1], 0, -0.5 * self.chest_height[2]])
-
-
-def _neutral(frames: int) -> Motion:
-    return Motion(np.tile(np.eye(3), (frames, len(BONE_NAMES), 1, 1)), np.zeros((frames, 3)))
 
 
 # ---------------------------------------------------------------------------------------------------- arms
@@ -151,46 +151,6 @@ def _arm_rotations(state: np.ndarray, swing: np.ndarray) -> dict[str, np.ndarray
     }
 
 
-def _keep_arm_out(limbs: Limbs, intent: Intent, side: str) -> np.ndarray:
-    """Arm states with the arm turned outward where forearm or hand would be inside the trunk."""
-    state = intent.arms[side]
-    angles = np.deg2rad(np.arange(0, 56, 4))
-    upper = rotation_y(-intent.swing[side]) @ _ARM_REFERENCE @ to_matrix(state[:, :3])
-    needed = np.full(len(state), angles[-1])
-    for angle in angles[::-1]:
-        turned = rotation_x(angle) @ upper
-        inside = _depth_in_trunk(limbs, turned, state[:, 3]) > 0
-        needed = np.where(inside, needed, angle)
-    if not needed.any():
-        return state
-    rate = max(1, len(state) // 200)
-    needed = gaussian_smooth(_running_max(needed, 6 * rate), 5 * rate)
-    frame = rotation_y(intent.swing[side]) @ rotation_x(needed) @ upper
-    return np.concatenate([to_rotation_vector(_ARM_REFERENCE.T @ frame), state[:, 3:]], axis=1)
-
-
-def _running_max(values: np.ndarray, radius: int) -> np.ndarray:
-    padded = np.pad(values, radius, mode="edge")
-    return np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1).max(axis=1)
-
-
-def _depth_in_trunk(limbs: Limbs, upper: np.ndarray, elbow: np.ndarray) -> np.ndarray:
-    """(T,) > 0 where elbow, forearm or hand are inside the ellipses of chest and hips (arm's own side)."""
-    shoulder = limbs.offset["clavicle_left"] + transform(_clavicle(upper), limbs.offset["upper_arm_left"])
-    elbow_point = shoulder - limbs.upper_arm * upper[:, :, 2]
-    lower = -(upper @ rotation_y(-elbow))[:, :, 2]
-    depth = np.full(len(upper), -np.inf)
-    for share, radius in ((0.0, 0.045), (0.5, 0.045), (1.0, 0.04), (1.35, 0.035)):
-        point = elbow_point + share * limbs.forearm * lower
-        high = point[:, 2] > -0.6 * limbs.chest_height[2]
-        back, front, side = np.where(high[:, None], *limbs.trunk_box).T
-        middle, half = (front + back) / 2, (front - back) / 2
-        level = ((point[:, 0] - middle) / (half + radius)) ** 2 + (point[:, 1] / (side + radius)) ** 2
-        beside = (point[:, 2] < 0.1) & (point[:, 2] > -limbs.chest_height[2] - 0.12)
-        depth = np.maximum(depth, np.where(beside, 1 - level, -1))
-    return depth
-
-
 # ---------------------------------------------------------------------------------------------------- solving
 
 
@@ -221,8 +181,7 @@ def solve(body: Body, limbs: Limbs, intent: Intent, rate: float) -> Motion:
     for name, rotation in trunk_rotations(intent).items():
         rotations[:, BONE_INDEX[name]] = rotation
     for side in SIDES:
-        state = _keep_arm_out(limbs, intent, side)
-        for name, rotation in _arm_rotations(state, intent.swing[side]).items():
+        for name, rotation in _arm_rotations(intent.arms[side], intent.swing[side]).items():
             rotations[:, BONE_INDEX[f"{name}_{side}"]] = rotation if side == "left" else rotation * _MIRROR
     roll, pitch, yaw = intent.tilt.T
     pelvis = rotation_z(intent.heading + yaw) @ rotation_y(pitch) @ rotation_x(roll)
@@ -232,7 +191,18 @@ def solve(body: Body, limbs: Limbs, intent: Intent, rate: float) -> Motion:
         legs = _leg_rotations(limbs, intent, side, pelvis, translation, ankles[side], feet[side], toes[side])
         for name, rotation in legs.items():
             rotations[:, BONE_INDEX[f"{name}_{side}"]] = rotation
+    _clear_arms(body, limbs, rotations, translation, rate)
     return Motion(rotations.astype(np.float32), translation.astype(np.float32))
+
+
+def _clear_arms(body: Body, limbs: Limbs, rotations: np.ndarray, translation: np.ndarray, rate: float) -> None:
+    """Turn upper arms, in place, where forearm or hand would be inside the body."""
+    world, positions = body.forward_kinematics(Motion(rotations, translation))
+    for side in SIDES:
+        bones = tuple(BONE_INDEX[f"{name}_{side}"] for name in ("upper_arm", "forearm", "hand"))
+        turn = clear_arm(limbs.obstacles, limbs.hand[side], world, positions, bones, rate)
+        girdle = world[:, BONE_INDEX[f"clavicle_{side}"]]
+        rotations[:, bones[0]] = girdle.transpose(0, 2, 1) @ turn @ world[:, bones[0]]
 
 
 def _place_hips(limbs: Limbs, intent: Intent, pelvis: np.ndarray, rate: float):
@@ -270,6 +240,11 @@ def _place_foot(limbs: Limbs, intent: Intent, side: str, world: np.ndarray, hip:
     # toes stay flat while the ball carries; in the air they bend only a little
     bend = np.clip(pitch, 0, np.deg2rad(50)) * (1 - 0.7 * np.maximum(foot.swing, intent.foot_free[side]))
     return ankle, turn, bend
+
+
+def _running_max(values: np.ndarray, radius: int) -> np.ndarray:
+    padded = np.pad(values, radius, mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1).max(axis=1)
 
 
 def _smooth_step(x):

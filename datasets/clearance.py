@@ -1,0 +1,123 @@
+"""Keeps forearms and hands out of trunk, thighs and head: arms are turned at the shoulder until they are clear."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.kinematics import gaussian_smooth, to_matrix, to_rotation_vector, transform
+from datasets.people import BONE_INDEX, Body
+
+_ROUNDS = 8
+_MARGIN = 0.012
+# Points that must be clear: on the forearm (share of its length from the elbow) and in three slices of the hand.
+_FOREARM_SHARES = (0.0, 0.35, 0.7, 1.0)
+_RADII = np.array([0.045, 0.045, 0.038, 0.032, 0.03, 0.028, 0.024])
+
+
+class _Obstacle(NamedTuple):
+    """An upright elliptic cylinder with round caps, in the neutral axes of the bone that carries it."""
+
+    bone: int
+    centre: np.ndarray  # (3,) from the bone's pivot
+    half: np.ndarray  # (3,) half axes; the third rounds the caps
+    length: float  # half the height between the caps
+
+
+def obstacles(body: Body) -> list[_Obstacle]:
+    """Shapes fitted to the body's mesh in its neutral stance."""
+    groups = {
+        "chest": ("chest", "spine_high"),
+        "spine_low": ("spine_low", "spine_mid"),
+        "pelvis": ("pelvis",),
+        "neck": ("neck",),
+        "head": ("head",),
+        "thigh_left": ("thigh_left",),
+        "thigh_right": ("thigh_right",),
+    }
+    pivots = body.neutral_pivots
+    shapes = []
+    for carrier, bones in groups.items():
+        points = body.neutral_vertices[np.isin(body.vertex_bone, [BONE_INDEX[b] for b in bones])]
+        low, high = np.percentile(points, [2, 98], axis=0)
+        half = (high - low) / 2
+        cap = half[2] if carrier == "head" else min(0.04, half[2])
+        bone = BONE_INDEX[carrier]
+        shapes.append(
+            _Obstacle(bone, (low + high) / 2 - pivots[bone], np.array([half[0], half[1], cap]), half[2] - cap)
+        )
+    return shapes
+
+
+def hand_points(body: Body, side: str) -> np.ndarray:
+    """(3, 3) middles of palm, knuckles and fingers from the wrist, in the hand's neutral axes."""
+    bone = BONE_INDEX[f"hand_{side}"]
+    points = body.neutral_vertices[body.vertex_bone == bone] - body.neutral_pivots[bone]
+    points = points[np.argsort(-points[:, 2])]
+    return np.stack([part.mean(0) for part in np.array_split(points, 3)])
+
+
+def clear_arm(
+    shapes: list[_Obstacle],
+    hand_offsets: np.ndarray,
+    rotations: np.ndarray,
+    positions: np.ndarray,
+    bones: tuple[int, int, int],
+    rate: float,
+) -> np.ndarray:
+    """Turn (T, 3, 3) of the upper arm in the world, to be applied after its own, that clears the arm.
+
+    Args:
+        hand_offsets: see `hand_points`.
+        rotations, positions: (T, B, 3, 3), (T, B, 3) of all bones in the world.
+        bones: indices of upper arm, forearm and hand; rate: frames per second.
+    """
+    upper, forearm, hand = bones
+    shoulder = positions[:, upper]
+    elbow, wrist = positions[:, forearm] - shoulder, positions[:, hand] - shoulder
+    lower = [elbow + share * (wrist - elbow) for share in _FOREARM_SHARES]
+    palm = [wrist + transform(rotations[:, hand], offset) for offset in hand_offsets]
+    arm = np.stack(lower + palm, axis=1)  # (T, K, 3)
+    turn = np.tile(np.eye(3), (len(arm), 1, 1))
+    moved = arm
+    for _ in range(_ROUNDS):
+        push = _deepest_push(shapes, rotations, positions, shoulder[:, None] + moved)
+        if push is None:
+            break
+        which, vector = push
+        lever = moved[np.arange(len(moved)), which]
+        turn = to_matrix(_turn_that_moves(lever, vector)) @ turn
+        moved = transform(turn[:, None], arm)
+    return to_matrix(gaussian_smooth(to_rotation_vector(turn), 0.1 * rate))
+
+
+def _turn_that_moves(lever: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """Rotation vectors (T, 3) that move the ends of levers by about the given vectors."""
+    turn = np.cross(lever, vector) / np.maximum((lever**2).sum(1, keepdims=True), 0.01)
+    angle = np.linalg.norm(turn, axis=1, keepdims=True)
+    return turn * np.minimum(1, 0.3 / np.maximum(angle, 1e-9))
+
+
+def _deepest_push(shapes, rotations, positions, points):
+    """Per frame the point (T,) deepest inside a shape and the way out (T, 3); None when all are clear."""
+    depths, ways = [], []
+    for shape in shapes:
+        inverse = rotations[:, shape.bone].transpose(0, 2, 1)[:, None]
+        local = transform(inverse, points - positions[:, shape.bone, None]) - shape.centre
+        local[..., 2] -= np.clip(local[..., 2], -shape.length, shape.length)
+        half = shape.half + _RADII[:, None] + _MARGIN
+        scaled = local / half
+        level = np.maximum(np.linalg.norm(scaled, axis=-1), 1e-6)
+        normal = scaled / half
+        steep = np.maximum(np.linalg.norm(normal, axis=-1), 1e-6)
+        # distance to the surface along the gradient of `level`
+        depths.append((1 - level) * level / steep)
+        ways.append(transform(rotations[:, shape.bone, None], normal / steep[..., None]))
+    depth = np.stack(depths, axis=1)  # (T, shapes, K)
+    flat = depth.reshape(len(depth), -1)
+    best = flat.argmax(1)
+    amount = np.maximum(flat[np.arange(len(flat)), best], 0)
+    if not amount.any():
+        return None
+    shape_index, point_index = np.divmod(best, depth.shape[2])
+    way = np.stack(ways, axis=1)[np.arange(len(flat)), shape_index, point_index]
+    return point_index, way * amount[:, None]
