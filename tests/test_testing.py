@@ -14,7 +14,7 @@ from configs.config_test_encodeDecode import config_dict
 from datasets.reader import MultiViewDataset
 from models import build_network
 from models.checkpoints import save_weights
-from models.published import _published_name
+from models.published import published_name
 from tests.synthetic import write_synthetic_layout
 from training.hardware import Hardware
 from training.loaders import network_input
@@ -88,7 +88,7 @@ def test_save_and_evaluate_a_run(trained, monkeypatch, tmp_path, capsys):
 def test_published_weights(trained, layout, monkeypatch, tmp_path, capsys):
     weights = torch.load(trained / "models" / "network_best_val_t1.pth", weights_only=True)["weights"]
     published = {
-        _published_name(name, {}).replace("to_pose.layers", "to_pose.fully_connected"): tensor
+        published_name(name, {}).replace("to_pose.layers", "to_pose.fully_connected"): tensor
         for name, tensor in weights.items()
         if not name.startswith("pose_")
     }

@@ -123,7 +123,7 @@ def show(view: Callable[[int, float], View], count: int, index: int = 0) -> View
         figure = plt.figure(figsize=(12, 4), num="Novel view and 3D pose")
     except ImportError as error:
         raise UserError(
-            f"no window can be opened ({error}; it takes a screen, and tkinter or PyQt6); use --save FILE.png or FILE.gif"
+            f"no window can be opened ({error}; it takes a screen and tkinter); use --save FILE.png or FILE.gif"
         ) from error
     viewer = Viewer(figure, view, count, index)
     plt.show()
