@@ -80,11 +80,12 @@ def greeting(actor: Actor) -> None:
 
 
 def phoning(actor: Actor) -> None:
-    actor.be_natural()
+    seated = False
     if actor.chance(0.4):
+        actor.be_natural()
         actor.stroll(actor.between(0.35, 0.8), 1.2)
     else:
-        stand_or_sit(actor)
+        seated = stand_or_sit(actor)
     side = actor.side()
     calling = envelope(actor.times, actor.bouts((6, 15), (0.5, 2)), 0.9)
     steady = calling[:, None]
@@ -94,7 +95,7 @@ def phoning(actor: Actor) -> None:
     point = ear + [0.08, 0.05, -0.13] + actor.rng.normal(0, 0.01, 3) + 0.006 * actor.noise(2)
     actor.place_hand(side, point, calling, swivel=actor.between(0.0, 0.7), pronation=-0.4, wrist=0.2)
     kind = actor.rng.integers(3)
-    if kind == 0:
+    if kind == 0 and not seated:
         rest_arm(actor, other(side), 1.0)
     elif kind == 1:
         gesture(actor, other(side), actor.bouts((1.5, 4), (1, 4)))

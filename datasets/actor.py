@@ -17,7 +17,7 @@ from datasets.kinematics import (
     transform,
 )
 from datasets.people import Body, Motion
-from datasets.posing import Intent, Limbs, hang, reach, solve, trunk_rotations
+from datasets.posing import Intent, Limbs, clear_arms, hang, reach, solve, trunk_rotations
 
 _RATE = 50  # motions are made at least this fine (Hz), then thinned to the frames asked for
 
@@ -196,10 +196,17 @@ class Actor:
         frame: "chest", or "hips" for a point relative to the hips in the heading's frame (call after the trunk is
         set). how: swivel, pronation, wrist (see `reach`).
         """
+        weight = np.broadcast_to(np.asarray(weight, dtype=np.float64), len(self.times))
+        used = np.flatnonzero(weight)
+        if not len(used):
+            return
         point = np.broadcast_to(np.asarray(point, dtype=np.float64), (len(self.times), 3))
         if frame == "hips":
             point = self._from_hips(point, side)
-        self.arm(side, reach(self.limbs, point, **how), weight)
+        how = {name: np.broadcast_to(value, len(self.times))[used] for name, value in how.items()}
+        state = np.zeros((len(self.times), 6))
+        state[used] = reach(self.limbs, point[used], **how)
+        self.arm(side, state, weight)
 
     def _from_hips(self, point: np.ndarray, side: str) -> np.ndarray:
         mirror = np.array([1, 1 if side == "left" else -1, 1])
@@ -270,5 +277,6 @@ class Actor:
         forward = self.intent.tilt[:, 1] + self.intent.trunk[:, 1]
         for side in SIDES:  # an idle arm hangs down when the trunk bends
             self.intent.swing[side] += 0.8 * self._idle[side] * np.clip(forward, -0.3, None)
-        motion = solve(self.body, self.limbs, self.intent, self._rate)
-        return Motion(np.ascontiguousarray(motion.rotations[self._frames]), motion.translation[self._frames].copy())
+        motion = solve(self.limbs, self.intent, self._rate)
+        thin = Motion(motion.rotations[self._frames], motion.translation[self._frames])
+        return clear_arms(self.body, self.limbs, thin, self._rate / self._stride)

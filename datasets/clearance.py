@@ -8,7 +8,7 @@ from datasets.kinematics import gaussian_smooth, to_matrix, to_rotation_vector, 
 from datasets.people import BONE_INDEX, Body
 
 _ROUNDS = 8
-_MARGIN = 0.012
+_MARGIN = 0.025
 # Points that must be clear: on the forearm (share of its length from the elbow) and in three slices of the hand.
 _FOREARM_SHARES = (0.0, 0.35, 0.7, 1.0)
 _RADII = np.array([0.045, 0.045, 0.038, 0.032, 0.03, 0.028, 0.024])
@@ -87,7 +87,7 @@ def clear_arm(
         lever = moved[np.arange(len(moved)), which]
         turn = to_matrix(_turn_that_moves(lever, vector)) @ turn
         moved = transform(turn[:, None], arm)
-    return to_matrix(gaussian_smooth(to_rotation_vector(turn), 0.1 * rate))
+    return to_matrix(gaussian_smooth(to_rotation_vector(turn), max(0.1 * rate, 0.3)))
 
 
 def _turn_that_moves(lever: np.ndarray, vector: np.ndarray) -> np.ndarray:

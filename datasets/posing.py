@@ -174,8 +174,8 @@ def _soft_limit(angles: np.ndarray, limit: np.ndarray) -> np.ndarray:
     return np.sign(angles) * (np.minimum(np.abs(angles), knee) + (limit - knee) * np.tanh(over / (limit - knee)))
 
 
-def solve(body: Body, limbs: Limbs, intent: Intent, rate: float) -> Motion:
-    """The motion (at the intent's frames, `rate` per second) that carries the intent out."""
+def solve(limbs: Limbs, intent: Intent, rate: float) -> Motion:
+    """The motion (float64, at the intent's frames, `rate` per second) that carries the intent out."""
     frames = len(intent.heading)
     rotations = np.tile(np.eye(3), (frames, len(BONE_NAMES), 1, 1))
     for name, rotation in trunk_rotations(intent).items():
@@ -191,18 +191,19 @@ def solve(body: Body, limbs: Limbs, intent: Intent, rate: float) -> Motion:
         legs = _leg_rotations(limbs, intent, side, pelvis, translation, ankles[side], feet[side], toes[side])
         for name, rotation in legs.items():
             rotations[:, BONE_INDEX[f"{name}_{side}"]] = rotation
-    _clear_arms(body, limbs, rotations, translation, rate)
-    return Motion(rotations.astype(np.float32), translation.astype(np.float32))
+    return Motion(rotations, translation)
 
 
-def _clear_arms(body: Body, limbs: Limbs, rotations: np.ndarray, translation: np.ndarray, rate: float) -> None:
-    """Turn upper arms, in place, where forearm or hand would be inside the body."""
-    world, positions = body.forward_kinematics(Motion(rotations, translation))
+def clear_arms(body: Body, limbs: Limbs, motion: Motion, rate: float) -> Motion:
+    """The motion with upper arms turned where forearm or hand would be inside the body."""
+    rotations = motion.rotations.copy()
+    world, positions = body.forward_kinematics(motion)
     for side in SIDES:
         bones = tuple(BONE_INDEX[f"{name}_{side}"] for name in ("upper_arm", "forearm", "hand"))
         turn = clear_arm(limbs.obstacles, limbs.hand[side], world, positions, bones, rate)
         girdle = world[:, BONE_INDEX[f"clavicle_{side}"]]
         rotations[:, bones[0]] = girdle.transpose(0, 2, 1) @ turn @ world[:, bones[0]]
+    return Motion(rotations.astype(np.float32), motion.translation.astype(np.float32))
 
 
 def _place_hips(limbs: Limbs, intent: Intent, pelvis: np.ndarray, rate: float):
