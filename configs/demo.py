@@ -25,8 +25,8 @@ TRAIN_CROPS, TEST_CROPS = 24_000, 2_400
 
 
 def main() -> None:
-    summary, _, usage = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(description=summary, epilog=usage)
+    about, _, usage = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(description=about, epilog=usage)
     parser.add_argument("--output", metavar="DIR", default=str(DEMO), help=f"default: {DEMO}")
     output = Path(parser.parse_args().output)
     started = time.perf_counter()
