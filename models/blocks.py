@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 
+import torch
 from torch import nn
 
 
@@ -27,6 +28,27 @@ def double_conv_without_norm(in_channels: int, out_channels: int) -> nn.Sequenti
             conv2=nn.Sequential(nn.Conv2d(out_channels, out_channels, 3, padding=1), nn.ReLU(inplace=True)),
         )
     )
+
+
+class _Concatenation(torch.autograd.Function):
+    @staticmethod
+    def forward(context, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        context.channels = [first.shape[1], second.shape[1]]
+        return torch.cat([first, second], dim=1)
+
+    @staticmethod
+    def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        channels_last = gradient.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        return tuple(part.contiguous(memory_format=layout) for part in gradient.split(context.channels, dim=1))
+
+
+def concatenate_channels(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Concatenate (B,C1,H,W) and (B,C2,H,W) to (B,C1+C2,H,W).
+
+    As torch.cat, but each gradient is a dense tensor: on strided ones the ReLU below takes 25 times as long on a CPU.
+    """
+    return _Concatenation.apply(first, second)
 
 
 def residual_stage(block: type, in_channels: int, planes: int, count: int, stride: int) -> nn.Sequential:

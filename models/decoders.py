@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from models.blocks import conv_bn_relu, double_conv, double_conv_without_norm
+from models.blocks import concatenate_channels, conv_bn_relu, double_conv, double_conv_without_norm
 from utils.errors import UserError
 from utils.skeleton import NUM_JOINTS
 
@@ -24,7 +24,7 @@ class _UpLevel(nn.Module):
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
         x = self.up(x)
-        return self.conv(x if skip is None else torch.cat([skip, x], dim=1))
+        return self.conv(x if skip is None else concatenate_channels(skip, x))
 
 
 class ImageDecoder(nn.Module):

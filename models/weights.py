@@ -1,5 +1,6 @@
 """Reading state dictionaries safely, and matching them to modules by name."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ def read_file(path: str | Path) -> Any:
     if not Path(path).is_file():
         raise UserError(f"no such file: {str(path)!r}, expected a file of weights")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about what it refuses; the error below says it in one line
+            return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # a damaged file fails in the unpickler in too many ways to list

@@ -103,6 +103,8 @@ def test_sobel_sees_slopes_and_no_constants():
     torch.testing.assert_close(gradients[:, 0::2, 1:-1, 1:-1], torch.ones(1, 3, 6, 6))
     torch.testing.assert_close(gradients[:, 1::2], torch.zeros(1, 3, 8, 8))
     assert sobel(torch.full((1, 3, 8, 8), 7.0)).abs().max() < 1e-5
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(sobel(ramp), gradients)
 
 
 def test_pose_loss_agrees_with_the_published_number():

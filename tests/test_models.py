@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from models import build_network, evaluation_permutations, training_permutations
+from models.blocks import concatenate_channels
 from models.latent import invert, rotate_points
 from tests.networks import PUBLISHED, SMALL, some_inputs, turn_about_z
 from utils.errors import UserError
@@ -119,6 +120,27 @@ def test_bfloat16_keeps_rotations_and_outputs_in_float32(small):
     torch.testing.assert_close(outputs["cam2cam"], exact["cam2cam"])
     assert {outputs[name].dtype for name in ("3D", "img_crop", "latent_3d", "cam2cam")} == {torch.float32}
     assert (outputs["img_crop"] - exact["img_crop"]).norm() < 0.05 * exact["img_crop"].norm()
+
+
+def test_compiles_without_graph_breaks(small):
+    batch = some_inputs()
+    compiled = torch.compile(small, fullgraph=True, backend="eager")
+    with torch.no_grad():
+        exact = small(batch)
+    outputs = compiled(batch)
+    outputs["img_crop"].mean().backward()
+    torch.testing.assert_close(outputs["img_crop"], exact["img_crop"], rtol=1e-4, atol=1e-4)
+    small.zero_grad()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_concatenation_is_torch_cat(layout):
+    first, second = (torch.randn(2, c, 4, 4).to(memory_format=layout).requires_grad_() for c in (3, 5))
+    weight = torch.randn(2, 8, 4, 4).to(memory_format=layout)
+    joined = concatenate_channels(first, second)
+    assert torch.equal(joined, torch.cat([first, second], dim=1))
+    (joined * weight).sum().backward()
+    assert torch.equal(first.grad, weight[:, :3]) and torch.equal(second.grad, weight[:, 3:])
 
 
 def test_evaluation_permutations():

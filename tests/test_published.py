@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models import build_network, is_published, load_published_weights
+from models import build_network, is_published, load_network, load_published_weights, load_weights
 from models.published import published_name
 from tests.deterministic import REFERENCE, inputs, state_dict
 from tests.networks import PUBLISHED, SMALL, turn_about_z
@@ -176,6 +176,9 @@ def test_old_and_new_files(tmp_path):
         path = tmp_path / f"{zipped}.pth"
         torch.save(weights, path, _use_new_zipfile_serialization=zipped)
         assert not load_published_weights(build_network(UNET), path).unused
+        assert load_weights(build_network(UNET), path) is None
+    with pytest.raises(UserError, match="holds published weights and no configuration"):
+        load_network(path)
 
 
 @pytest.mark.parametrize("num_hidden", [1, 2])

@@ -92,8 +92,9 @@ def sobel(images: torch.Tensor) -> torch.Tensor:
     slope = torch.tensor([-1.0, 0.0, 1.0], device=images.device)
     kernels = torch.stack([torch.outer(smooth, slope), torch.outer(slope, smooth)]) / 8
     channels = images.shape[1]
-    padded = functional.pad(images.float(), (1, 1, 1, 1), mode="replicate")
-    return functional.conv2d(padded, kernels[:, None].repeat(channels, 1, 1, 1), groups=channels)
+    with torch.autocast(images.device.type, enabled=False):
+        padded = functional.pad(images.float(), (1, 1, 1, 1), mode="replicate")
+        return functional.conv2d(padded, kernels[:, None].repeat(channels, 1, 1, 1), groups=channels)
 
 
 def pose_loss(
