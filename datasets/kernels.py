@@ -2,17 +2,23 @@
 
 import warp as wp
 
-wp.set_module_options({"enable_backward": False})
+wp.set_module_options({"enable_backward": False, "fast_math": True})
 
 OFFSET = wp.constant(3e-3)  # metres that a secondary ray starts off its surface
 FAR = wp.constant(50.0)
+ALIKE = wp.constant(0.1)  # relative difference of two colours that need no further rays
 GRID = wp.constant(4)  # texels along the edge of a body's triangle, see `looks`
 
 
 @wp.struct
 class Room:
-    mesh: wp.uint64
-    tiles: wp.array(dtype=wp.vec3i)  # per quadrilateral: first texel, columns, rows
+    mesh: wp.uint64  # all rectangles but the shell
+    shell: int  # the first so many rectangles are the sides of a convex room around everything
+    tiles: wp.array(dtype=wp.vec3i)  # per rectangle: first texel, columns, rows
+    origins: wp.array(dtype=wp.vec3)  # per rectangle: its first corner
+    across: wp.array(dtype=wp.vec3)  # per rectangle: edges along columns and rows, over their squared lengths
+    along: wp.array(dtype=wp.vec3)
+    normals: wp.array(dtype=wp.vec3)
     albedo: wp.array(dtype=wp.vec3)
     key: wp.array(dtype=float)  # per texel: light of the lamps, the furniture's shadows included
     ambient: wp.array(dtype=float)  # per texel: light from everywhere else, darker in corners
@@ -20,7 +26,7 @@ class Room:
 
 @wp.struct
 class Light:
-    lamps: wp.array(dtype=wp.vec3)
+    lamps: wp.array(dtype=wp.vec3)  # four: one for each ray of a pixel
     key: float
     ambient: float
     tint: wp.vec3
@@ -29,6 +35,8 @@ class Light:
 @wp.struct
 class Person:
     mesh: wp.uint64
+    centre: wp.vec3  # of a ball around all vertices
+    radius: float
     faces: wp.array(dtype=wp.vec3i)
     normals: wp.array(dtype=wp.vec3)
     colours: wp.array2d(dtype=wp.vec3)  # per triangle: albedo of its texels
@@ -36,8 +44,8 @@ class Person:
 
 @wp.func
 def tone(light: float) -> float:
-    """Linear light -> 0..255 with gamma and a soft shoulder, like a camera's."""
-    return 255.0 * wp.pow(wp.clamp(1.3 * light / (1.0 + 0.3 * light), 0.0, 1.0), 0.4545)
+    """Linear light -> 0..255 with gamma 2 and a soft shoulder, like a camera's."""
+    return 255.0 * wp.sqrt(wp.clamp(1.3 * light / (1.0 + 0.3 * light), 0.0, 1.0))
 
 
 @wp.func
@@ -74,17 +82,52 @@ def sky(normal: wp.vec3) -> float:
 
 
 @wp.func
-def room_texel(tile: wp.vec3i, face: int, u: float, v: float) -> int:
-    """Texel of quadrilateral `face / 2`; its halves are the triangles of corners (0,1,2) and (0,2,3)."""
-    w = 1.0 - u - v
-    column = v + w
-    row = w
-    if face % 2 == 1:
-        column = v
-        row = v + w
-    x = wp.min(int(column * float(tile[1])), tile[1] - 1)
-    y = wp.min(int(row * float(tile[2])), tile[2] - 1)
+def room_texel(room: Room, rectangle: int, point: wp.vec3) -> int:
+    """Texel of a rectangle at a point of its plane; -1 outside."""
+    offset = point - room.origins[rectangle]
+    column = wp.dot(offset, room.across[rectangle])
+    row = wp.dot(offset, room.along[rectangle])
+    tile = room.tiles[rectangle]
+    x = int(wp.floor(column * float(tile[1])))
+    y = int(wp.floor(row * float(tile[2])))
+    if x < 0 or y < 0 or x >= tile[1] or y >= tile[2]:
+        return -1
     return tile[0] + y * tile[1] + x
+
+
+@wp.func
+def plane_distance(room: Room, rectangle: int, start: wp.vec3, ray: wp.vec3) -> float:
+    normal = room.normals[rectangle]
+    return wp.dot(room.origins[rectangle] - start, normal) / wp.dot(ray, normal)
+
+
+@wp.func
+def first_rectangle(room: Room, start: wp.vec3, ray: wp.vec3, reach: float):
+    """Index and distance of the first rectangle that a ray meets within `reach`; -1 and `reach` if it meets none."""
+    index = wp.int32(-1)
+    distance = wp.float32(reach)
+    for side in range(room.shell):
+        if wp.dot(ray, room.normals[side]) < 0.0:
+            exit = plane_distance(room, side, start, ray)
+            if exit < distance:
+                distance = exit
+                index = side
+    hit = wp.mesh_query_ray(room.mesh, start, ray, distance)
+    if hit.result:
+        index = room.shell + hit.face / 2
+        distance = hit.t
+    return index, distance
+
+
+@wp.func
+def shadowed(person: Person, point: wp.vec3, lamp: wp.vec3) -> bool:
+    """Whether the person stands between a point of the room and a lamp."""
+    to_lamp = lamp - point
+    offset = person.centre - point
+    along = wp.clamp(wp.dot(offset, to_lamp) / wp.length_sq(to_lamp), 0.0, 1.0)
+    if wp.length_sq(offset - along * to_lamp) > person.radius * person.radius:
+        return False
+    return blocked(person.mesh, point, lamp)
 
 
 @wp.func
@@ -95,7 +138,7 @@ def body_texel(u: float, v: float) -> int:
 
 
 @wp.func
-def body_light(person: Person, light: Light, hit: wp.MeshQueryRay, point: wp.vec3, ray: wp.vec3, lamp: wp.vec3):
+def body_colour(person: Person, light: Light, hit: wp.MeshQueryRay, point: wp.vec3, ray: wp.vec3, lamp: wp.vec3):
     corner = person.faces[hit.face]
     normal = (
         hit.u * person.normals[corner[0]]
@@ -119,36 +162,47 @@ def render(
     rotations: wp.array(dtype=wp.mat33),  # world -> turned camera
     focals: wp.array(dtype=float),  # of crop coordinates 0..1
     size: int,
-    rays: int,
     img_crop: wp.array(dtype=wp.uint8, ndim=4),
     bg_crop: wp.array(dtype=wp.uint8, ndim=4),
 ):
     camera, y, x = wp.tid()
     centre = centres[camera]
     to_world = wp.transpose(rotations[camera])
-    step = 1.0 / float(size * rays)
+    step = 0.5 / float(size)
     seen = wp.vec3(0.0)
     empty = wp.vec3(0.0)
-    for k in range(rays * rays):
-        across = (float(x * rays + k % rays) + 0.5) * step - 0.5
-        down = (float(y * rays + k / rays) + 0.5) * step - 0.5
+    last = wp.vec3(0.0)
+    rectangle = wp.int32(-1)
+    count = wp.float32(0.0)
+    for k in range(4):
+        across = (float(2 * x + (k + 1) / 2 % 2) + 0.5) * step - 0.5
+        down = (float(2 * y + k % 2) + 0.5) * step - 0.5
         ray = wp.normalize(to_world * wp.vec3(across, down, focals[camera]))
-        lamp = light.lamps[(k + x + y) % light.lamps.shape[0]]
-        behind = wp.mesh_query_ray(room.mesh, centre, ray, FAR)
-        point = centre + ray * behind.t
-        place = room_texel(room.tiles[behind.face / 2], behind.face, behind.u, behind.v)
-        albedo = room.albedo[place]
-        ambient = light.ambient * room.ambient[place]
-        key = light.key * room.key[place]
-        empty += (ambient + key) * albedo
-        hit = wp.mesh_query_ray(person.mesh, centre, ray, behind.t)
+        lamp = light.lamps[k]
+        # a pixel's rays mostly end on one rectangle, and its plane is met much sooner than the whole room
+        place = wp.int32(-1)
+        distance = wp.float32(FAR)
+        if rectangle >= 0:
+            distance = plane_distance(room, rectangle, centre, ray)
+            place = room_texel(room, rectangle, centre + ray * distance)
+        if place < 0:
+            rectangle, distance = first_rectangle(room, centre, ray, FAR)
+            place = wp.max(room_texel(room, rectangle, centre + ray * distance), room.tiles[rectangle][0])
+        lit = (light.ambient * room.ambient[place] + light.key * room.key[place]) * room.albedo[place]
+        colour = lit
+        hit = wp.mesh_query_ray(person.mesh, centre, ray, distance)
         if hit.result:
-            seen += body_light(person, light, hit, centre + ray * hit.t, ray, lamp)
-        elif blocked(person.mesh, point, lamp):
-            seen += ambient * albedo
-        else:
-            seen += (ambient + key) * albedo
-    scale = 1.0 / float(rays * rays)
+            colour = body_colour(person, light, hit, centre + ray * hit.t, ray, lamp)
+        elif shadowed(person, centre + ray * distance, lamp):
+            colour = light.ambient * room.ambient[place] * room.albedo[place]
+        seen += colour
+        empty += lit
+        count += 1.0
+        # where two diagonal rays see the same, the other two would as well
+        if k == 1 and wp.length(colour - last) < ALIKE * wp.length(colour + last):
+            break
+        last = colour
+    scale = 1.0 / count
     for c in range(3):
         img_crop[camera, y, x, c] = wp.uint8(tone(seen[c] * light.tint[c] * scale) + 0.5)
         bg_crop[camera, y, x, c] = wp.uint8(tone(empty[c] * light.tint[c] * scale) + 0.5)
@@ -156,7 +210,7 @@ def render(
 
 @wp.kernel
 def bake(
-    mesh: wp.uint64,
+    room: Room,
     points: wp.array(dtype=wp.vec3),
     normals: wp.array(dtype=wp.vec3),
     lamps: wp.array(dtype=wp.vec3),
@@ -171,18 +225,15 @@ def bake(
     start = points[i] + OFFSET * normal
     direct = wp.float32(0.0)
     for k in range(lamps.shape[0]):
-        direct += unblocked_light(mesh, start, normal, lamps[k])
+        direct += unblocked_light(room.mesh, start, normal, lamps[k])
     weight = wp.float32(0.0)
     free = wp.float32(0.0)
     for k in range(directions.shape[0]):
         cosine = wp.dot(directions[k], normal)
         if cosine > 0.0:
             weight += cosine
-            hit = wp.mesh_query_ray(mesh, start, directions[k], reach)
-            if hit.result:
-                free += cosine * hit.t / reach
-            else:
-                free += cosine
+            _, distance = first_rectangle(room, start, directions[k], reach)
+            free += cosine * distance / reach
     key[i] = direct / float(lamps.shape[0])
     ambient[i] = sky(normal) * (0.25 + 0.75 * free / weight)
 

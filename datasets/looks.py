@@ -73,7 +73,7 @@ class Wardrobe:
         """A new set of clothes: colours, patterns, lengths."""
         clothes = draw_clothes(rng)
         colours = self._colour(self.texels, clothes, rng)
-        linear = np.clip(colours, 0.01, 0.98) ** 2.2
+        linear = np.clip(colours, 0.01, 0.98) ** 2
         return Look(
             linear.reshape(len(self.body.faces), -1, 3).astype(np.float32), self._thickness(self.vertices, clothes)
         )

@@ -11,7 +11,6 @@ import numpy as np
 
 from utils.errors import UserError
 
-RAYS = 2  # per pixel and axis
 AMBIENT_REACH = 1.5  # metres within which a surface takes light from its neighbours
 AMBIENT_DIRECTIONS = 64
 LIGHT_TEXELS = 5  # texels along an axis that share one computed value of light, interpolated
@@ -19,21 +18,22 @@ LEAF_SIZE = 2  # triangles per leaf: the fastest of 1, 2, 4 on a CPU
 
 
 class Surface(NamedTuple):
-    """The inside of a room as quadrilaterals with square texels.
+    """The inside of a room as rectangles with square texels.
 
-    corners: (Q,4,3) metres, counter-clockwise as seen from the room. tiles: (Q,3) int32, of each quadrilateral the
+    corners: (Q,4,3) metres, counter-clockwise as seen from the room. tiles: (Q,3) int32, of each rectangle the
     first texel, the columns (along corner 0 -> 1) and the rows (along corner 0 -> 3). albedo: (texels,3) linear;
-    a surface that glows has values over 1.
+    a surface that glows has values over 1. The first `shell` rectangles are the sides of a convex room around the rest.
     """
 
     corners: np.ndarray
     tiles: np.ndarray
     albedo: np.ndarray
+    shell: int
 
 
 class Light(NamedTuple):
-    """Light of a sequence: `lamps` (L,3) points in the world that cast shadows, and the strengths of their light and
-    of the ambient light; `tint` (3,) is the colour of both."""
+    """Light of a sequence: `lamps` (4,3) points in the world that cast shadows, one for each ray of a pixel,
+    and the strengths of their light and of the ambient light; `tint` (3,) is the colour of both."""
 
     lamps: np.ndarray
     key: float
@@ -79,17 +79,18 @@ class Room:
     def __init__(self, surface: Surface, lamp_points: np.ndarray, device: str):
         """`lamp_points` (P,3) metres, world: points spread over the lamps."""
         warp, kernels = warp_kernels()
-        corners = surface.corners.reshape(-1, 3).astype(np.float32)
-        triangles = 4 * np.arange(len(surface.corners))[:, None] + np.array([0, 1, 2, 0, 2, 3])
-        points, indices = warp.array(corners, dtype=warp.vec3, device=device), triangles.ravel().astype(np.int32)
-        self.mesh = warp.Mesh(points, warp.array(indices, dtype=int, device=device))
-        key, ambient = _bake(self.mesh, surface, lamp_points, device)
+        array = functools.partial(warp.array, device=device)
+        corners = surface.corners[surface.shell :].reshape(-1, 3).astype(np.float32)
+        triangles = 4 * np.arange(len(corners) // 4)[:, None] + np.array([0, 1, 2, 0, 2, 3])
+        self.mesh = warp.Mesh(array(corners, dtype=warp.vec3), array(triangles.ravel().astype(np.int32), dtype=int))
         self.struct = kernels.Room()
-        self.struct.mesh = self.mesh.id
-        self.struct.tiles = warp.array(surface.tiles, dtype=warp.vec3i, device=device)
-        self.struct.albedo = warp.array(surface.albedo.astype(np.float32), dtype=warp.vec3, device=device)
-        self.struct.key = warp.array(key, dtype=float, device=device)
-        self.struct.ambient = warp.array(ambient, dtype=float, device=device)
+        self.struct.mesh, self.struct.shell = self.mesh.id, surface.shell
+        self.struct.tiles = array(surface.tiles, dtype=warp.vec3i)
+        for name, values in zip(("origins", "across", "along", "normals"), _planes(surface.corners), strict=True):
+            setattr(self.struct, name, array(values.astype(np.float32), dtype=warp.vec3))
+        self.struct.albedo = array(surface.albedo.astype(np.float32), dtype=warp.vec3)
+        key, ambient = _bake(self.struct, surface, lamp_points, device)
+        self.struct.key, self.struct.ambient = array(key, dtype=float), array(ambient, dtype=float)
 
 
 class Renderer:
@@ -108,7 +109,7 @@ class Renderer:
         self.first, self.around = (array(part, dtype=int) for part in _faces_around(faces, len(thickness)))
         self.thickness = array(thickness.astype(np.float32), dtype=float)
         self.normals = warp.zeros(len(thickness), dtype=warp.vec3, device=self.device)
-        self.mesh = None
+        self.mesh, self.margin = None, thickness.max()
         self.person, self.light = kernels.Person(), kernels.Light()
         self.person.faces, self.person.normals = self.faces, self.normals
         self.person.colours = array(colours.astype(np.float32), dtype=warp.vec3)
@@ -132,7 +133,7 @@ class Renderer:
         warp.launch(
             kernels.render,
             shape[:3],
-            [self.room.struct, self.light, self.person, *cameras, size, RAYS, img_crop, bg_crop],
+            [self.room.struct, self.light, self.person, *cameras, size, img_crop, bg_crop],
             device=self.device,
         )
         return img_crop.numpy(), bg_crop.numpy()
@@ -141,6 +142,9 @@ class Renderer:
         warp, kernels = warp_kernels()
         bare = warp.array(vertices.astype(np.float32), dtype=warp.vec3, device=self.device)
         points = warp.empty_like(bare) if self.mesh is None else self.mesh.points
+        low, high = vertices.min(0), vertices.max(0)
+        self.person.centre = warp.vec3(*((low + high) / 2))
+        self.person.radius = float(np.linalg.norm(high - low) / 2 + self.margin)
         count = len(vertices)
         normals = [self.faces, self.first, self.around, self.normals]
         warp.launch(kernels.vertex_normals, count, [bare, *normals], device=self.device)
@@ -161,7 +165,7 @@ def _faces_around(faces: np.ndarray, num_vertices: int) -> tuple[np.ndarray, np.
     return first.astype(np.int32), around.astype(np.int32)
 
 
-def _bake(mesh, surface: Surface, lamp_points: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
+def _bake(room, surface: Surface, lamp_points: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
     """Light of lamps and of the surroundings on every texel (texels,), float32."""
     warp, kernels = warp_kernels()
     grids = [
@@ -172,7 +176,7 @@ def _bake(mesh, surface: Surface, lamp_points: np.ndarray, device: str) -> tuple
     key, ambient = (warp.zeros(len(points), dtype=float, device=device) for _ in range(2))
     arrays = (points, normals, lamp_points, _sphere(AMBIENT_DIRECTIONS))
     inputs = [warp.array(a.astype(np.float32), dtype=warp.vec3, device=device) for a in arrays]
-    warp.launch(kernels.bake, len(points), [mesh.id, *inputs, AMBIENT_REACH, key, ambient], device=device)
+    warp.launch(kernels.bake, len(points), [room, *inputs, AMBIENT_REACH, key, ambient], device=device)
     coarse = np.stack([key.numpy(), ambient.numpy()], axis=-1)
     fine, start = [], 0
     for (columns, rows), (_, wide, high) in zip(grids, surface.tiles, strict=True):
@@ -183,8 +187,16 @@ def _bake(mesh, surface: Surface, lamp_points: np.ndarray, device: str) -> tuple
     return np.ascontiguousarray(fine[:, 0]), np.ascontiguousarray(fine[:, 1])
 
 
+def _planes(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of rectangles (Q,4,3): first corners, both edges over their squared lengths, unit normals; each (Q,3)."""
+    across, along = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
+    normals = np.cross(across, along)
+    lengths = [(edges**2).sum(-1, keepdims=True) for edges in (across, along)]
+    return corners[:, 0], across / lengths[0], along / lengths[1], normals / np.sqrt(lengths[0] * lengths[1])
+
+
 def _light_points(corners: np.ndarray, grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Centres of a grid (columns, rows) on a quadrilateral, row by row, and its normal at each: (columns*rows,3)."""
+    """Centres of a grid (columns, rows) on a rectangle, row by row, and its normal at each: (columns*rows,3)."""
     columns, rows = grid
     across, along = corners[1] - corners[0], corners[3] - corners[0]
     s, t = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)

@@ -1,4 +1,4 @@
-"""The lab that all subjects are seen in: floor, walls, windows and furniture, as textured quadrilaterals.
+"""The lab that all subjects are seen in: floor, walls, windows and furniture, as textured rectangles.
 
 World frame: z up, metres, floor at z = 0. The middle, where people move, and the corners' lines of sight are free.
 """
@@ -12,7 +12,7 @@ from datasets.materials import plain
 from datasets.raycast import Surface
 
 HALF_X, HALF_Y, HEIGHT = 5.6, 5.3, 3.2
-LAMPS = ((1.5, 1.9), (-1.9, 1.3), (1.7, -1.5), (-1.3, -1.9))  # centres on the ceiling
+LAMPS = ((1.0, 1.5), (-1.3, -0.8))  # centres on the ceiling
 LAMP_SIZE = (1.2, 0.6)
 TEXEL = 0.02  # metres
 
@@ -23,23 +23,25 @@ def build_room() -> Surface:
     """The whole lab."""
     builder = _Builder()
     _shell(builder)
+    shell = len(builder.corners)
+    _lamps(builder)
     _east(builder)
     _west(builder)
     _north(builder)
     _south(builder)
-    return builder.surface()
+    return builder.surface(shell)
 
 
 def lamp_points(per_lamp: int = 12) -> np.ndarray:
-    """Points spread over the lamps (4*per_lamp,3), metres; the same number on each."""
+    """Points spread over the lamps (2*per_lamp,3), metres, by turns on one and the other."""
     k = np.arange(per_lamp)
     inside = np.stack([(k + 0.5) / per_lamp, (k * 0.618 + 0.3) % 1], axis=-1) - 0.5
-    points = np.asarray(LAMPS)[:, None] + inside * LAMP_SIZE
-    return np.concatenate([points, np.full((len(LAMPS), per_lamp, 1), HEIGHT - 0.05)], axis=-1).reshape(-1, 3)
+    points = np.asarray(LAMPS) + (inside * LAMP_SIZE)[:, None]
+    return np.concatenate([points, np.full((per_lamp, len(LAMPS), 1), HEIGHT - 0.05)], axis=-1).reshape(-1, 3)
 
 
 class _Builder:
-    """Collects painted quadrilaterals."""
+    """Collects painted rectangles."""
 
     def __init__(self):
         self.corners, self.tiles, self.albedo, self.count = [], [], [], 0
@@ -52,7 +54,7 @@ class _Builder:
         u, v = np.meshgrid((np.arange(columns) + 0.5) / columns * width, (np.arange(rows) + 0.5) / rows * height)
         self.corners.append([origin, origin + across, origin + across + along, origin + along])
         self.tiles.append((self.count, columns, rows))
-        self.albedo.append(np.broadcast_to(paint(u, v), (rows, columns, 3)).reshape(-1, 3) ** 2.2)
+        self.albedo.append(np.broadcast_to(paint(u, v), (rows, columns, 3)).reshape(-1, 3) ** 2)
         self.count += columns * rows
 
     def box(self, centre, size, paint: Paint, front: Paint | None = None, facing: str = "") -> None:
@@ -97,8 +99,8 @@ class _Builder:
         thin = (0.04 if back[0] else 0.42, 0.04 if back[1] else 0.42, 0.42)
         self.box((x + back[0] * 0.19, y + back[1] * 0.19, 0.5), thin, paint)
 
-    def surface(self) -> Surface:
-        return Surface(np.array(self.corners), np.array(self.tiles, dtype=np.int32), np.concatenate(self.albedo))
+    def surface(self, shell: int) -> Surface:
+        return Surface(np.array(self.corners), np.array(self.tiles, dtype=np.int32), np.concatenate(self.albedo), shell)
 
 
 def _shell(builder: _Builder) -> None:
@@ -110,9 +112,12 @@ def _shell(builder: _Builder) -> None:
     builder.quad((x, -y, 0), (-2 * x, 0, 0), (0, 0, z), wall((0.62, 0.70, 0.74), (0.46, 0.52, 0.58)))  # south
     builder.quad((x, y, 0), (0, -2 * y, 0), (0, 0, z), wall((0.83, 0.80, 0.74), (0.60, 0.45, 0.36)))  # east, +x
     builder.quad((-x, -y, 0), (0, 2 * y, 0), (0, 0, z), materials.bricks)  # west
+
+
+def _lamps(builder: _Builder) -> None:
     for cx, cy in LAMPS:
         a, b = LAMP_SIZE
-        builder.quad((cx - a / 2, cy + b / 2, z - 0.02), (a, 0, 0), (0, -b, 0), plain(1.6, 1.6, 1.55), texel=0.2)
+        builder.quad((cx - a / 2, cy + b / 2, HEIGHT - 0.02), (a, 0, 0), (0, -b, 0), plain(1.6, 1.6, 1.55), texel=0.2)
 
 
 def _east(builder: _Builder) -> None:

@@ -53,4 +53,4 @@ def look_at(centres: np.ndarray, targets: np.ndarray, roll: np.ndarray) -> np.nd
 def sequence_light(rng: np.random.Generator) -> Light:
     """The lab's lamps with small changes of strength and colour, as a camera's white balance has them."""
     tint = rng.uniform(0.9, 1.1) * np.array([1 + rng.uniform(-0.05, 0.05), 1.0, 1 + rng.uniform(-0.05, 0.05)])
-    return Light(lamp_points(1), rng.uniform(1.3, 1.7), rng.uniform(0.5, 0.65), tint)
+    return Light(lamp_points(2), rng.uniform(1.1, 1.5), rng.uniform(0.38, 0.5), tint)
