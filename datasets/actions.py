@@ -26,28 +26,31 @@ def stand_or_sit(actor: Actor, busy=(), sitting: float = 0.3) -> bool:
 
 
 def rest_arm(actor: Actor, side: str, weight) -> None:
-    """One of the ways in which an arm rests: on the hip, in a pocket, before the belly, behind the back."""
+    """One of the ways in which an arm rests: on the hip, in a pocket, before the belly, at the chin."""
     limbs = actor.limbs
     hip, belly = limbs.landmark["hip"], limbs.landmark["belly"]
-    width = limbs.trunk_box[1, 2]
     place, how = [
-        ([hip[0] + 0.05, width + 0.05, hip[2] + 0.10], dict(swivel=0.9, pronation=-0.3, wrist=0.8)),
-        ([hip[0] + 0.08, width + 0.07, hip[2] + 0.01], dict(swivel=0.3, pronation=0.4)),
+        ([hip[0] + 0.05, limbs.hip_side + 0.05, hip[2] + 0.10], dict(swivel=0.9, pronation=-0.3, wrist=0.8)),
+        ([hip[0] + 0.08, limbs.hip_side + 0.07, hip[2] + 0.01], dict(swivel=0.3, pronation=0.4)),
         ([belly[0] + 0.10, 0.08, belly[2] + 0.02], dict(swivel=0.2, pronation=0.8)),
         ([belly[0] + 0.06, 0.02, belly[2] + 0.20], dict(swivel=0.3, pronation=1.0)),
-        ([limbs.trunk_box[1, 0] - 0.09, 0.10, hip[2] + 0.08], dict(swivel=0.5, pronation=1.0)),
+        (limbs.landmark["nose"] + [0.0, 0.04, -0.17], dict(swivel=0.1, pronation=-0.4)),
     ][actor.rng.integers(5)]
     actor.place_hand(side, np.array(place) + actor.rng.normal(0, 0.012, 3), weight, **how)
 
 
 def hand_on_thigh(actor: Actor, side: str, weight, along: float) -> None:
     limbs = actor.limbs
-    point = [along * limbs.thigh - 0.05, limbs.hip_width + actor.between(-0.02, 0.06), limbs.thigh_radius + 0.05]
+    point = [
+        along * limbs.thigh - 0.05,
+        limbs.hip_width + actor.between(-0.02, 0.06),
+        limbs.thigh_radius + 0.05,
+    ]
     actor.place_hand(side, point, weight, frame="hips", swivel=actor.between(0.1, 0.5), pronation=0.7)
 
 
 def reaching(actor: Actor) -> None:
-    bouts = actor.bouts((2.0, 3.5), (0.6, 1.8))
+    bouts = actor.bouts((2.0, 3.5), (0.3, 1.4))
     actor.be_natural()
     actor.stay(bouts)
     for bout in bouts:
@@ -67,7 +70,7 @@ def reaching(actor: Actor) -> None:
 
 
 def greeting(actor: Actor) -> None:
-    bouts = actor.bouts((2.0, 4.5), (0.8, 2.5))
+    bouts = actor.bouts((2.0, 4.5), (0.4, 1.8))
     actor.be_natural()
     actor.stay(bouts)
     for bout in bouts:
@@ -124,7 +127,7 @@ def discussion(actor: Actor) -> None:
 
 
 def directions(actor: Actor) -> None:
-    bouts = actor.bouts((1.8, 3.5), (0.5, 1.8))
+    bouts = actor.bouts((1.8, 3.5), (0.3, 1.4))
     stand_or_sit(actor, bouts, 0.15)
     for bout in bouts:
         weight = envelope(actor.times, [bout], actor.between(0.6, 0.9))
@@ -138,7 +141,7 @@ def directions(actor: Actor) -> None:
 
 
 def photo(actor: Actor) -> None:
-    bouts = actor.bouts((3, 6), (0.8, 2))
+    bouts = actor.bouts((3, 6), (0.4, 1.8))
     seated = stand_or_sit(actor, bouts, 0.1)
     for bout in bouts:
         weight = envelope(actor.times, [bout], actor.between(0.7, 1.0))

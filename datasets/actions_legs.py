@@ -34,7 +34,7 @@ def sitting_down(actor: Actor) -> None:
 
 
 def crouching(actor: Actor) -> None:
-    bouts = actor.bouts((3.0, 5.5), (1.0, 2.5))
+    bouts = actor.bouts((3.0, 5.5), (0.6, 1.9))
     actor.be_natural()
     actor.stay(bouts)
     for bout in bouts:
@@ -76,7 +76,7 @@ def busy_hand(actor: Actor, side: str, weight: np.ndarray) -> None:
 
 
 def bending(actor: Actor) -> None:
-    bouts = actor.bouts((2.2, 4.5), (0.8, 2.0))
+    bouts = actor.bouts((2.2, 4.5), (0.4, 1.6))
     actor.be_natural()
     actor.stay(bouts)
     limbs = actor.limbs
@@ -96,7 +96,7 @@ def bending(actor: Actor) -> None:
 
 
 def kicking(actor: Actor) -> None:
-    bouts = actor.bouts((1.7, 2.4), (0.7, 2.0))
+    bouts = actor.bouts((1.7, 2.4), (0.4, 1.6))
     actor.be_natural()
     actor.stay(bouts)
     for start, end in bouts:

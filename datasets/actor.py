@@ -71,17 +71,17 @@ class Actor:
 
     def stay(self, busy=(), wander: float = 0.5) -> None:
         """Stand about: now and then some steps or a turn, never during the `busy` intervals."""
-        keys = [(-1.0, *self.spot(), self.between(-np.pi, np.pi))]
-        gaps = self._gaps(busy)
-        for start, end in gaps:
-            length = end - start
-            if length < 0.9 or not self.chance(0.7):
+        limit = max(self.margin - 0.2, 0.5 * self.margin)  # room to sit down backward
+        keys = [(-1.0, *self.rng.uniform(-limit, limit, 2), self.between(-np.pi, np.pi))]
+        for start, end in self._gaps(busy):
+            length = end - start - 0.7  # the feet need a moment to follow
+            if length < 0.6 or not self.chance(0.7):
                 continue
-            used = min(length, self.between(1.0, 2.5))
+            used = min(length, self.between(0.8, 2.5))
             begin = start + self.between(0, length - used)
             x, y, yaw = keys[-1][1:]
             step = self.rng.normal(0, 0.5, 2) * wander * min(1, used / 2)
-            place = np.clip(np.array([x, y]) + step, -self.margin, self.margin)
+            place = np.clip(np.array([x, y]) + step, -limit, limit)
             turn = np.clip(self.rng.normal(0, 0.9), -1.2, 1.2) * min(1, used / 1.5)
             keys += [(begin, x, y, yaw), (begin + used, *place, yaw + turn)]
         keys.append((self.times[-1] + 1, *keys[-1][1:]))

@@ -78,15 +78,18 @@ def clear_arm(
     palm = [wrist + transform(rotations[:, hand], offset) for offset in hand_offsets]
     arm = np.stack(lower + palm, axis=1)  # (T, K, 3)
     turn = np.tile(np.eye(3), (len(arm), 1, 1))
-    moved = arm
+    touching = np.arange(len(arm))
     for _ in range(_ROUNDS):
-        push = _deepest_push(shapes, rotations, positions, shoulder[:, None] + moved)
-        if push is None:
+        moved = transform(turn[touching, None], arm[touching])
+        which, vector = _deepest_push(
+            shapes, rotations[touching], positions[touching], shoulder[touching, None] + moved
+        )
+        inside = vector.any(axis=1)
+        touching, which, vector = touching[inside], which[inside], vector[inside]
+        if not len(touching):
             break
-        which, vector = push
-        lever = moved[np.arange(len(moved)), which]
-        turn = to_matrix(_turn_that_moves(lever, vector)) @ turn
-        moved = transform(turn[:, None], arm)
+        lever = moved[np.flatnonzero(inside), which]
+        turn[touching] = to_matrix(_turn_that_moves(lever, vector)) @ turn[touching]
     return to_matrix(gaussian_smooth(to_rotation_vector(turn), max(0.1 * rate, 0.3)))
 
 
@@ -98,7 +101,7 @@ def _turn_that_moves(lever: np.ndarray, vector: np.ndarray) -> np.ndarray:
 
 
 def _deepest_push(shapes, rotations, positions, points):
-    """Per frame the point (T,) deepest inside a shape and the way out (T, 3); None when all are clear."""
+    """Per frame the point (T,) deepest inside a shape and the way out (T, 3), 0 where it is clear."""
     depths, ways = [], []
     for shape in shapes:
         inverse = rotations[:, shape.bone].transpose(0, 2, 1)[:, None]
@@ -116,8 +119,6 @@ def _deepest_push(shapes, rotations, positions, points):
     flat = depth.reshape(len(depth), -1)
     best = flat.argmax(1)
     amount = np.maximum(flat[np.arange(len(flat)), best], 0)
-    if not amount.any():
-        return None
     shape_index, point_index = np.divmod(best, depth.shape[2])
     way = np.stack(ways, axis=1)[np.arange(len(flat)), shape_index, point_index]
     return point_index, way * amount[:, None]

@@ -30,11 +30,13 @@ def _about(axis: int, angle) -> np.ndarray:
 
 
 def to_matrix(rotation_vector: np.ndarray) -> np.ndarray:
-    """Rotation vectors (..., 3) to matrices (..., 3, 3)."""
-    import roma
-    import torch
-
-    return roma.rotvec_to_rotmat(torch.as_tensor(rotation_vector, dtype=torch.float64)).numpy()
+    """Rotation vectors (..., 3) to matrices (..., 3, 3) (Rodrigues); small arrays, so NumPy beats a trip to torch."""
+    rotation_vector = np.asarray(rotation_vector, dtype=np.float64)
+    angle = np.linalg.norm(rotation_vector, axis=-1)[..., None, None]
+    x, y, z = np.moveaxis(rotation_vector, -1, 0)
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
+    return np.eye(3) + np.sinc(angle / np.pi) * cross + 0.5 * np.sinc(angle / (2 * np.pi)) ** 2 * (cross @ cross)
 
 
 def to_rotation_vector(matrix: np.ndarray) -> np.ndarray:
@@ -47,7 +49,7 @@ def to_rotation_vector(matrix: np.ndarray) -> np.ndarray:
 
 def transform(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     """matrix (..., 3, 3) times vector (..., 3), broadcast."""
-    return (matrix @ np.asarray(vector, dtype=np.float64)[..., None])[..., 0]
+    return np.einsum("...ij,...j->...i", matrix, np.asarray(vector, dtype=np.float64))
 
 
 def unit(vector: np.ndarray) -> np.ndarray:

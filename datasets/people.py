@@ -192,8 +192,8 @@ def _anny_model():
     except ImportError as error:
         raise UserError(f"rendering people needs the package anny ({error}); pip install -e .[render]") from None
     cache = Path(anny.paths.get_anny_cache_path())
-    notice = threading.Timer(4, lambda: print(
-        f"anny builds its body model in {cache} (about a minute, once) ...", file=sys.stderr, flush=True))  # fmt: skip
+    line = f"anny builds its body model in {cache} (once, one to three minutes) ..."
+    notice = threading.Timer(4, functools.partial(print, line, file=sys.stderr, flush=True))
     notice.daemon = True
     notice.start()
     try:

@@ -81,11 +81,9 @@ class Limbs:
         self.obstacles = obstacles(body)
         self.hand = {side: hand_points(body, side) for side in SIDES}
         self.thigh_radius = float(self.obstacles[-1].half[0])
-        trunk = body.neutral_vertices[np.isin(body.vertex_bone, [BONE_INDEX[n] for n in _SPINE_SHARES])] - chest
-        pelvis = body.neutral_vertices[body.vertex_bone == BONE_INDEX["pelvis"]] - chest
-        self.trunk_box = np.array([[np.percentile(p[:, 0], 3), np.percentile(p[:, 0], 97),
-                                    np.percentile(p[:, 1], 97)] for p in (trunk, pelvis)])  # fmt: skip
-        self.landmark["belly"] = np.array([self.trunk_box[0, 1], 0, -0.5 * self.chest_height[2]])
+        belly = body.neutral_vertices[body.vertex_bone == BONE_INDEX["spine_mid"]] - chest
+        self.landmark["belly"] = np.array([np.percentile(belly[:, 0], 97), 0, -0.5 * self.chest_height[2]])
+        self.hip_side = float(body.neutral_vertices[body.vertex_bone == BONE_INDEX["pelvis"], 1].max())
 
 
 # ---------------------------------------------------------------------------------------------------- arms

@@ -117,6 +117,11 @@ def test_stays_in_the_area(played):
     assert np.ptp(joints, axis=0).max() > 0.01  # it does move
 
 
+def test_seats_are_in_the_area_too():
+    for seed in range(30):
+        assert np.abs(make("eating", 6, seed=seed, frames=2).translation[:, :2]).max() <= AREA
+
+
 @pytest.mark.parametrize("name", MOTIONS)
 def test_seed_decides(name):
     first, again, other = make(name, seed=1), make(name, seed=1), make(name, seed=2)
