@@ -70,7 +70,7 @@ def busy_hand(actor: Actor, side: str, weight: np.ndarray) -> None:
         ahead = limbs.shoulder + np.array([actor.between(0.25, 0.45), 0.0, actor.between(-0.25, 0.05)])
         actor.place_hand(side, ahead, weight, swivel=0.3, pronation=0.8)
         return
-    height = np.full(len(hips), 0.6 * limbs.shin + 0.16) if kind == 1 else np.full(len(hips), actor.between(0.1, 0.3))
+    height = np.full(len(hips), 0.6 * limbs.shin + 0.16) if kind == 1 else np.full(len(hips), actor.between(0.22, 0.42))
     point = np.stack([np.full(len(hips), forward), np.full(len(hips), apart), height - hips], axis=1)
     actor.place_hand(side, point, weight, frame="hips", swivel=0.3, pronation=0.8)
 
@@ -88,7 +88,7 @@ def bending(actor: Actor) -> None:
         actor.intent.trunk[:, 2] += weight * actor.between(-0.4, 0.4)
         actor.intent.head[:, 1] -= 0.3 * weight * depth
         hips = limbs.ankle + limbs.leg - actor.intent.drop
-        height = 0.15 + (1 - depth) * 0.6 * limbs.leg
+        height = 0.21 + (1 - depth) * 0.6 * limbs.leg
         for side in SIDES if actor.chance(0.6) else (actor.side(),):
             place = [actor.between(0.3, 0.45), actor.between(0.05, 0.25)]
             point = np.concatenate([np.tile(place, (len(hips), 1)), (height - hips)[:, None]], axis=1)

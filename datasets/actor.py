@@ -6,7 +6,6 @@ import numpy as np
 
 from datasets.footsteps import SIDES, walk_along
 from datasets.kinematics import (
-    ease,
     envelope,
     follow_keys,
     gaussian_smooth,
@@ -86,7 +85,8 @@ class Actor:
             keys += [(begin, x, y, yaw), (begin + used, *place, yaw + turn)]
         keys.append((self.times[-1] + 1, *keys[-1][1:]))
         track = follow_keys(self.times, [k[0] for k in keys], [k[1:] for k in keys])
-        self._walk(track[:, :2], track[:, 2])
+        hold = envelope(self.times, busy, 0.0) > 0
+        self._walk(track[:, :2], track[:, 2], hold)
 
     def _gaps(self, busy) -> list[tuple[float, float]]:
         if not len(busy):
@@ -136,13 +136,13 @@ class Actor:
         self._walk(path, heading)
         self._swing_arms(self.between(0.5, 1.2))
 
-    def _walk(self, path: np.ndarray, heading: np.ndarray) -> None:
+    def _walk(self, path: np.ndarray, heading: np.ndarray, hold: np.ndarray | None = None) -> None:
         intent, limbs = self.intent, self.limbs
         width = limbs.hip_width * self.between(0.9, 1.5)
         out, stagger = self.between(0.03, 0.25), self.rng.normal(0, 0.025)
         stance = {"left": np.array([stagger, width, out]), "right": np.array([-stagger, -width, out])}
         intent.path, intent.heading = path, heading
-        intent.feet = walk_along(self.times, path, heading, stance, self.rng)
+        intent.feet = walk_along(self.times, path, heading, stance, self.rng, hold)
         ahead = self._feet_ahead()
         sigma = 0.06 * self._rate
         carry = gaussian_smooth(intent.feet["right"].swing - intent.feet["left"].swing, 1.5 * sigma)
@@ -267,10 +267,6 @@ class Actor:
         weight = np.broadcast_to(weight, len(self.times))[:, None]
         self.intent.head += weight * ([0, 0.8 * pitch, 0.7 * yaw] - 0.6 * self.intent.head)
         self.intent.trunk += weight * [0, 0.1 * pitch, 0.3 * yaw]
-
-    def settle(self, start: float, length: float) -> np.ndarray:
-        """(T,) eased from 0 to 1 over `length` seconds from `start`."""
-        return ease((self.times - start) / length)
 
     def perform(self) -> Motion:
         """Solve the intent and thin it to the frames asked for."""

@@ -32,7 +32,12 @@ class _Step(NamedTuple):
 
 
 def walk_along(
-    times: np.ndarray, path: np.ndarray, heading: np.ndarray, stance: dict[str, np.ndarray], rng: np.random.Generator
+    times: np.ndarray,
+    path: np.ndarray,
+    heading: np.ndarray,
+    stance: dict[str, np.ndarray],
+    rng: np.random.Generator,
+    hold: np.ndarray | None = None,
 ) -> dict[str, Foot]:
     """Plan footsteps for a body that travels along a path.
 
@@ -40,10 +45,11 @@ def walk_along(
         times: (T,) seconds, evenly spaced, fine enough for steps (>= 30 Hz).
         path, heading: (T, 2) and (T,) where the body is and faces.
         stance: per side (3,) where the foot stands beside the body: forward, left, toes turned out (radians).
+        hold: (T,) true where both feet must stay planted.
         rng: draws the lift of the feet and small differences between steps.
     """
     homes = {side: _home(path, heading, stance[side], side) for side in SIDES}
-    steps = _plan(times, path, homes, rng)
+    steps = _plan(times, path, homes, rng, np.zeros(len(times), bool) if hold is None else hold)
     lift = rng.uniform(0.04, 0.09)
     return {side: _trace(times, homes[side], steps[side], lift, heading) for side in SIDES}
 
@@ -57,7 +63,7 @@ def _home(path, heading, stance, side):
     return np.stack([x, y, heading + (out if side == "left" else -out)], axis=1)
 
 
-def _plan(times, path, homes, rng) -> dict[str, list[_Step]]:
+def _plan(times, path, homes, rng, hold) -> dict[str, list[_Step]]:
     """Steps of both feet in turn: when the body travels, one after the other; else when a foot is left behind."""
     rate = 1 / (times[1] - times[0]) if len(times) > 1 else 1.0
     last = len(times) - 1
@@ -76,7 +82,8 @@ def _plan(times, path, homes, rng) -> dict[str, list[_Step]]:
         errors = {side: _distance(homes[side][middle], planted[side]) for side in SIDES}
         other = SIDES[1 - SIDES.index(latest)]
         side = other if errors[other] > 0.06 and pace > 0.15 else max(SIDES, key=errors.get)
-        if errors[side] < (0.08 if pace > 0.15 else 0.12) or land <= index:
+        near = errors[side] < (0.08 if pace > 0.15 else 0.12)
+        if near or land <= index or hold[index : land + 1].any():
             continue
         goal = homes[side][middle] + rng.normal(0, [0.008, 0.008, 0.03])
         steps[side].append(_Step(now, times[land], goal[:2], goal[2]))

@@ -237,7 +237,7 @@ def _place_foot(limbs: Limbs, intent: Intent, side: str, world: np.ndarray, hip:
     ankle[:, 2] += limbs.ankle + foot.lift
     ankle += transform(world, intent.foot_offset[side])
     # toes stay flat while the ball carries; in the air they bend only a little
-    bend = np.clip(pitch, 0, np.deg2rad(50)) * (1 - 0.7 * np.maximum(foot.swing, intent.foot_free[side]))
+    bend = np.clip(pitch, 0, np.deg2rad(62)) * (1 - 0.7 * np.maximum(foot.swing, intent.foot_free[side]))
     return ankle, turn, bend
 
 
