@@ -28,7 +28,8 @@ def save_weights(
 ) -> None:
     """Write the network's weights and `config` to a .safetensors or .pth file, atomically.
 
-    `dtype`, such as torch.float16, shrinks floating-point weights in the file; loading restores float32.
+    `dtype`, such as torch.float16, shrinks matrices and kernels in the file (vectors, such as the statistics of
+    batch norm and poses, stay as they are); loading restores float32.
     """
     weights = {name: _stored(tensor, dtype) for name, tensor in network.state_dict().items()}
     text = json.dumps(dict(config))
@@ -99,7 +100,7 @@ def load_network(path: str | Path) -> tuple[EncodeDecode, dict[str, Any]]:
 def _stored(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
     """A contiguous copy on the CPU (safetensors shares and strides nothing)."""
     tensor = tensor.detach().cpu()
-    if dtype is not None and tensor.is_floating_point():
+    if dtype is not None and tensor.is_floating_point() and tensor.dim() > 1:
         tensor = tensor.to(dtype)
     return tensor.clone(memory_format=torch.contiguous_format)
 

@@ -44,6 +44,7 @@ class EncodeDecode(nn.Module):
         super().__init__()
         self.output_types = check_output_types(option(config, "output_types"))
         self.sub_batch = integer(config, "useCamBatches")
+        self.size = integer(config, "inputDimension")
         self.shuffle_3d = bool(option(config, "shuffle_3d"))
         latent_3d, dropout = integer(config, "latent_3d"), probability(config, "latent_dropout")
         self.encoder = build_encoder(config)
@@ -95,6 +96,8 @@ class EncodeDecode(nn.Module):
 
     def encode(self, img_crop: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalised crops (B,3,R,R) -> appearance (B,A), points (B,N,3) in the camera frame."""
+        if img_crop.shape[1:] != (3, self.size, self.size):
+            raise UserError(f"crops have shape {tuple(img_crop.shape[1:])}, expected {(3, self.size, self.size)}")
         appearance, points = self.encoder(img_crop)
         return appearance, points.float()
 

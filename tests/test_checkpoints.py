@@ -35,6 +35,7 @@ def test_half_precision_file_loads_as_float32(network, tmp_path):
     assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * (tmp_path / "full.safetensors").stat().st_size
     again, _ = load_network(tmp_path / "half.safetensors")
     assert again.decoder.to_image.weight.dtype == torch.float32
+    assert torch.equal(again.decoder.to_image.bias, network.decoder.to_image.bias)
     torch.testing.assert_close(again.decoder.to_image.weight, network.decoder.to_image.weight, atol=1e-3, rtol=1e-3)
 
 

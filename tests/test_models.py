@@ -221,3 +221,5 @@ def test_missing_key_and_uneven_batch_are_named(small):
         build_network(config)
     with pytest.raises(UserError, match=r"3 crops .* sub-batches of 2"):
         small({name: value[:3] for name, value in some_inputs().items()})
+    with pytest.raises(UserError, match=r"crops have shape \(3, 32, 32\), expected \(3, 64, 64\)"):
+        small(some_inputs(32))
