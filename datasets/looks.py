@@ -82,7 +82,8 @@ class Wardrobe:
         """sRGB colours (P,3), from the skin outwards."""
         colours = _skin(places, self.head, self.body)
         bottom, top, shoes, socks = _cover(places, clothes)
-        for mask, garment in ((socks, "socks"), (bottom, "bottom"), (shoes, "shoes"), (top, "top")):
+        layers = (socks, "socks"), (bottom, "bottom"), (shoes, "shoes"), (top, "top")
+        for mask, garment in (*layers, (_opening(places, clothes), "shirt")):
             part = Places(*(values[mask] for values in places))
             colours[mask] = paint(clothes[garment], part.point, part.around, rng)
         colours[_hair(places, self.head["style"])] = self.head["hair"]
@@ -105,14 +106,14 @@ def draw_clothes(rng: np.random.Generator) -> dict:
     """Random clothes: for each garment its pattern, colours (sRGB), and for top and bottom their cut."""
     sleeve = rng.choice([0.02, 0.30, 0.55, 0.99], p=[0.1, 0.35, 0.15, 0.4]) + rng.uniform(-0.02, 0.04)
     trousers = rng.choice([0.36, 0.72, 0.99], p=[0.3, 0.15, 0.55]) + rng.uniform(-0.04, 0.02)
-    top, bottom, shoes, socks = (_draw_cloth(rng) for _ in range(4))
+    top, bottom, shoes, socks, shirt = (_draw_cloth(rng) for _ in range(5))
     top.update(sleeve=sleeve, hem=rng.uniform(-0.12, 0.06), neckline=rng.choice([0.0, 0.12]))
-    top.update(loose=rng.uniform(0.006, 0.022), opening=rng.random() < 0.15)
-    bottom.update(length=trousers, loose=rng.uniform(0.006, 0.020))
+    top.update(loose=rng.uniform(0.005, 0.018), opening=bool(rng.random() < 0.2))
+    bottom.update(length=trousers, loose=rng.uniform(0.005, 0.015))
     if rng.random() < 0.6:
         bottom["pattern"] = "denim" if rng.random() < 0.4 else "plain"
-    shoes["pattern"] = socks["pattern"] = "plain"
-    return dict(top=top, bottom=bottom, shoes=shoes, socks=socks)
+    shoes["pattern"] = socks["pattern"] = shirt["pattern"] = "plain"
+    return dict(top=top, bottom=bottom, shoes=shoes, socks=socks, shirt=shirt)
 
 
 def _draw_cloth(rng: np.random.Generator) -> dict:
@@ -137,10 +138,17 @@ def _cover(places: Places, clothes: dict) -> tuple[np.ndarray, np.ndarray, np.nd
     neckline = -0.01 - np.clip(top["neckline"] - 0.9 * np.abs(places.point[:, 1]), 0, None) * (places.point[:, 0] > 0)
     trunk = (places.leg < top["hem"]) & (places.leg > -9) & (places.trunk < neckline) & (places.face < -1)
     sleeves = (places.arm > -0.5) & (places.arm < top["sleeve"])
-    open_front = top["opening"] & (np.abs(places.point[:, 1]) < 0.035) & (places.point[:, 0] > 0)
     shoes = places.foot
     socks = (places.leg > 0.87) & ~places.foot
-    return legs & (places.leg < bottom["length"]), (trunk | sleeves) & ~open_front, shoes, socks
+    return legs & (places.leg < bottom["length"]), trunk | sleeves, shoes, socks
+
+
+def _opening(places: Places, clothes: dict) -> np.ndarray:
+    """Where an open jacket shows the shirt."""
+    _, top, _, _ = _cover(places, clothes)
+    width = 0.015 + 0.10 * np.clip(places.trunk + 0.45, 0, None)
+    strip = (np.abs(places.point[:, 1]) < width) & (places.point[:, 0] > 0.02) & (places.arm < 0)
+    return clothes["top"]["opening"] & top & strip
 
 
 def _skin(places: Places, head: dict, body: Body) -> np.ndarray:

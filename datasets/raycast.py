@@ -4,6 +4,8 @@ World frame: z up, metres. Camera frames: x right, y down, z forward, metres.
 """
 
 import functools
+import sys
+import threading
 from types import ModuleType
 from typing import NamedTuple
 
@@ -52,7 +54,10 @@ class View(NamedTuple):
 
 @functools.cache
 def warp_kernels() -> tuple[ModuleType, ModuleType]:
-    """Warp, started quietly, and our kernels. Raises UserError with the pip command where Warp is missing."""
+    """Warp, started quietly, and our kernels. Raises UserError with the pip command where Warp is missing.
+
+    The first call on a machine compiles the kernels; a line says so when it takes long.
+    """
     try:
         import warp
     except ImportError as error:
@@ -64,12 +69,21 @@ def warp_kernels() -> tuple[ModuleType, ModuleType]:
     warp.init()
     from datasets import kernels
 
+    line = f"warp compiles the rendering kernels into {warp.config.kernel_cache_dir} (once) ..."
+    notice = threading.Timer(3, lambda: print(line, file=sys.stderr, flush=True))
+    notice.daemon = True
+    notice.start()
+    warp.load_module(kernels, device=_device(warp))
+    notice.cancel()
     return warp, kernels
 
 
 def default_device() -> str:
     """ "cuda:0" where Warp sees a GPU, else "cpu"."""
-    warp, _ = warp_kernels()
+    return _device(warp_kernels()[0])
+
+
+def _device(warp: ModuleType) -> str:
     return "cuda:0" if warp.is_cuda_available() else "cpu"
 
 

@@ -66,8 +66,8 @@ def render_dataset(
     the folder. Raises UserError for bad arguments, missing packages and a folder that holds something else.
     """
     job, output = RenderSet(crops, size, seed, split), Path(output)
-    _check_arguments(job)
-    warp_kernels()
+    _check_arguments(job, workers)
+    warp_kernels(), load_body(SUBJECTS[split][0])  # both fill caches at their first use on a machine: before workers do
     if _claim_folder(output, job):
         return output
     sequences = plan_sequences(job)
@@ -179,11 +179,15 @@ def _render_and_write(sequence: Sequence) -> int:
     return len(img_crop)
 
 
-def _check_arguments(job: RenderSet) -> None:
+def _check_arguments(job: RenderSet, workers: int | None) -> None:
     if job.split not in SUBJECTS:
         raise UserError(f"split {job.split!r}; expected one of {', '.join(SUBJECTS)}")
-    for name, least in (("crops", 1), ("size", 16), ("seed", 0)):
-        value = getattr(job, name)
+    for name, value, least in (
+        ("crops", job.crops, 1),
+        ("size", job.size, 16),
+        ("seed", job.seed, 0),
+        ("workers", 1 if workers is None else workers, 1),
+    ):
         if value < least:
             raise UserError(f"{name} is {value}; expected at least {least}")
 
@@ -192,7 +196,10 @@ def _claim_folder(output: Path, job: RenderSet) -> bool:
     """Mark a folder as this set's. True when it is finished; UserError when it holds something else."""
     file = output / SET_FILE
     if file.exists():
-        held = json.loads(file.read_text())
+        try:
+            held = json.loads(file.read_text())
+        except ValueError:
+            held = "something else"
         if held != job._asdict():
             raise UserError(f"{output} holds a rendered set of {held}; expected {job._asdict()}, or an empty folder")
         return is_finished(output)

@@ -1,0 +1,179 @@
+"""Rendered people: the labels agree with the pictures, and a set is the same however often it is interrupted."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("anny")
+pytest.importorskip("warp")
+
+from datasets import Labels, image_path, project
+from datasets.png import read_png
+from datasets.rendered import SUBJECTS, RenderSet, plan_sequences, render_dataset
+from datasets.scene import subject_cameras
+from datasets.validation import validate
+from utils.errors import UserError
+
+SCRIPT = Path(__file__).parents[1] / "configs" / "render_dataset.py"
+SIZE = 48
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    """A training set of 160 crops."""
+    return render_dataset(tmp_path_factory.mktemp("rendered") / "set", 160, SIZE, workers=1, progress=False)
+
+
+def fingerprint(root: Path) -> str:
+    """Of all pictures and of all labels."""
+    digest = hashlib.sha256()
+    for path in sorted(root.glob("seq_*/*/*.png")):
+        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    labels = Labels(root)
+    for name in sorted(labels):
+        digest.update(name.encode() + labels[name].tobytes())
+    return digest.hexdigest()
+
+
+def crops(root: Path, labels: Labels, row: int) -> tuple[np.ndarray, np.ndarray]:
+    place = [int(labels[name][row]) for name in ("seq", "cam", "frame")]
+    return tuple(read_png(image_path(root, *place, kind)).astype(int) for kind in ("img_crop", "bg_crop"))
+
+
+def test_layout_is_valid_and_complete(rendered):
+    assert "160" in validate(rendered)
+    labels = Labels(rendered)
+    assert labels.num_rows == 160 and set(labels["subj"]) == set(SUBJECTS["train"])
+    assert len(set(labels["motion"])) >= 4
+    assert set(labels["cam"]) == {0, 1, 2, 3}
+
+
+def test_joints_project_onto_the_person(rendered):
+    labels = Labels(rendered)
+    inside = []
+    for row in range(0, labels.num_rows, 3):
+        img_crop, bg_crop = crops(rendered, labels, row)
+        differs = np.pad((img_crop != bg_crop).any(-1), 1)
+        near = sum(np.roll(differs, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1))[1:-1, 1:-1] > 0
+        root_distance = 2.0 * labels["intrinsic_crop"][row, 0, 0]
+        points = labels["3D"][row].reshape(17, 3) + np.array([0, 0, root_distance])
+        pixels = np.floor(project(points, labels["intrinsic_crop"][row]) * SIZE).astype(int)
+        seen = pixels[(pixels >= 0).all(-1) & (pixels < SIZE).all(-1)]
+        assert len(seen) >= 15
+        inside.extend(near[seen[:, 1], seen[:, 0]])
+    assert np.mean(inside) > 0.99
+
+
+def test_person_fills_the_crop_and_background_is_elsewhere_unchanged(rendered):
+    labels = Labels(rendered)
+    for row in range(0, labels.num_rows, 7):
+        img_crop, bg_crop = crops(rendered, labels, row)
+        differs = (img_crop != bg_crop).any(-1)
+        assert 0.03 < differs.mean() < 0.7
+        assert bg_crop.std() > 5
+
+
+def test_rotations_between_cameras_turn_the_poses(rendered):
+    labels = Labels(rendered)
+    poses = labels["3D"].reshape(-1, 4, 17, 3).astype(np.float64)
+    rotations = labels["extrinsic_rot"].reshape(-1, 4, 3, 3).astype(np.float64)
+    inverses = labels["extrinsic_rot_inv"].reshape(-1, 4, 3, 3).astype(np.float64)
+    for i, j in ((0, 1), (1, 3), (2, 0)):
+        turned = np.einsum("tab,tbc,tkc->tka", rotations[:, j], inverses[:, i], poses[:, i])
+        np.testing.assert_allclose(turned, poses[:, j], atol=1e-5)
+
+
+def test_perspective_correction_is_applied(rendered):
+    labels = Labels(rendered)
+    cameras = subject_cameras(int(labels["subj"][0]))
+    turn = labels["extrinsic_rot"][0] @ cameras.rotations[int(labels["cam"][0])].T
+    assert np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))) > 0.5
+
+
+def test_cameras_stand_as_in_the_lab_and_differ_between_subjects():
+    for subject in (1, 9):
+        centres = subject_cameras(subject).centres
+        assert np.all(np.abs(np.linalg.norm(centres[:, :2], axis=-1) - 5.1) < 0.8)
+        assert np.all((centres[:, 2] > 1.3) & (centres[:, 2] < 1.9))
+    assert not np.allclose(subject_cameras(1).centres, subject_cameras(9).centres)
+
+
+def test_same_seed_same_bytes_after_a_kill_and_with_workers(rendered, tmp_path):
+    command = [sys.executable, SCRIPT, "--output", tmp_path, "--crops", "160", "--size", str(SIZE), "--workers", "1"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        wait_for(lambda: any((tmp_path / ".parts").glob("*.npz")), process)
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "labels.h5").exists()
+    kept = {path: os.stat(path).st_mtime_ns for path in (tmp_path / ".parts").glob("*.npz")}
+    with pytest.raises(UserError, match="half-written"):
+        Labels(tmp_path)
+    assert kept and len(kept) < len(plan_sequences(RenderSet(160, SIZE, 0, "train")))
+    render_dataset(tmp_path, 160, SIZE, workers=2, progress=False)
+    assert fingerprint(tmp_path) == fingerprint(rendered)
+
+
+def wait_for(condition, process) -> None:
+    deadline = time.monotonic() + 240
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_finished_set_is_left_as_it_is(rendered):
+    before = (rendered / "labels.h5").stat().st_mtime_ns
+    render_dataset(rendered, 160, SIZE, workers=1, progress=False)
+    assert (rendered / "labels.h5").stat().st_mtime_ns == before
+    with pytest.raises(UserError, match="seed"):
+        render_dataset(rendered, 160, SIZE, seed=1, progress=False)
+
+
+def test_seeds_and_splits_differ(rendered, tmp_path):
+    test = render_dataset(tmp_path / "test", 16, SIZE, split="test", workers=1, progress=False)
+    assert set(Labels(test)["subj"]) == {9, 11} and not set(SUBJECTS["test"]) & set(SUBJECTS["train"])
+    other = render_dataset(tmp_path / "other", 4, SIZE, seed=1, workers=1, progress=False)
+    assert not np.allclose(Labels(other)["3D"][:4], Labels(rendered)["3D"][:4])
+
+
+@pytest.mark.parametrize("crops", [1, 4, 400, 24000, 1000000])
+def test_plan_covers_subjects_and_motions(crops):
+    sequences = plan_sequences(RenderSet(crops, 64, 0, "train"))
+    instants = sum(len(sequence.frames) for sequence in sequences)
+    assert instants == -(-crops // 4)
+    assert len({sequence.seq for sequence in sequences}) == len(sequences)
+    assert all(0 < len(sequence.frames) <= 48 and sequence.frames[-1] < 48 for sequence in sequences)
+    assert len({sequence.subject for sequence in sequences}) == min(5, instants)
+    if crops >= 24000:
+        assert len({(sequence.subject, sequence.motion) for sequence in sequences}) >= 50
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(crops=0), "crops is 0"),
+        (dict(crops=8, size=8), "size is 8"),
+        (dict(crops=8, split="val"), "split 'val'"),
+        (dict(crops=8, seed=-1), "seed is -1"),
+        (dict(crops=8, workers=0), "workers is 0"),
+    ],
+)
+def test_bad_arguments(tmp_path, arguments, message):
+    with pytest.raises(UserError, match=message):
+        render_dataset(tmp_path / "set", **arguments)
+    assert not (tmp_path / "set").exists()
+
+
+def test_folder_with_other_files_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="other files"):
+        render_dataset(tmp_path, 8)
+    (tmp_path / "render.json").write_text(json.dumps({"crops": 9}))
+    with pytest.raises(UserError, match="holds a rendered set"):
+        render_dataset(tmp_path, 8)
