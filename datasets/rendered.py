@@ -158,17 +158,21 @@ def _run(todo: list[Sequence], job: RenderSet, output: Path, workers: int):
         _start_worker(job, output)
         yield from map(_render_and_write, todo)
         return
-    with get_context("spawn").Pool(workers, _start_worker, (job, output, True)) as pool:
+    # Ctrl-C reaches all processes: workers inherit that they ignore it, and this one stops them
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        pool = get_context("spawn").Pool(workers, _start_worker, (job, output))
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    with pool:
         yield from pool.imap_unordered(_render_and_write, todo)
 
 
 _worker = None  # (renderer, writer) of this process
 
 
-def _start_worker(job: RenderSet, output: Path, ignore_interrupt: bool = False) -> None:
+def _start_worker(job: RenderSet, output: Path) -> None:
     global _worker
-    if ignore_interrupt:  # Ctrl-C reaches all processes: the first one stops the others
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
     _worker = SequenceRenderer(job), LayoutWriter(output, job.size, threads=1)
 
 
