@@ -26,6 +26,7 @@ ARCHITECTURE_KEYS = (
     "implicit_rotation",
     "upsampling_bilinear",
     "skip_background",
+    "composite_background",
     "n_hidden_to3Dpose",
     "width_to3Dpose",
 )
@@ -57,6 +58,7 @@ class EncodeDecode(nn.Module):
             dropout,
             upsampling_bilinear=bool(option(config, "upsampling_bilinear")),
             skip_background=bool(option(config, "skip_background")),
+            composite_background=bool(option(config, "composite_background")),
         )
         self.to_pose = PoseDecoder(
             latent_3d, integer(config, "n_hidden_to3Dpose", lowest=0), integer(config, "width_to3Dpose")
@@ -89,7 +91,7 @@ class EncodeDecode(nn.Module):
             outputs.update(cam2cam=cam2cam, shuffled_pose=target, shuffled_appearance=donor)
         if "img_crop" in wanted:
             rotated = self.rotate(points, cam2cam)
-            background = input_dict["bg_crop"][target] if self.decoder.background is not None else None
+            background = input_dict["bg_crop"][target] if self.decoder.needs_background else None
             image = self.decode(appearance[donor], rotated, background)
             outputs["img_crop"] = self.unshuffle(image, target)
         return {name: outputs[name] for name in self.output_types}
