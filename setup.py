@@ -18,7 +18,7 @@ setup(
     python_requires=">=3.10",
     install_requires=requirements,
     extras_require={
-        "render": ["anny>=0.6", "warp-lang>=1.8"],
+        "render": ["anny>=0.6", "warp-lang>=1.19"],
         "h36m": ["cdflib>=1.0", "imageio-ffmpeg>=0.5"],
         "visdom": ["visdom>=0.2.4"],
         "notebook": ["jupyterlab", "ipympl", "ipywidgets"],

@@ -21,6 +21,9 @@ config_dict = {
     "feature_scale": 4,
     "latent_fg": 32,
     "latent_3d": 600,
+    "width_to3Dpose": 512,
+    # few iterations leave nothing to regularise
+    "latent_dropout": 0.0,
     # the person is a small part of the crop: without its weight the background dominates the loss
     "loss_weight_foreground": 4.0,
     "loss_weight_gradient": 1.0,
@@ -29,9 +32,9 @@ config_dict = {
     # every pair teaches the rotation; the published shuffle makes half of them plain auto-encoding
     "target_other_view": True,
     # five subjects stand for all clothes
-    "augment_color": 0.5,
+    "augment_color": 0.3,
     # few iterations: a schedule that ends at zero
-    "num_training_iterations": 6000,
+    "num_training_iterations": 4000,
     "learning_rate": 2e-3,
     "learning_rate_schedule": "cosine",
     "test_every": 1000,

@@ -38,7 +38,6 @@ config_dict = {
     "target_other_view": False,  # always paint another camera; the published shuffle keeps half of them
     "implicit_rotation": False,  # ablation: learn the rotation instead of applying it
     "skip_background": True,  # give the decoder the background of the target camera
-    "composite_background": False,  # lay the person over it with a mask, in place of the published background branch
     "upsampling_bilinear": True,  # False: transposed convolutions
     "n_hidden_to3Dpose": 2,  # hidden layers of the pose decoder: 0, 1 or 2
     "width_to3Dpose": 2048,  # of its hidden layers

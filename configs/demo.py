@@ -22,6 +22,7 @@ from configs.config_test_encodeDecode import config_dict as test_config
 from utils.errors import run_script
 
 TRAIN_CROPS, TEST_CROPS = 24_000, 2_400
+EVERY = 4  # instants of the 10 Hz motions; neighbours are alike, and a small set should hold many different ones
 
 
 def main() -> None:
@@ -53,8 +54,8 @@ def render_and_train(output: Path) -> tuple:
     }
     size = stage1_config["inputDimension"]
     with step("1/5 rendering people"):
-        render_dataset(output / "train", TRAIN_CROPS, size, split="train")
-        render_dataset(output / "test", TEST_CROPS, size, split="test")
+        render_dataset(output / "train", TRAIN_CROPS, size, split="train", every=EVERY)
+        render_dataset(output / "test", TEST_CROPS, size, split="test", every=EVERY)
     with step("2/5 stage 1: novel views, without labels"):
         views = train_novel_views({**stage1_config, **folders}, resume=True)
     with step("3/5 stage 2: poses from 1 % of the labels, encoder frozen"):

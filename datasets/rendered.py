@@ -48,6 +48,7 @@ class RenderSet(NamedTuple):
     size: int
     seed: int
     split: str
+    every: int = 1
 
 
 def render_dataset(
@@ -56,16 +57,18 @@ def render_dataset(
     size: int = 128,
     seed: int = 0,
     split: str = "train",
+    every: int = 1,
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
     """Render a layout of `crops` crops (rounded up to whole instants of four cameras) to the folder `output`.
 
-    size: side of the crops, pixels. split: "train" or "test", whose subjects differ. workers: processes on a CPU;
-    None: one per core. An interrupted call goes on where it stopped, and a finished set is left as it is. Returns
-    the folder. Raises UserError for bad arguments, missing packages and a folder that holds something else.
+    size: side of the crops, pixels. split: "train" or "test", whose subjects differ. every: take every n-th instant
+    of the motions, which run at 10 Hz; the set then holds more, and more different, sequences. workers: processes on
+    a CPU; None: one per core. An interrupted call goes on where it stopped, and a finished set is left as it is.
+    Returns the folder. Raises UserError for bad arguments, missing packages and a folder that holds something else.
     """
-    job, output = RenderSet(crops, size, seed, split), Path(output)
+    job, output = RenderSet(crops, size, seed, split, every), Path(output)
     _check_arguments(job, workers)
     warp_kernels(), load_body(SUBJECTS[split][0])  # both fill caches at their first use on a machine: before workers do
     if _claim_folder(output, job):
@@ -87,7 +90,8 @@ def plan_sequences(job: RenderSet) -> list[Sequence]:
     """All sequences of a set. Every subject has equally many (within one), and takes turns at all motions."""
     instants = -(-job.crops // NUM_CAMERAS)
     subjects = SUBJECTS[job.split]
-    length = np.clip(instants // (len(subjects) * len(MOTIONS)), MIN_INSTANTS, MOTION_FRAMES)
+    longest = MOTION_FRAMES // job.every
+    length = np.clip(instants // (len(subjects) * len(MOTIONS)), min(MIN_INSTANTS, longest), longest)
     count = min(instants, max(len(subjects), -(-instants // int(length))))
     sizes = [len(part) for part in np.array_split(np.arange(instants), count)]
     order = np.random.default_rng([job.seed, 0]).permutation(len(MOTIONS))
@@ -190,10 +194,13 @@ def _check_arguments(job: RenderSet, workers: int | None) -> None:
         ("crops", job.crops, 1),
         ("size", job.size, 16),
         ("seed", job.seed, 0),
+        ("every", job.every, 1),
         ("workers", 1 if workers is None else workers, 1),
     ):
         if value < least:
             raise UserError(f"{name} is {value}; expected at least {least}")
+    if job.every > MOTION_FRAMES // 2:
+        raise UserError(f"every is {job.every}; expected at most {MOTION_FRAMES // 2}, half the instants of a motion")
 
 
 def _claim_folder(output: Path, job: RenderSet) -> bool:

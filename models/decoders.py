@@ -42,7 +42,6 @@ class ImageDecoder(nn.Module):
         dropout: float,
         upsampling_bilinear: bool,
         skip_background: bool,
-        composite_background: bool = False,
     ):
         super().__init__()
         self.grid = grid
@@ -55,23 +54,14 @@ class ImageDecoder(nn.Module):
         self.from_points = nn.Sequential(
             nn.Linear(latent_3d, point_channels * grid * grid), nn.Dropout(dropout), nn.ReLU(inplace=True)
         )
-        self.composite = composite_background
-        if composite_background and not skip_background:
-            raise UserError("config: composite_background is True, but skip_background, which it needs, is False")
-        # a background that is composited needs no way through the network
-        self.background = double_conv(3, widths[0]) if skip_background and not composite_background else None
+        self.background = double_conv(3, widths[0]) if skip_background else None
         coarse_to_fine = widths[::-1]
-        skips = [0] * (len(widths) - 2) + [0 if self.background is None else widths[0]]
+        skips = [0] * (len(widths) - 2) + [widths[0] if skip_background else 0]
         self.levels = nn.ModuleList(
             _UpLevel(i, o, skip, upsampling_bilinear)
             for i, o, skip in zip(coarse_to_fine, coarse_to_fine[1:], skips, strict=False)
         )
-        self.to_image = nn.Conv2d(widths[0], 4 if composite_background else 3, 1)
-
-    @property
-    def needs_background(self) -> bool:
-        """Whether `forward` reads its background."""
-        return self.composite or self.background is not None
+        self.to_image = nn.Conv2d(widths[0], 3, 1)
 
     def forward(
         self, appearance: torch.Tensor, points: torch.Tensor, background: torch.Tensor | None = None
@@ -83,14 +73,7 @@ class ImageDecoder(nn.Module):
         for level in self.levels[:-1]:
             x = level(x)
         skip = None if self.background is None else self.background(background)
-        image = self.to_image(self.levels[-1](x, skip))
-        return composite(image, background) if self.composite else image
-
-
-def composite(painted: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
-    """Lay a painted person (B,4,R,R: colour, and logit of its opacity) over a background (B,3,R,R), in float32."""
-    color, opacity = painted[:, :3].float(), torch.sigmoid(painted[:, 3:].float())
-    return torch.lerp(background.float(), color, opacity)
+        return self.to_image(self.levels[-1](x, skip))
 
 
 class PoseDecoder(nn.Module):

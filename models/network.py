@@ -26,7 +26,6 @@ ARCHITECTURE_KEYS = (
     "implicit_rotation",
     "upsampling_bilinear",
     "skip_background",
-    "composite_background",
     "n_hidden_to3Dpose",
     "width_to3Dpose",
 )
@@ -58,7 +57,6 @@ class EncodeDecode(nn.Module):
             dropout,
             upsampling_bilinear=bool(option(config, "upsampling_bilinear")),
             skip_background=bool(option(config, "skip_background")),
-            composite_background=bool(option(config, "composite_background")),
         )
         self.to_pose = PoseDecoder(
             latent_3d, integer(config, "n_hidden_to3Dpose", lowest=0), integer(config, "width_to3Dpose")
@@ -91,7 +89,7 @@ class EncodeDecode(nn.Module):
             outputs.update(cam2cam=cam2cam, shuffled_pose=target, shuffled_appearance=donor)
         if "img_crop" in wanted:
             rotated = self.rotate(points, cam2cam)
-            background = input_dict["bg_crop"][target] if self.decoder.needs_background else None
+            background = input_dict["bg_crop"][target] if self.decoder.background is not None else None
             image = self.decode(appearance[donor], rotated, background)
             outputs["img_crop"] = self.unshuffle(image, target)
         return {name: outputs[name] for name in self.output_types}
@@ -127,10 +125,6 @@ class EncodeDecode(nn.Module):
         """Keep the mean and standard deviation (51,), metres, of the poses that the pose decoder learns."""
         self.pose_mean.copy_(mean)
         self.pose_std.copy_(std)
-
-    def normalize_pose(self, pose: torch.Tensor) -> torch.Tensor:
-        """Pose (B,51) in metres, root-centred, camera frame -> what the pose decoder is to give."""
-        return (pose - self.pose_mean) / self.pose_std
 
     def denormalize_pose(self, normalized: torch.Tensor) -> torch.Tensor:
         """What the pose decoder gives (B,51) -> pose in metres, root-centred, camera frame."""

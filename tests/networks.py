@@ -22,7 +22,6 @@ PUBLISHED = {
     "useSubjectBatches": True,
     "implicit_rotation": False,
     "skip_background": True,
-    "composite_background": False,
     "upsampling_bilinear": True,
     "n_hidden_to3Dpose": 2,
     "width_to3Dpose": 2048,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.networks import PUBLISHED
-from training.losses import ImageLoss, foreground_mask, pose_loss, sobel
+from training.losses import ImageLoss, pose_loss, sobel, wide_foreground
 from utils.errors import UserError
 
 PLAIN = {**PUBLISHED, "loss_weight_imageNet": 0.0}
@@ -73,11 +73,11 @@ def person(size=64):
 
 def test_foreground_is_the_person_and_its_surroundings():
     target, background = person()
-    mask = foreground_mask(target, background)
+    mask = wide_foreground(target, background)
     assert mask.shape == (1, 1, 64, 64)
     rows, columns = mask[0, 0].nonzero().T
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (20, 43, 24, 39)
-    assert foreground_mask(background, background).sum() == 0
+    assert wide_foreground(background, background).sum() == 0
 
 
 def test_foreground_weight():

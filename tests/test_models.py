@@ -19,7 +19,6 @@ VARIANTS = {
     "implicit": {"implicit_rotation": True},
     "transposed": {"upsampling_bilinear": False},
     "no background": {"skip_background": False},
-    "composited background": {"composite_background": True},
     "no appearance": {"latent_fg": 0},
     "pose, no hidden layer": {"n_hidden_to3Dpose": 0},
     "pose, one hidden layer": {"n_hidden_to3Dpose": 1},

@@ -9,11 +9,9 @@ from torch.nn import functional
 
 from models.options import option
 from models.perceptual import PerceptualFeatures
+from training.metrics import foreground_mask
 from utils.errors import UserError
 from utils.images import IMAGE_STD
-
-# a pixel belongs to the person where a colour channel (0..1) differs from the background by more than this
-FOREGROUND_THRESHOLD = 0.08
 
 
 class ImageLoss(nn.Module):
@@ -49,7 +47,7 @@ class ImageLoss(nn.Module):
         target = target.detach()
         pixel_weight = None
         if self.weight_foreground:
-            pixel_weight = 1 + self.weight_foreground * foreground_mask(target, background)
+            pixel_weight = 1 + self.weight_foreground * wide_foreground(target, background)
         parts = {}
         if self.weight_rgb:
             parts["rgb"] = self.weight_rgb * self._compare(output.float(), target.float(), pixel_weight)
@@ -72,15 +70,16 @@ class ImageLoss(nn.Module):
         return sum(self.elementwise(ours.float(), true.float()) for ours, true in zip(made, wanted, strict=True)) / 3
 
 
-def foreground_mask(target: torch.Tensor, background: torch.Tensor | None) -> torch.Tensor:
-    """1 where the target differs from its background, and up to R/16 pixels around that; (B,1,R,R) float32.
+def wide_foreground(target: torch.Tensor, background: torch.Tensor | None) -> torch.Tensor:
+    """Where normalised crops (B,3,R,R) differ from their background, and up to R/16 pixels around: (B,1,R,R), 0 or 1.
 
     Around it too, because a network soon finds that smearing the person over unweighted pixels costs nothing.
     """
     if background is None:
         raise UserError("loss_weight_foreground needs bg_crop, the background of the target")
+    # in colours of 0..1 but for the mean, which a difference does not see
     std = torch.tensor(IMAGE_STD, device=target.device).view(3, 1, 1)
-    differs = ((target - background).float().abs() * std).amax(dim=1, keepdim=True) > FOREGROUND_THRESHOLD
+    differs = foreground_mask(target.float() * std, background.float() * std).unsqueeze(1)
     reach = max(1, target.shape[-1] // 16)
     wide = functional.max_pool2d(differs.float(), (1, 2 * reach + 1), stride=1, padding=(0, reach))
     return functional.max_pool2d(wide, (2 * reach + 1, 1), stride=1, padding=(reach, 0))

@@ -15,8 +15,8 @@ from utils.skeleton import NUM_JOINTS
 # The published figures average over the 16 joints that can be wrong: the root is zero by construction.
 PUBLISHED_FACTOR = NUM_JOINTS / (NUM_JOINTS - 1)
 
-# A difference of 3 % of the colour range in any channel is more than video compression leaves in a background.
-FOREGROUND_THRESHOLD = 8 / 255
+# A difference of 5 % of the colour range in any channel is more than video compression leaves in a background.
+FOREGROUND_THRESHOLD = 0.05
 
 
 def mpjpe(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import numpy as np
 import roma
 import torch
-from torch.nn import functional
 from tqdm import tqdm
 
 from datasets.reader import MultiViewDataset
@@ -16,6 +15,7 @@ from training.engine import Stage, fit, make_optimizer, seed_everything
 from training.hardware import Hardware
 from training.load import load_for_pose
 from training.loaders import make_loader, network_input, open_training_set, training_rows
+from training.losses import pose_loss
 from training.metrics import mpjpe, n_mpjpe
 from training.run_folder import RunFolder
 from utils.errors import UserError
@@ -172,7 +172,7 @@ class PoseStep:
             batch = turn_about_vertical(batch, self.config["augment_yaw"], generator)
         with self.hardware.autocast():
             prediction = self.network.pose(self._points(batch, generator))
-        loss = functional.mse_loss(prediction, self.network.normalize_pose(batch["3D"]))
+        loss = pose_loss(prediction, batch["3D"], self.network.pose_mean, self.network.pose_std)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -196,8 +196,9 @@ class PoseStep:
             with self.hardware.autocast():
                 normalized = self.network.pose(self._points(batch))
             pose, target = self.network.denormalize_pose(normalized), batch["3D"]
-            difference = normalized - self.network.normalize_pose(target)
-            values["loss"].append(difference.square().mean(1))
+            values["loss"].append(
+                pose_loss(normalized, target, self.network.pose_mean, self.network.pose_std).expand(len(pose))
+            )
             values["mpjpe"].append(1000 * mpjpe(pose, target))
             values["n_mpjpe"].append(1000 * n_mpjpe(pose, target))
         return {name: float(torch.cat(parts).mean()) for name, parts in values.items()}
