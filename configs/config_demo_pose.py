@@ -15,7 +15,7 @@ config_dict = {
     "latent_dropout": 0.0,
     "label_subjects": None,
     "label_fraction": 0.01,
-    "num_training_iterations": 3000,
+    "num_training_iterations": 4000,
     "learning_rate": 1e-3,
     # stage 1 taught the points to turn with the person: one label stands for all headings
     "augment_yaw": 180.0,

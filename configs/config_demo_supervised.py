@@ -7,6 +7,6 @@ config_dict = {
     **demo_pose,
     "network_path": None,
     "freeze_encoder": False,
-    "num_training_iterations": 600,
-    "test_every": 50,
+    "num_training_iterations": 400,
+    "test_every": 25,
 }

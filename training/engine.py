@@ -81,7 +81,6 @@ def fit(stage: Stage, config: dict, folder: RunFolder, resume: bool = False) -> 
     loop = _Loop(stage, config, folder, first, best)
     trainer = Engine(loop.process)
     _attach(trainer, loop, config)
-    trainer.state_dict_user_keys.clear()
     trainer.load_state_dict({"iteration": first, "epoch_length": total, "max_epochs": 1})
     with _finish_iteration_on_interrupt(trainer) as interrupted:
         trainer.run(stage.batches(first, total))
@@ -171,18 +170,18 @@ def _restore(stage: Stage, state: dict | None) -> tuple[int, float]:
 
 def _attach(trainer: Engine, loop: _Loop, config: dict) -> None:
     total = config["num_training_iterations"]
-    at_end = Events.ITERATION_COMPLETED(once=total)
+
+    def at(every: int, *others: int):
+        return Events.ITERATION_COMPLETED(event_filter=lambda _, i: i % every == 0 or i == total or i in others)
+
     bar = ProgressBar(persist=True, desc="training", bar_format=None, mininterval=1.0)
-    every = min(10, config["print_every"])
-    bar.attach(trainer, output_transform=_floats, event_name=Events.ITERATION_COMPLETED(every=every))
+    shown = Events.ITERATION_COMPLETED(every=min(10, config["print_every"]))
+    bar.attach(trainer, output_transform=_floats, event_name=shown)
     trainer.add_event_handler(Events.ITERATION_COMPLETED(every=config["print_every"]), loop.log)
-    trainer.add_event_handler(Events.ITERATION_COMPLETED(every=config["test_every"]), loop.test)
-    if total % config["test_every"]:
-        trainer.add_event_handler(at_end, loop.test)
+    trainer.add_event_handler(at(config["test_every"]), loop.test)
     if loop.iteration == 0:
         trainer.add_event_handler(Events.STARTED, lambda: loop.plot(0))
-    plots = Events.ITERATION_COMPLETED(every=config["plot_every"]) | Events.ITERATION_COMPLETED(once=100) | at_end
-    trainer.add_event_handler(plots, lambda: loop.plot(loop.iteration))
+    trainer.add_event_handler(at(config["plot_every"], 100), lambda: loop.plot(loop.iteration))
 
 
 def _floats(output: dict) -> dict:

@@ -4,10 +4,16 @@ from pathlib import Path
 
 import torch
 
+from models.checkpoints import save_weights
 from training.hardware import Hardware
 from training.load import load_trained, weights_file
 from training.loaders import open_test_set
+from utils.config import ROOT
 from utils.errors import UserError
+
+# Exported weights name no folder of the machine that made them: they are tried on the packaged pictures.
+EXAMPLES = str(ROOT / "examples" / "sample_set")
+_FOLDER_KEYS = ("dataset_folder_train", "dataset_folder_test", "output_folder")
 
 
 def open_trained(config: dict, said: frozenset[str]) -> tuple[torch.nn.Module, dict, Hardware]:
@@ -24,10 +30,27 @@ def open_trained(config: dict, said: frozenset[str]) -> tuple[torch.nn.Module, d
         _take_pose_statistics(network, config)
     else:
         if "network_path" in said and "dataset_folder_test" not in said:
-            config = {**config, "dataset_folder_test": checkpoint.config["dataset_folder_test"]}
+            config = {**config, "dataset_folder_test": checkpoint.config.get("dataset_folder_test", EXAMPLES)}
         if "output_types" not in said:
             network.output_types = tuple(n for n in network.output_types if n in _trained_outputs(checkpoint.config))
     return hardware.place(network), config, hardware
+
+
+def export_weights(config: dict, said: frozenset[str], path: str | Path) -> None:
+    """Write the network at `network_path` to a .safetensors file in half precision, to be given away.
+
+    Its config goes with it, without the folders of this machine.
+    """
+    if Path(path).suffix != ".safetensors":
+        raise UserError(f"cannot export to {str(path)!r}; expected a name that ends in .safetensors")
+    network, _, checkpoint = load_trained(config, said)
+    if checkpoint.config is None:
+        raise UserError(f"{config['network_path']!r} holds published weights; expected a network trained here")
+    kept = {key: value for key, value in checkpoint.config.items() if key not in _FOLDER_KEYS}
+    if kept.get("network_path"):
+        kept["network_path"] = Path(kept["network_path"]).name
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    save_weights(path, network, kept, dtype=torch.float16)
 
 
 def result_folder(config: dict) -> Path:

@@ -11,7 +11,6 @@ from pathlib import Path
 from utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-PATH_KEYS = ("dataset_folder_train", "dataset_folder_test", "output_folder", "network_path")
 
 
 def read_config_file(path: str | os.PathLike) -> dict:
