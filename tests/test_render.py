@@ -154,6 +154,14 @@ def test_plan_covers_subjects_and_motions(crops):
         assert len({(sequence.subject, sequence.motion) for sequence in sequences}) >= 50
 
 
+@pytest.mark.parametrize("every", [2, 4, 24])
+def test_every_nth_instant_makes_more_sequences_of_the_same_size_in_all(every):
+    dense, thin = (plan_sequences(RenderSet(24000, 64, 0, "train", n)) for n in (1, every))
+    assert sum(len(sequence.frames) for sequence in thin) == sum(len(sequence.frames) for sequence in dense)
+    assert len(thin) == every * len(dense)
+    assert all(np.all(np.diff(sequence.frames) >= every) and sequence.frames[-1] < 48 for sequence in thin)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -162,6 +170,8 @@ def test_plan_covers_subjects_and_motions(crops):
         (dict(crops=8, split="val"), "split 'val'"),
         (dict(crops=8, seed=-1), "seed is -1"),
         (dict(crops=8, workers=0), "workers is 0"),
+        (dict(crops=8, every=0), "every is 0"),
+        (dict(crops=8, every=30), "every is 30"),
     ],
 )
 def test_bad_arguments(tmp_path, arguments, message):

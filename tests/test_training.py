@@ -99,16 +99,18 @@ def test_resume_after_kill_repeats_what_an_unbroken_run_does(data, stage1, tmp_p
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_ctrl_c_keeps_the_iterations_done(data, tmp_path):
-    config = tiny_config(data, tmp_path, num_training_iterations=100_000, test_every=50_000)
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_ctrl_c_keeps_the_iterations_done(data, tmp_path, num_workers):
+    config = tiny_config(data, tmp_path, num_training_iterations=100_000, test_every=50_000, num_workers=num_workers)
     file = write_config_file(tmp_path / "config.py", config)
     command = [sys.executable, str(ROOT / "configs/train_encodeDecode.py"), "--config", str(file)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, start_new_session=True, **pipes)
     log = tmp_path / run_name(config, "encode") / "debug_log_training.txt"
     deadline = time.monotonic() + 120
     while not (log.exists() and len(log.read_text().splitlines()) > 5) and time.monotonic() < deadline:
         time.sleep(0.1)
-    os.kill(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "--resume" in output and "Traceback" not in errors
     state = torch.load(log.parent / "models/training_state.pth", weights_only=True)

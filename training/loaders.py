@@ -1,5 +1,6 @@
 """Batches for training, validation and test, from a config."""
 
+import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -108,9 +109,15 @@ def make_loader(dataset: MultiViewDataset, batches: Iterable, config: dict) -> t
         dataset,
         batch_sampler=batches,
         collate_fn=collate_batch,
+        worker_init_fn=_leave_interrupts_to_the_main_process,
         num_workers=0 if config["preload_images"] else config["num_workers"],
         pin_memory=torch.cuda.is_available(),
     )
+
+
+def _leave_interrupts_to_the_main_process(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; readers that died of it would break the iteration in progress."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def network_input(batch: dict) -> dict:
