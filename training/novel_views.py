@@ -3,7 +3,7 @@
 import torch
 
 from datasets.reader import MultiViewDataset
-from models import build_network, training_permutations
+from models import build_network, evaluation_permutations, training_permutations
 from training.augmentation import augment_color
 from training.engine import Stage, fit, make_optimizer, seed_everything
 from training.hardware import Hardware
@@ -113,12 +113,16 @@ def evaluate_views(network, criterion, loader, hardware: Hardware) -> dict[str, 
 
 @torch.no_grad()
 def plot_views(network, dataset: MultiViewDataset, rows, hardware: Hardware, path) -> None:
-    """Paint a picture of held-out examples: input, background, output and target."""
+    """Paint a picture of examples, each from the crop of another camera: input, background, output and target.
+
+    `rows`: sub-batches of the network's `sub_batch` cameras. Also a network of stage 2, which was trained
+    without shuffling, is asked for the other view.
+    """
     network.eval()
     inputs = network_input(hardware.move(dataset.__getitems__(rows)))
+    target, donor = evaluation_permutations(len(rows), network.sub_batch, device=hardware.device)
     with hardware.autocast():
-        output = network(inputs)["img_crop"]
-    target, _ = network.permutations(inputs)
+        output = network({**inputs, "shuffled_pose": target, "shuffled_appearance": donor})["img_crop"]
     # slot j of the output is painted from the crop whose target is j
     source = torch.argsort(target)
     crops = denormalize(inputs["img_crop"])
