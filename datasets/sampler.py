@@ -61,8 +61,8 @@ def split_validation(labels: Mapping[str, np.ndarray], fraction: float, seed: in
     """Split all rows into (training rows, validation rows); whole sequences are held out.
 
     Of each subject with two or more sequences, random ones are held out until they hold about `fraction` of the
-    subject's rows: at least one, and never all. fraction 0 holds out nothing. Raises UserError where no subject has
-    two sequences.
+    subject's rows: at least one, and never all. Where no subject has two, one subject's only sequence is held out.
+    fraction 0 holds out nothing. Raises UserError where there is only one sequence.
     """
     if not 0 <= fraction < 1:
         raise UserError(f"validation fraction is {fraction}; expected 0 <= fraction < 1")
@@ -72,14 +72,18 @@ def split_validation(labels: Mapping[str, np.ndarray], fraction: float, seed: in
     rng = np.random.default_rng(seed)
     sequences = group_rows(labels, ("subj", "seq"))
     subject_of = labels["subj"][sequences.first]
+    chosen: list[int] = []
     for subject in np.unique(subject_of):
         own = rng.permutation(np.flatnonzero(subject_of == subject))
         sizes = np.cumsum(sequences.count[own])
         wanted = np.argmin(np.abs(sizes - fraction * sizes[-1])) + 1
-        for group in own[: min(wanted, len(own) - 1)]:
-            held_out[sequences.order[sequences.start[group] :][: sequences.count[group]]] = True
-    if not held_out.any():
-        raise UserError("no subject has two sequences; a validation part needs whole sequences (use fraction 0)")
+        chosen.extend(own[: min(wanted, len(own) - 1)])
+    if not chosen:
+        if len(sequences.start) < 2:
+            raise UserError("there is only one sequence; a validation part is whole sequences, and needs a second one")
+        chosen = [rng.integers(len(sequences.start))]
+    for group in chosen:
+        held_out[sequences.order[sequences.start[group] :][: sequences.count[group]]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 

@@ -20,7 +20,7 @@ def test_the_demo_renders_trains_tests_and_paints(tmp_path, monkeypatch, capsys)
         if "label_fraction" in config:
             config["label_fraction"] = 0.3
         monkeypatch.setattr(demo, name, config)
-    monkeypatch.setattr(demo, "TRAIN_CROPS", 160)
+    monkeypatch.setattr(demo, "TRAIN_CROPS", 320)
     monkeypatch.setattr(demo, "TEST_CROPS", 32)
     monkeypatch.setattr(sys, "argv", ["demo.py", "--output", str(tmp_path / "demo")])
     demo.main()

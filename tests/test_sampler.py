@@ -195,6 +195,13 @@ def test_validation_split_comes_near_its_fraction():
     assert len(split_validation(labels, 0.1)[1]) == pytest.approx(0.1 * length.sum(), abs=60)
 
 
+def test_one_sequence_is_held_out_where_no_subject_has_two():
+    labels = {"subj": np.repeat([1, 5, 6], 4), "seq": np.repeat([0, 1, 2], 4)}
+    train, validation = split_validation(labels, 0.1)
+    assert len(validation) == 4 and len(set(labels["seq"][validation])) == 1
+    assert set(train) | set(validation) == set(range(12))
+
+
 def test_bad_requests_are_one_line(labels):
     with pytest.raises(UserError, match="batch size 30 cannot be divided into groups of 4"):
         GroupedBatchSampler(labels, 30)
@@ -210,7 +217,7 @@ def test_bad_requests_are_one_line(labels):
         GroupedBatchSampler(labels, 4, every_nth_frame=0)
     with pytest.raises(UserError, match="fraction is 1"):
         split_validation(labels, 1.0)
-    with pytest.raises(UserError, match="no subject has two sequences"):
+    with pytest.raises(UserError, match="only one sequence"):
         split_validation({"subj": np.ones(3, int), "seq": np.ones(3, int)}, 0.1)
 
 

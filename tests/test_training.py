@@ -263,6 +263,7 @@ def test_a_log_that_a_kill_cut_short_is_mended(tmp_path):
 BAD_INPUT = {
     "no data": (["dataset_folder_train=nowhere"], ["nowhere", "render_dataset.py"]),
     "batch size": (["batch_size_train=6"], ["6", "useCamBatches"]),
+    "nothing held out": (["validation_fraction=0"], ["validation_fraction"]),
     "encoder": (["encoderType=VGG"], ["VGG", "ResNet"]),
     "unknown key": (["latentfg=3"], ["latentfg", "latent_fg"]),
     "size": (["inputDimension=64"], ["64", str(SIZE)]),

@@ -53,6 +53,11 @@ def training_rows(labels: dict, config: dict) -> tuple[np.ndarray, np.ndarray]:
         raise UserError(
             f"actor_subset {config['actor_subset']!r} leaves no training crops in {config['dataset_folder_train']!r}"
         )
+    if len(validation) == 0:
+        raise UserError(
+            f"validation_fraction {config['validation_fraction']} holds out no crops of actor_subset "
+            f"{config['actor_subset']!r}; expected some, to choose the best network by"
+        )
     return train, validation
 
 
@@ -66,6 +71,7 @@ def grouped_sampler(labels: dict, rows: np.ndarray, config: dict, shuffle: bool)
         every_nth_frame=config["every_nth_frame"],
         rows=rows,
         shuffle=shuffle,
+        drop_last=shuffle,
         seed=config["seed"],
     )
 
