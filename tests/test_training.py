@@ -284,6 +284,19 @@ def test_bad_input_of_stage_1_is_one_line_and_exit_code_2(case, data, tmp_path):
     assert all(word in line for word in words), line
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_corrupt_crop_is_one_line_that_names_it(tmp_path, num_workers):
+    data = write_synthetic_layout(tmp_path / "data", size=SIZE, sequences_per_subject=3)
+    for crop in sorted(data.rglob("img_crop_*.png"))[1:]:  # the first is looked at when the set is opened
+        crop.write_bytes(crop.read_bytes()[:100])
+    file = write_config_file(tmp_path / "config.py", tiny_config(data, tmp_path / "output", num_workers=num_workers))
+    result = run_script("train_encodeDecode.py", "--config", file)
+    assert result.returncode == 2, result.stderr
+    # after what the progress bar left
+    line = result.stderr.strip().splitlines()[-1]
+    assert "error: corrupt crop" in line and ".png" in line and "Traceback" not in result.stderr
+
+
 def test_bad_network_path_of_stage_2(data, tmp_path):
     file = write_config_file(tmp_path / "config.py", tiny_pose_config(data, tmp_path / "output", str(tmp_path)))
     result = run_script("train_encodeDecode_pose.py", "--config", file)

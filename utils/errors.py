@@ -13,7 +13,7 @@ def run_script(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        sys.exit(_report(f"error: {error}", 2))
+        sys.exit(_report(f"error: {_last_line(error)}", 2))
     except PermissionError as error:
         sys.exit(_report(f"error: no permission to write {error.filename!r}; give a folder you may write to", 2))
     except OSError as error:
@@ -22,6 +22,11 @@ def run_script(main: Callable[[], None]) -> None:
         sys.exit(_report(f"error: {error.strerror}: {error.filename!r}", 2))
     except KeyboardInterrupt:
         sys.exit(_report("interrupted", 130))
+
+
+def _last_line(error: UserError) -> str:
+    """The message itself: a DataLoader's process puts its traceback in front of it."""
+    return str(error).strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")
 
 
 def _report(line: str, code: int) -> int:
