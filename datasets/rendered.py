@@ -20,6 +20,7 @@ from datasets.raycast import Renderer, Room, View, default_device, warp_kernels
 from datasets.room import build_room, lamp_points
 from datasets.scene import AREA, NUM_CAMERAS, sequence_light, subject_cameras
 from utils.errors import UserError
+from utils.files import write_whole
 
 SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
 FPS = 10
@@ -217,7 +218,5 @@ def _claim_folder(output: Path, job: RenderSet) -> bool:
     if output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output} holds other files; expected an empty or new folder, or an unfinished rendered set")
     output.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(job._asdict()))
-    os.replace(temporary, file)
+    write_whole(file, lambda part: part.write_text(json.dumps(job._asdict())))
     return False

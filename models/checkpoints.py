@@ -1,9 +1,7 @@
 """Our own checkpoints: weights with the configuration that built them, written whole or not at all."""
 
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +12,7 @@ from models.network import EncodeDecode, build_network
 from models.published import is_published, load_published_weights
 from models.weights import match_weights, read_file, require_tensors
 from utils.errors import UserError
+from utils.files import write_whole
 
 
 class Checkpoint(NamedTuple):
@@ -39,19 +38,6 @@ def save_weights(
         write_whole(path, lambda part: save_file(weights, part, metadata={"config": text}))
     else:
         write_whole(path, lambda part: torch.save({"config": text, "weights": weights}, part))
-
-
-def write_whole(path: str | Path, write: Any) -> None:
-    """Call `write(temporary_path)`, then put the result at `path`; an interrupted write leaves `path` as it was."""
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        os.replace(part, path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink()
-        raise
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from models import build_network, load_network, load_weights, read_checkpoint, save_weights
-from models.checkpoints import write_whole
 from tests.networks import SMALL
 from utils.errors import UserError
+from utils.files import write_whole
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,13 @@
 
 import csv
 import io
-import os
 from pathlib import Path
 
 import torch
 
 from utils.config import config_hash, write_config
 from utils.errors import UserError
+from utils.files import write_whole
 
 BEST_NETWORK = "models/network_best_val_t1.pth"
 
@@ -80,9 +80,7 @@ class RunFolder:
 
     def save_state(self, state: dict) -> None:
         """Write the state of a resumable run, whole or not at all."""
-        temporary = self.state_file.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self.state_file)
+        write_whole(self.state_file, lambda part: torch.save(state, part))
 
 
 class CsvLog:
@@ -99,9 +97,7 @@ class CsvLog:
             writer = csv.DictWriter(text, self.fields)
             writer.writeheader()
             writer.writerows(kept)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(text.getvalue(), newline="")
-        os.replace(temporary, path)
+        write_whole(path, lambda part: part.write_text(text.getvalue(), newline=""))
 
     def append(self, row: dict) -> None:
         """Add a row; the first one also writes the header."""

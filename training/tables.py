@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.files import write_whole
+
 ALL = "all"
 GROUP_COLUMNS = ("subject", "motion", "crops")
 # of the text tables: column of the score -> header
@@ -75,9 +77,7 @@ def write_table(folder: str | os.PathLike, table: list[dict]) -> None:
     writer.writeheader()
     writer.writerows(table)
     for name, content in (("evaluation.csv", text.getvalue()), ("evaluation.md", table_text(table))):
-        temporary = folder / f".{name}.tmp"
-        temporary.write_text(content, newline="")
-        os.replace(temporary, folder / name)
+        write_whole(folder / name, lambda part, content=content: part.write_text(content, newline=""))
 
 
 def _mean(values: np.ndarray) -> float:

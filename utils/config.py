@@ -9,6 +9,7 @@ import runpy
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -87,9 +88,7 @@ def _has_type(value: object, expected: type) -> bool:
 
 def write_config(path: str | os.PathLike, config: dict) -> None:
     """Write `config` as JSON, whole or not at all."""
-    temporary = Path(f"{path}.tmp")
-    temporary.write_text(json.dumps(config, indent=2) + "\n")
-    os.replace(temporary, path)
+    write_whole(path, lambda part: part.write_text(json.dumps(config, indent=2) + "\n"))
 
 
 def config_hash(config: dict) -> str:

@@ -16,6 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from utils.errors import UserError
+from utils.files import write_whole
 from utils.plotting import draw_image, draw_skeleton, move_skeleton, save_figure, skeleton_legend, style_skeleton_axes
 
 TITLES = ("Input image", "Output image", "Predicted pose", "True pose")
@@ -149,6 +150,5 @@ def save(path: str | os.PathLike, view: Callable[[int, float], View], count: int
         frame = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
         # few colours and no dithering: a file of half the size that looks the same
         frames.append(frame.quantize(128, dither=Image.Dither.NONE))
-    temporary = path.with_name(f".{path.name}.tmp")
-    frames[0].save(temporary, "GIF", save_all=True, append_images=frames[1:], duration=FRAME_MILLISECONDS, loop=0)
-    os.replace(temporary, path)
+    options = {"save_all": True, "append_images": frames[1:], "duration": FRAME_MILLISECONDS, "loop": 0}
+    write_whole(path, lambda part: frames[0].save(part, "GIF", **options))
