@@ -28,6 +28,7 @@ ROW_SHAPES = {
 ROW_KEYS = tuple(ROW_SHAPES)
 ID_KEYS = ("frame", "cam", "seq", "subj")
 STATISTIC_KEYS = ("pose_mean", "pose_std")
+POSE_KEYS = ("3D", *STATISTIC_KEYS)  # a set without 3D poses, for stage 1 only, has none of these
 
 
 def is_finished(root: str | Path) -> bool:

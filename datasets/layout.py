@@ -15,7 +15,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from datasets.labels import LABELS_FILE, PARTS_FOLDER, POSE_SIZE, ROW_KEYS, ROW_SHAPES, is_finished
+from datasets.labels import LABELS_FILE, PARTS_FOLDER, POSE_KEYS, POSE_SIZE, ROW_KEYS, ROW_SHAPES, is_finished
 from datasets.png import map_threads, write_png
 from utils.errors import UserError
 
@@ -65,8 +65,9 @@ class LayoutWriter:
 
         img_crop, bg_crop: (N,R,R,3) uint8; bg_crop None where no background exists.
         rows: the per-row keys of labels.h5, each (N,...): `frame`, `cam`, `seq`, `subj`, `3D` (N,51) or (N,17,3),
-            `extrinsic_rot`, `extrinsic_rot_inv`, `bounding_box_cam`, `intrinsic_crop`. More keys (numbers or short
-            strings, like `motion`) are stored as they are; every piece must have the same.
+            `extrinsic_rot`, `extrinsic_rot_inv`, `bounding_box_cam`, `intrinsic_crop`. `3D` may be left out where no
+            poses are known. More keys (numbers or short strings, like `motion`) are stored as they are; every piece
+            must have the same.
         """
         rows = _checked_rows(rows, len(img_crop))
         images = {"img_crop": img_crop} if bg_crop is None else {"img_crop": img_crop, "bg_crop": bg_crop}
@@ -84,7 +85,7 @@ class LayoutWriter:
         """Write labels.h5 from all pieces, ordered by key, and forget the part files.
 
         pose_mean, pose_std: (51,) metres, the training set's statistics for a test set; None: of these rows, with
-        the root's std set to 1.
+        the root's std set to 1. A set without poses has no statistics.
         """
         keys = self.finished_keys
         lengths = [len(self._load(key)["frame"]) for key in keys]
@@ -93,9 +94,11 @@ class LayoutWriter:
         temporary = self.root / f".{LABELS_FILE}.tmp"
         with h5py.File(temporary, "w") as file:
             self._write_rows(file, keys, lengths)
-            mean, std = pose_statistics(file["3D"]) if pose_mean is None or pose_std is None else (pose_mean, pose_std)
-            file["pose_mean"] = np.asarray(mean, dtype=np.float32).reshape(POSE_SIZE)
-            file["pose_std"] = np.asarray(std, dtype=np.float32).reshape(POSE_SIZE)
+            if "3D" in file:
+                given = pose_mean is not None and pose_std is not None
+                mean, std = (pose_mean, pose_std) if given else pose_statistics(file["3D"])
+                file["pose_mean"] = np.asarray(mean, dtype=np.float32).reshape(POSE_SIZE)
+                file["pose_std"] = np.asarray(std, dtype=np.float32).reshape(POSE_SIZE)
         os.replace(temporary, self.root / LABELS_FILE)
         shutil.rmtree(self.parts)
 
@@ -160,7 +163,7 @@ def pose_statistics(poses: np.ndarray | h5py.Dataset, chunk: int = 65536) -> tup
 
 
 def _checked_rows(rows: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
-    missing = [name for name in ROW_KEYS if name not in rows]
+    missing = [name for name in ROW_KEYS if name not in rows and name not in POSE_KEYS]
     if missing:
         raise UserError(f"rows without {', '.join(missing)}; expected {', '.join(ROW_KEYS)}")
     checked = {}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.labels import ROW_KEYS, STATISTIC_KEYS, Labels
+from datasets.labels import POSE_KEYS, ROW_KEYS, STATISTIC_KEYS, Labels
 from datasets.layout import image_path
 from datasets.png import map_threads, read_png
 from datasets.sampler import Groups, group_rows
@@ -23,25 +23,27 @@ def validate(root: str | Path) -> str:
     Raises UserError naming the first thing wrong: a missing or misshapen key, NaN, a rotation that is none or whose
     inverse is not its inverse, a pose that is not root-centred or not in metres, cameras that disagree about a pose,
     duplicate rows, instants with one camera only, a crop that is missing, truncated or of another size. A layout may
-    lack all background crops.
+    lack all background crops, and all 3D poses with their statistics.
     """
     labels = Labels(root)
     _check_labels(labels)
     _check_rotations(labels)
-    _check_poses(labels)
     instants = _check_instants(labels)
-    difference = _check_views_agree(labels, instants)
+    about_poses = _check_poses(labels, instants) if "3D" in labels else ["no 3D poses: the set serves stage 1"]
     size, kinds = _check_crops(labels)
-    return _summary(labels, instants, difference, size, kinds)
+    return "\n".join([*_table(labels, instants, size, kinds), *about_poses])
 
 
 def _check_labels(labels: Labels) -> None:
+    has_poses = any(name in labels for name in POSE_KEYS)
     for name in (*ROW_KEYS, *STATISTIC_KEYS):
+        if name in POSE_KEYS and not has_poses:
+            continue
         values = labels[name]
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             where = "" if name in STATISTIC_KEYS else _row_name(labels, np.argwhere(~np.isfinite(values))[0, 0])
             raise UserError(f"{labels.path}: '{name}' holds NaN or infinity{where}; expected finite numbers")
-    if (labels["pose_std"] <= 0).any():
+    if has_poses and (labels["pose_std"] <= 0).any():
         raise UserError(f"{labels.path}: 'pose_std' is {labels['pose_std'].min():g} somewhere; expected more than 0")
 
 
@@ -62,7 +64,8 @@ def _check_rotations(labels: Labels) -> None:
     )
 
 
-def _check_poses(labels: Labels) -> None:
+def _check_poses(labels: Labels, instants: Groups) -> list[str]:
+    """Root, unit, and agreement between cameras. Returns what the summary says of them."""
     poses = labels["3D"].reshape(-1, 17, 3)
     root = np.abs(poses[:, 0]).max(axis=1)
     _check_rows(labels, root, "'3D' has its root {:.3g} m off the origin{}; expected joint 0 at zero", 1e-4)
@@ -70,6 +73,11 @@ def _check_poses(labels: Labels) -> None:
     _check_rows(
         labels, reach, "'3D' has a joint {:.3g} from the root{}; expected metres, at most 3", MAX_JOINT_DISTANCE
     )
+    difference = _check_views_agree(labels, instants)
+    return [
+        f"largest joint distance from the root: {reach.max():.2f} m",
+        f"cameras agree about 3D within {1000 * difference:.2f} mm",
+    ]
 
 
 def _check_instants(labels: Labels) -> Groups:
@@ -149,7 +157,7 @@ def _row_name(labels: Labels, row: int) -> str:
     return f" in row {row} (" + ", ".join(f"{name} {labels[name][row]}" for name in names) + ")"
 
 
-def _summary(labels: Labels, instants: Groups, difference: float, size: int, kinds: list[str]) -> str:
+def _table(labels: Labels, instants: Groups, size: int, kinds: list[str]) -> list[str]:
     lines = [f"{'subject':>7} {'sequences':>9} {'instants':>9} {'cameras':>7} {'crops':>9}"]
     subjects = labels["subj"]
     for subject in [*np.unique(subjects), None]:
@@ -160,9 +168,5 @@ def _summary(labels: Labels, instants: Groups, difference: float, size: int, kin
         name = "all" if subject is None else subject
         lines.append(f"{name:>7} {sequences:>9} {len(count):>9} {cameras:>7} {count.sum():>9}")
     fewest, most = instants.count.min(), instants.count.max()
-    lines += [
-        f"crops: {size}x{size} px, {' and '.join(kinds)}; cameras per instant: {fewest} to {most}",
-        f"largest joint distance from the root: {np.linalg.norm(labels['3D'].reshape(-1, 17, 3), axis=2).max():.2f} m",
-        f"cameras agree about 3D within {1000 * difference:.2f} mm",
-    ]
-    return "\n".join(lines)
+    lines.append(f"crops: {size}x{size} px, {' and '.join(kinds)}; cameras per instant: {fewest} to {most}")
+    return lines

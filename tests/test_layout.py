@@ -97,6 +97,15 @@ def test_statistics_can_be_given(tmp_path):
     np.testing.assert_array_equal(dataset.pose_std, np.arange(51) + 1)
 
 
+def test_a_set_without_poses_has_no_statistics(tmp_path):
+    img, bg, rows, key = made_up_piece(1)
+    writer = LayoutWriter(tmp_path, 16)
+    writer.add(img, bg, {name: value for name, value in rows.items() if name != "3D"}, key)
+    writer.finish()
+    assert not {"3D", "pose_mean", "pose_std"} & set(Labels(tmp_path))
+    assert MultiViewDataset(tmp_path, keys=("img_crop", "extrinsic_rot"))[0]["extrinsic_rot"].shape == (3, 3)
+
+
 def test_geometry_of_the_synthetic_layout_is_exact(layout):
     """Poses rotated between cameras agree, and each crop shows the joints where the labels say."""
     labels = Labels(layout)

@@ -63,6 +63,12 @@ def test_backgrounds_may_be_missing_altogether(layout):
     assert "16x16 px, img_crop;" in validate(layout)
 
 
+def test_poses_may_be_missing_altogether(layout):
+    for name in ("3D", "pose_mean", "pose_std"):
+        edit(layout, name, None)
+    assert "no 3D poses" in validate(layout)
+
+
 WRONG_ROTATION = 1.01 * np.eye(3)
 MIRROR = np.diag([1.0, 1.0, -1.0])
 WRONG_LABELS = [
