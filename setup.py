@@ -19,7 +19,8 @@ setup(
     install_requires=requirements,
     extras_require={
         "render": ["anny>=0.6", "warp-lang>=1.19"],
-        "h36m": ["cdflib>=1.0", "imageio-ffmpeg>=0.5"],
+        "video": ["av>=14", "opencv-python-headless>=4.10"],
+        "h36m": ["av>=14", "opencv-python-headless>=4.10", "cdflib>=1.3"],
         "visdom": ["visdom>=0.2.4"],
         "notebook": ["jupyterlab", "ipympl", "ipywidgets"],
         "dev": ["pytest>=8", "pytest-xdist>=3", "ruff>=0.6"],

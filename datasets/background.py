@@ -1,0 +1,71 @@
+"""The empty scene before a fixed camera: the median over time of what it saw."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from datasets.video import count_frames, read_frames, read_key_frames
+from utils.errors import UserError
+
+CAPACITY = 120  # frames in memory at once: 360 MB at 1000 x 1000 pixels
+MIN_KEY_FRAMES = 4  # a video with fewer is decoded in full
+
+
+class FrameReservoir:
+    """At most `capacity` frames of a stream of any length, evenly spread over it; the same for the same stream.
+
+    When it is full every second frame goes, and from then on every second frame that comes.
+    """
+
+    def __init__(self, capacity: int = CAPACITY):
+        self.capacity, self.stride, self.seen = capacity, 1, 0
+        self.frames: list[np.ndarray] = []
+
+    def add(self, frame: np.ndarray) -> None:
+        """Offer the next frame (H,W,3) uint8. Raises UserError where its size differs from the first one's."""
+        if self.frames and frame.shape != self.frames[0].shape:
+            raise UserError(f"a frame of shape {frame.shape} among those of {self.frames[0].shape}; expected one size")
+        if self.seen % self.stride == 0 and len(self.frames) == self.capacity:
+            self.frames, self.stride = self.frames[::2], 2 * self.stride
+        if self.seen % self.stride == 0:
+            self.frames.append(frame)
+        self.seen += 1
+
+
+def median_frame(frames: list[np.ndarray]) -> np.ndarray:
+    """Median (H,W,3) uint8 of frames of that shape; of an even number the lower one. Raises UserError without any."""
+    if not frames:
+        raise UserError("no frame for a background; expected at least one")
+    middle = (len(frames) - 1) // 2
+    # row by row: the stack of all frames is never copied
+    rows = [np.partition([frame[row] for frame in frames], middle, axis=0)[middle] for row in range(len(frames[0]))]
+    return np.stack(rows)
+
+
+def median_of_videos(paths: Iterable[str | Path], frames_per_video: int, capacity: int = CAPACITY) -> np.ndarray:
+    """Median background (H,W,3) uint8 of one fixed camera over its videos.
+
+    Takes `frames_per_video` frames of each, evenly spread, and holds at most `capacity` of all.
+    """
+    reservoir = FrameReservoir(capacity)
+    for path in paths:
+        for frame in spread_frames(path, frames_per_video):
+            reservoir.add(frame)
+    return median_frame(reservoir.frames)
+
+
+def spread_frames(path: str | Path, count: int) -> Iterator[np.ndarray]:
+    """Up to `count` frames (H,W,3) uint8, evenly spread over a video.
+
+    Key frames, which decode alone and so quickly; any frames of a video that has fewer than MIN_KEY_FRAMES of them.
+    """
+    keys = FrameReservoir(count)
+    for frame in read_key_frames(path):
+        keys.add(frame)
+    if keys.seen >= MIN_KEY_FRAMES:
+        yield from keys.frames
+        return
+    total = count_frames(path)
+    wanted = np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))
+    yield from (frame for _, frame in read_frames(path, wanted.tolist()))

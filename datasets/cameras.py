@@ -1,0 +1,52 @@
+"""A calibrated camera: where points of the world are seen in its distorted pictures.
+
+World: metres. Camera frame: x right, y down, z forward, metres. Pixels: x right, y down; (0, 0) is the centre of the
+first pixel, as in OpenCV.
+"""
+
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.errors import UserError
+
+
+class Camera(NamedTuple):
+    """rotation: (3,3) world -> camera. centre: (3,) of the camera in the world, metres. intrinsics: (3,3) pixels,
+    without skew. distortion: (5,) k1, k2, p1, p2, k3 in OpenCV's order and model; zeros for none. width, height:
+    of the picture, pixels."""
+
+    rotation: np.ndarray
+    centre: np.ndarray
+    intrinsics: np.ndarray
+    distortion: np.ndarray
+    width: int
+    height: int
+
+    def world_to_cam(self, points: np.ndarray) -> np.ndarray:
+        """Points (...,3) of the world in this camera's frame."""
+        return (np.asarray(points, dtype=np.float64) - self.centre) @ np.asarray(self.rotation).T
+
+    def project(self, points_cam: np.ndarray) -> np.ndarray:
+        """Points (...,3) of the camera's frame -> pixels (...,2), distorted; NaN for points that are not in front."""
+        points_cam = np.asarray(points_cam, dtype=np.float64)
+        flat = points_cam.reshape(-1, 3)
+        pixels = np.full((len(flat), 2), np.nan)
+        front = flat[:, 2] > 0
+        if front.any():
+            zero, distortion = np.zeros(3), np.asarray(self.distortion, dtype=np.float64)
+            intrinsics = np.asarray(self.intrinsics, dtype=np.float64)
+            seen, _ = opencv().projectPoints(flat[front, None], zero, zero, intrinsics, distortion)
+            pixels[front] = seen[:, 0]
+        return pixels.reshape(*points_cam.shape[:-1], 2)
+
+
+def opencv() -> ModuleType:
+    """OpenCV, on one thread, as parallel work is by processes. Raises UserError with the pip command when missing."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise UserError("video crops need the package 'opencv-python-headless': pip install -e .[video]") from error
+    cv2.setNumThreads(1)
+    return cv2

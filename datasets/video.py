@@ -1,0 +1,119 @@
+"""Video files: single frames by their exact number. PyAV decodes; nothing is found by time stamps.
+
+Frames are counted from 0 in the order in which they are shown.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.files import write_whole
+
+
+def count_frames(path: str | Path) -> int:
+    """Number of frames, as the file's index says; counted from the packets where it says nothing.
+
+    Raises UserError for a missing or unreadable file. A file whose data are cut short is only found by decoding it.
+    """
+    with _open(path) as (container, stream):
+        return stream.frames or sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
+
+
+def read_frames(path: str | Path, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (index, frame (H,W,3) uint8 RGB) for the increasing frame numbers `wanted`; decodes from the start on.
+
+    Raises UserError for a missing file, one that cannot be decoded, and one with fewer frames than wanted.
+    """
+    wanted = list(wanted)
+    if any(later <= earlier for earlier, later in zip([-1, *wanted], wanted, strict=False)):
+        raise UserError(f"frames {wanted[:5]}... wanted of {path}; expected increasing numbers from 0")
+    if not wanted:
+        return
+    targets = iter(wanted)
+    target = next(targets)
+    index = -1
+    with _open(path) as (container, stream):
+        for index, frame in enumerate(_decode(path, container, stream)):
+            if index == target:
+                yield index, frame.to_ndarray(format="rgb24")
+                target = next(targets, None)
+                if target is None:
+                    return
+    raise UserError(f"{path} has {index + 1} frames that decode; expected at least {wanted[-1] + 1}")
+
+
+def read_key_frames(path: str | Path) -> Iterator[np.ndarray]:
+    """Yield the key frames (H,W,3) uint8 RGB, which decode alone and so quickly; in order, without their numbers."""
+    with _open(path) as (container, stream):
+        stream.codec_context.skip_frame = "NONKEY"
+        for frame in _decode(path, container, stream):
+            yield frame.to_ndarray(format="rgb24")
+
+
+def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: int = 50, crf: int = 10) -> None:
+    """Write frames (H,W,3) uint8 RGB, H and W even, as H.264 in an mp4, whole or not at all; low `crf` loses little."""
+    frames = iter(frames)
+    first = next(frames)
+
+    def write(part: Path) -> None:
+        with pyav().open(str(part), "w", format="mp4") as container:
+            height, width = first.shape[:2]
+            options = {"crf": str(crf), "preset": "veryfast"}
+            stream = container.add_stream("libx264", rate=fps, width=width, height=height, options=options)
+            stream.pix_fmt = "yuv420p"
+            stream.codec_context.thread_count = 1
+            for image in (first, *frames):
+                container.mux(stream.encode(pyav().VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode())
+
+    write_whole(path, write)
+
+
+def pyav() -> ModuleType:
+    """PyAV, without the codecs' chatter. Raises UserError with the pip command where it is missing."""
+    try:
+        import av
+    except ImportError as error:
+        raise UserError("reading video needs the package 'av': pip install -e .[video]") from error
+    av.logging.set_level(None)
+    return av
+
+
+@contextmanager
+def _open(path: str | Path) -> Iterator[tuple]:
+    """The container and its video stream; decoding stays on one thread, as parallel work is by processes."""
+    av = pyav()
+    if not Path(path).is_file():
+        raise UserError(f"no video {str(path)!r}; expected a file")
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise UserError(f"{path} is no readable video ({_reason(error)}); expected a whole file") from error
+    with container:
+        if not container.streams.video:
+            raise UserError(f"{path} holds no pictures; expected a video")
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        yield container, stream
+
+
+def _decode(path: str | Path, container, stream) -> Iterator:
+    """Frames in the order of showing; a broken one is an error, never a picture."""
+    index = -1
+    try:
+        for index, frame in enumerate(container.decode(stream)):
+            if frame.is_corrupt:
+                raise UserError(f"{path}: frame {index} is corrupt; expected a whole file")
+            yield frame
+    except pyav().error.FFmpegError as error:
+        raise UserError(
+            f"{path}: frame {index + 1} does not decode ({_reason(error)}); expected a whole file"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
