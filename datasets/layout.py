@@ -18,6 +18,7 @@ import numpy as np
 from datasets.labels import LABELS_FILE, PARTS_FOLDER, POSE_KEYS, POSE_SIZE, ROW_KEYS, ROW_SHAPES, is_finished
 from datasets.png import map_threads, write_png
 from utils.errors import UserError
+from utils.files import write_whole
 
 IMAGE_KINDS = ("img_crop", "bg_crop")
 
@@ -39,12 +40,16 @@ class LayoutWriter:
     A piece (usually a sequence) counts when its part file exists, and that is written after the piece's images.
 
     size: side R of the crops. total: number of rows that a whole layout has, checked by `finish`; None: any.
-    threads: images are encoded by this many threads. Raises UserError where a finished layout or one of another
-    crop size lies already.
+    threads: images are encoded by this many threads. options: what else decides what is written (numbers, strings),
+    so that a job is not resumed with others. Raises UserError where a finished layout, or a half-written one of
+    another size or other options, lies already.
     """
 
-    def __init__(self, root: str | Path, size: int, total: int | None = None, threads: int = 2):
+    def __init__(
+        self, root: str | Path, size: int, total: int | None = None, threads: int = 2, options: dict | None = None
+    ):
         self.root, self.size, self.total, self.threads = Path(root), size, total, threads
+        self.job = {"size": size, **(options or {})}
         self.parts = self.root / PARTS_FOLDER
         if is_finished(self.root):
             raise UserError(f"{self.root} already holds a finished layout; choose another folder or remove it first")
@@ -110,16 +115,16 @@ class LayoutWriter:
 
     def _check_same_job(self) -> None:
         job_file = self.parts / "job.json"
-        if job_file.exists():
-            size = json.loads(job_file.read_text())["size"]
-            if size != self.size:
+        if not job_file.exists():
+            write_whole(job_file, lambda part: part.write_text(json.dumps(self.job)))
+            return
+        held = json.loads(job_file.read_text())
+        for name in sorted({*held, *self.job}):
+            if held.get(name) != self.job.get(name):
                 raise UserError(
-                    f"{self.root} is half-written with {size} px crops; got {self.size} px, expected {size}"
+                    f"{self.root} is half-written with {name} {held.get(name)!r}; got {self.job.get(name)!r}, expected "
+                    "the same, or a new folder"
                 )
-        else:
-            temporary = self.parts / "job.tmp"
-            temporary.write_text(json.dumps({"size": self.size}))
-            os.replace(temporary, job_file)
 
     def _write_images(self, images: dict[str, np.ndarray], rows: dict[str, np.ndarray]) -> None:
         for seq, cam in {(int(seq), int(cam)) for seq, cam in zip(rows["seq"], rows["cam"], strict=True)}:
