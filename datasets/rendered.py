@@ -1,9 +1,5 @@
 """Renders the training layout: posed people in a lab, seen by four calibrated cameras, with exact labels."""
 
-import json
-import os
-import signal
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +7,6 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.crop_camera import crop_camera
-from datasets.labels import is_finished
 from datasets.layout import LayoutWriter
 from datasets.looks import Wardrobe
 from datasets.motions import MOTIONS, make_motion
@@ -19,8 +14,8 @@ from datasets.people import Motion, load_body
 from datasets.raycast import Renderer, Room, View, default_device, warp_kernels
 from datasets.room import build_room, lamp_points
 from datasets.scene import AREA, NUM_CAMERAS, sequence_light, subject_cameras
+from datasets.workers import claim_folder, map_processes
 from utils.errors import UserError
-from utils.files import write_whole
 
 SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
 FPS = 10
@@ -72,16 +67,16 @@ def render_dataset(
     job, output = RenderSet(crops, size, seed, split, every), Path(output)
     _check_arguments(job, workers)
     warp_kernels(), load_body(SUBJECTS[split][0])  # both fill caches at their first use on a machine: before workers do
-    if _claim_folder(output, job):
+    if claim_folder(output, SET_FILE, job._asdict()):
         return output
     sequences = plan_sequences(job)
     total = NUM_CAMERAS * sum(len(sequence.frames) for sequence in sequences)
     writer = LayoutWriter(output, size, total)
     todo = [sequence for sequence in sequences if not writer.has(sequence.key)]
     done = total - NUM_CAMERAS * sum(len(sequence.frames) for sequence in todo)
-    workers = min(len(todo), workers or os.cpu_count() or 1) if default_device() == "cpu" else 1
+    workers = workers if default_device() == "cpu" else 1
     with tqdm(total=total, initial=done, unit="crop", desc=f"render {split}", disable=not progress) as bar:
-        for count in _run(todo, job, output, workers):
+        for count in map_processes(_render_and_write, todo, workers, _start_worker, (job, output)):
             bar.update(count)
     writer.finish()
     return output
@@ -157,22 +152,6 @@ def _label(sequence: Sequence, joints: np.ndarray) -> tuple[list[View], dict[str
     return views, rows
 
 
-def _run(todo: list[Sequence], job: RenderSet, output: Path, workers: int):
-    """Render and write the sequences; yields the number of crops of each as it is done."""
-    if workers <= 1:
-        _start_worker(job, output)
-        yield from map(_render_and_write, todo)
-        return
-    # Ctrl-C reaches all processes: workers inherit that they ignore it, and this one stops them
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        pool = get_context("spawn").Pool(workers, _start_worker, (job, output))
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    with pool:
-        yield from pool.imap_unordered(_render_and_write, todo)
-
-
 _worker = None  # (renderer, writer) of this process
 
 
@@ -202,21 +181,3 @@ def _check_arguments(job: RenderSet, workers: int | None) -> None:
             raise UserError(f"{name} is {value}; expected at least {least}")
     if job.every > MOTION_FRAMES // 2:
         raise UserError(f"every is {job.every}; expected at most {MOTION_FRAMES // 2}, half the instants of a motion")
-
-
-def _claim_folder(output: Path, job: RenderSet) -> bool:
-    """Mark a folder as this set's. True when it is finished; UserError when it holds something else."""
-    file = output / SET_FILE
-    if file.exists():
-        try:
-            held = json.loads(file.read_text())
-        except ValueError:
-            held = "something else"
-        if held != job._asdict():
-            raise UserError(f"{output} holds a rendered set of {held}; expected {job._asdict()}, or an empty folder")
-        return is_finished(output)
-    if output.is_dir() and any(output.iterdir()):
-        raise UserError(f"{output} holds other files; expected an empty or new folder, or an unfinished rendered set")
-    output.mkdir(parents=True, exist_ok=True)
-    write_whole(file, lambda part: part.write_text(json.dumps(job._asdict())))
-    return False

@@ -185,5 +185,5 @@ def test_folder_with_other_files_is_refused(tmp_path):
     with pytest.raises(UserError, match="other files"):
         render_dataset(tmp_path, 8)
     (tmp_path / "render.json").write_text(json.dumps({"crops": 9}))
-    with pytest.raises(UserError, match="holds a rendered set"):
+    with pytest.raises(UserError, match="holds a set"):
         render_dataset(tmp_path, 8)

@@ -1,0 +1,63 @@
+"""Many processes that each do pieces of one job, and the folder that the job writes to."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from datasets.labels import is_finished
+from utils.errors import UserError
+from utils.files import write_whole
+
+
+def map_processes(
+    function: Callable[[Any], Any],
+    items: Iterable,
+    workers: int | None = None,
+    start: Callable[..., None] | None = None,
+    arguments: tuple = (),
+) -> Iterator:
+    """Call `function` on every item by processes; yields the results as they come, in any order.
+
+    workers: number of processes; None: one per core; with one, this process does the work itself. start: called with
+    `arguments` in each process first. Ctrl-C and errors end all of them.
+    """
+    items = list(items)
+    workers = min(len(items), workers or os.cpu_count() or 1)
+    if workers <= 1:
+        if start:
+            start(*arguments)
+        yield from map(function, items)
+        return
+    # Ctrl-C reaches all processes: workers inherit that they ignore it, and this one stops them
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        pool = get_context("spawn").Pool(workers, start, arguments)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    with pool:
+        yield from pool.imap_unordered(function, items)
+
+
+def claim_folder(output: Path, file: str, job: dict) -> bool:
+    """Mark a folder as this job's, by `file` in it. True when the layout in it is finished.
+
+    job: what is written, as JSON can say it. Raises UserError where the folder holds something else.
+    """
+    mark = output / file
+    if mark.exists():
+        try:
+            held = json.loads(mark.read_text())
+        except ValueError:
+            held = "something else"
+        if held != json.loads(json.dumps(job)):
+            raise UserError(f"{output} holds a set of {held}; expected {job}, or an empty folder")
+        return is_finished(output)
+    if output.is_dir() and any(output.iterdir()):
+        raise UserError(f"{output} holds other files; expected an empty or new folder, or this set unfinished")
+    output.mkdir(parents=True, exist_ok=True)
+    write_whole(mark, lambda part: part.write_text(json.dumps(job)))
+    return False
