@@ -32,8 +32,11 @@ def crop_camera(root_cam: np.ndarray, box_metres: float = BOX_METRES) -> CropCam
     """Virtual camera for a person whose root is at `root_cam` (...,3), metres, in the original camera's frame.
 
     The turn is the shortest rotation that brings the ray through the root onto the optical axis, without any roll
-    of its own. `box_metres` at the root's distance fill the crop. Raises UserError for a root behind the camera.
+    of its own. `box_metres` at the root's distance fill the crop. Raises UserError for a root behind the camera and
+    for a box without size.
     """
+    if box_metres <= 0:
+        raise UserError(f"box of {box_metres:g} m; expected a width of more than 0 metres")
     root_cam = np.asarray(root_cam, dtype=np.float64)
     x, y, z = np.moveaxis(root_cam, -1, 0)
     if not np.all(z > 0):

@@ -21,11 +21,18 @@ from utils.errors import UserError
 from utils.files import write_whole
 
 IMAGE_KINDS = ("img_crop", "bg_crop")
+MIN_SIZE = 16  # side of a crop, pixels
 
 
 def image_path(root: str | Path, seq: int, cam: int, frame: int, kind: str) -> str:
     """Path of one crop; `kind` is "img_crop" or "bg_crop"."""
     return f"{root}/seq_{seq:03d}/cam_{cam:02d}/{kind}_{frame:06d}.png"
+
+
+def check_size(size: int) -> None:
+    """Raises UserError for a side of crops that no network takes."""
+    if size < MIN_SIZE:
+        raise UserError(f"size is {size}; expected at least {MIN_SIZE} pixels")
 
 
 class LayoutWriter:
@@ -40,17 +47,14 @@ class LayoutWriter:
     A piece (usually a sequence) counts when its part file exists, and that is written after the piece's images.
 
     size: side R of the crops. total: number of rows that a whole layout has, checked by `finish`; None: any.
-    threads: images are encoded by this many threads. options: what else decides what is written (numbers, strings),
-    so that a job is not resumed with others. Raises UserError where a finished layout, or a half-written one of
-    another size or other options, lies already.
+    threads: images are encoded by this many threads. Raises UserError where a finished layout or one of another
+    crop size lies already, and for a size below 16.
     """
 
-    def __init__(
-        self, root: str | Path, size: int, total: int | None = None, threads: int = 2, options: dict | None = None
-    ):
+    def __init__(self, root: str | Path, size: int, total: int | None = None, threads: int = 2):
         self.root, self.size, self.total, self.threads = Path(root), size, total, threads
-        self.job = {"size": size, **(options or {})}
         self.parts = self.root / PARTS_FOLDER
+        check_size(size)
         if is_finished(self.root):
             raise UserError(f"{self.root} already holds a finished layout; choose another folder or remove it first")
         self.parts.mkdir(parents=True, exist_ok=True)
@@ -116,15 +120,11 @@ class LayoutWriter:
     def _check_same_job(self) -> None:
         job_file = self.parts / "job.json"
         if not job_file.exists():
-            write_whole(job_file, lambda part: part.write_text(json.dumps(self.job)))
+            write_whole(job_file, lambda part: part.write_text(json.dumps({"size": self.size})))
             return
-        held = json.loads(job_file.read_text())
-        for name in sorted({*held, *self.job}):
-            if held.get(name) != self.job.get(name):
-                raise UserError(
-                    f"{self.root} is half-written with {name} {held.get(name)!r}; got {self.job.get(name)!r}, expected "
-                    "the same, or a new folder"
-                )
+        held = json.loads(job_file.read_text())["size"]
+        if held != self.size:
+            raise UserError(f"{self.root} is half-written with {held} px crops; got {self.size} px, expected {held}")
 
     def _write_images(self, images: dict[str, np.ndarray], rows: dict[str, np.ndarray]) -> None:
         for seq, cam in {(int(seq), int(cam)) for seq, cam in zip(rows["seq"], rows["cam"], strict=True)}:

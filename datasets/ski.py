@@ -1,0 +1,252 @@
+"""Ski-PosePTZ-Camera, alpine skiers seen by six turning and zooming cameras, into the training layout.
+
+    <source>/<split>/labels.h5    seq, cam, frame, subj, 3D, 2D, cam_intrinsic, cam_position, R_cam_2_world
+    <source>/<split>/seq_000/cam_00/image_000000.png    256 x 256 px
+
+Conventions, as public readers of the set use them: `3D` (51,) in metres, in the camera frame, relative to the root,
+joints in the order of utils/skeleton.py; `2D` (34,) from 0 to 1 over the picture; `cam_intrinsic` (9,) maps
+normalised camera coordinates to 0..1; `R_cam_2_world` (9,) and `cam_position` (3,) place the camera in the world,
+whose z axis is taken to point up. No depth is given: the place of the root follows from `3D`, `2D` and the intrinsics.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+from tqdm import tqdm
+
+from datasets.cameras import Camera
+from datasets.crop_camera import BOX_METRES, CropCamera, crop_camera, project
+from datasets.cropping import CropMap, crop_map, crop_rows
+from datasets.labels import LABELS_FILE, Labels
+from datasets.layout import LayoutWriter, check_size
+from datasets.png import read_png
+from datasets.workers import claim_folder
+from utils.errors import UserError
+
+SPLITS = ("train", "test")
+SET_FILE = "ski.json"  # what a folder was prepared with
+FOLDER = "Ski-PosePTZ-CameraDataset-png"  # what the archive unpacks to
+MAX_REPROJECTION = 0.05  # of the picture's side, for any joint: a row that misses more is left out
+MAX_VIEW_DIFFERENCE = 0.05  # metres between the cameras of an instant
+
+
+def prepare_ski(
+    source: str | Path,
+    output: str | Path,
+    size: int = 128,
+    split: str = "train",
+    statistics: str | Path | None = None,
+    box_metres: float = BOX_METRES,
+    progress: bool = True,
+) -> str:
+    """Write one split into the training layout `output`, without backgrounds: the cameras move. Returns a report.
+
+    statistics: folder of the layout whose pose statistics are taken over (that of the training split); None: this
+    split's own. box_metres: width and height of a crop at the skier's distance. An interrupted call goes on where it
+    stopped, and a finished set is left as it is. Raises UserError where labels are missing, or do not fit to one
+    another under the conventions above.
+    """
+    check_size(size)
+    folder = split_folder(source, split)
+    given = None if statistics is None else Labels(statistics)
+    labels = read_labels(folder / LABELS_FILE)
+    roots = root_positions(labels)
+    kept, reasons = _usable_rows(folder, labels, roots)
+    labels, roots = labels.take(kept), roots[kept]
+    crop = crop_camera(roots, box_metres)
+    _check_views_agree(folder, labels)
+    job = {"source": str(folder.resolve()), "size": size, "box_metres": box_metres, "statistics": given is not None}
+    if claim_folder(Path(output), SET_FILE, job):
+        return f"{output} is finished already"
+    writer = LayoutWriter(output, size, total=len(kept))
+    outside = []
+    with tqdm(total=len(kept), unit="crop", desc=f"prepare {split}", disable=not progress) as bar:
+        for seq in np.unique(labels.ids["seq"]):
+            rows = np.flatnonzero(labels.ids["seq"] == seq)
+            if not writer.has(f"seq_{seq:03d}"):
+                crops, labelled, share = _crop_rows(
+                    folder, labels.take(rows), roots[rows], CropCamera(*(array[rows] for array in crop)), size
+                )
+                writer.add(crops, None, labelled, f"seq_{seq:03d}")
+                outside.append(share)
+            bar.update(len(rows))
+    writer.finish(*(() if given is None else (given["pose_mean"], given["pose_std"])))
+    return _report(len(kept), reasons, outside)
+
+
+class SkiLabels(NamedTuple):
+    """Rows of one split: `ids` name -> (N,) int64; poses (N,17,3) metres, camera frame, root at zero; points (N,17,2)
+    0..1; intrinsics (N,3,3) to 0..1; rotations (N,3,3) world -> camera; centres (N,3) metres, world."""
+
+    ids: dict[str, np.ndarray]
+    poses: np.ndarray
+    points: np.ndarray
+    intrinsics: np.ndarray
+    rotations: np.ndarray
+    centres: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "SkiLabels":
+        return SkiLabels({name: ids[rows] for name, ids in self.ids.items()}, *(array[rows] for array in self[1:]))
+
+
+def split_folder(source: str | Path, split: str) -> Path:
+    """The folder of a split below `source`: the unpacked archive, what holds it, or the split's folder itself."""
+    if split not in SPLITS:
+        raise UserError(f"split {split!r}; expected one of {', '.join(SPLITS)}")
+    source = Path(source)
+    for folder in (source / split, source / FOLDER / split, source):
+        if (folder / LABELS_FILE).is_file():
+            return folder
+    raise UserError(f"no {split}/{LABELS_FILE} in {str(source)!r}; expected the unpacked {FOLDER}")
+
+
+def read_labels(path: str | Path) -> SkiLabels:
+    """Read labels.h5. Raises UserError for a missing or misshapen key, by name."""
+    try:
+        with h5py.File(path, "r") as file:
+            ids = {name: _read(file, name, ()).astype(np.int64) for name in ("frame", "cam", "seq", "subj")}
+            poses = _read(file, "3D", (17, 3))
+            return SkiLabels(
+                ids,
+                poses - poses[:, :1],
+                _read(file, "2D", (17, 2)),
+                _read(file, "cam_intrinsic", (3, 3)),
+                _read(file, "R_cam_2_world", (3, 3)).swapaxes(1, 2),
+                _read(file, "cam_position", (3,)),
+            )
+    except OSError as error:
+        raise UserError(f"{path} is not a readable HDF5 file ({error}); expected labels of Ski-PosePTZ") from error
+
+
+def _read(file: h5py.File, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """One key as float64 (N, *shape)."""
+    if name not in file:
+        raise UserError(f"{file.filename} has no '{name}'; it has {', '.join(file)}")
+    values = np.asarray(file[name][()], dtype=np.float64)
+    expected = (len(file["seq"]), *shape)
+    if values.size != np.prod(expected) or not np.isfinite(values).all():
+        raise UserError(f"{file.filename}: '{name}' has shape {values.shape}; expected finite numbers of {expected}")
+    return values.reshape(expected)
+
+
+def root_positions(labels: SkiLabels) -> np.ndarray:
+    """Roots (N,3), metres, camera frame: where the relative poses must stand to be seen at the 2D points.
+
+    Least squares of x' (Z + r_z) = X + r_x and the same in y, over all joints, with x', y' the normalised 2D points.
+    """
+    homogeneous = np.concatenate([labels.points, np.ones_like(labels.points[..., :1])], axis=-1)
+    rays = homogeneous @ np.linalg.inv(labels.intrinsics).swapaxes(1, 2)
+    rays = rays[..., :2] / rays[..., 2:]
+    left = np.concatenate([np.broadcast_to(np.eye(2), (*rays.shape, 2)), -rays[..., None]], axis=-1)
+    right = rays * labels.poses[..., 2:] - labels.poses[..., :2]
+    left, right = left.reshape(len(rays), -1, 3), right.reshape(len(rays), -1, 1)
+    return (np.linalg.pinv(left) @ right)[..., 0]
+
+
+def reprojection_error(labels: SkiLabels, roots: np.ndarray) -> np.ndarray:
+    """Largest distance (N,) between a projected joint and its 2D point, in sides of the picture."""
+    seen = project(labels.poses + roots[:, None], labels.intrinsics)
+    error = np.linalg.norm(seen - labels.points, axis=-1).max(axis=1)
+    return np.where(roots[:, 2] > 0, error, np.inf)
+
+
+def _usable_rows(folder: Path, labels: SkiLabels, roots: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+    """Rows to keep, and how many are left out for which reason. Raises UserError where most do not fit the cameras."""
+    _check_sequences(folder, labels)
+    error = reprojection_error(labels, roots)
+    if np.median(error) > MAX_REPROJECTION:
+        raise UserError(
+            f"{folder / LABELS_FILE}: '3D' seen through 'cam_intrinsic' misses '2D' by {np.median(error):.2f} of the "
+            f"picture in the median row; expected at most {MAX_REPROJECTION} (2D and intrinsics from 0 to 1)"
+        )
+    fits = error <= MAX_REPROJECTION
+    there = np.array([_picture(folder, *row).is_file() for row in _places(labels)])
+    if not there.any():
+        raise UserError(f"no {_picture(folder, *_places(labels)[0])}, nor any other picture of {LABELS_FILE}")
+    usable = there & fits
+    _, instant, count = np.unique(
+        np.stack([labels.ids[name] for name in ("subj", "seq", "frame")], axis=1)[usable],
+        axis=0, return_inverse=True, return_counts=True,
+    )  # fmt: skip
+    kept = np.flatnonzero(usable)[count[instant.reshape(-1)] > 1]
+    reasons = {
+        "without a picture": int((~there).sum()),
+        "whose 3D and 2D disagree": int((there & ~fits).sum()),
+        "alone in their instant": int(usable.sum()) - len(kept),
+    }
+    if len(kept) == 0:
+        raise UserError(f"{folder} has no instant that two cameras see; left out: {_listed(reasons)}")
+    return kept, reasons
+
+
+def _check_sequences(folder: Path, labels: SkiLabels) -> None:
+    pairs = np.unique(np.stack([labels.ids["seq"], labels.ids["subj"]], axis=1), axis=0)
+    shared = np.flatnonzero(np.diff(pairs[:, 0]) == 0)
+    if len(shared):
+        raise UserError(
+            f"{folder / LABELS_FILE}: seq {pairs[shared[0], 0]} has subjects {pairs[shared[0], 1]} and "
+            f"{pairs[shared[0] + 1, 1]}; expected one subject per sequence"
+        )
+
+
+def _check_views_agree(folder: Path, labels: SkiLabels) -> None:
+    """Poses turned into the world by 'R_cam_2_world' must be the same for all cameras of an instant."""
+    world = labels.poses @ labels.rotations
+    keys = np.stack([labels.ids[name] for name in ("subj", "seq", "frame")], axis=1)
+    _, first, instant = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    difference = np.linalg.norm(world - world[first[instant.reshape(-1)]], axis=-1).max(axis=1)
+    others = np.delete(difference, first)
+    if np.median(others) > MAX_VIEW_DIFFERENCE:
+        raise UserError(
+            f"{folder / LABELS_FILE}: cameras of one instant disagree about '3D' by {np.median(others):.2f} m in the "
+            "median; expected camera-frame poses in metres that 'R_cam_2_world' turns into one"
+        )
+
+
+def _crop_rows(
+    folder: Path, labels: SkiLabels, roots: np.ndarray, crop: CropCamera, size: int
+) -> tuple[np.ndarray, dict[str, np.ndarray], float]:
+    """Crops (N,size,size,3) uint8, their rows of labels.h5, and the share of their area that lies outside pictures."""
+    crops, outside = np.empty((len(roots), size, size, 3), np.uint8), 0.0
+    for index, place in enumerate(_places(labels)):
+        picture = read_png(str(_picture(folder, *place)))
+        camera = _camera(labels, index, picture.shape[:2])
+        samples = crop_map(camera, crop.turn[index], crop.intrinsic_crop[index], size)
+        crops[index] = samples.sample(picture)
+        outside += _share_outside(samples, camera) / len(roots)
+    rows = crop_rows(labels.rotations, labels.poses + roots[:, None], crop)
+    return crops, {**rows, **labels.ids}, outside
+
+
+def _camera(labels: SkiLabels, row: int, shape: tuple[int, int]) -> Camera:
+    """The camera of a row, for a picture of `shape` (H, W): 0..1 becomes pixels, whose centres are whole numbers."""
+    height, width = shape
+    to_pixels = np.array([[width, 0, -0.5], [0, height, -0.5], [0, 0, 1]])
+    intrinsics = to_pixels @ labels.intrinsics[row]
+    return Camera(labels.rotations[row], labels.centres[row], intrinsics, np.zeros(5), width, height)
+
+
+def _share_outside(samples: CropMap, camera: Camera) -> float:
+    last = np.array([camera.width, camera.height]) - 1
+    return 1 - float(((samples.pixels >= 0) & (samples.pixels <= last)).all(-1).mean())
+
+
+def _places(labels: SkiLabels) -> np.ndarray:
+    return np.stack([labels.ids[name] for name in ("seq", "cam", "frame")], axis=1)
+
+
+def _picture(folder: Path, seq: int, cam: int, frame: int) -> Path:
+    return folder / f"seq_{seq:03d}/cam_{cam:02d}/image_{frame:06d}.png"
+
+
+def _listed(reasons: dict[str, int]) -> str:
+    return ", ".join(f"{count} rows {reason}" for reason, count in reasons.items() if count) or "no row"
+
+
+def _report(kept: int, reasons: dict[str, int], outside: list[float]) -> str:
+    lines = [f"{kept} crops; left out: {_listed(reasons)}"]
+    if outside and np.mean(outside) > 0.01:
+        lines.append(f"{np.mean(outside):.0%} of the crops' area lies outside the pictures and is black")
+    return "\n".join(lines)

@@ -1,0 +1,135 @@
+"""Ski-PosePTZ-Camera: crops, rotations and poses of the layout agree with the pictures they come from."""
+
+import h5py
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+
+from datasets import Labels, image_path, project
+from datasets.png import read_png
+from datasets.ski import prepare_ski, read_labels, root_positions
+from datasets.validation import validate
+from tests.markers import JOINTS, find_markers
+from tests.miniature_ski import write_ski
+from tests.tiny import run_script, tiny_config, write_config_file
+from utils.errors import UserError
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    root = tmp_path_factory.mktemp("ski")
+    write_ski(root, "train")
+    return root
+
+
+@pytest.fixture(scope="module")
+def prepared(source, tmp_path_factory):
+    output = tmp_path_factory.mktemp("prepared") / "train"
+    assert "36 crops; left out: no row" in prepare_ski(source, output, SIZE, progress=False)
+    return output
+
+
+def edit(path, name, change):
+    with h5py.File(path, "a") as file:
+        array = change(file[name][()])
+        del file[name]
+        file[name] = array
+
+
+def test_layout_is_valid_without_backgrounds(prepared):
+    summary = validate(prepared)
+    assert "img_crop;" in summary and "cameras per instant: 6 to 6" in summary
+    assert set(Labels(prepared)["subj"]) == {1, 2}
+
+
+def test_crops_show_the_joints_where_the_labels_say(prepared):
+    labels, offs = Labels(prepared), []
+    for row in range(labels.num_rows):
+        crop = read_png(image_path(prepared, *(labels[name][row] for name in ("seq", "cam", "frame")), "img_crop"))
+        root = np.array([0, 0, 2.0 * labels["intrinsic_crop"][row, 0, 0]])
+        expected = project(labels["3D"][row].reshape(17, 3)[list(JOINTS)] + root, labels["intrinsic_crop"][row])
+        inside = ((expected > 0.15) & (expected < 0.85)).all(-1)
+        offs.extend(np.linalg.norm(find_markers(crop) - expected, axis=-1)[inside] * SIZE)
+    assert len(offs) > 60
+    assert max(offs) < 0.25
+
+
+def test_roots_are_found_from_2d_and_relative_3d(source):
+    labels = read_labels(source / "train/labels.h5")
+    seen = project(labels.poses + root_positions(labels)[:, None], labels.intrinsics)
+    np.testing.assert_allclose(seen, labels.points, atol=1e-6)
+
+
+def test_rotations_are_turned_with_the_crops(source, prepared):
+    """Camera-frame poses of all cameras are one pose of the world, the one of the source."""
+    labels, truth = Labels(prepared), read_labels(source / "train/labels.h5")
+    world = np.einsum("nij,npj->npi", labels["extrinsic_rot_inv"], labels["3D"].reshape(-1, 17, 3))
+    np.testing.assert_allclose(world, truth.poses @ truth.rotations, atol=1e-5)
+    assert np.abs(labels["extrinsic_rot"] - truth.rotations).max() > 0.01
+
+
+def test_resumes_and_takes_statistics_over(source, prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.ski.LayoutWriter.finish", lambda self, *arguments: None)
+    prepare_ski(source, tmp_path / "test", SIZE, "train", prepared, progress=False)
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=r"holds a set of .*2\.0.*; expected .*1\.5"):
+        prepare_ski(source, tmp_path / "test", SIZE, "train", prepared, box_metres=1.5, progress=False)
+    monkeypatch.setattr("datasets.ski.crop_map", None)  # nothing is cropped again
+    prepare_ski(source, tmp_path / "test", SIZE, "train", prepared, progress=False)
+    np.testing.assert_array_equal(Labels(tmp_path / "test")["pose_std"], Labels(prepared)["pose_std"])
+    assert "finished already" in prepare_ski(source, tmp_path / "test", SIZE, "train", prepared, progress=False)
+
+
+def test_missing_pictures_are_counted(tmp_path):
+    folder = write_ski(tmp_path, "test", sequences=1, instants=2, cameras=2)
+    (folder / "seq_000/cam_01/image_000004.png").unlink()
+    report = prepare_ski(tmp_path, tmp_path / "out", 32, "test", progress=False)
+    assert "2 crops; left out: 1 rows without a picture, 1 rows alone in their instant" in report
+    assert Labels(tmp_path / "out")["frame"].tolist() == [0, 0]
+
+
+WRONG = [
+    ("2D", lambda array: 256 * array, r"'3D' seen through 'cam_intrinsic' misses '2D' by .* expected at most 0\.05"),
+    ("3D", lambda array: array[:, :48], r"'3D' has shape \(24, 48\); expected finite numbers of \(24, 17, 3\)"),
+    ("R_cam_2_world", lambda array: np.tile(np.eye(3).reshape(9), (24, 1)), r"disagree about '3D' by .* m in the"),
+    ("subj", lambda array: np.arange(24), r"seq 0 has subjects 0 and 1; expected one subject per sequence"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "message"), WRONG)
+def test_wrong_labels_are_named(tmp_path, name, change, message):
+    folder = write_ski(tmp_path, instants=2)
+    edit(folder / "labels.h5", name, change)
+    with pytest.raises(UserError, match=message) as error:
+        prepare_ski(tmp_path, tmp_path / "out", 32, progress=False)
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(size=8), "size is 8; expected at least 16"),
+        (dict(split="val"), "split 'val'"),
+        (dict(box_metres=0), "box of 0 m"),
+    ],
+)
+def test_bad_arguments(source, tmp_path, arguments, message):
+    with pytest.raises(UserError, match=message):
+        prepare_ski(source, tmp_path / "out", progress=False, **arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_folder_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"no train/labels\.h5 in .*; expected the unpacked Ski-PosePTZ"):
+        prepare_ski(tmp_path, tmp_path / "out")
+
+
+def test_script_and_stage_1(source, tmp_path):
+    done = run_script("prepare_ski.py", "--source", source, "--output", tmp_path / "train", "--size", "32")
+    assert done.returncode == 0 and done.stdout.startswith("36 crops"), done.stderr
+    config = tiny_config(tmp_path / "train", tmp_path / "runs", skip_background=False, num_training_iterations=3)
+    trained = run_script("train_encodeDecode.py", "--config", write_config_file(tmp_path / "config.py", config))
+    assert trained.returncode == 0, trained.stderr
