@@ -29,9 +29,9 @@ MAX_TRUNK = np.deg2rad([35, 85, 50])  # side bend, forward bend, twist
 MAX_HEAD = np.deg2rad([30, 45, 65])
 
 _ARM_REFERENCE = rotation_x(np.deg2rad(30)) @ rotation_y(np.deg2rad(-70))
-_MIRROR = np.array([[1, -1, 1], [-1, 1, -1], [1, -1, 1]])  # conjugation by the reflection of y
-_SPINE_SHARES = {"spine_low": 0.2, "spine_mid": 0.3, "spine_high": 0.25, "chest": 0.25}
-_HEAD_SHARES = {"neck": 0.45, "head": 0.55}
+MIRROR = np.array([[1, -1, 1], [-1, 1, -1], [1, -1, 1]])  # conjugation by the reflection of y
+SPINE_SHARES = {"spine_low": 0.2, "spine_mid": 0.3, "spine_high": 0.25, "chest": 0.25}
+HEAD_SHARES = {"neck": 0.45, "head": 0.55}
 
 
 class Intent:
@@ -70,7 +70,7 @@ class Limbs:
         self.leg = self.thigh + self.shin
         self.hip_width = float(offset["thigh_left"][1])
         self.shoulder = offset["clavicle_left"] + offset["upper_arm_left"]  # from the chest's pivot
-        self.chest_height = sum(offset[name] for name in _SPINE_SHARES)  # from the hips
+        self.chest_height = sum(offset[name] for name in SPINE_SHARES)  # from the hips
         foot = body.neutral_vertices[np.isin(body.vertex_bone, [BONE_INDEX["foot_left"], BONE_INDEX["toes_left"]])]
         ankle = body.neutral_joints[6]
         self.ankle = float(ankle[2] - foot[:, 2].min())
@@ -104,8 +104,8 @@ def reach(limbs: Limbs, target: np.ndarray, swivel=0.0, pronation=0.0, wrist=0.0
         turn = to_matrix(along * np.broadcast_to(swivel, len(target))[:, None])
         pole = transform(turn, pole)
         upper, out, elbow = two_bone_ik(shoulder, target, pole, limbs.upper_arm, limbs.forearm, 0.1)
-        frame = _limb_frame(upper, -out)
-        shoulder = limbs.offset["clavicle_left"] + transform(_clavicle(frame), limbs.offset["upper_arm_left"])
+        frame = limb_frame(upper, -out)
+        shoulder = limbs.offset["clavicle_left"] + transform(clavicle_rotation(frame), limbs.offset["upper_arm_left"])
     return _state(frame, elbow, pronation, wrist)
 
 
@@ -120,12 +120,12 @@ def _state(frame, elbow, pronation, wrist):
     return np.concatenate([to_rotation_vector(_ARM_REFERENCE.T @ frame), np.stack(rest, axis=1)], axis=1)
 
 
-def _limb_frame(along: np.ndarray, forward: np.ndarray) -> np.ndarray:
+def limb_frame(along: np.ndarray, forward: np.ndarray) -> np.ndarray:
     """Rotations that bring -z to `along` and x to `forward` (orthonormal)."""
     return np.stack([forward, np.cross(forward, along), -along], axis=-1)
 
 
-def _clavicle(upper_arm: np.ndarray) -> np.ndarray:
+def clavicle_rotation(upper_arm: np.ndarray) -> np.ndarray:
     """The shoulder girdle follows the arm: it rises with a raised arm and comes forward with a forward one."""
     along = -upper_arm[..., :, 2]
     elevation = np.arccos(np.clip(-along[..., 2], -1, 1))
@@ -136,7 +136,7 @@ def _clavicle(upper_arm: np.ndarray) -> np.ndarray:
 
 def _arm_rotations(state: np.ndarray, swing: np.ndarray) -> dict[str, np.ndarray]:
     upper = rotation_y(-swing) @ _ARM_REFERENCE @ to_matrix(state[:, :3])
-    clavicle = _clavicle(upper)
+    clavicle = clavicle_rotation(upper)
     elbow = np.clip(state[:, 3] + 0.35 * np.maximum(swing, 0), 0.05, MAX_ELBOW)
     pronation = np.clip(state[:, 4], -1.3, 1.5)
     wrist = np.clip(state[:, 5], -1.0, 1.0)
@@ -156,16 +156,16 @@ def trunk_rotations(intent: Intent) -> dict[str, np.ndarray]:
     """Rotations (T, 3, 3) of the spine's bones, and of neck and head, relative to their parents."""
     bones = {}
     for angles, limit, shares in (
-        (intent.trunk, MAX_TRUNK, _SPINE_SHARES),
-        (intent.head, MAX_HEAD, _HEAD_SHARES),
+        (intent.trunk, MAX_TRUNK, SPINE_SHARES),
+        (intent.head, MAX_HEAD, HEAD_SHARES),
     ):
-        side, forward, turn = _soft_limit(angles, limit).T
+        side, forward, turn = soft_limit(angles, limit).T
         for name, share in shares.items():
             bones[name] = rotation_z(share * turn) @ rotation_y(share * forward) @ rotation_x(share * side)
     return bones
 
 
-def _soft_limit(angles: np.ndarray, limit: np.ndarray) -> np.ndarray:
+def soft_limit(angles: np.ndarray, limit: np.ndarray) -> np.ndarray:
     """Linear up to two thirds of the limit, then approaching it."""
     knee = limit * 2 / 3
     over = np.maximum(np.abs(angles) - knee, 0)
@@ -180,7 +180,7 @@ def solve(limbs: Limbs, intent: Intent, rate: float) -> Motion:
         rotations[:, BONE_INDEX[name]] = rotation
     for side in SIDES:
         for name, rotation in _arm_rotations(intent.arms[side], intent.swing[side]).items():
-            rotations[:, BONE_INDEX[f"{name}_{side}"]] = rotation if side == "left" else rotation * _MIRROR
+            rotations[:, BONE_INDEX[f"{name}_{side}"]] = rotation if side == "left" else rotation * MIRROR
     roll, pitch, yaw = intent.tilt.T
     pelvis = rotation_z(intent.heading + yaw) @ rotation_y(pitch) @ rotation_x(roll)
     rotations[:, 0] = pelvis
@@ -219,7 +219,7 @@ def _place_hips(limbs: Limbs, intent: Intent, pelvis: np.ndarray, rate: float):
         allowed = ankles[side][:, 2] + longest - (hip - hips)[:, 2] + 3 * intent.foot_free[side]
         height = np.minimum(height, allowed + 2 * intent.feet[side].swing * intent.feet[side].lift)
     radius = max(1, round(0.08 * rate))
-    hips[:, 2] = gaussian_smooth(-_running_max(-height, radius), 0.6 * radius)
+    hips[:, 2] = gaussian_smooth(-running_max(-height, radius), 0.6 * radius)
     return hips, ankles, feet, toes
 
 
@@ -241,7 +241,7 @@ def _place_foot(limbs: Limbs, intent: Intent, side: str, world: np.ndarray, hip:
     return ankle, turn, bend
 
 
-def _running_max(values: np.ndarray, radius: int) -> np.ndarray:
+def running_max(values: np.ndarray, radius: int) -> np.ndarray:
     padded = np.pad(values, radius, mode="edge")
     return np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1).max(axis=1)
 
@@ -259,7 +259,7 @@ def _leg_rotations(limbs, intent, side, pelvis, hips, ankle, foot, toe_bend) -> 
     splay = rotation_z(outward * intent.knee_out[side])
     pole = transform(splay, forward)
     along, out, knee = two_bone_ik(hip, ankle, pole, limbs.thigh, limbs.shin, 0.06)
-    thigh = _limb_frame(along, out)
+    thigh = limb_frame(along, out)
     knee = np.clip(knee, 0, MAX_KNEE)
     shin = thigh @ rotation_y(knee)
     return {

@@ -1,0 +1,221 @@
+"""Reads motion capture in the BVH format: a skeleton of joints with fixed offsets, and channels per frame.
+
+Source: the Biovision Hierarchy format as motion capture tools write it. Any order of rotation channels, any subset of
+position channels (they replace the joint's offset, as in Blender and MotionBuilder), any unit, any axis upwards.
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.kinematics import rotation_x, rotation_y, rotation_z, to_matrix, to_rotation_vector
+from utils.errors import UserError
+
+_TURNS = (rotation_x, rotation_y, rotation_z)
+_CHANNELS = {f"{axis}{kind}": (kind, index) for kind in ("position", "rotation") for index, axis in enumerate("XYZ")}
+_END = "_end"  # the name of an End Site is that of its parent with this added
+
+
+class Clip(NamedTuple):
+    """A captured motion of J joints (end sites included) over T frames, in the file's own axes and unit.
+
+    joints, parents: names and index of the parent (-1: root), parents first; offsets: (J, 3) from the parent.
+    rotations: (T, J, 3, 3) relative to the parent; translations: (T, J, 3) from the parent; rate: frames per second.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    parents: tuple[int, ...]
+    offsets: np.ndarray
+    rotations: np.ndarray
+    translations: np.ndarray
+    rate: float
+
+    def forward_kinematics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rotations (T, J, 3, 3) and positions (T, J, 3) of all joints in the world."""
+        rotations, positions = self.rotations.copy(), self.translations.copy()
+        for joint, parent in enumerate(self.parents):
+            if parent >= 0:
+                positions[:, joint] = positions[:, parent] + (rotations[:, parent] @ positions[:, joint, :, None])[..., 0]
+                rotations[:, joint] = rotations[:, parent] @ rotations[:, joint]
+        return rotations, positions
+
+    def rest_positions(self) -> np.ndarray:
+        """(J, 3) where the joints are when all rotations are zero, the root at 0."""
+        positions = self.offsets.copy()
+        positions[0] = 0
+        for joint, parent in enumerate(self.parents):
+            if parent >= 0:
+                positions[joint] += positions[parent]
+        return positions
+
+
+def read_bvh(path: str | Path) -> Clip:
+    """The motion in a BVH file. Raises UserError, which names file and line, for anything that is not a whole one."""
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"no motion file {str(path)!r}") from None
+    header = _Hierarchy(path.name, lines)
+    values, rate = _read_motion(path.name, lines, header.end, sum(map(len, header.channels)))
+    offsets = np.array(header.offsets)
+    rotations = np.tile(np.eye(3), (len(values), len(offsets), 1, 1))
+    translations = np.tile(offsets, (len(values), 1, 1))
+    columns = iter(values.T)
+    for joint, channels in enumerate(header.channels):
+        for kind, axis in channels:
+            column = next(columns)
+            if kind == "position":
+                translations[:, joint, axis] = column
+            else:
+                rotations[:, joint] = rotations[:, joint] @ _TURNS[axis](np.radians(column))
+    return Clip(path.stem, tuple(header.joints), tuple(header.parents), offsets, rotations, translations, rate)
+
+
+def resample(clip: Clip, rate: float) -> Clip:
+    """The clip at `rate` frames per second: picked frames where the rates divide, else in between (slerp, linear)."""
+    ratio = clip.rate / rate
+    if abs(ratio - round(ratio)) < 1e-3 * ratio and round(ratio) >= 1:  # a frame time of 0.033333 means 30 Hz
+        step = round(ratio)
+        return clip._replace(rotations=clip.rotations[::step], translations=clip.translations[::step], rate=rate)
+    last = len(clip.rotations) - 1
+    times = np.arange(int(last / ratio + 1e-6) + 1) * ratio
+    before = np.minimum(times.astype(int), max(last - 1, 0))
+    after = np.minimum(before + 1, last)
+    share = (times - before)[:, None, None]
+    start = clip.rotations[before]
+    turn = to_rotation_vector(start.swapaxes(-1, -2) @ clip.rotations[after])
+    translations = clip.translations[before] * (1 - share) + clip.translations[after] * share
+    return clip._replace(rotations=start @ to_matrix(share * turn), translations=translations, rate=rate)
+
+
+def despike(clip: Clip, degrees: float = 30.0) -> Clip:
+    """Mend joints that turn away by more than `degrees` for one or two frames and come back: errors of the capture.
+
+    Such a rotation becomes the medoid of the five frames around it, which a steady turn, however fast, leaves as it is.
+    """
+    frames = len(clip.rotations)
+    around = np.clip(np.arange(frames)[:, None] + np.arange(-2, 3), 0, frames - 1)  # (T, 5)
+    near = [clip.rotations[around[:, k]] for k in range(5)]
+    cosine = [[((near[i] * near[j]).sum((-1, -2)) - 1) / 2 for j in range(5)] for i in range(5)]
+    distance = np.arccos(np.clip(cosine, -1, 1))  # (5, 5, T, J)
+    medoid = distance.sum(1).argmin(0)  # (T, J)
+    off = np.take_along_axis(distance[2], medoid[None], 0)[0] > np.radians(degrees)
+    frame, joint = np.nonzero(off)
+    rotations = clip.rotations.copy()
+    rotations[frame, joint] = clip.rotations[around[frame, medoid[frame, joint]], joint]
+    return clip._replace(rotations=rotations)
+
+
+class _Hierarchy:
+    """The HIERARCHY part: joints, parents, offsets, channels; `end`: index of the line after MOTION."""
+
+    def __init__(self, file: str, lines: list[str]):
+        self.file, self.end = file, 0
+        self.joints, self.parents, self.offsets, self.channels = [], [], [], []
+        self._open: list[int] = []  # joints whose braces are open
+        number = 0
+        for number, line in enumerate(lines, start=1):
+            for part in re.split(r"([{}])", line):
+                words = part.split()
+                if words and words[0].upper() == "MOTION":
+                    self._finish(number)
+                    self.end = number
+                    return
+                if words:
+                    self._take(number, words)
+        raise _error(file, number, "the file ends before MOTION")
+
+    def _take(self, number: int, words: list[str]) -> None:
+        keyword = words[0].upper()
+        if keyword in ("ROOT", "JOINT", "END"):
+            self._start_joint(number, keyword, " ".join(words[1:]))
+        elif keyword == "}":
+            if not self._open:
+                raise _error(self.file, number, "a '}' without '{'")
+            self._open.pop()
+        elif keyword == "OFFSET" and self._open:
+            self.offsets[self._open[-1]] = self._numbers(number, words[1:])
+        elif keyword == "CHANNELS" and self._open:
+            self.channels[self._open[-1]] = self._channel_list(number, words[1:])
+        elif keyword not in ("HIERARCHY", "{"):
+            raise _error(self.file, number, f"{words[0]!r}; expected a joint, OFFSET, CHANNELS or MOTION")
+
+    def _start_joint(self, number: int, keyword: str, name: str) -> None:
+        if (keyword == "ROOT") == bool(self._open) or (keyword == "ROOT" and self.joints):
+            raise _error(self.file, number, f"{keyword} {name}; expected one ROOT, and all joints inside it")
+        parent = self._open[-1] if self._open else -1
+        name = f"{self.joints[parent]}{_END}" if keyword == "END" else name
+        if not name or name in self.joints:
+            raise _error(self.file, number, f"joint {name!r}; expected a name that no other joint has")
+        self._open.append(len(self.joints))
+        self.joints.append(name)
+        self.parents.append(parent)
+        self.offsets.append(None)
+        self.channels.append([])
+
+    def _numbers(self, number: int, words: list[str]) -> np.ndarray:
+        values = _floats(words)
+        if values is None or len(values) != 3:
+            raise _error(self.file, number, f"OFFSET {' '.join(words)}; expected three numbers")
+        return values
+
+    def _channel_list(self, number: int, words: list[str]) -> list[tuple[str, int]]:
+        names = [word[:1].upper() + word[1:].lower() for word in words[1:]]
+        if not words or words[0] != str(len(names)) or len(set(names)) < len(names) or not {*names} <= {*_CHANNELS}:
+            expected = f"expected a number and as many of {', '.join(_CHANNELS)}"
+            raise _error(self.file, number, f"CHANNELS {' '.join(words)}; {expected}")
+        return [_CHANNELS[name] for name in names]
+
+    def _finish(self, number: int) -> None:
+        if not self.joints or self._open:
+            raise _error(self.file, number, f"MOTION after {len(self.joints)} joints, {len(self._open)} '{{' open")
+        missing = [name for name, offset in zip(self.joints, self.offsets, strict=True) if offset is None]
+        if missing:
+            raise _error(self.file, number, f"joint {missing[0]!r} has no OFFSET")
+
+
+def _read_motion(file: str, lines: list[str], start: int, width: int) -> tuple[np.ndarray, float]:
+    """Channel values (T, width) and frames per second; `start`: index of the line after MOTION."""
+    rows = [(number, line) for number, line in enumerate(lines[start:], start=start + 1) if line.strip()]
+    frames = _setting(file, rows[:1], "Frames:", len(lines))
+    frame_time = _setting(file, rows[1:2], "Frame Time:", len(lines))
+    if frames != int(frames):
+        raise _error(file, rows[0][0], f"Frames: {frames}; expected a whole number")
+    rows = rows[2:]
+    values = np.empty((len(rows), width))
+    for index, (number, line) in enumerate(rows):
+        row = _floats(line.split())
+        if index >= frames:
+            raise _error(file, number, f"more than the {frames:.0f} frames that were announced")
+        if row is None or len(row) != width:
+            found = "something that is no finite number" if row is None else f"{len(row)} numbers"
+            raise _error(file, number, f"{found}; expected {width} numbers, one per channel")
+        values[index] = row
+    if len(rows) < frames:
+        raise _error(file, len(lines), f"the file ends after {len(rows)} of {frames:.0f} frames")
+    return values, 1 / frame_time
+
+
+def _setting(file: str, row: list[tuple[int, str]], name: str, last: int) -> float:
+    number, line = row[0] if row else (last, "")
+    value = _floats(line.strip()[len(name) :].split()) if line.strip().lower().startswith(name.lower()) else None
+    if value is None or len(value) != 1 or value[0] <= 0:
+        raise _error(file, number, f"{line.strip()!r}; expected '{name}' and a positive number")
+    return float(value[0])
+
+
+def _floats(words: list[str]) -> np.ndarray | None:
+    """The numbers, or None where a word is not a finite one."""
+    try:
+        values = np.array(words, dtype=np.float64)
+    except ValueError:
+        return None
+    return values if np.isfinite(values).all() else None
+
+
+def _error(file: str, number: int, problem: str) -> UserError:
+    return UserError(f"{file} line {number}: {problem[:200]}")

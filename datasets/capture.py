@@ -1,0 +1,301 @@
+"""From a captured skeleton to what any body can imitate: directions of limbs, orientation of trunk, feet on the floor.
+
+A file's joints are found by name and its axes and unit from the skeleton. Lengths are in leg lengths (hip to ankle) of
+the captured person, so that they fit other bodies; the world has z up and the floor at z = 0. Rotations are those from
+the neutral stance of datasets/people.py: upright, arms hanging, feet flat, palms towards the thighs.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.bvh import Clip, despike, resample
+from datasets.footsteps import SIDES
+from datasets.kinematics import gaussian_smooth, to_matrix, transform, unit
+from utils.errors import UserError
+
+RATE = 30  # frames per second at which motion is analysed
+_SLOW, _LOW = 0.35, 0.07  # a ball of the foot that carries: leg lengths per second, leg lengths above the floor
+_MAX_NECK = np.deg2rad(60)
+
+# names without side, as the tools write them; the first is Poser's (lShin), then MotionBuilder's (LeftLeg), then others
+_NAMES = {
+    "thigh": ("hip", ("Thigh", "UpLeg", "UpperLeg", "Femur", "Hip")),
+    "shin": ("knee", ("Shin", "Leg", "LowLeg", "LowerLeg", "Tibia", "Calf", "Knee")),
+    "foot": ("ankle", ("Ankle", "Foot")),
+    "upper_arm": ("shoulder", ("Shldr", "Arm", "UpArm", "UpperArm", "Humerus", "Shoulder")),
+    "forearm": ("elbow", ("ForeArm", "LowArm", "LowerArm", "Radius", "Elbow")),
+    "hand": ("wrist", ("Wrist", "Hand")),
+}
+_HEAD_NAMES = ("Head", "Neck1", "Neck")
+
+
+class Side(NamedTuple):
+    """Arm and leg of one side. Directions (T, 3) from joint to joint; hinges (T, 3): the axes about which the shin
+    bends back and the forearm bends forward, roughly to the body's left and right; rotations (T, 3, 3) of foot and
+    hand; planted (T,): the ball of the foot carries; sole (T,): its height above the floor, leg lengths."""
+
+    thigh: np.ndarray
+    shin: np.ndarray
+    knee: np.ndarray
+    foot: np.ndarray
+    upper_arm: np.ndarray
+    forearm: np.ndarray
+    elbow: np.ndarray
+    hand: np.ndarray
+    planted: np.ndarray
+    sole: np.ndarray
+
+
+class Capture(NamedTuple):
+    """A captured motion of T frames at `RATE`: the middle between the hip joints (T, 3) in leg lengths, rotations
+    (T, 3, 3) of pelvis, chest and head, and both sides."""
+
+    name: str
+    hips: np.ndarray
+    pelvis: np.ndarray
+    chest: np.ndarray
+    head: np.ndarray
+    sides: dict[str, Side]
+
+    def cut(self, start: int, stop: int) -> "Capture":
+        """The frames [start, stop)."""
+        parts = (value[start:stop] for value in self[1:5])
+        sides = {name: Side(*(value[start:stop] for value in side)) for name, side in self.sides.items()}
+        return Capture(self.name, *parts, sides)
+
+    def turned(self, matrix: np.ndarray) -> "Capture":
+        """The motion turned by a rotation (3, 3) about z."""
+        hips, pelvis, chest, head = transform(matrix, self.hips), *(matrix @ value for value in self[2:5])
+        return Capture(self.name, hips, pelvis, chest, head, {k: _turn(matrix, s) for k, s in self.sides.items()})
+
+
+def find_joints(clip: Clip, file: str) -> dict[str, int]:
+    """Index of the joint that starts each bone: those of `_NAMES` with `_left` and `_right`, toes, chest, pelvis, head.
+
+    Raises UserError that names the missing joint.
+    """
+    plain = [_plain(name) for name in clip.joints]
+    found = {}
+    for bone, (joint, cores) in _NAMES.items():
+        for side in SIDES:
+            names = [form for core in cores for form in _forms(core.lower(), side)]
+            found[f"{bone}_{side}"] = _first(plain, names, f"{side} {joint}", _examples(cores, side), clip, file)
+    found["head"] = _first(plain, [name.lower() for name in _HEAD_NAMES], "head", _HEAD_NAMES, clip, file)
+    for side in SIDES:
+        found[f"toes_{side}"] = clip.parents.index(found[f"foot_{side}"]) if found[f"foot_{side}"] in clip.parents else -1
+    found["pelvis"] = _common_ancestor(clip.parents, found["thigh_left"], found["thigh_right"])
+    found["chest"] = _common_ancestor(clip.parents, found["upper_arm_left"], found["upper_arm_right"])
+    return found
+
+
+def _plain(name: str) -> str:
+    name = name.split(":")[-1].lower()
+    for prefix in ("mixamorig", "bip01"):
+        name = name.removeprefix(prefix)
+    return "".join(letter for letter in name if letter.isalnum())
+
+
+def _forms(core: str, side: str) -> list[str]:
+    return [form for mark in (side, side[0]) for form in (mark + core, core + mark)]
+
+
+def _examples(cores: tuple[str, ...], side: str) -> list[str]:
+    return [side[0] + cores[0]] + [side.capitalize() + core for core in cores]
+
+
+def _first(plain, names, what: str, examples, clip: Clip, file: str) -> int:
+    for name in names:
+        if name in plain:
+            return plain.index(name)
+    has = ", ".join(joint for joint in clip.joints if not joint.endswith("_end"))
+    raise UserError(f"{file}: no joint for {what!r}; expected one of {', '.join(examples)}; the file has {has}")
+
+
+def _common_ancestor(parents, first: int, second: int) -> int:
+    above = []
+    while first >= 0:
+        first = parents[first]
+        above.append(first)
+    while second not in above:
+        second = parents[second]
+    return second
+
+
+def analyse(clip: Clip, file: str) -> Capture:
+    """The captured motion of a clip. Raises UserError, which starts with `file`, where the skeleton is not a person's."""
+    joints = find_joints(clip, file)
+    clip = despike(resample(_without_stance(clip), RATE))
+    rotations, positions = clip.forward_kinematics()
+    reference = _Reference(clip, joints, rotations, positions, file)
+    world = _upright(positions, joints, reference)
+    rotations, positions = world @ rotations, positions @ world.T / reference.leg
+    toes = {side: positions[:, joints[f"toes_{side}"]] for side in SIDES}
+    floor = np.percentile(np.minimum(*(toes[side][:, 2] for side in SIDES)), 5)
+    positions = positions - [0, 0, floor]
+    turned = {bone: rotations[:, joints[bone]] @ reference.neutral(joints[bone]) for bone in ("pelvis", "chest", "head")}
+    turned["head"] = turned["chest"] @ _within_a_neck(turned["chest"].swapaxes(1, 2) @ turned["head"])
+    hips = _mid(positions, joints, "thigh")
+    sides = {side: _side(side, joints, rotations, positions, turned, reference) for side in SIDES}
+    return Capture(clip.name, hips, *turned.values(), sides)
+
+
+def _without_stance(clip: Clip) -> Clip:
+    """Many conversions put the rest pose before the first frame: near rest, and a jump away from all that follows."""
+    if len(clip.rotations) < 4:
+        return clip
+    cosines = (np.trace(clip.rotations[0, 1:], axis1=1, axis2=2) - 1) / 2
+    steps = np.linalg.norm(np.diff(clip.rotations, axis=0), axis=(2, 3)).mean(1)
+    first = 1 if cosines.min() > np.cos(np.deg2rad(15)) and steps[0] > 5 * np.median(steps) else 0
+    return clip._replace(rotations=clip.rotations[first:], translations=clip.translations[first:])
+
+
+class _Reference:
+    """A moment of known posture: the rest pose where it stands upright, else the most upright frame of the motion.
+
+    frame: (3, 3) forward, left, up of the person in it; rotations (J, 3, 3), positions (J, 3): the file's axes.
+    leg: length from hip to ankle, the file's unit.
+    """
+
+    def __init__(self, clip: Clip, joints: dict[str, int], rotations, positions, file: str):
+        self.joints = joints
+        lengths = [np.linalg.norm(positions[:, joints[f"{b}_{s}"]] - positions[:, joints[f"{a}_{s}"]], axis=1).mean()
+                   for a, b in (("thigh", "shin"), ("shin", "foot")) for s in SIDES]  # fmt: skip
+        self.leg = sum(lengths) / 2
+        rest = clip.rest_positions()
+        if min(lengths) < 1e-6 * max(np.ptp(rest), 1e-9) or self.leg < 1e-9:
+            raise UserError(f"{file}: a leg bone has no length; expected hip, knee and ankle at different places")
+        self.positions, self.rotations = rest, np.tile(np.eye(3), (len(rest), 1, 1))
+        if _uprightness(rest[None], joints)[0] < 0.8:
+            best = _uprightness(positions, joints).argmax()
+            self.positions, self.rotations = positions[best], rotations[best]
+        self.frame = self._body_axes()
+        forward = [self.point(f"toes_{side}") - self.point(f"foot_{side}") for side in SIDES]
+        if sum(forward) @ self.frame[:, 0] < -0.05 * self.leg:
+            raise UserError(f"{file}: the feet point backwards; expected left and right joints on their own sides")
+
+    def point(self, bone: str) -> np.ndarray:
+        return self.positions[self.joints[bone]]
+
+    def neutral(self, joint: int) -> np.ndarray:
+        """What a joint's rotation is to be multiplied by, from the right, to be one from the neutral stance."""
+        return self.rotations[joint].T @ self.frame
+
+    def _body_axes(self) -> np.ndarray:
+        left = unit(self.point("thigh_left") - self.point("thigh_right"))
+        up = _mid(self.positions, self.joints, "upper_arm") - _mid(self.positions, self.joints, "foot")
+        up, left = _snap(unit(up)), _snap(left)
+        left = unit(left - up * (left @ up))
+        return np.stack([np.cross(left, up), left, up], axis=1)
+
+
+def _mid(positions: np.ndarray, joints: dict[str, int], bone: str) -> np.ndarray:
+    return (positions[..., joints[f"{bone}_left"], :] + positions[..., joints[f"{bone}_right"], :]) / 2
+
+
+def _snap(direction: np.ndarray) -> np.ndarray:
+    """A direction that is an axis but for a few degrees is that axis."""
+    axis = np.zeros(3)
+    axis[np.abs(direction).argmax()] = np.sign(direction[np.abs(direction).argmax()])
+    return axis if axis @ direction > np.cos(np.deg2rad(12)) else direction
+
+
+def _uprightness(positions: np.ndarray, joints: dict[str, int]) -> np.ndarray:
+    """(T,) up to 1 for a figure that stands straight: legs, and trunk and legs, in line; across the line of the hips."""
+    trunk = unit(_mid(positions, joints, "upper_arm") - _mid(positions, joints, "thigh"))
+    across = unit(positions[:, joints["thigh_left"]] - positions[:, joints["thigh_right"]])
+    worst = 1 - np.abs((trunk * across).sum(1))
+    for side in SIDES:
+        hip, knee, ankle = (positions[:, joints[f"{bone}_{side}"]] for bone in ("thigh", "shin", "foot"))
+        for upper, lower in ((trunk, hip - knee), (unit(hip - knee), knee - ankle)):
+            worst = np.minimum(worst, (upper * unit(lower)).sum(1))
+    return worst
+
+
+def _upright(positions: np.ndarray, joints: dict[str, int], reference: _Reference) -> np.ndarray:
+    """Rotation (3, 3) from the file's axes to a world with z up, which heads and feet show."""
+    mean = unit(_mid(positions, joints, "upper_arm") - _mid(positions, joints, "foot")).mean(0)
+    second, first = np.sort(np.abs(mean))[1:]
+    up = mean if first > 1.3 * second else reference.frame[:, 2]
+    axis = int(np.abs(up).argmax())
+    up = np.sign(up[axis]) * np.eye(3)[axis]
+    forward = np.eye(3)[(axis + 1) % 3]
+    return np.stack([forward, np.cross(up, forward), up])
+
+
+def _side(side: str, joints, rotations, positions, turned, reference: _Reference) -> Side:
+    at = {bone: positions[:, joints[f"{bone}_{side}"]] for bone in (*_NAMES, "toes")}
+    turn = {bone: rotations[:, joints[f"{bone}_{side}"]] for bone in _NAMES}
+    thigh, shin = unit(at["shin"] - at["thigh"]), unit(at["foot"] - at["shin"])
+    upper_arm, forearm = unit(at["forearm"] - at["upper_arm"]), unit(at["hand"] - at["forearm"])
+    pelvis, chest = turned["pelvis"], turned["chest"]
+    elbow_back = transform(chest, [-1, 0.3 if side == "left" else -0.3, -0.6])
+    planted, sole = _contact(at["toes"])
+    foot = turn["foot"] @ _foot_neutral(side, turn["foot"], at["toes"] - at["foot"], planted, reference)
+    return Side(
+        thigh, shin, _hinge(turn["thigh"], thigh, shin, pelvis[:, :, 1]), foot,
+        upper_arm, forearm, _hinge(turn["upper_arm"], upper_arm, forearm, np.cross(elbow_back, upper_arm)),
+        turn["hand"] @ _hand_neutral(side, joints, reference), planted, sole,
+    )  # fmt: skip
+
+
+def _hinge(rotation: np.ndarray, upper: np.ndarray, lower: np.ndarray, likely: np.ndarray) -> np.ndarray:
+    """Axis (T, 3) about which the lower bone is bent against the upper one.
+
+    A bent joint shows it; a straight one does not, and takes the axis that it bends about at other times, fixed to the
+    upper bone. `likely` (T, 3) serves a joint that is never bent.
+    """
+    shown = transform(rotation.swapaxes(1, 2), np.cross(upper, lower))  # as long as the sine of the bend
+    likely = transform(rotation.swapaxes(1, 2), unit(likely - upper * (likely * upper).sum(1, keepdims=True)))
+    usual = unit((np.linalg.norm(shown, axis=1, keepdims=True) * shown).mean(0) + 0.003 * unit(likely.mean(0)))
+    bend = np.linalg.norm(shown, axis=1)
+    trust = np.clip((bend - 0.05) / 0.15, 0, 1) * ((shown * usual).sum(1) > 0)
+    axis = gaussian_smooth(unit(shown) * trust[:, None], 0.05 * RATE) + (1 - gaussian_smooth(trust, 0.05 * RATE))[:, None] * usual
+    return unit(transform(rotation, axis))
+
+
+def _within_a_neck(head: np.ndarray) -> np.ndarray:
+    """The head's rotations (T, 3, 3) in the chest; where their mean is more than a neck can, it is taken as ahead."""
+    u, _, v = np.linalg.svd(head.mean(0))
+    mean = u @ np.diag([1, 1, np.linalg.det(u @ v)]) @ v
+    return mean.T @ head if (np.trace(mean) - 1) / 2 < np.cos(_MAX_NECK) else head
+
+
+def _contact(ball: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the ball of a foot (T, 3) stays where it is on the floor, and its height over where it stands (T,)."""
+    smooth = gaussian_smooth(ball, 0.03 * RATE)
+    speed = np.linalg.norm(np.gradient(smooth, axis=0), axis=1) * RATE if len(ball) > 1 else np.zeros(1)
+    slow = speed < _SLOW
+    low = ball[:, 2] < _LOW
+    planted = slow & low
+    ground = np.median(ball[planted, 2]) if planted.any() else 0.0
+    return planted, ball[:, 2] - ground
+
+
+def _foot_neutral(side: str, rotation: np.ndarray, along: np.ndarray, planted: np.ndarray, reference: _Reference):
+    """(3, 3) the foot's forward, left and up in the axes of its joint: its sole is flat where it is planted."""
+    joint = reference.joints[f"foot_{side}"]
+    neutral = reference.neutral(joint)
+    up = rotation[planted, 2].mean(0) if planted.any() else neutral[:, 2]
+    up = unit(up)
+    forward = transform(rotation.swapaxes(1, 2), along).mean(0)
+    forward = forward if np.linalg.norm(forward) > 0.02 else neutral[:, 0]
+    forward = unit(forward - up * (forward @ up))
+    return np.stack([forward, np.cross(up, forward), up], axis=1)
+
+
+def _hand_neutral(side: str, joints: dict[str, int], reference: _Reference) -> np.ndarray:
+    """(3, 3) the hand's neutral axes in those of its joint: the reference holds it as an arm does that was raised
+    from hanging without a twist (palms down in a T-pose)."""
+    down = -reference.frame[:, 2]
+    forearm = unit(reference.point(f"hand_{side}") - reference.point(f"forearm_{side}"))
+    axis = np.cross(down, forearm)
+    sine, cosine = np.linalg.norm(axis), down @ forearm
+    axis = axis / sine if sine > 1e-3 else reference.frame[:, 1]
+    swing = to_matrix(axis * np.arctan2(sine, cosine))
+    return reference.rotations[joints[f"hand_{side}"]].T @ swing @ reference.frame
+
+
+def _turn(matrix: np.ndarray, side: Side) -> Side:
+    turned = (matrix @ value if value.ndim == 3 else transform(matrix, value) for value in side[:8])
+    return Side(*turned, side.planted, side.sole)

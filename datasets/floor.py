@@ -1,0 +1,139 @@
+"""Keeps the feet of a body on the floor while its legs point where captured legs point."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.capture import RATE, Capture
+from datasets.footsteps import SIDES
+from datasets.kinematics import gaussian_smooth, rotation_y, to_rotation_vector, transform, two_bone_ik, unit
+from datasets.people import BONE_INDEX, Body
+from datasets.posing import MAX_KNEE, Limbs, limb_frame, running_max
+
+_NEAR = 0.05  # a foot this low in the capture (leg lengths) is taken to be on the floor, if it is the lower one
+_DRIFT = 0.06  # a foot that leaves its place by more than this (metres) is not planted there
+_SHORTEST = 3  # frames for which a foot must stay to be planted
+_MAX_TOES = np.deg2rad(62)
+_LEAST_KNEE = 0.06
+
+
+class _Leg(NamedTuple):
+    """One leg over T frames, world: direction in which the knee is pushed, rotation of the foot and bend of the toes,
+    ankle, and lowest point of the sole below it."""
+
+    pole: np.ndarray
+    foot: np.ndarray
+    toes: np.ndarray
+    ankle: np.ndarray
+    lowest: np.ndarray
+
+
+def plant_feet(piece: Capture, body: Body, limbs: Limbs) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Path of the hips (T, 3), metres, and rotations (T, 3, 3) of the bones of both legs relative to their parents."""
+    hips = piece.hips * limbs.leg
+    legs = {side: _by_direction(piece, body, limbs, side, hips) for side in SIDES}
+    planted = {side: _steady(piece.sides[side].planted, _ball(legs[side], limbs, side)) for side in SIDES}
+    shift = {side: _corrections(piece, legs, planted, limbs, side) for side in SIDES}
+    carried = gaussian_smooth((shift["left"] + shift["right"]) / 2, 0.15 * RATE)
+    hips = hips + carried
+    ankles = {side: legs[side].ankle + shift[side] for side in SIDES}
+    for side in SIDES:
+        ankles[side][:, 2] = np.maximum(ankles[side][:, 2], -legs[side].lowest)
+    hips[:, 2] -= _out_of_reach(piece.pelvis, hips, ankles, limbs)
+    bones = {}
+    for side in SIDES:
+        bones |= _solve(piece.pelvis, hips, ankles[side], legs[side], limbs, side)
+    return hips, bones
+
+
+def _by_direction(piece: Capture, body: Body, limbs: Limbs, side: str, hips: np.ndarray) -> _Leg:
+    captured = piece.sides[side]
+    hip = hips + transform(piece.pelvis, limbs.offset[f"thigh_{side}"])
+    ankle = hip + limbs.thigh * captured.thigh + limbs.shin * captured.shin
+    left = unit(captured.knee - captured.thigh * (captured.knee * captured.thigh).sum(1, keepdims=True))
+    pole = np.cross(left, -captured.thigh)
+    pitch = np.arcsin(np.clip(-captured.foot[:, 2, 0], -1, 1))  # heel up
+    near = 1 - 0.7 * np.clip((captured.sole - 0.02) / 0.1, 0, 1)
+    toes = np.clip(pitch, 0, _MAX_TOES) * near
+    return _Leg(pole, captured.foot, toes, ankle, _lowest(body, side, captured.foot, toes))
+
+
+def _lowest(body: Body, side: str, foot: np.ndarray, toes: np.ndarray) -> np.ndarray:
+    """(T,) height of the lowest point of the sole above the ankle (negative when it is below)."""
+    ankle, ball = (body.neutral_pivots[BONE_INDEX[f"{name}_{side}"]] for name in ("foot", "toes"))
+    heel = transform(foot[:, None], _outline(body, f"foot_{side}") - ankle)[..., 2]
+    turn = foot @ rotation_y(-toes)
+    front = transform(turn[:, None], _outline(body, f"toes_{side}") - ball)[..., 2]
+    front += transform(foot, ball - ankle)[:, None, 2]
+    return np.minimum(heel.min(1), front.min(1))
+
+
+def _outline(body: Body, bone: str) -> np.ndarray:
+    """Points of a bone's mesh that lie furthest out in downward directions, neutral stance."""
+    points = body.neutral_vertices[body.vertex_bone == BONE_INDEX[bone]]
+    angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    outward = [np.stack([np.cos(angle), np.sin(angle), np.full(16, down)], axis=1) for down in (-3, -1, -0.3)]
+    return points[np.unique((np.concatenate(outward) @ points.T).argmax(1))].astype(np.float64)
+
+
+def _ball(leg: _Leg, limbs: Limbs, side: str) -> np.ndarray:
+    return leg.ankle + transform(leg.foot, limbs.ball * [1, 1 if side == "left" else -1, 1])
+
+
+def _steady(planted: np.ndarray, ball: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Frames and place (2,) of every stretch during which the ball of a foot (T, 3) stays where it is."""
+    frames = np.flatnonzero(planted)
+    stretches, start = [], 0
+    for end in range(1, len(frames) + 1):
+        so_far = ball[frames[start : end + 1], :2]
+        split = end == len(frames) or frames[end] > frames[end - 1] + 1 or np.ptp(so_far, axis=0).max() > _DRIFT
+        if split:
+            if end - start >= _SHORTEST:
+                stretches.append((frames[start:end], ball[frames[start:end], :2].mean(0)))
+            start = end
+    return stretches
+
+
+def _corrections(piece: Capture, legs: dict[str, _Leg], planted, limbs: Limbs, side: str) -> np.ndarray:
+    """(T, 3) how a foot must be moved to stay where it is planted, at the height of the floor; eased in between."""
+    times = np.arange(len(piece.hips))
+    moved = np.zeros((len(times), 3))
+    leg, ball = legs[side], _ball(legs[side], limbs, side)
+    if planted[side]:
+        frames = np.concatenate([stretch for stretch, _ in planted[side]])
+        wanted = np.concatenate([np.broadcast_to(place, (len(stretch), 2)) for stretch, place in planted[side]])
+        for axis in range(2):
+            moved[:, axis] = np.interp(times, frames, (wanted - ball[frames, :2])[:, axis])
+    low = {name: piece.sides[name].sole for name in SIDES}
+    other = SIDES[1 - SIDES.index(side)]
+    down = (low[side] < _NEAR) & (low[side] <= low[other])
+    for stretch, _ in planted[side]:
+        down[stretch] = True
+    gap = -(leg.ankle[:, 2] + leg.lowest)
+    if down.any():
+        moved[:, 2] = gaussian_smooth(np.interp(times, np.flatnonzero(down), gap[down]), 0.04 * RATE)
+    return moved
+
+
+def _out_of_reach(pelvis: np.ndarray, hips: np.ndarray, ankles: dict[str, np.ndarray], limbs: Limbs) -> np.ndarray:
+    """(T,) how far the hips must go down for both feet to be reached; smooth."""
+    lower = np.zeros(len(hips))
+    for side in SIDES:
+        hip = hips + transform(pelvis, limbs.offset[f"thigh_{side}"])
+        flat = np.linalg.norm((ankles[side] - hip)[:, :2], axis=1)
+        highest = ankles[side][:, 2] + np.sqrt(np.maximum((0.998 * limbs.leg) ** 2 - flat**2, 0))
+        lower = np.maximum(lower, np.where(flat < 0.9 * limbs.leg, hip[:, 2] - highest, 0))
+    radius = max(1, round(0.1 * RATE))
+    return gaussian_smooth(running_max(lower, radius), 0.6 * radius)
+
+
+def _solve(pelvis, hips, ankle, leg: _Leg, limbs: Limbs, side: str) -> dict[str, np.ndarray]:
+    hip = hips + transform(pelvis, limbs.offset[f"thigh_{side}"])
+    along, out, bend = two_bone_ik(hip, ankle, leg.pole, limbs.thigh, limbs.shin, _LEAST_KNEE)
+    thigh, knee = limb_frame(along, out), rotation_y(np.clip(bend, 0, MAX_KNEE))
+    return {
+        f"thigh_{side}": pelvis.swapaxes(1, 2) @ thigh,
+        f"shin_{side}": knee,
+        f"foot_{side}": (thigh @ knee).swapaxes(1, 2) @ leg.foot,
+        f"toes_{side}": rotation_y(-leg.toes),
+    }
