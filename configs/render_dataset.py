@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other motions and clothes (default 0)")
     parser.add_argument("--split", default="train", help="train: subjects 1,5,6,7,8 (default); test: subjects 9,11")
     parser.add_argument("--every", type=int, default=1, help="take every n-th instant of the 10 Hz motions (default 1)")
+    parser.add_argument("--motion", help="folder of BVH files (or one) that people move as (default: made motion)")
     parser.add_argument("--workers", type=int, help="processes (default: one per core; a GPU is used by one)")
     arguments = vars(parser.parse_args())
     print(f"{arguments['crops']} crops in {render_dataset(**arguments)}")

@@ -15,7 +15,7 @@ from utils.errors import UserError
 
 _TURNS = (rotation_x, rotation_y, rotation_z)
 _CHANNELS = {f"{axis}{kind}": (kind, index) for kind in ("position", "rotation") for index, axis in enumerate("XYZ")}
-_END = "_end"  # the name of an End Site is that of its parent with this added
+END = "_end"  # the name of an End Site is that of its parent with this added
 
 
 class Clip(NamedTuple):
@@ -38,7 +38,9 @@ class Clip(NamedTuple):
         rotations, positions = self.rotations.copy(), self.translations.copy()
         for joint, parent in enumerate(self.parents):
             if parent >= 0:
-                positions[:, joint] = positions[:, parent] + (rotations[:, parent] @ positions[:, joint, :, None])[..., 0]
+                positions[:, joint] = (
+                    positions[:, parent] + (rotations[:, parent] @ positions[:, joint, :, None])[..., 0]
+                )
                 rotations[:, joint] = rotations[:, parent] @ rotations[:, joint]
         return rotations, positions
 
@@ -148,7 +150,7 @@ class _Hierarchy:
         if (keyword == "ROOT") == bool(self._open) or (keyword == "ROOT" and self.joints):
             raise _error(self.file, number, f"{keyword} {name}; expected one ROOT, and all joints inside it")
         parent = self._open[-1] if self._open else -1
-        name = f"{self.joints[parent]}{_END}" if keyword == "END" else name
+        name = f"{self.joints[parent]}{END}" if keyword == "END" else name
         if not name or name in self.joints:
             raise _error(self.file, number, f"joint {name!r}; expected a name that no other joint has")
         self._open.append(len(self.joints))

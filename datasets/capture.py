@@ -11,23 +11,13 @@ import numpy as np
 
 from datasets.bvh import Clip, despike, resample
 from datasets.footsteps import SIDES
+from datasets.joint_names import JOINTS, find_joints
 from datasets.kinematics import gaussian_smooth, to_matrix, transform, unit
 from utils.errors import UserError
 
 RATE = 30  # frames per second at which motion is analysed
 _SLOW, _LOW = 0.35, 0.07  # a ball of the foot that carries: leg lengths per second, leg lengths above the floor
 _MAX_NECK = np.deg2rad(60)
-
-# names without side, as the tools write them; the first is Poser's (lShin), then MotionBuilder's (LeftLeg), then others
-_NAMES = {
-    "thigh": ("hip", ("Thigh", "UpLeg", "UpperLeg", "Femur", "Hip")),
-    "shin": ("knee", ("Shin", "Leg", "LowLeg", "LowerLeg", "Tibia", "Calf", "Knee")),
-    "foot": ("ankle", ("Ankle", "Foot")),
-    "upper_arm": ("shoulder", ("Shldr", "Arm", "UpArm", "UpperArm", "Humerus", "Shoulder")),
-    "forearm": ("elbow", ("ForeArm", "LowArm", "LowerArm", "Radius", "Elbow")),
-    "hand": ("wrist", ("Wrist", "Hand")),
-}
-_HEAD_NAMES = ("Head", "Neck1", "Neck")
 
 
 class Side(NamedTuple):
@@ -70,60 +60,8 @@ class Capture(NamedTuple):
         return Capture(self.name, hips, pelvis, chest, head, {k: _turn(matrix, s) for k, s in self.sides.items()})
 
 
-def find_joints(clip: Clip, file: str) -> dict[str, int]:
-    """Index of the joint that starts each bone: those of `_NAMES` with `_left` and `_right`, toes, chest, pelvis, head.
-
-    Raises UserError that names the missing joint.
-    """
-    plain = [_plain(name) for name in clip.joints]
-    found = {}
-    for bone, (joint, cores) in _NAMES.items():
-        for side in SIDES:
-            names = [form for core in cores for form in _forms(core.lower(), side)]
-            found[f"{bone}_{side}"] = _first(plain, names, f"{side} {joint}", _examples(cores, side), clip, file)
-    found["head"] = _first(plain, [name.lower() for name in _HEAD_NAMES], "head", _HEAD_NAMES, clip, file)
-    for side in SIDES:
-        found[f"toes_{side}"] = clip.parents.index(found[f"foot_{side}"]) if found[f"foot_{side}"] in clip.parents else -1
-    found["pelvis"] = _common_ancestor(clip.parents, found["thigh_left"], found["thigh_right"])
-    found["chest"] = _common_ancestor(clip.parents, found["upper_arm_left"], found["upper_arm_right"])
-    return found
-
-
-def _plain(name: str) -> str:
-    name = name.split(":")[-1].lower()
-    for prefix in ("mixamorig", "bip01"):
-        name = name.removeprefix(prefix)
-    return "".join(letter for letter in name if letter.isalnum())
-
-
-def _forms(core: str, side: str) -> list[str]:
-    return [form for mark in (side, side[0]) for form in (mark + core, core + mark)]
-
-
-def _examples(cores: tuple[str, ...], side: str) -> list[str]:
-    return [side[0] + cores[0]] + [side.capitalize() + core for core in cores]
-
-
-def _first(plain, names, what: str, examples, clip: Clip, file: str) -> int:
-    for name in names:
-        if name in plain:
-            return plain.index(name)
-    has = ", ".join(joint for joint in clip.joints if not joint.endswith("_end"))
-    raise UserError(f"{file}: no joint for {what!r}; expected one of {', '.join(examples)}; the file has {has}")
-
-
-def _common_ancestor(parents, first: int, second: int) -> int:
-    above = []
-    while first >= 0:
-        first = parents[first]
-        above.append(first)
-    while second not in above:
-        second = parents[second]
-    return second
-
-
 def analyse(clip: Clip, file: str) -> Capture:
-    """The captured motion of a clip. Raises UserError, which starts with `file`, where the skeleton is not a person's."""
+    """The captured motion of a clip. Raises UserError, which names `file`, where the skeleton is not a person's."""
     joints = find_joints(clip, file)
     clip = despike(resample(_without_stance(clip), RATE))
     rotations, positions = clip.forward_kinematics()
@@ -133,7 +71,9 @@ def analyse(clip: Clip, file: str) -> Capture:
     toes = {side: positions[:, joints[f"toes_{side}"]] for side in SIDES}
     floor = np.percentile(np.minimum(*(toes[side][:, 2] for side in SIDES)), 5)
     positions = positions - [0, 0, floor]
-    turned = {bone: rotations[:, joints[bone]] @ reference.neutral(joints[bone]) for bone in ("pelvis", "chest", "head")}
+    turned = {
+        bone: rotations[:, joints[bone]] @ reference.neutral(joints[bone]) for bone in ("pelvis", "chest", "head")
+    }
     turned["head"] = turned["chest"] @ _within_a_neck(turned["chest"].swapaxes(1, 2) @ turned["head"])
     hips = _mid(positions, joints, "thigh")
     sides = {side: _side(side, joints, rotations, positions, turned, reference) for side in SIDES}
@@ -201,7 +141,7 @@ def _snap(direction: np.ndarray) -> np.ndarray:
 
 
 def _uprightness(positions: np.ndarray, joints: dict[str, int]) -> np.ndarray:
-    """(T,) up to 1 for a figure that stands straight: legs, and trunk and legs, in line; across the line of the hips."""
+    """(T,) up to 1 for a figure that stands straight: shins, thighs and trunk in line, across the line of the hips."""
     trunk = unit(_mid(positions, joints, "upper_arm") - _mid(positions, joints, "thigh"))
     across = unit(positions[:, joints["thigh_left"]] - positions[:, joints["thigh_right"]])
     worst = 1 - np.abs((trunk * across).sum(1))
@@ -224,8 +164,8 @@ def _upright(positions: np.ndarray, joints: dict[str, int], reference: _Referenc
 
 
 def _side(side: str, joints, rotations, positions, turned, reference: _Reference) -> Side:
-    at = {bone: positions[:, joints[f"{bone}_{side}"]] for bone in (*_NAMES, "toes")}
-    turn = {bone: rotations[:, joints[f"{bone}_{side}"]] for bone in _NAMES}
+    at = {bone: positions[:, joints[f"{bone}_{side}"]] for bone in (*JOINTS, "toes")}
+    turn = {bone: rotations[:, joints[f"{bone}_{side}"]] for bone in JOINTS}
     thigh, shin = unit(at["shin"] - at["thigh"]), unit(at["foot"] - at["shin"])
     upper_arm, forearm = unit(at["forearm"] - at["upper_arm"]), unit(at["hand"] - at["forearm"])
     pelvis, chest = turned["pelvis"], turned["chest"]
@@ -250,7 +190,10 @@ def _hinge(rotation: np.ndarray, upper: np.ndarray, lower: np.ndarray, likely: n
     usual = unit((np.linalg.norm(shown, axis=1, keepdims=True) * shown).mean(0) + 0.003 * unit(likely.mean(0)))
     bend = np.linalg.norm(shown, axis=1)
     trust = np.clip((bend - 0.05) / 0.15, 0, 1) * ((shown * usual).sum(1) > 0)
-    axis = gaussian_smooth(unit(shown) * trust[:, None], 0.05 * RATE) + (1 - gaussian_smooth(trust, 0.05 * RATE))[:, None] * usual
+    axis = (
+        gaussian_smooth(unit(shown) * trust[:, None], 0.05 * RATE)
+        + (1 - gaussian_smooth(trust, 0.05 * RATE))[:, None] * usual
+    )
     return unit(transform(rotation, axis))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from datasets.capture import RATE, Capture
 from datasets.footsteps import SIDES
-from datasets.kinematics import gaussian_smooth, rotation_y, to_rotation_vector, transform, two_bone_ik, unit
+from datasets.kinematics import gaussian_smooth, rotation_y, to_matrix, to_rotation_vector, transform, two_bone_ik, unit
 from datasets.people import BONE_INDEX, Body
 from datasets.posing import MAX_KNEE, Limbs, limb_frame, running_max
 
@@ -15,13 +15,16 @@ _DRIFT = 0.06  # a foot that leaves its place by more than this (metres) is not 
 _SHORTEST = 3  # frames for which a foot must stay to be planted
 _MAX_TOES = np.deg2rad(62)
 _LEAST_KNEE = 0.06
+_MAX_TURN = np.deg2rad(70)  # by which a leg may leave its captured direction
 
 
 class _Leg(NamedTuple):
-    """One leg over T frames, world: direction in which the knee is pushed, rotation of the foot and bend of the toes,
-    ankle, and lowest point of the sole below it."""
+    """One leg over T frames as the captured one points, world: direction in which the knee is pushed, rotation of the
+    thigh, bend of the knee, rotation of the foot, bend of the toes, ankle, and the sole's lowest point from there."""
 
     pole: np.ndarray
+    thigh: np.ndarray
+    knee: np.ndarray
     foot: np.ndarray
     toes: np.ndarray
     ankle: np.ndarray
@@ -55,7 +58,9 @@ def _by_direction(piece: Capture, body: Body, limbs: Limbs, side: str, hips: np.
     pitch = np.arcsin(np.clip(-captured.foot[:, 2, 0], -1, 1))  # heel up
     near = 1 - 0.7 * np.clip((captured.sole - 0.02) / 0.1, 0, 1)
     toes = np.clip(pitch, 0, _MAX_TOES) * near
-    return _Leg(pole, captured.foot, toes, ankle, _lowest(body, side, captured.foot, toes))
+    thigh = limb_frame(captured.thigh, pole)
+    bend = np.arctan2((np.cross(captured.thigh, captured.shin) * left).sum(1), (captured.thigh * captured.shin).sum(1))
+    return _Leg(pole, thigh, bend, captured.foot, toes, ankle, _lowest(body, side, captured.foot, toes))
 
 
 def _lowest(body: Body, side: str, foot: np.ndarray, toes: np.ndarray) -> np.ndarray:
@@ -130,7 +135,11 @@ def _out_of_reach(pelvis: np.ndarray, hips: np.ndarray, ankles: dict[str, np.nda
 def _solve(pelvis, hips, ankle, leg: _Leg, limbs: Limbs, side: str) -> dict[str, np.ndarray]:
     hip = hips + transform(pelvis, limbs.offset[f"thigh_{side}"])
     along, out, bend = two_bone_ik(hip, ankle, leg.pole, limbs.thigh, limbs.shin, _LEAST_KNEE)
-    thigh, knee = limb_frame(along, out), rotation_y(np.clip(bend, 0, MAX_KNEE))
+    # a folded leg may turn right round to bring its ankle elsewhere by a hand's breadth; it keeps its direction instead
+    turn = to_rotation_vector(leg.thigh.swapaxes(1, 2) @ limb_frame(along, out))
+    trust = np.clip((_MAX_TURN - np.linalg.norm(turn, axis=1)) / _MAX_TURN * 2, 0, 1)
+    thigh = leg.thigh @ to_matrix(trust[:, None] * turn)
+    knee = rotation_y(np.clip(leg.knee + trust * (bend - leg.knee), _LEAST_KNEE, MAX_KNEE))
     return {
         f"thigh_{side}": pelvis.swapaxes(1, 2) @ thigh,
         f"shin_{side}": knee,

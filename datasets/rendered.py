@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from datasets.captured import Piece, cut_pieces, describe_clips, find_clips, play, split_clips
 from datasets.crop_camera import crop_camera
 from datasets.layout import LayoutWriter
 from datasets.looks import Wardrobe
@@ -25,12 +26,13 @@ SET_FILE = "render.json"  # what a folder was rendered with
 
 
 class Sequence(NamedTuple):
-    """One motion of one subject; `frames` are the instants that are rendered, at 10 Hz."""
+    """One motion of one subject; `frames` are the instants that are rendered, at 10 Hz; `piece`: captured motion."""
 
     seq: int
     subject: int
     motion: str
     frames: range
+    piece: Piece | None = None
 
     @property
     def key(self) -> str:
@@ -38,13 +40,21 @@ class Sequence(NamedTuple):
 
 
 class RenderSet(NamedTuple):
-    """What a rendered set is: the same values give the same bytes on the same kind of device."""
+    """What a rendered set is: the same values give the same bytes on the same kind of device.
+
+    motion: the captured motion in it (see `describe_clips`), if any.
+    """
 
     crops: int
     size: int
     seed: int
     split: str
     every: int = 1
+    motion: dict | None = None
+
+    def describe(self) -> dict:
+        """What is asked for, by name."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 def render_dataset(
@@ -54,22 +64,29 @@ def render_dataset(
     seed: int = 0,
     split: str = "train",
     every: int = 1,
+    motion: str | Path | None = None,
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
     """Render a layout of `crops` crops (rounded up to whole instants of four cameras) to the folder `output`.
 
     size: side of the crops, pixels. split: "train" or "test", whose subjects differ. every: take every n-th instant
-    of the motions, which run at 10 Hz; the set then holds more, and more different, sequences. workers: processes on
-    a CPU; None: one per core. An interrupted call goes on where it stopped, and a finished set is left as it is.
-    Returns the folder. Raises UserError for bad arguments, missing packages and a folder that holds something else.
+    of the motions, which run at 10 Hz; the set then holds more, and more different, sequences. motion: a folder of BVH
+    files, or one, that people move as; None: made motion. workers: processes on a CPU; None: one per core. An
+    interrupted call goes on where it stopped, and a finished set is left as it is.
+    Returns the folder. Raises UserError for bad arguments, files or packages and a folder that holds something else.
     """
     job, output = RenderSet(crops, size, seed, split, every), Path(output)
     _check_arguments(job, workers)
+    pieces = None
+    if motion is not None:
+        clips = find_clips(motion)
+        pieces = cut_pieces(split_clips(clips, split), FPS, MOTION_FRAMES, AREA, progress)
+        job = job._replace(motion=describe_clips(clips))
     warp_kernels(), load_body(SUBJECTS[split][0])  # both fill caches at their first use on a machine: before workers do
-    if claim_folder(output, SET_FILE, job._asdict()):
+    if claim_folder(output, SET_FILE, job.describe()):
         return output
-    sequences = plan_sequences(job)
+    sequences = plan_captured(job, pieces) if pieces else plan_sequences(job)
     total = NUM_CAMERAS * sum(len(sequence.frames) for sequence in sequences)
     writer = LayoutWriter(output, size, total)
     todo = [sequence for sequence in sequences if not writer.has(sequence.key)]
@@ -100,6 +117,24 @@ def plan_sequences(job: RenderSet) -> list[Sequence]:
     return sequences
 
 
+def plan_captured(job: RenderSet, pieces: list[Piece]) -> list[Sequence]:
+    """All sequences of a set of captured motion. Subjects take turns, each at all pieces, and at different ones."""
+    left = -(-job.crops // NUM_CAMERAS)
+    subjects = SUBJECTS[job.split]
+    length = max(left // (len(subjects) * len(pieces)), MIN_INSTANTS)
+    length = min(length, -(-left // len(subjects)))
+    order = np.random.default_rng([job.seed, 0]).permutation(len(pieces))
+    sequences = []
+    while left > 0:
+        turn, which = divmod(len(sequences), len(subjects))
+        piece = pieces[order[(turn + which * len(pieces) // len(subjects)) % len(pieces)]]
+        size = min(left, length, max(1, piece.instants // job.every))
+        step = piece.instants // size
+        sequences.append(Sequence(len(sequences), subjects[which], piece.name, range(0, size * step, step), piece))
+        left -= size
+    return sequences
+
+
 class SequenceRenderer:
     """Renders the sequences of one set; keeps the room and the subjects' wardrobes."""
 
@@ -112,7 +147,10 @@ class SequenceRenderer:
         """`img_crop`, `bg_crop` (N,size,size,3) uint8 and the rows of labels.h5; instant by instant, all cameras."""
         body = load_body(sequence.subject)
         rng = np.random.default_rng([self.job.seed, 1, ("train", "test").index(self.job.split), sequence.seq])
-        motion = make_motion(sequence.motion, body, MOTION_FRAMES, FPS, rng, AREA)
+        if sequence.piece:
+            motion = play(sequence.piece, body, FPS, rng, AREA)
+        else:
+            motion = make_motion(sequence.motion, body, MOTION_FRAMES, FPS, rng, AREA)
         frames = list(sequence.frames)
         vertices, joints = body.pose(Motion(motion.rotations[frames], motion.translation[frames]))
         look = self._wardrobe(sequence.subject).dress(rng)

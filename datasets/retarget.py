@@ -8,7 +8,7 @@ import numpy as np
 from datasets.capture import RATE, Capture, Side
 from datasets.floor import plant_feet
 from datasets.footsteps import SIDES
-from datasets.kinematics import rotation_y, rotation_z, to_matrix, to_rotation_vector, transform, unit
+from datasets.kinematics import rotation_y, rotation_z, to_matrix, to_rotation_vector, unit
 from datasets.people import BONE_INDEX, BONE_NAMES, Body, Motion
 from datasets.posing import (
     HEAD_SHARES,
