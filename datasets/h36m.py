@@ -1,0 +1,187 @@
+"""Prepares Human3.6M: from the official download to the training layout, every camera and sequence on all cores."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from datasets.cameras import opencv
+from datasets.h36m_metadata import CAMERA_IDS, Metadata, Sequence, find_metadata, read_metadata
+from datasets.h36m_plan import View, check_views, plan_subject, pose_lengths
+from datasets.h36m_report import Entry, SubjectNotes, entry, write_report
+from datasets.h36m_source import Source, cdf_library
+from datasets.h36m_views import CameraVideos, Task, make_background, start_worker, write_view
+from datasets.labels import PARTS_FOLDER, Labels, is_finished
+from datasets.layout import LayoutWriter
+from datasets.video import pyav
+from datasets.workers import claim_folder, map_processes
+from utils.errors import UserError
+
+SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
+SET_FILE = "prepare.json"  # what a folder was prepared with
+BYTES_PER_PIXEL = 2.0  # of a crop's PNG, at most
+
+
+class PrepareSet(NamedTuple):
+    """What a prepared set is."""
+
+    subjects: tuple[int, ...]
+    every: int
+    size: int
+    skip_shifted: bool
+
+
+def prepare_h36m(
+    source: str | Path,
+    output: str | Path,
+    subjects: Iterable[int] | None = None,
+    every: int = 5,
+    size: int = 128,
+    split: str = "train",
+    metadata: str | Path | None = None,
+    statistics: str | Path | None = None,
+    skip_shifted: bool = False,
+    skip_broken: bool = False,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Prepare the Human3.6M download in `source` as a training layout in the folder `output`.
+
+    subjects: actors' numbers; None: those of `split`, "train" or "test". every: take every n-th frame of the 50 Hz
+    videos. size: side of the crops, pixels. metadata: metadata.xml, where it is not in `source`. statistics: a layout
+    whose `pose_mean` and `pose_std` are taken; None: those of the new rows. skip_shifted: leave out the three sequences
+    of S9 whose poses are shifted, which labels.h5 otherwise marks by `shifted`. skip_broken: leave out videos that are
+    missing, cut short or undecodable. workers: processes; None: one per core.
+
+    An interrupted call goes on where it stopped, and a finished set is left as it is. `report.csv` in the folder tells
+    what became of every video. Returns the folder. Raises UserError for bad arguments, missing packages and files,
+    damaged archives and videos, and too little space.
+    """
+    job, output = PrepareSet(_subjects(subjects, split), every, size, skip_shifted), Path(output)
+    _check_arguments(job, workers)
+    pyav(), opencv(), cdf_library()  # a missing package is told at once
+    mean_std = _statistics(statistics)
+    table = read_metadata(find_metadata(Path(source), metadata))
+    files = Source(source, output.with_name(f".{output.name}.unpacked"), progress)
+    preparation = Preparation(job, files, output, table, skip_broken)
+    if not is_finished(output):
+        preparation.check()
+    if claim_folder(output, SET_FILE, job._asdict()):
+        return output
+    writer = LayoutWriter(output, size)
+    preparation.run(workers, progress)
+    write_report(output, preparation.notes.entries(job.subjects))
+    writer.finish(*mean_std)
+    files.forget()
+    return output
+
+
+class Preparation:
+    """One set on its way from a download to a layout, subject by subject."""
+
+    def __init__(self, job: PrepareSet, source: Source, output: Path, metadata: Metadata, skip_broken: bool):
+        self.job, self.source, self.output, self.metadata = job, source, output, metadata
+        self.skip_broken = skip_broken
+        self.notes = SubjectNotes(output / PARTS_FOLDER)
+        self.lengths: dict[int, dict[Sequence, int]] = {}
+
+    def check(self) -> None:
+        """Look at all poses and at all videos that are not packed; raises UserError before any long work."""
+        todo = [subject for subject in self.job.subjects if not self.notes.has(subject)]
+        packed = {subject: self.source.packed_videos(subject) for subject in todo}
+        self.lengths = {subject: pose_lengths(self.metadata, self.source, subject) for subject in todo}
+        self._check_space(max((path.stat().st_size for path in packed.values() if path), default=0))
+        for subject in todo:
+            if not packed[subject]:
+                self._plan(subject)
+
+    def run(self, workers: int | None, progress: bool) -> None:
+        """Prepare the subjects that `check` found to do. Raises UserError at the end when videos broke on the way."""
+        broken: list[Entry] = []
+        total = sum(self._estimate(subject) for subject in self.lengths)
+        with tqdm(total=total, unit="crop", desc="prepare", disable=not progress) as bar:
+            for subject in self.lengths:
+                views = self._plan(subject)
+                bar.total += sum(len(view.frames) for view in views) - self._estimate(subject)
+                entries, failed = self._run_subject(views, workers, bar)
+                broken += failed
+                if self.skip_broken or not failed:
+                    self.notes.add(subject, entries)
+                    self.source.forget_videos(subject)
+        if broken and not self.skip_broken:
+            raise UserError(
+                f"{len(broken)} videos broke on the way, first {broken[0].note}; all others are done: "
+                "repair these and run again, or leave them out (--skip-broken)"
+            )
+
+    def _run_subject(self, views: list[View], workers: int | None, bar: tqdm) -> tuple[list[Entry], list[Entry]]:
+        """Entries of all views, and of those that broke."""
+        start = {
+            "workers": workers,
+            "start": start_worker,
+            "arguments": (Task(self.output, self.job.size, self.metadata),),
+        }
+        todo = [view for view in views if len(view.frames)]
+        cameras = [
+            CameraVideos(views[0].sequence.subject, cam, [view.video for view in todo if view.cam == cam])
+            for cam in sorted({view.cam for view in todo})
+        ]
+        for _ in map_processes(make_background, cameras, **start):
+            bar.refresh()
+        entries, failed = [entry(view, 0, view.note) for view in views if not len(view.frames)], []
+        for view, crops, error in map_processes(write_view, todo, **start):
+            entries.append(entry(view, crops, error or view.note))
+            failed += entries[-1:] if error else []
+            bar.update(len(view.frames))
+        return sorted(entries), failed
+
+    def _plan(self, subject: int) -> list[View]:
+        views = plan_subject(self.source, self.lengths[subject], subject, self.job.every)
+        if not self.skip_broken:
+            check_views(views)
+        left_out = "its poses are shifted: left out"
+        return [
+            view._replace(num_frames=0, note=left_out) if view.shifted and self.job.skip_shifted else view
+            for view in views
+        ]
+
+    def _estimate(self, subject: int) -> int:
+        frames = (range(0, length, self.job.every) for length in self.lengths[subject].values())
+        return len(CAMERA_IDS) * sum(map(len, frames))
+
+    def _check_space(self, unpacked: int) -> None:
+        """`unpacked`: bytes of the largest archive; one at a time is unpacked."""
+        crops = 2 * self.job.size**2 * BYTES_PER_PIXEL * sum(map(self._estimate, self.lengths))
+        there = next(path for path in (self.output, *self.output.absolute().parents) if path.exists())
+        free = shutil.disk_usage(there).free
+        if crops + unpacked > free:
+            need = f"{(crops + unpacked) / 1e9:.1f} GB ({crops / 1e9:.1f} for crops, {unpacked / 1e9:.1f} to unpack)"
+            raise UserError(f"{self.output}: {free / 1e9:.1f} GB are free; expected {need}")
+
+
+def _subjects(subjects: Iterable[int] | None, split: str) -> tuple[int, ...]:
+    if split not in SUBJECTS:
+        raise UserError(f"split {split!r}; expected one of {', '.join(SUBJECTS)}")
+    return SUBJECTS[split] if subjects is None else tuple(dict.fromkeys(subjects))
+
+
+def _statistics(layout: str | Path | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    if layout is None:
+        return None, None
+    labels = Labels(layout)
+    return labels["pose_mean"], labels["pose_std"]
+
+
+def _check_arguments(job: PrepareSet, workers: int | None) -> None:
+    if not job.subjects:
+        raise UserError("no subjects; expected at least one, like 1 5 6")
+    for name, value, least in (
+        ("every", job.every, 1),
+        ("size", job.size, 16),
+        ("workers", 1 if workers is None else workers, 1),
+    ):
+        if value < least:
+            raise UserError(f"{name} is {value}; expected at least {least}")

@@ -1,0 +1,100 @@
+"""What a prepared Human3.6M will hold: every sequence and camera with its lengths, and what is wrong with it."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from datasets.h36m_metadata import CAMERA_IDS, Metadata, Sequence
+from datasets.h36m_source import Source, read_poses
+from datasets.video import count_frames, read_frames
+from utils.errors import UserError
+
+# (subject, file name): the poses of these lie beside the person in the pictures
+SHIFTED = {(9, "Greeting"), (9, "SittingDown 1"), (9, "Waiting 1")}
+# (subject, file name, camera): known to be missing or broken in the download
+KNOWN_BROKEN = {(11, "Directions", 0)}
+MAX_MISSING_FRAMES = 25  # poses without a frame at a video's end, half a second, are normal
+
+
+class View(NamedTuple):
+    """One camera of one sequence. `num_frames` is 0 where there is no usable video, and `note` tells why; `every` is
+    the step between the frames that are taken."""
+
+    sequence: Sequence
+    cam: int
+    poses: Path
+    video: Path
+    num_poses: int
+    num_frames: int
+    every: int
+    note: str = ""
+
+    @property
+    def frames(self) -> range:
+        """The frames that become crops: those that have a pose and a picture."""
+        return range(0, min(self.num_poses, self.num_frames), self.every)
+
+    @property
+    def name(self) -> str:
+        """The subject, the sequence and the camera, for a reader."""
+        return f"S{self.sequence.subject} {self.sequence.name}, camera {CAMERA_IDS[self.cam]}"
+
+    @property
+    def shifted(self) -> bool:
+        """Whether the poses are known to lie beside the person."""
+        return (self.sequence.subject, self.sequence.name) in SHIFTED
+
+
+def pose_lengths(metadata: Metadata, source: Source, subject: int) -> dict[Sequence, int]:
+    """Number of poses of each sequence of a subject. Raises UserError where files are missing, naming them."""
+    sequences, folder = metadata.sequences(subject), source.poses(subject)
+    missing = [sequence.name for sequence in sequences if not pose_file(folder, sequence).is_file()]
+    if missing:
+        raise UserError(
+            f"{folder}: expected {len(sequences)} files for S{subject}, got {len(sequences) - len(missing)}; "
+            f"missing: {', '.join(f'{name}.cdf' for name in missing[:4])}{', ...' if len(missing) > 4 else ''}"
+        )
+    return {sequence: len(read_poses(pose_file(folder, sequence))) for sequence in sequences}
+
+
+def plan_subject(source: Source, lengths: dict[Sequence, int], subject: int, every: int) -> list[View]:
+    """All cameras of a subject's sequences, each video opened and its first frame decoded."""
+    poses, videos = source.poses(subject), source.videos(subject)
+    if not any(videos.glob("*.mp4")):
+        raise UserError(f"{videos}: expected {len(lengths) * len(CAMERA_IDS)} videos for S{subject}, got 0")
+    views = []
+    for sequence, length in lengths.items():
+        for cam, name in enumerate(CAMERA_IDS):
+            video = videos / f"{sequence.name}.{name}.mp4"
+            views.append(_checked(View(sequence, cam, pose_file(poses, sequence), video, length, 0, every)))
+    return views
+
+
+def check_views(views: list[View]) -> None:
+    """Raises UserError for what a whole download would not have: views without video, or with a far too short one."""
+    faults = [
+        view
+        for view in views
+        if (view.sequence.subject, view.sequence.name, view.cam) not in KNOWN_BROKEN
+        and view.num_poses - view.num_frames > MAX_MISSING_FRAMES
+    ]
+    if faults:
+        others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise UserError(
+            f"{faults[0].name}: {faults[0].note}{others}; repair the download, or leave such videos out (--skip-broken)"
+        )
+
+
+def pose_file(folder: Path, sequence: Sequence) -> Path:
+    """The world poses of a sequence."""
+    return folder / f"{sequence.name}.cdf"
+
+
+def _checked(view: View) -> View:
+    try:
+        num_frames = count_frames(view.video)
+        next(read_frames(view.video, [0]))
+    except UserError as error:
+        return view._replace(note=str(error))
+    missing = view.num_poses - num_frames
+    note = f"the video ends {missing} frames before the poses, which are left out" if missing > 0 else ""
+    return view._replace(num_frames=num_frames, note=note)

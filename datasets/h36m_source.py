@@ -1,0 +1,130 @@
+"""Human3.6M on a user's disk: the trees in use, archives that are still packed, and the poses in CDF files."""
+
+import os
+import shutil
+import tarfile
+import zlib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from tqdm import tqdm
+
+from utils.errors import UserError
+
+# where a subject's files are, in the order of looking
+POSE_FOLDERS = ("S{}/MyPoseFeatures/D3_Positions", "S{}/Poses_D3_Positions", "S{}/D3_Positions")
+VIDEO_FOLDERS = ("S{}/Videos",)
+POSE_ARCHIVE, VIDEO_ARCHIVE = "Poses_D3_Positions_S{}.tgz", "Videos_S{}.tgz"
+LEVELS = ("", "extracted", "archives")
+JOINTS = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)  # 17 of the 32 joints, in our order
+POSE_VALUES = 96
+
+
+class Source:
+    """The files of a Human3.6M download; archives are unpacked into `scratch`, member by member.
+
+    source: the folder that holds S1, S5, ..., or `extracted`, or the archives.
+    """
+
+    def __init__(self, source: str | Path, scratch: Path, progress: bool = True):
+        self.source, self.scratch, self.progress = Path(source), scratch, progress
+        if not self.source.is_dir():
+            raise UserError(f"no folder {str(source)!r}; expected one with Human3.6M's S1, S5, ...")
+
+    def poses(self, subject: int) -> Path:
+        """Folder with the subject's world poses, <name>.cdf."""
+        return self._folder(subject, POSE_FOLDERS, POSE_ARCHIVE, ".cdf")
+
+    def videos(self, subject: int) -> Path:
+        """Folder with the subject's videos, <name>.<camera id>.mp4."""
+        return self._folder(subject, VIDEO_FOLDERS, VIDEO_ARCHIVE, ".mp4")
+
+    def packed_videos(self, subject: int) -> Path | None:
+        """The archive that holds the subject's videos, where they are not unpacked. UserError when neither is there."""
+        found = self._find(subject, VIDEO_FOLDERS, VIDEO_ARCHIVE, ".mp4")
+        return None if found.is_dir() else found
+
+    def forget_videos(self, subject: int) -> None:
+        """Remove what `videos` unpacked."""
+        shutil.rmtree(self._unpacked(subject, ".mp4"), ignore_errors=True)
+
+    def forget(self) -> None:
+        """Remove all that was unpacked."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _unpacked(self, subject: int, suffix: str) -> Path:
+        return self.scratch / f"S{subject}{suffix}"
+
+    def _folder(self, subject: int, folders: tuple[str, ...], archive: str, suffix: str) -> Path:
+        found = self._find(subject, folders, archive, suffix)
+        if found.is_dir():
+            return found
+        target = self._unpacked(subject, suffix)
+        if not target.is_dir():
+            unpack(found, target, suffix, self.progress)
+        return target
+
+    def _find(self, subject: int, folders: tuple[str, ...], archive: str, suffix: str) -> Path:
+        for level in LEVELS:
+            for folder in folders:
+                path = self.source / level / folder.format(subject)
+                if path.is_dir():
+                    return path
+            path = self.source / level / archive.format(subject)
+            if path.is_file():
+                return path
+        held = sorted(path.name for path in self.source.iterdir())
+        expected = " or ".join((*folders, archive)).format(*[subject] * (len(folders) + 1))
+        raise UserError(
+            f"no {suffix} files of S{subject}: expected {expected} in {str(self.source)!r}, "
+            f"which holds {', '.join(held[:8]) or 'nothing'}{', ...' if len(held) > 8 else ''}"
+        )
+
+
+def unpack(archive: Path, target: Path, suffix: str, progress: bool = True) -> None:
+    """Unpack the files of an archive that end in `suffix`, without their folders, to the new folder `target`.
+
+    Raises UserError for an archive that is cut short or damaged; `target` is then not there.
+    """
+    part = target.with_name(f"{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    bar = tqdm(desc=archive.name, total=archive.stat().st_size, unit="B", unit_scale=True, disable=not progress)
+    try:
+        with open(archive, "rb") as file, bar, tarfile.open(fileobj=file, mode="r:*") as tar:
+            for member in tar:
+                bar.update(file.tell() - bar.n)
+                name = os.path.basename(member.name)
+                if member.isfile() and name.endswith(suffix) and not name.startswith("_ALL"):
+                    with open(part / name, "wb") as output:
+                        shutil.copyfileobj(tar.extractfile(member), output, 1 << 20)
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        shutil.rmtree(part)
+        raise UserError(f"{archive} is cut short or damaged ({error}); download it again") from error
+    os.replace(part, target)
+
+
+def read_poses(path: str | Path) -> np.ndarray:
+    """World joints (N,17,3) of one sequence, metres, z up, at 50 Hz. Raises UserError for a missing or strange file."""
+    if not Path(path).is_file():
+        raise UserError(f"no poses {str(path)!r}; expected a CDF file")
+    try:
+        poses = np.asarray(cdf_library().CDF(str(path)).varget("Pose"))
+    except (OSError, ValueError, KeyError, IndexError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} is no readable CDF file ({error}); expected the variable 'Pose'") from error
+    if not poses.size or poses.shape[-1] != POSE_VALUES:
+        raise UserError(f"{path}: 'Pose' has shape {poses.shape}; expected (1, frames, {POSE_VALUES})")
+    joints = poses.astype(np.float64).reshape(-1, POSE_VALUES // 3, 3)[:, JOINTS] / 1000
+    if not np.isfinite(joints).all():
+        raise UserError(f"{path}: 'Pose' has values that are not finite; expected millimetres")
+    return joints
+
+
+def cdf_library() -> ModuleType:
+    """cdflib. Raises UserError with the pip command where it is missing."""
+    try:
+        import cdflib
+    except ImportError as error:
+        raise UserError("reading Human3.6M's poses needs the package 'cdflib': pip install -e .[h36m]") from error
+    return cdflib

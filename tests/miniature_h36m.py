@@ -1,0 +1,246 @@
+"""A small Human3.6M in the form of the download, of made-up people: videos, CDF poses, metadata.xml, archives."""
+
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
+
+from datasets.cameras import Camera
+from datasets.h36m_metadata import CAMERA_IDS
+from datasets.h36m_source import JOINTS
+from datasets.scene import subject_cameras
+from datasets.video import write_video
+from tests.markers import JOINTS as MARKED
+from tests.markers import paint_markers
+from tests.synthetic import random_joints
+
+# action, subaction, file name for S1, file name for the others
+ROWS = (
+    (1, 1, "_ALL 1", "_ALL 1"),
+    (9, 1, "Sitting", "Sitting"),
+    (10, 2, "SittingDown 1", "SittingDown 1"),
+    (12, 1, "TakingPhoto", "Photo"),
+    (15, 2, "WalkingDog 1", "WalkDog 1"),
+)
+# at 1000 pixels: focal lengths, principal point, k1, k2, k3, p1, p2; like those of Human3.6M
+INTRINSICS = (
+    (1145, 1144, 512, 515, -0.21, 0.25, -0.002, -0.0009, -0.0016),
+    (1149, 1148, 509, 508, -0.19, 0.23, 0.006, -0.0018, -0.0008),
+    (1150, 1150, 520, 502, -0.21, 0.26, -0.009, 0.0009, -0.0012),
+    (1146, 1145, 499, 501, -0.20, 0.22, -0.003, -0.0005, 0.0006),
+)
+HEIGHTS = (1002, 1000, 1000, 1002)
+# where the 15 joints that we do not use lie: on one that we use
+DOUBLED = {
+    4: 3,
+    5: 3,
+    9: 8,
+    10: 8,
+    11: 0,
+    16: 13,
+    20: 19,
+    21: 19,
+    22: 19,
+    23: 19,
+    24: 13,
+    28: 27,
+    29: 27,
+    30: 27,
+    31: 27,
+}
+EXTRA_FRAMES = 2  # of a video, after its last pose
+
+Pictures = Callable[[int, Camera], np.ndarray]  # frame, camera -> (H,W,3) uint8
+
+
+class Take(NamedTuple):
+    """One sequence as it was acted: `joints` (N,17,3) world, metres; `picture(frame, camera)` for N + EXTRA_FRAMES."""
+
+    joints: np.ndarray
+    picture: Pictures
+
+
+def write_miniature(
+    root: Path,
+    act: Callable[[int, int, int], Take],
+    subjects: tuple[int, ...] = (1, 9),
+    width: int = 250,
+    num_poses: int = 8,
+    form: str = "native",
+) -> dict[tuple[int, str], np.ndarray]:
+    """Write subjects with four sequences each; returns the world joints (N,17,3), metres, by subject and file name.
+
+    act: subject, number of the sequence, frames -> Take. width: of the videos, pixels; 1000 is the real one. Sequences
+    have `num_poses` poses and a few more each. form: "native", "flattened" or "archives".
+    """
+    write_metadata(root / "metadata.xml", subjects, width)
+    truth = {}
+    for subject in subjects:
+        native = root / f"S{subject}"
+        poses, videos = native / "MyPoseFeatures" / "D3_Positions", native / "Videos"
+        poses.mkdir(parents=True), videos.mkdir()
+        for number, row in enumerate(ROWS[1:]):
+            name, count = row[2 if subject == 1 else 3], num_poses + number
+            take = act(subject, number, count + EXTRA_FRAMES)
+            truth[subject, name] = take.joints[:count]
+            write_poses(poses / f"{name}.cdf", truth[subject, name])
+            for cam, camera_id in enumerate(CAMERA_IDS):
+                camera, frames = camera_of(subject, cam, width), range(count + EXTRA_FRAMES)
+                write_video(videos / f"{name}.{camera_id}.mp4", (take.picture(i, camera) for i in frames))
+        _reshape(root, subject, form)
+    return truth
+
+
+def camera_of(subject: int, cam: int, width: int = 1000) -> Camera:
+    """The true camera, metres and pixels, of videos of this width."""
+    place, scale = subject_cameras(subject), width / 1000
+    fx, fy, cx, cy, k1, k2, k3, p1, p2 = INTRINSICS[cam]
+    # whole numbers are pixel centres
+    cx, cy = (cx + 0.5) * scale - 0.5, (cy + 0.5) * scale - 0.5
+    intrinsics = np.array([[scale * fx, 0, cx], [0, scale * fy, cy], [0, 0, 1]])
+    height = 2 * round(scale * HEIGHTS[cam] / 2) if scale == 1 else width + HEIGHTS[cam] - 1000
+    return Camera(place.rotations[cam], place.centres[cam], intrinsics, np.array([k1, k2, p1, p2, k3]), width, height)
+
+
+def write_metadata(path: Path, subjects: tuple[int, ...], width: int = 1000) -> None:
+    """metadata.xml: the mapping table and w0, of the subjects written and zeros for the others."""
+    root = ElementTree.Element("H36M")
+    table = ElementTree.SubElement(root, "mapping")
+    lines = [["", "", *(f"S{subject}" for subject in range(1, 12))]]
+    lines += [[str(action), str(sub), first, *[other] * 10] for action, sub, first, other in ROWS]
+    lines += [["54138969", "1", *["calibration"] * 11]]
+    for line in lines:
+        row = ElementTree.SubElement(table, "tr")
+        for cell in line:
+            ElementTree.SubElement(row, "td").text = cell or None
+    values = np.zeros(300)
+    for cam in range(4):
+        for subject in subjects:
+            camera, start = camera_of(subject, cam, width), 6 * (11 * cam + subject - 1)
+            values[start : start + 6] = [*angles_of(camera.rotation), *(1000 * camera.centre)]
+        camera = camera_of(1, cam, width)
+        (fx, _, cx), (_, fy, cy) = camera.intrinsics[:2]
+        k1, k2, p1, p2, k3 = camera.distortion
+        values[264 + 9 * cam : 273 + 9 * cam] = [fx, fy, cx, cy, k1, k2, k3, p1, p2]
+    ElementTree.SubElement(root, "w0").text = f"[{' '.join(repr(float(value)) for value in values)}]"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ElementTree.ElementTree(root).write(path)
+
+
+def angles_of(rotation: np.ndarray) -> tuple[float, float, float]:
+    """Angles a, b, c with Rx(a) @ Ry(b) @ Rz(c) = rotation."""
+    return (
+        float(np.arctan2(-rotation[1, 2], rotation[2, 2])),
+        float(np.arcsin(rotation[0, 2])),
+        float(np.arctan2(-rotation[0, 1], rotation[0, 0])),
+    )
+
+
+def write_poses(path: Path, joints: np.ndarray) -> None:
+    """A CDF file of world joints (N,17,3), metres, as Human3.6M has them: 32 joints, millimetres."""
+    from cdflib.cdfwrite import CDF
+
+    everything = np.zeros((len(joints), 32, 3), dtype=np.float32)
+    everything[:, JOINTS] = 1000 * joints
+    for joint, same in DOUBLED.items():
+        everything[:, joint] = everything[:, same]
+    values = everything.reshape(1, len(joints), 96)
+    spec = {
+        "Variable": "Pose",
+        "Data_Type": 21,
+        "Num_Elements": 1,
+        "Rec_Vary": True,
+        "Var_Type": "zVariable",
+        "Dim_Sizes": list(values.shape[1:]),
+        "Compress": 0,
+    }
+    file = CDF(str(path.with_suffix("")), cdf_spec={"Compressed": 0})
+    file.write_var(spec, var_data=values)
+    file.close()
+
+
+def marked_people(subject: int, number: int, frames: int) -> Take:
+    """People of three markers that are elsewhere in every frame."""
+    joints = random_joints(frames, np.random.default_rng([subject, number]))
+
+    def picture(frame: int, camera: Camera) -> np.ndarray:
+        pixels = camera.project(camera.world_to_cam(joints[frame, list(MARKED)]))
+        return paint_markers(pixels, camera.width, camera.height, radius=0.008 * camera.width)
+
+    return Take(joints, picture)
+
+
+class RenderedPeople:
+    """Rendered people who move fast, in the rendered room, seen by distorting cameras."""
+
+    def __init__(self, fps: float = 5):
+        from datasets.raycast import Room, default_device
+        from datasets.room import build_room, lamp_points
+
+        self.fps, self.room = fps, Room(build_room(), lamp_points(), default_device())
+
+    def __call__(self, subject: int, number: int, frames: int) -> Take:
+        from datasets.motions import make_motion
+        from datasets.people import load_body
+
+        body = load_body(subject)
+        name = ("walking", "sitting", "greeting", "walking")[number]
+        motion = make_motion(name, body, frames, self.fps, np.random.default_rng([subject, number]))
+        vertices, joints = body.pose(motion)
+        render = self.renderer(subject)
+        return Take(joints.astype(np.float64), lambda frame, camera: full_picture(render, vertices[frame], camera)[0])
+
+    def renderer(self, subject: int):
+        """The subject in one set of clothes and one light: a camera's pictures differ by the person alone."""
+        from datasets.looks import Wardrobe
+        from datasets.people import load_body
+        from datasets.raycast import Renderer
+        from datasets.scene import sequence_light
+
+        body, rng = load_body(subject), np.random.default_rng(subject)
+        look = Wardrobe(body, subject).dress(rng)
+        return Renderer(self.room, sequence_light(rng), body.faces, look.colours, look.thickness)
+
+
+def full_picture(render, vertices: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """The distorted picture (H,W,3) of a camera, and the same without the person: a wide pinhole picture, sampled."""
+    import cv2
+
+    from datasets.raycast import View
+
+    grid = np.stack(np.meshgrid(np.arange(camera.width), np.arange(camera.height)), axis=-1).reshape(-1, 1, 2)
+    precise = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 50, 1e-9)
+    places = cv2.undistortPoints(
+        grid.astype(np.float64), camera.intrinsics, camera.distortion, criteria=precise
+    ).reshape(camera.height, camera.width, 2)
+    half = 1.02 * np.abs(places).max()
+    size = round(2 * half * camera.intrinsics[0, 0])
+    intrinsics = np.array([[0.5 / half, 0, 0.5], [0, 0.5 / half, 0.5], [0, 0, 1]])
+    pinhole = render(vertices, View(camera.centre[None], camera.rotation[None], intrinsics[None]), size)
+    pixels = ((places * 0.5 / half + 0.5) * size - 0.5).astype(np.float32)
+    return tuple(cv2.remap(image[0], pixels, None, cv2.INTER_LINEAR) for image in pinhole)
+
+
+def _reshape(root: Path, subject: int, form: str) -> None:
+    """From the native tree to another form."""
+    native = root / f"S{subject}"
+    poses, videos = native / "MyPoseFeatures" / "D3_Positions", native / "Videos"
+    if form == "flattened":
+        flat = root / "extracted" / f"S{subject}"
+        flat.mkdir(parents=True)
+        poses.rename(flat / "Poses_D3_Positions"), videos.rename(flat / "Videos")
+    elif form == "archives":
+        for folder, name in ((poses, "Poses_D3_Positions"), (videos, "Videos")):
+            with tarfile.open(root / f"{name}_S{subject}.tgz", "w:gz") as archive:
+                archive.add(folder, folder.relative_to(root))
+    if form != "native":
+        shutil.rmtree(native)
+
+
+def all_files(root: Path) -> Iterator[Path]:
+    """Every file below a folder, sorted."""
+    return (path for path in sorted(root.rglob("*")) if path.is_file())
