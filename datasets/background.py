@@ -43,27 +43,30 @@ def median_frame(frames: list[np.ndarray]) -> np.ndarray:
     return np.stack(rows)
 
 
-def median_of_videos(paths: Iterable[str | Path], frames_per_video: int, capacity: int = CAPACITY) -> np.ndarray:
+def median_of_videos(
+    paths: Iterable[str | Path], frames_per_video: int, capacity: int = CAPACITY, min_key_frames: int = MIN_KEY_FRAMES
+) -> np.ndarray:
     """Median background (H,W,3) uint8 of one fixed camera over its videos.
 
-    Takes `frames_per_video` frames of each, evenly spread, and holds at most `capacity` of all.
+    Takes `frames_per_video` frames of each, evenly spread, and holds at most `capacity` of all. Key frames will do for
+    videos that have at least `min_key_frames`.
     """
     reservoir = FrameReservoir(capacity)
     for path in paths:
-        for frame in spread_frames(path, frames_per_video):
+        for frame in spread_frames(path, frames_per_video, min_key_frames):
             reservoir.add(frame)
     return median_frame(reservoir.frames)
 
 
-def spread_frames(path: str | Path, count: int) -> Iterator[np.ndarray]:
+def spread_frames(path: str | Path, count: int, min_key_frames: int = MIN_KEY_FRAMES) -> Iterator[np.ndarray]:
     """Up to `count` frames (H,W,3) uint8, evenly spread over a video.
 
-    Key frames, which decode alone and so quickly; any frames of a video that has fewer than MIN_KEY_FRAMES of them.
+    Key frames, which decode alone and so quickly; any frames of a video that has fewer than `min_key_frames` of them.
     """
     keys = FrameReservoir(count)
     for frame in read_key_frames(path):
         keys.add(frame)
-    if keys.seen >= MIN_KEY_FRAMES:
+    if keys.seen >= min_key_frames:
         yield from keys.frames
         return
     total = count_frames(path)

@@ -41,6 +41,21 @@ class Camera(NamedTuple):
             pixels[front] = seen[:, 0]
         return pixels.reshape(*points_cam.shape[:-1], 2)
 
+    def far_outside(self, points_cam: np.ndarray) -> np.ndarray:
+        """Which points (...,3) of the camera's frame miss the picture by more than half its side, or are not in front:
+        (...) bool. There the distortion's polynomial may fold back into the picture."""
+        points_cam = np.asarray(points_cam, dtype=np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pinhole = (points_cam @ np.asarray(self.intrinsics).T)[..., :2] / points_cam[..., 2:]
+        side = np.array([self.width, self.height])
+        return ~((points_cam[..., 2] > 0) & (np.abs(pinhole / side - 0.5) < 1).all(-1))
+
+    def sees(self, points_cam: np.ndarray) -> np.ndarray:
+        """Which points (...,3) of the camera's frame lie in its picture: (...) bool."""
+        pixels = self.project(points_cam)
+        inside = (pixels >= 0) & (pixels <= np.array([self.width, self.height]) - 1)
+        return inside.all(-1) & ~self.far_outside(points_cam)
+
 
 def opencv() -> ModuleType:
     """OpenCV, on one thread, as parallel work is by processes. Raises UserError with the pip command when missing."""

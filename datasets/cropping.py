@@ -41,7 +41,7 @@ def crop_map(camera: Camera, turn: np.ndarray, intrinsic_crop: np.ndarray, size:
     u, v = np.meshgrid(corners, corners)
     rays = np.stack([u, v, np.ones_like(u)], axis=-1) @ np.linalg.inv(intrinsic_crop).T @ turn
     pixels = camera.project(rays)
-    pixels[_far_outside(camera, rays)] = -1e4
+    pixels[camera.far_outside(rays)] = -1e4
     steps = [np.linalg.norm(np.diff(pixels, axis=axis), axis=-1) for axis in (0, 1)]
     middle = max(step[CELLS // 2, CELLS // 2] for step in steps) * CELLS / size
     oversampling = int(np.clip(np.ceil(middle), 1, MAX_OVERSAMPLING))
@@ -65,14 +65,6 @@ def crop_rows(rotation: np.ndarray, joints_cam: np.ndarray, crop: CropCamera) ->
         "bounding_box_cam": crop.bounding_box_cam,
         "intrinsic_crop": crop.intrinsic_crop,
     }
-
-
-def _far_outside(camera: Camera, rays: np.ndarray) -> np.ndarray:
-    """Rays (...,3) that miss the picture by over half its side: there the distortion's polynomial may fold back."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pinhole = (rays @ np.asarray(camera.intrinsics).T)[..., :2] / rays[..., 2:]
-    side = np.array([camera.width, camera.height])
-    return ~((rays[..., 2] > 0) & (np.abs(pinhole / side - 0.5) < 1).all(-1))
 
 
 @functools.lru_cache(maxsize=16)
