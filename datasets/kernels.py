@@ -2,6 +2,8 @@
 
 import warp as wp
 
+from datasets.body_kernels import Picture, barycentric, hides, nearest_face, nearest_inverse
+
 wp.set_module_options({"enable_backward": False, "fast_math": True})
 
 OFFSET = wp.constant(3e-3)  # metres that a secondary ray starts off its surface
@@ -34,12 +36,10 @@ class Light:
 
 @wp.struct
 class Person:
-    mesh: wp.uint64
-    centre: wp.vec3  # of a ball around all vertices
-    radius: float
     faces: wp.array(dtype=wp.vec3i)
     normals: wp.array(dtype=wp.vec3)
     colours: wp.array2d(dtype=wp.vec3)  # per triangle: albedo of its texels
+    shade: Picture  # as the lamps see the backs of its triangles
 
 
 @wp.func
@@ -120,17 +120,6 @@ def first_rectangle(room: Room, start: wp.vec3, ray: wp.vec3, reach: float):
 
 
 @wp.func
-def shadowed(person: Person, point: wp.vec3, lamp: wp.vec3) -> bool:
-    """Whether the person stands between a point of the room and a lamp."""
-    to_lamp = lamp - point
-    offset = person.centre - point
-    along = wp.clamp(wp.dot(offset, to_lamp) / wp.length_sq(to_lamp), 0.0, 1.0)
-    if wp.length_sq(offset - along * to_lamp) > person.radius * person.radius:
-        return False
-    return blocked(person.mesh, point, lamp)
-
-
-@wp.func
 def body_texel(u: float, v: float) -> int:
     i = wp.min(int(u * float(GRID)), GRID - 1)
     j = wp.min(int(v * float(GRID)), GRID - 1 - i)
@@ -138,19 +127,30 @@ def body_texel(u: float, v: float) -> int:
 
 
 @wp.func
-def body_colour(person: Person, light: Light, hit: wp.MeshQueryRay, point: wp.vec3, ray: wp.vec3, lamp: wp.vec3):
-    corner = person.faces[hit.face]
-    normal = (
-        hit.u * person.normals[corner[0]]
-        + hit.v * person.normals[corner[1]]
-        + (1.0 - hit.u - hit.v) * person.normals[corner[2]]
+def body_weights(cameras: Picture, camera: int, corner: wp.vec3i, row: int, column: int) -> wp.vec3:
+    """Weights of a triangle's corners at the point of it that a sample shows."""
+    a = cameras.projected[camera, corner[0]]
+    b = cameras.projected[camera, corner[1]]
+    c = cameras.projected[camera, corner[2]]
+    seen = barycentric(a, b, c, float(column) + 0.5, float(row) + 0.5)
+    weights = wp.cw_mul(seen, wp.vec3(a[2], b[2], c[2]))
+    return weights / (weights[0] + weights[1] + weights[2])
+
+
+@wp.func
+def body_colour(person: Person, light: Light, face: int, weights: wp.vec3, point: wp.vec3, k: int):
+    """Light that a point of the body sends back, the k-th lamp being on."""
+    corner = person.faces[face]
+    normal = wp.normalize(
+        weights[0] * person.normals[corner[0]]
+        + weights[1] * person.normals[corner[1]]
+        + weights[2] * person.normals[corner[2]]
     )
-    normal = wp.normalize(normal)
-    if wp.dot(normal, ray) > 0.0:
-        normal = normal - 2.0 * wp.dot(normal, ray) * ray
-    direct = unblocked_light(person.mesh, point + OFFSET * normal, normal, lamp)
+    direct = lamp_light(point, normal, light.lamps[k])
+    if direct > 0.0 and hides(person.shade, k, point):
+        direct = 0.0
     amount = light.ambient * sky(normal) + light.key * direct
-    return amount * person.colours[hit.face, body_texel(hit.u, hit.v)]
+    return amount * person.colours[face, body_texel(weights[0], weights[1])]
 
 
 @wp.kernel
@@ -158,27 +158,25 @@ def render(
     room: Room,
     light: Light,
     person: Person,
-    centres: wp.array(dtype=wp.vec3),
-    rotations: wp.array(dtype=wp.mat33),  # world -> turned camera
-    focals: wp.array(dtype=float),  # of crop coordinates 0..1
+    cameras: Picture,  # of 2 x 2 samples for each pixel
     size: int,
     img_crop: wp.array(dtype=wp.uint8, ndim=4),
     bg_crop: wp.array(dtype=wp.uint8, ndim=4),
 ):
     camera, y, x = wp.tid()
-    centre = centres[camera]
-    to_world = wp.transpose(rotations[camera])
-    step = 0.5 / float(size)
+    centre = cameras.centres[camera]
+    to_world = wp.transpose(cameras.rotations[camera])
+    step = 0.5 / (float(size) * cameras.focals[camera])
     seen = wp.vec3(0.0)
     empty = wp.vec3(0.0)
     last = wp.vec3(0.0)
     rectangle = wp.int32(-1)
     count = wp.float32(0.0)
     for k in range(4):
-        across = (float(2 * x + (k + 1) / 2 % 2) + 0.5) * step - 0.5
-        down = (float(2 * y + k % 2) + 0.5) * step - 0.5
-        ray = wp.normalize(to_world * wp.vec3(across, down, focals[camera]))
-        lamp = light.lamps[k]
+        column = 2 * x + (k + 1) / 2 % 2
+        row = 2 * y + k % 2
+        # as long as its depth is one, so that distances along it are depths
+        ray = to_world * wp.vec3((float(column - size) + 0.5) * step, (float(row - size) + 0.5) * step, 1.0)
         # a pixel's rays mostly end on one rectangle, and its plane is met much sooner than the whole room
         place = wp.int32(-1)
         distance = wp.float32(FAR)
@@ -190,10 +188,12 @@ def render(
             place = wp.max(room_texel(room, rectangle, centre + ray * distance), room.tiles[rectangle][0])
         lit = (light.ambient * room.ambient[place] + light.key * room.key[place]) * room.albedo[place]
         colour = lit
-        hit = wp.mesh_query_ray(person.mesh, centre, ray, distance)
-        if hit.result:
-            colour = body_colour(person, light, hit, centre + ray * hit.t, ray, lamp)
-        elif shadowed(person, centre + ray * distance, lamp):
+        inverse = nearest_inverse(cameras, camera, row, column)
+        if inverse * distance > 1.0:
+            face = nearest_face(cameras, camera, row, column)
+            weights = body_weights(cameras, camera, person.faces[face], row, column)
+            colour = body_colour(person, light, face, weights, centre + ray / inverse, k)
+        elif hides(person.shade, k, centre + ray * distance):
             colour = light.ambient * room.ambient[place] * room.albedo[place]
         seen += colour
         empty += lit
@@ -236,33 +236,3 @@ def bake(
             free += cosine * distance / reach
     key[i] = direct / float(lamps.shape[0])
     ambient[i] = sky(normal) * (0.25 + 0.75 * free / weight)
-
-
-@wp.kernel
-def vertex_normals(
-    vertices: wp.array(dtype=wp.vec3),
-    faces: wp.array(dtype=wp.vec3i),
-    first: wp.array(dtype=int),  # (V+1,) where each vertex's faces begin in `around`
-    around: wp.array(dtype=int),
-    normals: wp.array(dtype=wp.vec3),
-):
-    """Unit normals by area. Gathers instead of adding atomically, so that a GPU too gives the same bytes each time."""
-    i = wp.tid()
-    total = wp.vec3(0.0)
-    for k in range(first[i], first[i + 1]):
-        corner = faces[around[k]]
-        a = vertices[corner[0]]
-        total += wp.cross(vertices[corner[1]] - a, vertices[corner[2]] - a)
-    normals[i] = wp.normalize(total)
-
-
-@wp.kernel
-def thicken(
-    vertices: wp.array(dtype=wp.vec3),
-    normals: wp.array(dtype=wp.vec3),
-    thickness: wp.array(dtype=float),
-    thickened: wp.array(dtype=wp.vec3),
-):
-    """Move vertices outwards by the thickness of hair, cloth and soles, metres."""
-    i = wp.tid()
-    thickened[i] = vertices[i] + thickness[i] * normals[i]

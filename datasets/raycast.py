@@ -1,4 +1,7 @@
-"""Ray casting with Warp: a posed person in a lit room, seen by turned cameras. Runs on a CPU or a GPU.
+"""A posed person in a lit room, seen by turned cameras, with Warp on a CPU or a GPU.
+
+Rays are cast into the room, which has large surfaces; the body, of many small triangles, is drawn into buffers of
+depth, as the cameras see it and, for its shadows, as the lamps do.
 
 World frame: z up, metres. Camera frames: x right, y down, z forward, metres.
 """
@@ -11,12 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datasets.crop_camera import crop_camera
 from utils.errors import UserError
 
 AMBIENT_REACH = 1.5  # metres within which a surface takes light from its neighbours
 AMBIENT_DIRECTIONS = 64
 LIGHT_TEXELS = 5  # texels along an axis that share one computed value of light, interpolated
-LEAF_SIZE = 2  # triangles per leaf: the fastest of 1, 2, 4 on a CPU
+_DOWN = np.diag([1.0, -1.0, -1.0])  # world -> a camera that looks down
 
 
 class Surface(NamedTuple):
@@ -53,8 +57,8 @@ class View(NamedTuple):
 
 
 @functools.cache
-def warp_kernels() -> tuple[ModuleType, ModuleType]:
-    """Warp, started quietly, and our kernels. Raises UserError with the pip command where Warp is missing.
+def warp_kernels() -> tuple[ModuleType, ModuleType, ModuleType]:
+    """Warp, started quietly, `kernels` and `body_kernels`. Raises UserError with the pip command where Warp is missing.
 
     The first call on a machine compiles the kernels; a line says so when it takes long.
     """
@@ -67,15 +71,16 @@ def warp_kernels() -> tuple[ModuleType, ModuleType]:
     else:
         warp.config.quiet = True
     warp.init()
-    from datasets import kernels
+    from datasets import body_kernels, kernels
 
     line = f"warp compiles the rendering kernels into {warp.config.kernel_cache_dir} (once) ..."
     notice = threading.Timer(3, lambda: print(line, file=sys.stderr, flush=True))
     notice.daemon = True
     notice.start()
-    warp.load_module(kernels, device=_device(warp))
+    for module in (kernels, body_kernels):
+        warp.load_module(module, device=_device(warp))
     notice.cancel()
-    return warp, kernels
+    return warp, kernels, body_kernels
 
 
 def default_device() -> str:
@@ -92,7 +97,7 @@ class Room:
 
     def __init__(self, surface: Surface, lamp_points: np.ndarray, device: str):
         """`lamp_points` (P,3) metres, world: points spread over the lamps."""
-        warp, kernels = warp_kernels()
+        warp, kernels, _ = warp_kernels()
         array = functools.partial(warp.array, device=device)
         corners = surface.corners[surface.shell :].reshape(-1, 3).astype(np.float32)
         triangles = 4 * np.arange(len(corners) // 4)[:, None] + np.array([0, 1, 2, 0, 2, 3])
@@ -115,60 +120,72 @@ class Renderer:
     """
 
     def __init__(self, room: Room, light: Light, faces: np.ndarray, colours: np.ndarray, thickness: np.ndarray):
-        warp, kernels = warp_kernels()
+        warp, kernels, _ = warp_kernels()
         self.room, self.device = room, room.mesh.device
         array = functools.partial(warp.array, device=self.device)
         self.faces = array(faces.astype(np.int32), dtype=warp.vec3i)
         self.indices = array(faces.ravel().astype(np.int32), dtype=int)
         self.first, self.around = (array(part, dtype=int) for part in _faces_around(faces, len(thickness)))
         self.thickness = array(thickness.astype(np.float32), dtype=float)
-        self.normals = warp.zeros(len(thickness), dtype=warp.vec3, device=self.device)
-        self.mesh, self.margin = None, thickness.max()
+        self.points, self.normals = (warp.zeros(len(thickness), dtype=warp.vec3, device=self.device) for _ in range(2))
         self.person, self.light = kernels.Person(), kernels.Light()
         self.person.faces, self.person.normals = self.faces, self.normals
         self.person.colours = array(colours.astype(np.float32), dtype=warp.vec3)
+        self.lamps = light.lamps
         self.light.lamps = array(light.lamps.astype(np.float32), dtype=warp.vec3)
         self.light.key, self.light.ambient = light.key, light.ambient
         self.light.tint = warp.vec3(*light.tint)
 
     def __call__(self, vertices: np.ndarray, view: View, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (V,3) metres, world -> `img_crop`, `bg_crop` (C,size,size,3) uint8: with the person, without."""
-        warp, kernels = warp_kernels()
-        array = functools.partial(warp.array, device=self.device)
+        warp, kernels, _ = warp_kernels()
         self._pose(vertices)
+        cameras = self._draw(view, 2 * size, front=True)
+        self.person.shade = self._draw(_lamp_view(self.lamps, vertices), 2 * size, front=False)
         shape = (len(view.centres), size, size, 3)
-        img_crop = warp.empty(shape, dtype=warp.uint8, device=self.device)
-        bg_crop = warp.empty(shape, dtype=warp.uint8, device=self.device)
-        cameras = (
-            array(view.centres.astype(np.float32), dtype=warp.vec3),
-            array(view.rotations.astype(np.float32), dtype=warp.mat33),
-            array(view.intrinsics[:, 0, 0].astype(np.float32), dtype=float),
-        )
-        warp.launch(
-            kernels.render,
-            shape[:3],
-            [self.room.struct, self.light, self.person, *cameras, size, img_crop, bg_crop],
-            device=self.device,
-        )
+        img_crop, bg_crop = (warp.empty(shape, dtype=warp.uint8, device=self.device) for _ in range(2))
+        inputs = [self.room.struct, self.light, self.person, cameras, size, img_crop, bg_crop]
+        warp.launch(kernels.render, shape[:3], inputs, device=self.device)
         return img_crop.numpy(), bg_crop.numpy()
 
     def _pose(self, vertices: np.ndarray) -> None:
-        warp, kernels = warp_kernels()
+        """Dress the body: its points and normals."""
+        warp, _, body_kernels = warp_kernels()
         bare = warp.array(vertices.astype(np.float32), dtype=warp.vec3, device=self.device)
-        points = warp.empty_like(bare) if self.mesh is None else self.mesh.points
-        low, high = vertices.min(0), vertices.max(0)
-        self.person.centre = warp.vec3(*((low + high) / 2))
-        self.person.radius = float(np.linalg.norm(high - low) / 2 + self.margin)
-        count = len(vertices)
         normals = [self.faces, self.first, self.around, self.normals]
-        warp.launch(kernels.vertex_normals, count, [bare, *normals], device=self.device)
-        warp.launch(kernels.thicken, count, [bare, self.normals, self.thickness, points], device=self.device)
-        warp.launch(kernels.vertex_normals, count, [points, *normals], device=self.device)
-        if self.mesh is None:
-            self.mesh = warp.Mesh(points, self.indices, bvh_leaf_size=LEAF_SIZE)
-            self.person.mesh = self.mesh.id
-        else:
-            self.mesh.refit()
+        for kernel, inputs in (
+            (body_kernels.vertex_normals, [bare, *normals]),
+            (body_kernels.thicken, [bare, self.normals, self.thickness, self.points]),
+            (body_kernels.vertex_normals, [self.points, *normals]),
+        ):
+            warp.launch(kernel, len(vertices), inputs, device=self.device)
+
+    def _draw(self, view: View, samples: int, front: bool):
+        """What cameras see of the body, `samples` along a side: the fronts or the backs of its triangles."""
+        warp, _, body_kernels = warp_kernels()
+        empty, count = functools.partial(warp.empty, device=self.device), len(view.centres)
+        array = functools.partial(warp.array, device=self.device)
+        picture = body_kernels.Picture()
+        picture.centres = array(view.centres.astype(np.float32), dtype=warp.vec3)
+        picture.rotations = array(view.rotations.astype(np.float32), dtype=warp.mat33)
+        picture.focals = array(view.intrinsics[:, 0, 0].astype(np.float32), dtype=float)
+        picture.samples = samples
+        picture.projected = empty((count, len(self.points)), dtype=warp.vec3)
+        picture.nearest = warp.zeros((count, samples, samples), dtype=warp.uint64, device=self.device)
+        warp.launch(body_kernels.project, picture.projected.shape, [self.points, picture], device=self.device)
+        inputs = [self.faces, picture, 1.0 if front else -1.0]
+        warp.launch(body_kernels.cover, (count, len(self.faces)), inputs, device=self.device)
+        return picture
+
+
+def _lamp_view(lamps: np.ndarray, vertices: np.ndarray) -> View:
+    """Cameras in the lamps (L,3), turned towards a ball around the vertices (V,3) that fills their pictures."""
+    centre = (vertices.min(0) + vertices.max(0)) / 2
+    radius = np.linalg.norm(vertices - centre, axis=-1).max() + 0.05
+    roots = (centre - lamps) @ _DOWN.T
+    sine = min(radius / np.linalg.norm(roots, axis=-1).min(), 0.95)  # of half the angle that the ball fills
+    camera = crop_camera(roots, float(2 * radius / np.sqrt(1 - sine**2)))
+    return View(lamps, camera.turn @ _DOWN, camera.intrinsic_crop)
 
 
 def _faces_around(faces: np.ndarray, num_vertices: int) -> tuple[np.ndarray, np.ndarray]:
@@ -181,7 +198,7 @@ def _faces_around(faces: np.ndarray, num_vertices: int) -> tuple[np.ndarray, np.
 
 def _bake(room, surface: Surface, lamp_points: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
     """Light of lamps and of the surroundings on every texel (texels,), float32."""
-    warp, kernels = warp_kernels()
+    warp, kernels, _ = warp_kernels()
     grids = [
         tuple(max(2, -(-count // LIGHT_TEXELS)) for count in (columns, rows)) for _, columns, rows in surface.tiles
     ]
