@@ -8,7 +8,7 @@ from datasets.kinematics import gaussian_smooth, to_matrix, to_rotation_vector, 
 from datasets.people import BONE_INDEX, Body
 
 _ROUNDS = 8
-_MARGIN = 0.025
+MARGIN = 0.025  # metres kept free
 # Points that must be clear: on the forearm (share of its length from the elbow) and in three slices of the hand.
 _FOREARM_SHARES = (0.0, 0.35, 0.7, 1.0)
 _RADII = np.array([0.045, 0.045, 0.038, 0.032, 0.03, 0.028, 0.024])
@@ -63,13 +63,15 @@ def clear_arm(
     positions: np.ndarray,
     bones: tuple[int, int, int],
     rate: float,
+    margin: float = MARGIN,
 ) -> np.ndarray:
     """Turn (T, 3, 3) of the upper arm in the world, to be applied after its own, that clears the arm.
 
     Args:
         hand_offsets: see `hand_points`.
         rotations, positions: (T, B, 3, 3), (T, B, 3) of all bones in the world.
-        bones: indices of upper arm, forearm and hand; rate: frames per second.
+        bones: indices of upper arm, forearm and hand; rate: frames per second;
+        margin: metres kept free between arm and body.
     """
     upper, forearm, hand = bones
     shoulder = positions[:, upper]
@@ -82,7 +84,7 @@ def clear_arm(
     for _ in range(_ROUNDS):
         moved = transform(turn[touching, None], arm[touching])
         which, vector = _deepest_push(
-            shapes, rotations[touching], positions[touching], shoulder[touching, None] + moved
+            shapes, rotations[touching], positions[touching], shoulder[touching, None] + moved, margin
         )
         inside = vector.any(axis=1)
         touching, which, vector = touching[inside], which[inside], vector[inside]
@@ -100,14 +102,14 @@ def _turn_that_moves(lever: np.ndarray, vector: np.ndarray) -> np.ndarray:
     return turn * np.minimum(1, 0.3 / np.maximum(angle, 1e-9))
 
 
-def _deepest_push(shapes, rotations, positions, points):
+def _deepest_push(shapes, rotations, positions, points, margin):
     """Per frame the point (T,) deepest inside a shape and the way out (T, 3), 0 where it is clear."""
     depths, ways = [], []
     for shape in shapes:
         inverse = rotations[:, shape.bone].transpose(0, 2, 1)[:, None]
         local = transform(inverse, points - positions[:, shape.bone, None]) - shape.centre
         local[..., 2] -= np.clip(local[..., 2], -shape.length, shape.length)
-        half = shape.half + _RADII[:, None] + _MARGIN
+        half = shape.half + _RADII[:, None] + margin
         scaled = local / half
         level = np.maximum(np.linalg.norm(scaled, axis=-1), 1e-6)
         normal = scaled / half

@@ -8,13 +8,14 @@ from datasets.capture import RATE, Capture
 from datasets.footsteps import SIDES
 from datasets.kinematics import gaussian_smooth, rotation_y, to_matrix, to_rotation_vector, transform, two_bone_ik, unit
 from datasets.people import BONE_INDEX, Body
-from datasets.posing import MAX_KNEE, Limbs, limb_frame, running_max
+from datasets.posing import Limbs, limb_frame, running_max
 
-_NEAR = 0.05  # a foot this low in the capture (leg lengths) is taken to be on the floor, if it is the lower one
+_NEAR = 0.07  # a foot this low in the capture (leg lengths) is taken to be on the floor, if it is the lower one
+_HIGH = 0.25  # leg lengths over which a foot leaves the floor behind
 _DRIFT = 0.06  # a foot that leaves its place by more than this (metres) is not planted there
 _SHORTEST = 3  # frames for which a foot must stay to be planted
 _MAX_TOES = np.deg2rad(62)
-_LEAST_KNEE = 0.06
+_LEAST_KNEE, _MAX_KNEE = 0.06, np.deg2rad(160)
 _MAX_TURN = np.deg2rad(70)  # by which a leg may leave its captured direction
 
 
@@ -39,14 +40,15 @@ def plant_feet(piece: Capture, body: Body, limbs: Limbs) -> tuple[np.ndarray, di
     shift = {side: _corrections(piece, legs, planted, limbs, side) for side in SIDES}
     carried = gaussian_smooth((shift["left"] + shift["right"]) / 2, 0.15 * RATE)
     hips = hips + carried
-    ankles = {side: legs[side].ankle + shift[side] for side in SIDES}
+    ankles = {}
     for side in SIDES:
+        low = np.clip(1 - (piece.sides[side].sole - _NEAR) / _HIGH, 0, 1)[:, None]  # only feet near the floor are moved
+        ankles[side] = legs[side].ankle + carried + low * (shift[side] - carried)
         ankles[side][:, 2] = np.maximum(ankles[side][:, 2], -legs[side].lowest)
     hips[:, 2] -= _out_of_reach(piece.pelvis, hips, ankles, limbs)
-    bones = {}
-    for side in SIDES:
-        bones |= _solve(piece.pelvis, hips, ankles[side], legs[side], limbs, side)
-    return hips, bones
+    _, above = _solve(piece.pelvis, hips, ankles, legs, limbs)
+    hips[:, 2] -= gaussian_smooth(above, 0.04 * RATE)
+    return hips, _solve(piece.pelvis, hips, ankles, legs, limbs)[0]
 
 
 def _by_direction(piece: Capture, body: Body, limbs: Limbs, side: str, hips: np.ndarray) -> _Leg:
@@ -132,17 +134,23 @@ def _out_of_reach(pelvis: np.ndarray, hips: np.ndarray, ankles: dict[str, np.nda
     return gaussian_smooth(running_max(lower, radius), 0.6 * radius)
 
 
-def _solve(pelvis, hips, ankle, leg: _Leg, limbs: Limbs, side: str) -> dict[str, np.ndarray]:
-    hip = hips + transform(pelvis, limbs.offset[f"thigh_{side}"])
-    along, out, bend = two_bone_ik(hip, ankle, leg.pole, limbs.thigh, limbs.shin, _LEAST_KNEE)
-    # a folded leg may turn right round to bring its ankle elsewhere by a hand's breadth; it keeps its direction instead
-    turn = to_rotation_vector(leg.thigh.swapaxes(1, 2) @ limb_frame(along, out))
-    trust = np.clip((_MAX_TURN - np.linalg.norm(turn, axis=1)) / _MAX_TURN * 2, 0, 1)
-    thigh = leg.thigh @ to_matrix(trust[:, None] * turn)
-    knee = rotation_y(np.clip(leg.knee + trust * (bend - leg.knee), _LEAST_KNEE, MAX_KNEE))
-    return {
-        f"thigh_{side}": pelvis.swapaxes(1, 2) @ thigh,
-        f"shin_{side}": knee,
-        f"foot_{side}": (thigh @ knee).swapaxes(1, 2) @ leg.foot,
-        f"toes_{side}": rotation_y(-leg.toes),
-    }
+def _solve(pelvis, hips, ankles: dict[str, np.ndarray], legs: dict[str, _Leg], limbs: Limbs):
+    """Rotations of the legs' bones that bring the feet to the ankles, and (T,) how much lower the lowest foot should
+    be than it then is: folded legs do not follow."""
+    bones, wanted, reached = {}, [], []
+    for side in SIDES:
+        leg, hip = legs[side], hips + transform(pelvis, limbs.offset[f"thigh_{side}"])
+        along, out, bend = two_bone_ik(hip, ankles[side], leg.pole, limbs.thigh, limbs.shin, _LEAST_KNEE)
+        # a folded leg may have to turn right round to move its foot by a hand's breadth: it keeps its direction
+        turn = to_rotation_vector(leg.thigh.swapaxes(1, 2) @ limb_frame(along, out))
+        trust = np.clip(2 - 2 * np.linalg.norm(turn, axis=1) / _MAX_TURN, 0, 1)
+        thigh = leg.thigh @ to_matrix(trust[:, None] * turn)
+        knee = rotation_y(np.clip(leg.knee + trust * (bend - leg.knee), _LEAST_KNEE, _MAX_KNEE))
+        shin = thigh @ knee
+        bones[f"thigh_{side}"] = pelvis.swapaxes(1, 2) @ thigh
+        bones[f"shin_{side}"] = knee
+        bones[f"foot_{side}"] = shin.swapaxes(1, 2) @ leg.foot
+        bones[f"toes_{side}"] = rotation_y(-leg.toes)
+        wanted.append(ankles[side][:, 2] + leg.lowest)
+        reached.append((hip - limbs.thigh * thigh[:, :, 2] - limbs.shin * shin[:, :, 2])[:, 2] + leg.lowest)
+    return bones, np.minimum(*reached) - np.minimum(*wanted)

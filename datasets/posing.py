@@ -8,7 +8,7 @@ forearm pronation (palm turned inward and down) and wrist flexion, all radians.
 
 import numpy as np
 
-from datasets.clearance import clear_arm, hand_points, obstacles
+from datasets.clearance import MARGIN, clear_arm, hand_points, obstacles
 from datasets.footsteps import SIDES, Foot
 from datasets.kinematics import (
     gaussian_smooth,
@@ -192,13 +192,13 @@ def solve(limbs: Limbs, intent: Intent, rate: float) -> Motion:
     return Motion(rotations, translation)
 
 
-def clear_arms(body: Body, limbs: Limbs, motion: Motion, rate: float) -> Motion:
+def clear_arms(body: Body, limbs: Limbs, motion: Motion, rate: float, margin: float = MARGIN) -> Motion:
     """The motion with upper arms turned where forearm or hand would be inside the body."""
     rotations = motion.rotations.copy()
     world, positions = body.forward_kinematics(motion)
     for side in SIDES:
         bones = tuple(BONE_INDEX[f"{name}_{side}"] for name in ("upper_arm", "forearm", "hand"))
-        turn = clear_arm(limbs.obstacles, limbs.hand[side], world, positions, bones, rate)
+        turn = clear_arm(limbs.obstacles, limbs.hand[side], world, positions, bones, rate, margin)
         girdle = world[:, BONE_INDEX[f"clavicle_{side}"]]
         rotations[:, bones[0]] = girdle.transpose(0, 2, 1) @ turn @ world[:, bones[0]]
     return Motion(rotations.astype(np.float32), motion.translation.astype(np.float32))

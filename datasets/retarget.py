@@ -53,7 +53,8 @@ def retarget(capture: Capture, body: Body, start: int, frames: int, fps: float, 
         rotations[:, BONE_INDEX[name]] = rotation
     path = hips[wanted]
     path[:, :2] -= (path[:, :2].min(0) + path[:, :2].max(0)) / 2
-    return clear_arms(body, limbs, Motion(rotations[wanted], path), fps)
+    # no margin: where captured arms touch the body they shall, and directions stay as they are
+    return clear_arms(body, limbs, Motion(rotations[wanted], path), fps, margin=0.0)
 
 
 def facing(capture: Capture, frame: int) -> float:
