@@ -1,8 +1,9 @@
 """A small Human3.6M in the form of the download, of made-up people: videos, CDF poses, metadata.xml, archives."""
 
+import functools
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -177,22 +178,25 @@ def marked_people(subject: int, number: int, frames: int) -> Take:
 class RenderedPeople:
     """Rendered people who move fast, in the rendered room, seen by distorting cameras."""
 
-    def __init__(self, fps: float = 5):
+    def __init__(self, fps: float = 4):
         from datasets.raycast import Room, default_device
         from datasets.room import build_room, lamp_points
 
         self.fps, self.room = fps, Room(build_room(), lamp_points(), default_device())
 
     def __call__(self, subject: int, number: int, frames: int) -> Take:
+        vertices, joints = self.perform(subject, number, frames)
+        render = self.renderer(subject)
+        return Take(joints.astype(np.float64), lambda frame, camera: full_picture(render, vertices[frame], camera)[0])
+
+    def perform(self, subject: int, number: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices (T,V,3) and joints (T,17,3) of a sequence, world, metres."""
         from datasets.motions import make_motion
         from datasets.people import load_body
 
         body = load_body(subject)
-        name = ("walking", "sitting", "greeting", "walking")[number]
-        motion = make_motion(name, body, frames, self.fps, np.random.default_rng([subject, number]))
-        vertices, joints = body.pose(motion)
-        render = self.renderer(subject)
-        return Take(joints.astype(np.float64), lambda frame, camera: full_picture(render, vertices[frame], camera)[0])
+        name = ("walking", "sitting_down", "greeting", "walking")[number]
+        return body.pose(make_motion(name, body, frames, self.fps, np.random.default_rng([subject, number])))
 
     def renderer(self, subject: int):
         """The subject in one set of clothes and one light: a camera's pictures differ by the person alone."""
@@ -212,17 +216,26 @@ def full_picture(render, vertices: np.ndarray, camera: Camera) -> tuple[np.ndarr
 
     from datasets.raycast import View
 
-    grid = np.stack(np.meshgrid(np.arange(camera.width), np.arange(camera.height)), axis=-1).reshape(-1, 1, 2)
-    precise = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 50, 1e-9)
-    places = cv2.undistortPoints(
-        grid.astype(np.float64), camera.intrinsics, camera.distortion, criteria=precise
-    ).reshape(camera.height, camera.width, 2)
-    half = 1.02 * np.abs(places).max()
-    size = round(2 * half * camera.intrinsics[0, 0])
-    intrinsics = np.array([[0.5 / half, 0, 0.5], [0, 0.5 / half, 0.5], [0, 0, 1]])
+    key = (*camera.intrinsics.ravel().tolist(), *camera.distortion.tolist())
+    pixels, focal, size = _wide_pinhole(camera.width, camera.height, key)
+    intrinsics = np.array([[focal, 0, 0.5], [0, focal, 0.5], [0, 0, 1]])
     pinhole = render(vertices, View(camera.centre[None], camera.rotation[None], intrinsics[None]), size)
-    pixels = ((places * 0.5 / half + 0.5) * size - 0.5).astype(np.float32)
     return tuple(cv2.remap(image[0], pixels, None, cv2.INTER_LINEAR) for image in pinhole)
+
+
+@functools.cache
+def _wide_pinhole(width: int, height: int, numbers: tuple[float, ...]) -> tuple[np.ndarray, float, int]:
+    """A pinhole picture that holds all of a distorted one: where that one's pixels lie in it (H,W,2), its focal length
+    in sides, and its side in pixels. numbers: the intrinsics, row by row, and the distortion."""
+    import cv2
+
+    intrinsics, distortion = np.array(numbers[:9]).reshape(3, 3), np.array(numbers[9:])
+    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 1, 2).astype(np.float64)
+    precise = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 50, 1e-9)
+    places = cv2.undistortPoints(grid, intrinsics, distortion, criteria=precise).reshape(height, width, 2)
+    half = 1.02 * np.abs(places).max()
+    size = round(2 * half * intrinsics[0, 0])
+    return ((places * 0.5 / half + 0.5) * size - 0.5).astype(np.float32), 0.5 / half, size
 
 
 def _reshape(root: Path, subject: int, form: str) -> None:
@@ -239,8 +252,3 @@ def _reshape(root: Path, subject: int, form: str) -> None:
                 archive.add(folder, folder.relative_to(root))
     if form != "native":
         shutil.rmtree(native)
-
-
-def all_files(root: Path) -> Iterator[Path]:
-    """Every file below a folder, sorted."""
-    return (path for path in sorted(root.rglob("*")) if path.is_file())

@@ -1,0 +1,49 @@
+"""A camera's projection is OpenCV's model, written out here."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from datasets.cameras import Camera, opencv
+from tests.synthetic import ring_cameras
+from utils.errors import UserError
+
+K = np.array([[1145.0, 0, 512], [0, 1143, 515], [0, 0, 1]])
+DISTORTION = np.array([-0.21, 0.25, -0.0009, -0.0016, -0.002])
+
+
+@pytest.fixture
+def camera():
+    rotation, centre = ring_cameras(3)
+    return Camera(rotation[1], centre[1], K, DISTORTION, 1000, 1002)
+
+
+def test_points_of_the_world_come_into_the_camera_frame(camera):
+    points = np.random.default_rng(0).normal(size=(5, 17, 3))
+    expected = np.einsum("ij,tkj->tki", camera.rotation, points - camera.centre)
+    np.testing.assert_allclose(camera.world_to_cam(points), expected, atol=1e-12)
+    np.testing.assert_allclose(camera.world_to_cam(camera.centre), 0, atol=1e-12)
+
+
+def test_projection_distorts_as_opencv_says(camera):
+    points = np.random.default_rng(1).uniform((-2, -2, 4), (2, 2, 6), (4, 17, 3))
+    x, y = np.moveaxis(points[..., :2] / points[..., 2:], -1, 0)
+    k1, k2, p1, p2, k3 = DISTORTION
+    r2 = x**2 + y**2
+    radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3
+    u = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x**2)
+    v = y * radial + p1 * (r2 + 2 * y**2) + 2 * p2 * x * y
+    expected = np.stack([K[0, 0] * u + K[0, 2], K[1, 1] * v + K[1, 2]], axis=-1)
+    np.testing.assert_allclose(camera.project(points), expected, atol=1e-6)
+
+
+def test_points_behind_have_no_pixel(camera):
+    pixels = camera.project(np.array([[0, 0, 1.0], [0, 0, 0], [0.1, 0, -2]]))
+    assert np.isfinite(pixels[0]).all() and np.isnan(pixels[1:]).all()
+
+
+def test_missing_opencv_is_one_line_with_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(UserError, match=r"opencv-python-headless.*pip install"):
+        opencv()

@@ -1,0 +1,96 @@
+"""Crops of distorted pictures: every pixel is where its ray falls, and the labels are those of the crop's camera."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+
+from datasets.cameras import Camera
+from datasets.crop_camera import crop_camera, pixel_rays, project
+from datasets.cropping import CropMap, crop_map, crop_rows
+from tests.synthetic import random_joints, ring_cameras
+
+SIZE = 64
+ROOTS = np.array([[0.1, 0.0, 4.5], [1.6, -0.9, 4.2], [-1.9, 0.8, 5.5], [0.5, 0.3, 9.0]])
+
+
+def camera(width: int = 1000) -> Camera:
+    scale = width / 1000
+    intrinsics = np.array([[1145 * scale, 0, 500 * scale], [0, 1143 * scale, 505 * scale], [0, 0, 1]])
+    return Camera(np.eye(3), np.zeros(3), intrinsics, np.array([-0.21, 0.25, -0.0009, -0.0016, -0.002]), width, width)
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_every_sample_lies_where_its_ray_falls(root):
+    crop = crop_camera(root)
+    pixels = crop_map(camera(), crop.turn, crop.intrinsic_crop, SIZE).pixels
+    exact = camera().project(pixel_rays(crop.intrinsic_crop, len(pixels)) @ crop.turn)
+    inside = ((exact > 0) & (exact < 1000)).all(-1)
+    assert inside.mean() > 0.4
+    assert np.abs(pixels - exact)[inside].max() < 0.05
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_there_are_samples_enough_for_the_picture(root):
+    crop = crop_camera(root)
+    pixels = crop_map(camera(), crop.turn, crop.intrinsic_crop, 2 * SIZE).pixels
+    assert len(pixels) % (2 * SIZE) == 0
+    middle = len(pixels) // 2
+    assert np.linalg.norm(pixels[middle, middle + 1] - pixels[middle, middle]) < 1.01
+
+
+def test_a_marker_appears_where_the_label_says():
+    seen = camera()
+    joint = np.array([1.3, -0.4, 4.4])
+    x, y = np.meshgrid(np.arange(1000), np.arange(1000))
+    u, v = seen.project(joint)
+    blob = 255 * np.exp(-((x - u) ** 2 + (y - v) ** 2) / (2 * 10**2))
+    crop = crop_camera(np.array([1.6, -0.9, 4.2]))
+    image = crop_map(seen, crop.turn, crop.intrinsic_crop, SIZE).sample(np.dstack([blob.astype(np.uint8)] * 3))
+    weights = image[..., 0].astype(float)
+    centres = np.arange(SIZE) + 0.5
+    found = np.array([(weights.sum(0) * centres).sum(), (weights.sum(1) * centres).sum()]) / weights.sum()
+    expected = SIZE * project((crop.turn @ joint)[None], crop.intrinsic_crop)[0]
+    np.testing.assert_allclose(found, expected, atol=0.2)
+
+
+def test_fine_patterns_average_out():
+    checkers = np.indices((1000, 1000)).sum(0) % 2 * 255
+    crop = crop_camera(ROOTS[0])
+    image = crop_map(camera(), crop.turn, crop.intrinsic_crop, SIZE).sample(np.dstack([checkers.astype(np.uint8)] * 3))
+    assert np.abs(image.astype(float) - 127.5).max() < 25
+
+
+def test_beyond_the_picture_is_black():
+    """Also far beyond, where the distortion's polynomial would fold back into the picture."""
+    folding = camera()._replace(distortion=np.array([-0.5, 0, 0, 0, 0]))
+    crop = crop_camera(np.array([2.6, 0, 1.5]))
+    places = crop_map(folding, crop.turn, crop.intrinsic_crop, SIZE)
+    image = places.sample(np.full((1000, 1000, 3), 200, dtype=np.uint8))
+    rays = pixel_rays(crop.intrinsic_crop, SIZE) @ crop.turn
+    tangent = rays[..., 0] / rays[..., 2]
+    assert (tangent > 1.3).mean() > 0.4
+    assert not image[(tangent > 1.3) | (rays[..., 2] <= 0)].any()
+
+
+def test_crop_without_shrinking_is_not_averaged():
+    pixels = np.dstack(np.meshgrid(np.arange(SIZE), np.arange(SIZE))).astype(np.float32)
+    image = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(CropMap(pixels, SIZE).sample(image), image)
+
+
+def test_rows_turn_the_poses_with_the_camera():
+    joints, (rotation, centre) = random_joints(6, np.random.default_rng(0)), ring_cameras(2)
+    rows = []
+    for cam in range(2):
+        joints_cam = (joints - centre[cam]) @ rotation[cam].T
+        rows.append(crop_rows(rotation[cam], joints_cam, crop_camera(joints_cam[:, 0])))
+    for own in rows:
+        np.testing.assert_allclose(
+            own["extrinsic_rot"] @ own["extrinsic_rot_inv"], np.eye(3)[None].repeat(6, 0), atol=1e-12
+        )
+        world = np.einsum("nij,nkj->nki", own["extrinsic_rot_inv"], own["3D"])
+        np.testing.assert_allclose(world, joints - joints[:, :1], atol=1e-12)
+        assert own["bounding_box_cam"].shape == (6, 4) and own["intrinsic_crop"].shape == (6, 3, 3)
+    between = rows[1]["extrinsic_rot"] @ rows[0]["extrinsic_rot_inv"]
+    np.testing.assert_allclose(np.einsum("nij,nkj->nki", between, rows[0]["3D"]), rows[1]["3D"], atol=1e-12)
