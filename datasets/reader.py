@@ -2,16 +2,16 @@
 
 import os
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from datasets.crops import CropArray, PngCrops
 from datasets.labels import ROW_KEYS, Labels
-from datasets.layout import IMAGE_KINDS, image_path
-from datasets.png import map_threads, read_png
+from datasets.layout import IMAGE_KINDS
+from datasets.packed import open_packed
 from utils.errors import UserError
 
 BATCH_KEYS = IMAGE_KINDS + ROW_KEYS
@@ -26,7 +26,8 @@ class MultiViewDataset(Dataset):
     """Crops of a training layout. One item is one row: one instant seen by one camera.
 
     root: folder of the layout. keys: which of BATCH_KEYS (or further per-row numbers of labels.h5) an item has;
-    None: all of BATCH_KEYS. preload: decode all crops once, into memory.
+    None: all of BATCH_KEYS. preload: hold all crops in memory. progress: show a bar while that lasts.
+    Crops that were packed (datasets/packed.py) are read from there, not decoded.
 
     `dataset[row]` and, with a leading batch dimension, `dataset.__getitems__(rows)`:
         img_crop, bg_crop (3,R,R) uint8 RGB; extrinsic_rot (3,3) world -> camera and extrinsic_rot_inv, its inverse;
@@ -36,23 +37,53 @@ class MultiViewDataset(Dataset):
     Raises UserError for a missing or half-written layout, a missing key, and a crop that is missing or corrupt.
     """
 
-    def __init__(self, root: str | Path, keys: Sequence[str] | None = None, preload: bool = False):
+    def __init__(
+        self, root: str | Path, keys: Sequence[str] | None = None, preload: bool = False, progress: bool = True
+    ):
         self.root = Path(root)
         self.labels = Labels(root)
         self.keys = tuple(BATCH_KEYS if keys is None else keys)
-        self._image_keys = [key for key in self.keys if key in IMAGE_KINDS]
+        self.device = torch.device("cpu")
+        image_keys = [key for key in self.keys if key in IMAGE_KINDS]
         self._tensors = {key: self._label_tensor(key) for key in self.keys if key not in IMAGE_KINDS}
-        self._ids = np.stack([self.labels[name] for name in ("seq", "cam", "frame")], axis=1)
-        for kind in self._image_keys:
-            self._read(0, kind)
+        self._png = PngCrops(self.labels)
+        packed = open_packed(self.labels)
+        self._arrays = {kind: packed[kind] for kind in image_keys if kind in packed}
+        self._size = packed["img_crop"].crops.shape[-1] if packed else None
+        for kind in image_keys:
+            if kind not in self._arrays:
+                self._png.read(0, kind)
         if preload:
             self._check_memory()
-            self._tensors |= {kind: self._preload(kind) for kind in self._image_keys}
+            self._arrays = {kind: self._preload(kind, progress) for kind in image_keys}
 
-    @cached_property
+    @property
     def size(self) -> int:
         """Side R of the crops, pixels (that of the first crop)."""
-        return read_png(self._path(0, "img_crop")).shape[0]
+        return self._png.size if self._size is None else self._size
+
+    @property
+    def decodes(self) -> bool:
+        """Whether reading a batch means decoding PNG files."""
+        return any(key in IMAGE_KINDS and key not in self._arrays for key in self.keys)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all crops of `keys` take in memory."""
+        plain = 3 * self.size**2 * len(self)
+        kinds = [key for key in self.keys if key in IMAGE_KINDS]
+        return sum(self._arrays[kind].nbytes if kind in self._arrays else plain for kind in kinds)
+
+    def to(self, device: torch.device) -> "MultiViewDataset":
+        """Move crops and labels to `device`, where batches are then gathered; PNG files must be preloaded."""
+        if self.decodes:
+            raise UserError(
+                f"crops of {self.root} are PNG files; expected preloaded or packed ones to hold on {device}"
+            )
+        self.device = torch.device(device)
+        self._arrays = {kind: array.to(self.device) for kind, array in self._arrays.items()}
+        self._tensors = {key: tensor.to(self.device) for key, tensor in self._tensors.items()}
+        return self
 
     @property
     def pose_mean(self) -> np.ndarray:
@@ -72,10 +103,14 @@ class MultiViewDataset(Dataset):
 
     def __getitems__(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
         """The batch of these rows, already collated: every value has a leading dimension of len(rows)."""
-        index = torch.as_tensor(np.asarray(rows, dtype=np.int64))
-        return {
-            key: self._tensors[key][index] if key in self._tensors else self._decode(rows, key) for key in self.keys
-        }
+        rows = np.asarray(rows, dtype=np.int64)
+        index = torch.from_numpy(np.where(rows < 0, rows + len(self), rows)).to(self.device, non_blocking=True)
+        return {key: self._values(key, rows, index) for key in self.keys}
+
+    def _values(self, key: str, rows: np.ndarray, index: torch.Tensor) -> torch.Tensor:
+        if key in self._arrays:
+            return self._arrays[key].take(index)
+        return self._tensors[key][index] if key in self._tensors else self._png.take(rows, key)
 
     def _label_tensor(self, key: str) -> torch.Tensor:
         array = self.labels[key]
@@ -83,40 +118,21 @@ class MultiViewDataset(Dataset):
             raise UserError(f"'{key}' is not a number per row in {self.labels.path}; keys are {', '.join(BATCH_KEYS)}")
         return torch.from_numpy(array)
 
-    def _path(self, row: int, kind: str) -> str:
-        return image_path(self.root, *self._ids[row], kind)
-
-    def _read(self, row: int, kind: str) -> np.ndarray:
-        path = self._path(row, kind)
-        crop = read_png(path)
-        if crop.shape != (self.size, self.size, 3):
-            raise UserError(f"{path} is {crop.shape[1]}x{crop.shape[0]} px; expected {self.size}x{self.size} px")
-        return crop
-
-    def _decode(self, rows: Sequence[int] | np.ndarray, kind: str) -> torch.Tensor:
-        crops = np.empty((len(rows), 3, self.size, self.size), np.uint8)
-        for slot, row in enumerate(rows):
-            crops[slot] = self._read(row, kind).transpose(2, 0, 1)
-        return torch.from_numpy(crops)
-
     def _check_memory(self) -> None:
-        needed = len(self._image_keys) * len(self) * 3 * self.size**2
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if needed > memory:
+        if self.nbytes > memory:
             raise UserError(
-                f"preloading {len(self)} rows of {self.root} needs {needed / 2**30:.0f} GiB; "
+                f"preloading {len(self)} rows of {self.root} needs {self.nbytes / 2**30:.0f} GiB; "
                 f"this machine has {memory / 2**30:.0f} GiB (read without preloading)"
             )
 
-    def _preload(self, kind: str) -> torch.Tensor:
+    def _preload(self, kind: str, progress: bool) -> CropArray:
         from tqdm import tqdm
 
+        if kind in self._arrays:
+            return self._arrays[kind].to(self.device)
         crops = torch.empty((len(self), 3, self.size, self.size), dtype=torch.uint8)
-
-        def load(row: int) -> None:
-            crops.numpy()[row] = self._read(row, kind).transpose(2, 0, 1)
-
-        with tqdm(desc=f"Loading {kind}", total=len(self), unit="crop") as bar:
-            for done in map_threads(load, range(len(self))):
+        with tqdm(desc=f"Loading {kind}", total=len(self), unit="crop", disable=not progress) as bar:
+            for done in self._png.fill(crops.numpy(), np.arange(len(self)), kind):
                 bar.update(done)
-        return crops
+        return CropArray(crops)

@@ -1,0 +1,188 @@
+"""Packed crops: all crops of a layout in arrays beside the PNG files, read without decoding.
+
+    <root>/packed/img_crop.npy         (N,3,R,R) uint8, in the order of labels.h5
+    <root>/packed/bg_crop.npy          (M,3,R,R) uint8, each different background once; only where there are any
+    <root>/packed/bg_crop_rows.npy     (N,) int64, which of them belongs to each row
+    <root>/packed/packed.json          what they were packed from; written last
+
+Plain memory maps gather 32 random crops of 128 px five times as fast as HDF5 does (0.15 ms and 0.8 ms, one core).
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from datasets.crops import CropArray, PngCrops
+from datasets.labels import Labels
+from datasets.layout import IMAGE_KINDS
+from datasets.png import map_threads
+from utils.errors import UserError
+from utils.files import write_whole
+
+PACKED_FOLDER = "packed"
+UNFINISHED_FOLDER = ".packing"
+ABOUT_FILE = "packed.json"
+BLOCK = 512  # crops that are decoded and written at once
+
+
+def open_packed(labels: Labels) -> dict[str, CropArray]:
+    """The packed crops of a layout by kind, as memory maps; nothing where none were packed.
+
+    Raises UserError where they belong to other labels, or are damaged or cut short.
+    """
+    folder = labels.root / PACKED_FOLDER
+    if not folder.is_dir():
+        return {}
+    try:
+        about = json.loads((folder / ABOUT_FILE).read_text())
+        if about["labels"] != fingerprint(labels):
+            raise UserError(f"packed crops of {labels.root} are of other labels; {_again(labels)}")
+        return {kind: _open_kind(folder, kind, labels.num_rows, about["size"]) for kind in about["kinds"]}
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"packed crops {folder} are damaged ({reason}); {_again(labels)}") from error
+
+
+def pack(root: str | Path, progress: bool = True) -> str:
+    """Pack the crops of the layout `root`; returns a line that says what was packed.
+
+    An interrupted call goes on where it stopped. Crops that are packed already are left as they are, unless the
+    labels have changed. Raises UserError for a crop that is missing or corrupt, and for a full disk.
+    """
+    labels = Labels(root)
+    png, job = PngCrops(labels), fingerprint(labels)
+    if _is_packed(labels, job):
+        return _report(labels)
+    kinds = [kind for kind in IMAGE_KINDS if Path(png.path(0, kind)).exists() or kind == "img_crop"]
+    unfinished = labels.root / UNFINISHED_FOLDER
+    _claim(unfinished, job)
+    _check_disk(png, len(kinds), unfinished)
+    for kind in kinds:
+        rows = np.arange(len(png))
+        if kind == "bg_crop":
+            index = _background_index(unfinished / f"{kind}_rows.npy", png, progress)
+            rows = np.unique(index, return_index=True)[1]
+        _append_crops(unfinished / f"{kind}.npy", png, rows, kind, progress)
+    about = {"labels": job, "size": png.size, "kinds": kinds}
+    write_whole(unfinished / ABOUT_FILE, lambda part: part.write_text(json.dumps(about)))
+    shutil.rmtree(labels.root / PACKED_FOLDER, ignore_errors=True)
+    os.replace(unfinished, labels.root / PACKED_FOLDER)
+    return _report(labels)
+
+
+def fingerprint(labels: Labels) -> str:
+    """Hexadecimal digits that stand for which crops a layout has: ids and boxes of all rows."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in ("seq", "cam", "frame", "bounding_box_cam"):
+        digest.update(labels[name])
+    return digest.hexdigest()
+
+
+def _again(labels: Labels) -> str:
+    return f"pack again (python configs/pack_dataset.py {labels.root}), or remove {labels.root / PACKED_FOLDER}"
+
+
+def _open_kind(folder: Path, kind: str, num_rows: int, size: int) -> CropArray:
+    # copy-on-write, because torch has no read-only tensors
+    crops = np.load(folder / f"{kind}.npy", mmap_mode="c")
+    rows_file = folder / f"{kind}_rows.npy"
+    index = np.load(rows_file) if rows_file.exists() else None
+    count = num_rows if index is None else len(crops)
+    if crops.shape != (count, 3, size, size) or crops.dtype != np.uint8:
+        raise ValueError(f"{kind}.npy is {crops.dtype} {crops.shape}; expected uint8 {(count, 3, size, size)}")
+    if index is None:
+        return CropArray(torch.from_numpy(crops))
+    if index.shape != (num_rows,) or index.dtype != np.int64 or index.min() < 0 or index.max() >= count:
+        raise ValueError(f"{rows_file.name} does not give {num_rows} rows one of {count} crops each")
+    return CropArray(torch.from_numpy(crops), torch.from_numpy(index))
+
+
+def _is_packed(labels: Labels, job: str) -> bool:
+    about = labels.root / PACKED_FOLDER / ABOUT_FILE
+    try:
+        return json.loads(about.read_text())["labels"] == job and bool(open_packed(labels))
+    except (OSError, ValueError, KeyError, TypeError):  # UserError too: damaged ones are packed anew
+        return False
+
+
+def _report(labels: Labels) -> str:
+    packed = open_packed(labels)
+    parts = [f"{len(array.crops)} different of {kind}" for kind, array in packed.items()]
+    gigabytes = sum(array.nbytes for array in packed.values()) / 2**30
+    return f"{labels.num_rows} rows in {labels.root / PACKED_FOLDER}: {', '.join(parts)}; {gigabytes:.2f} GiB"
+
+
+def _claim(folder: Path, job: str) -> None:
+    """Make the folder of an unfinished job; one of other labels is emptied."""
+    mark = folder / "job"
+    if folder.is_dir() and not (mark.exists() and mark.read_text() == job):
+        shutil.rmtree(folder)
+    folder.mkdir(exist_ok=True)
+    write_whole(mark, lambda part: part.write_text(job))
+
+
+def _check_disk(png: PngCrops, kinds: int, folder: Path) -> None:
+    held = sum(file.stat().st_size for file in folder.iterdir())
+    needed, free = kinds * len(png) * 3 * png.size**2 - held, shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"packing {png.root} needs up to {needed / 2**30:.1f} GiB of disk; {free / 2**30:.1f} GiB are free"
+        )
+
+
+def _background_index(path: Path, png: PngCrops, progress: bool) -> np.ndarray:
+    """Which different background each row has, (N,), numbered as they first come: files that are equal are the same."""
+    if path.exists():
+        return np.load(path)
+    digests = np.empty((len(png), 2), np.uint64)
+
+    def digest(row: int) -> None:
+        content = png.file_bytes(row, "bg_crop")
+        digests[row] = np.frombuffer(hashlib.blake2b(content, digest_size=16).digest(), np.uint64)
+
+    with _bar("Comparing backgrounds", len(png), progress) as bar:
+        for done in map_threads(digest, range(len(png))):
+            bar.update(done)
+    _, first, inverse = np.unique(digests, axis=0, return_index=True, return_inverse=True)
+    index = np.argsort(np.argsort(first))[inverse.reshape(-1)].astype(np.int64)
+    write_whole(path, lambda part: _save(part, index))
+    return index
+
+
+def _append_crops(path: Path, png: PngCrops, rows: np.ndarray, kind: str, progress: bool) -> None:
+    """Write the crops of `rows` as one .npy file; what a former call wrote of it is kept."""
+    shape = (len(rows), 3, png.size, png.size)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    start, crop_bytes = len(header.getvalue()), 3 * png.size**2
+    path.touch()
+    done = max(0, path.stat().st_size - start) // crop_bytes
+    with open(path, "r+b") as file, _bar(f"Packing {kind}", len(rows), progress, done) as bar:
+        file.write(header.getvalue())
+        file.seek(start + done * crop_bytes)
+        file.truncate()
+        for first in range(done, len(rows), BLOCK):
+            block = rows[first : first + BLOCK]
+            crops = np.empty((len(block), *shape[1:]), np.uint8)
+            for count in png.fill(crops, block, kind):
+                bar.update(count)
+            file.write(crops)
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with open(path, "wb") as file:  # a name would get another ending
+        np.save(file, array)
+
+
+def _bar(title: str, total: int, progress: bool, done: int = 0):
+    from tqdm import tqdm
+
+    return tqdm(desc=title, total=total, initial=done, unit="crop", disable=not progress)

@@ -1,0 +1,219 @@
+"""Packed crops: the bytes of the PNG files without decoding them, and never those of another set."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from datasets.layout import LayoutWriter, image_path
+from datasets.packed import PACKED_FOLDER, UNFINISHED_FOLDER, open_packed, pack
+from datasets.png import read_png, write_png
+from datasets.reader import MultiViewDataset
+from tests.synthetic import write_synthetic_layout
+from tests.tiny import ROOT, run_script
+from utils.errors import UserError
+
+SIZE = 16
+
+
+@pytest.fixture
+def layout(tmp_path):
+    return write_synthetic_layout(tmp_path / "set", size=SIZE, subjects=(1,), instants=5)
+
+
+def crops_of(dataset):
+    return {kind: dataset.__getitems__(range(len(dataset)))[kind] for kind in ("img_crop", "bg_crop")}
+
+
+def forbid_png(monkeypatch):
+    def refuse(path):
+        raise AssertionError(f"{path} was decoded")
+
+    monkeypatch.setattr("datasets.crops.read_png", refuse)
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_packed_crops_are_the_bytes_of_the_png_files(layout, preload, monkeypatch):
+    expected = crops_of(MultiViewDataset(layout))
+    assert MultiViewDataset(layout).decodes
+    pack(layout, progress=False)
+    forbid_png(monkeypatch)
+    dataset = MultiViewDataset(layout, preload=preload)
+    assert dataset.size == SIZE and not dataset.decodes
+    for kind, crops in crops_of(dataset).items():
+        assert crops.dtype == torch.uint8 and torch.equal(crops, expected[kind])
+    rows = np.array([7, 3, 3, -1])
+    batch = dataset.__getitems__(rows)
+    assert torch.equal(batch["bg_crop"], expected["bg_crop"][rows])
+    assert torch.equal(batch["3D"], torch.from_numpy(dataset.labels["3D"][rows]))
+    with pytest.raises(IndexError):
+        dataset[len(dataset)]
+
+
+def test_a_batch_is_not_a_view_of_the_file(layout):
+    pack(layout, progress=False)
+    before = crops_of(MultiViewDataset(layout))["img_crop"]
+    dataset = MultiViewDataset(layout)
+    dataset.__getitems__(range(4))["img_crop"].zero_()
+    assert torch.equal(crops_of(dataset)["img_crop"], before)
+    assert torch.equal(crops_of(MultiViewDataset(layout))["img_crop"], before)
+
+
+def test_backgrounds_that_repeat_are_stored_once(layout):
+    # the made-up cameras stand still: one background each
+    said = pack(layout, progress=False)
+    packed = open_packed(MultiViewDataset(layout).labels)
+    assert len(packed["bg_crop"].crops) == 4 and len(packed["img_crop"].crops) == 40
+    assert "4 different of bg_crop" in said and "40 rows" in said
+
+
+def test_a_layout_without_backgrounds(tmp_path):
+    root = write_synthetic_layout(tmp_path / "set", SIZE, (1,), 1, 2, background=False)
+    pack(root, progress=False)
+    assert MultiViewDataset(root, keys=("img_crop",))[0]["img_crop"].shape == (3, SIZE, SIZE)
+    with pytest.raises(UserError, match=r"missing crop .*bg_crop"):
+        MultiViewDataset(root)
+
+
+def test_crops_held_on_a_device_give_the_same_batches(layout):
+    plain = MultiViewDataset(layout).__getitems__(range(8))
+    with pytest.raises(UserError, match="expected preloaded or packed"):
+        MultiViewDataset(layout).to(torch.device("cpu"))
+    held = [MultiViewDataset(layout, preload=True).to("cpu")]
+    pack(layout, progress=False)
+    held.append(MultiViewDataset(layout).to("cpu"))
+    (layout / PACKED_FOLDER / "img_crop.npy").write_bytes(b"")  # in memory now, not mapped
+    for dataset in held:
+        batch = dataset.__getitems__(range(8))
+        assert batch.keys() == plain.keys() and all(torch.equal(batch[key], plain[key]) for key in plain)
+
+
+def test_crops_of_other_labels_are_refused_and_packed_anew(layout):
+    pack(layout, progress=False)
+    with h5py.File(layout / "labels.h5", "r+") as file:
+        file["bounding_box_cam"][3] += 0.01
+    with pytest.raises(UserError, match=r"of other labels; pack again \(python configs/pack_dataset.py"):
+        MultiViewDataset(layout)
+    path = image_path(layout, 1, 0, 0, "img_crop")
+    write_png(path, 255 - read_png(path))
+    pack(layout, progress=False)
+    np.testing.assert_array_equal(MultiViewDataset(layout)[0]["img_crop"].numpy(), read_png(path).transpose(2, 0, 1))
+
+
+def break_json(folder):
+    (folder / "packed.json").write_text("{")
+
+
+def cut(name, keep):
+    def damage(folder):
+        path = folder / name
+        path.write_bytes(path.read_bytes()[:keep])
+
+    return damage
+
+
+def wrong_rows(folder):
+    np.save(folder / "bg_crop_rows.npy", np.full(40, 4))
+
+
+def wrong_size(folder):
+    about = json.loads((folder / "packed.json").read_text())
+    (folder / "packed.json").write_text(json.dumps({**about, "size": 2 * SIZE}))
+
+
+DAMAGES = {
+    "crops cut short": cut("img_crop.npy", -1),
+    "backgrounds cut short": cut("bg_crop.npy", 1000),
+    "no header": cut("img_crop.npy", 10),
+    "empty": cut("bg_crop_rows.npy", 0),
+    "not JSON": break_json,
+    "rows out of range": wrong_rows,
+    "another size": wrong_size,
+    "missing": lambda folder: (folder / "img_crop.npy").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_files_are_one_line_and_packed_anew(layout, damage):
+    expected = crops_of(MultiViewDataset(layout))
+    pack(layout, progress=False)
+    damage(layout / PACKED_FOLDER)
+    with pytest.raises(UserError, match=r"packed are damaged .*; pack again") as error:
+        MultiViewDataset(layout)
+    assert len(str(error.value).splitlines()) == 1
+    pack(layout, progress=False)
+    assert all(torch.equal(crops, expected[kind]) for kind, crops in crops_of(MultiViewDataset(layout)).items())
+
+
+@pytest.mark.parametrize("kept", [0, 50, 1000, 128 + 7 * 3 * SIZE**2, 128 + 40 * 3 * SIZE**2])
+def test_an_interrupted_packing_goes_on_where_it_stopped(layout, kept, monkeypatch):
+    expected = crops_of(MultiViewDataset(layout))
+    pack(layout, progress=False)
+    whole = (layout / PACKED_FOLDER / "img_crop.npy").read_bytes()
+    unfinished = layout / UNFINISHED_FOLDER
+    (layout / PACKED_FOLDER).rename(unfinished)
+    (unfinished / "img_crop.npy").write_bytes(whole[:kept])
+    assert MultiViewDataset(layout).decodes  # what is unfinished is not read
+    decoded = []
+    monkeypatch.setattr("datasets.crops.read_png", lambda path: decoded.append(path) or read_png(path))
+    pack(layout, progress=False)
+    again = sum("img_crop" in path for path in decoded) - 1  # the first tells the size
+    assert again == 40 - max(0, kept - 128) // (3 * SIZE**2)
+    assert (layout / PACKED_FOLDER / "img_crop.npy").read_bytes() == whole and not unfinished.exists()
+    assert all(torch.equal(crops, expected[kind]) for kind, crops in crops_of(MultiViewDataset(layout)).items())
+
+
+def test_a_finished_packing_is_left_as_it_is(layout):
+    pack(layout, progress=False)
+    before = (layout / PACKED_FOLDER / "img_crop.npy").stat().st_mtime_ns
+    pack(layout, progress=False)
+    assert (layout / PACKED_FOLDER / "img_crop.npy").stat().st_mtime_ns == before
+
+
+def test_a_full_disk_is_one_line(layout, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    with pytest.raises(UserError, match=r"needs up to .* GiB of disk"):
+        pack(layout, progress=False)
+
+
+def test_the_script_survives_a_kill(tmp_path):
+    count = 600
+    rows = {
+        "frame": np.arange(count), "cam": np.zeros(count), "seq": np.ones(count), "subj": np.ones(count),
+        "extrinsic_rot": np.tile(np.eye(3), (count, 1, 1)), "extrinsic_rot_inv": np.tile(np.eye(3), (count, 1, 1)),
+        "bounding_box_cam": np.zeros((count, 4)), "intrinsic_crop": np.tile(np.eye(3), (count, 1, 1)),
+    }  # fmt: skip
+    crops = np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
+    writer = LayoutWriter(tmp_path / "set", SIZE)
+    writer.add(crops, crops, rows, "seq_001")
+    writer.finish()
+    command = [sys.executable, str(ROOT / "configs" / "pack_dataset.py"), str(tmp_path / "set")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "set" / UNFINISHED_FOLDER).exists() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    result = run_script("pack_dataset.py", tmp_path / "set")
+    assert result.returncode == 0 and "600 rows" in result.stdout, result.stderr
+    keys = ("img_crop", "bg_crop")
+    batch = MultiViewDataset(tmp_path / "set", keys).__getitems__(range(count))
+    for kind in keys:
+        np.testing.assert_array_equal(batch[kind].numpy(), crops.transpose(0, 3, 1, 2))
+
+
+def test_the_script_names_what_is_wrong(layout, tmp_path):
+    assert run_script("pack_dataset.py", "--help", cwd=tmp_path).returncode == 0
+    result = run_script("pack_dataset.py", tmp_path / "nowhere", cwd=tmp_path)
+    assert result.returncode == 2 and "nowhere" in result.stderr and len(result.stderr.strip().splitlines()) == 1
+    path = layout / "seq_002/cam_01/img_crop_000005.png"
+    path.write_bytes(path.read_bytes()[:100])
+    result = run_script("pack_dataset.py", layout)
+    assert result.returncode == 2 and "corrupt crop" in result.stderr.strip().splitlines()[-1]
+    assert not (layout / PACKED_FOLDER).exists()
