@@ -12,7 +12,8 @@ from datasets.ski import prepare_ski, read_labels, root_positions
 from datasets.validation import validate
 from tests.markers import JOINTS, find_markers
 from tests.miniature_ski import write_ski
-from tests.tiny import run_script, tiny_config, write_config_file
+from tests.tiny import run_script, tiny_config
+from training.novel_views import train_novel_views
 from utils.errors import UserError
 
 SIZE = 64
@@ -127,9 +128,12 @@ def test_wrong_folder_is_named(tmp_path):
         prepare_ski(tmp_path, tmp_path / "out")
 
 
-def test_script_and_stage_1(source, tmp_path):
-    done = run_script("prepare_ski.py", "--source", source, "--output", tmp_path / "train", "--size", "32")
+def test_script(source, tmp_path):
+    done = run_script("prepare_ski.py", "--source", source, "--output", tmp_path / "train", "--size", "16")
     assert done.returncode == 0 and done.stdout.startswith("36 crops"), done.stderr
+
+
+def test_stage_1_trains_on_it(source, tmp_path):
+    prepare_ski(source, tmp_path / "train", 32, progress=False)
     config = tiny_config(tmp_path / "train", tmp_path / "runs", skip_background=False, num_training_iterations=3)
-    trained = run_script("train_encodeDecode.py", "--config", write_config_file(tmp_path / "config.py", config))
-    assert trained.returncode == 0, trained.stderr
+    assert (train_novel_views(config).path / "models/network_last_val.pth").is_file()

@@ -1,0 +1,138 @@
+"""Cameras of a user's own set-up, from one JSON file (docs/own_videos.md).
+
+    {"unit": "m", "up": "z", "cameras": {"left": {
+        "width": 1280, "height": 720, "K": [[900, 0, 640], [0, 900, 360], [0, 0, 1]],
+        "distortion": [k1, k2, p1, p2, k3], "R": [[...], [...], [...]], "t": [x, y, z]}}}
+
+As in OpenCV: K in pixels, X_cam = R X + t. `rvec` may stand for R, `centre` (of the camera in the world) for t.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from datasets.cameras import Camera, opencv
+from utils.errors import UserError
+
+UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+UP_AXES = {  # world axis that points up -> rotation into a world whose z axis does
+    "z": np.eye(3),
+    "-z": np.diag([1.0, -1.0, -1.0]),
+    "y": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
+    "-y": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),
+    "x": np.array([[0, 0, -1.0], [0, 1, 0], [1, 0, 0]]),
+    "-x": np.array([[0, 0, 1.0], [0, 1, 0], [-1, 0, 0]]),
+}
+_FIELDS = {"width", "height", "K", "distortion", "R", "rvec", "t", "centre"}
+
+
+class Calibration(NamedTuple):
+    """cameras: by name, in a world in metres whose z axis points up. to_z_up: (3,3) rotation from the file's world."""
+
+    cameras: dict[str, Camera]
+    to_z_up: np.ndarray
+
+
+def read_calibration(path: str | Path) -> Calibration:
+    """Read a calibration file. Raises UserError naming file, camera and field for whatever is missing or wrong."""
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("cameras"), dict) or not content["cameras"]:
+        raise UserError(f"{path}: no 'cameras'; expected an object of cameras by name")
+    _check_fields(content, {"unit", "up", "cameras"}, str(path))
+    scale = _choice(content, "unit", UNITS, "m", path)
+    to_z_up = _choice(content, "up", UP_AXES, "z", path)
+    cameras = {}
+    for name, fields in content["cameras"].items():
+        where = f"{path}: camera {name!r}"
+        if not re.fullmatch(r"[\w.-]+", name):
+            raise UserError(f"{where}; expected a name of letters, digits, '_', '.' and '-'")
+        if not isinstance(fields, dict):
+            raise UserError(f"{where} is {fields!r}; expected an object with K, R, t, width and height")
+        _check_fields(fields, _FIELDS, where)
+        cameras[name] = _camera(fields, scale, to_z_up, where)
+    return Calibration(cameras, to_z_up)
+
+
+def read_json(path: str | Path) -> Any:
+    """The content of a JSON file. Raises UserError for a missing file, and for the place where the text is no JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"no file {str(path)!r}; expected JSON") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is no JSON: {error}") from error
+
+
+def numbers(fields: dict, name: str, count: int | tuple[int, ...], where: str) -> np.ndarray:
+    """The field `name` as float64 (K,), nested lists joined; K one of `count`. Raises UserError."""
+    counts = (count,) if isinstance(count, int) else count
+    expected = f"expected {' or '.join(map(str, counts))}"
+    if name not in fields:
+        raise UserError(f"{where}: no '{name}'; {expected} numbers")
+    try:
+        values = np.array(fields[name], dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: '{name}' is {fields[name]!r}; {expected} numbers") from error
+    if len(values) not in counts:
+        raise UserError(f"{where}: '{name}' has {len(values)} numbers; {expected}")
+    if not np.isfinite(values).all():
+        raise UserError(f"{where}: '{name}' holds NaN or infinity; {expected} numbers")
+    return values
+
+
+def _camera(fields: dict, scale: float, to_z_up: np.ndarray, where: str) -> Camera:
+    rotation = _rotation(fields, where)
+    if _one_of(fields, ("t", "centre"), where) == "t":
+        centre = -rotation.T @ (scale * numbers(fields, "t", 3, where))
+    else:
+        centre = scale * numbers(fields, "centre", 3, where)
+    distortion = np.zeros(5)
+    if "distortion" in fields:
+        given = numbers(fields, "distortion", (0, 4, 5), where)
+        distortion[: len(given)] = given
+    width, height = (int(numbers(fields, name, 1, where)[0]) for name in ("width", "height"))
+    if width < 1 or height < 1:
+        raise UserError(f"{where}: picture of {width}x{height}; expected its width and height in pixels")
+    return Camera(rotation @ to_z_up.T, to_z_up @ centre, _intrinsics(fields, where), distortion, width, height)
+
+
+def _rotation(fields: dict, where: str) -> np.ndarray:
+    if _one_of(fields, ("R", "rvec"), where) == "rvec":
+        return opencv().Rodrigues(numbers(fields, "rvec", 3, where))[0]
+    rotation = numbers(fields, "R", 9, where).reshape(3, 3)
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
+        raise UserError(f"{where}: 'R' is no rotation; expected an orthonormal matrix of determinant 1")
+    left, _, right = np.linalg.svd(rotation)  # as exact as it is meant
+    return left @ right
+
+
+def _intrinsics(fields: dict, where: str) -> np.ndarray:
+    matrix = numbers(fields, "K", 9, where).reshape(3, 3)
+    focal, rest = matrix[[0, 1], [0, 1]], matrix[[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]]
+    if not (focal > 0).all() or not np.allclose(rest, [0, 0, 0, 0, 1]):
+        raise UserError(f"{where}: 'K' is {matrix.tolist()}; expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] in pixels")
+    return matrix
+
+
+def _one_of(fields: dict, names: tuple[str, str], where: str) -> str:
+    given = [name for name in names if name in fields]
+    if len(given) != 1:
+        said = "both" if given else "neither"
+        raise UserError(f"{where}: {said} of '{names[0]}' and '{names[1]}'; expected one of them")
+    return given[0]
+
+
+def _choice(content: dict, name: str, choices: dict, default: str, path: str | Path) -> Any:
+    value = content.get(name, default)
+    if not isinstance(value, str) or value not in choices:
+        raise UserError(f"{path}: '{name}' is {value!r}; expected one of {', '.join(choices)}")
+    return choices[value]
+
+
+def _check_fields(fields: dict, known: set[str], where: str) -> None:
+    unknown = sorted(set(fields) - known)
+    if unknown:
+        raise UserError(f"{where}: unknown field {unknown[0]!r}; expected {', '.join(sorted(known))}")

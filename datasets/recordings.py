@@ -1,0 +1,155 @@
+"""What a user recorded: the videos of one person seen by several cameras at once, and what is known about them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.calibration import read_json
+from utils.errors import UserError
+from utils.skeleton import NUM_JOINTS, ROOT
+
+MAX_JOINT_DISTANCE = 3.0  # metres from the root: more is another unit
+_FIELDS = ("name", "subject", "videos", "calibration", "offsets", "boxes", "poses")
+
+
+class Recording(NamedTuple):
+    """name: for labels and messages. subject: number of the person. videos: camera name -> file. calibration: file.
+    offsets: camera name -> its frame number at instant 0. boxes, poses: files, at most one of them."""
+
+    name: str
+    subject: int
+    videos: dict[str, Path]
+    calibration: Path
+    offsets: dict[str, int]
+    boxes: Path | None = None
+    poses: Path | None = None
+
+
+def one_recording(
+    videos: Sequence[str],
+    calibration: str | Path,
+    subject: int = 1,
+    name: str = "recording",
+    offsets: Sequence[str] = (),
+    boxes: str | Path | None = None,
+    poses: str | Path | None = None,
+) -> Recording:
+    """The recording that a command line describes: `videos` like "left=a.mp4", or files named after their camera,
+    and `offsets` like "left=3"."""
+    named: dict[str, str] = {}
+    for video in videos:
+        camera, separator, file = video.partition("=")
+        camera, file = (camera, file) if separator else (Path(video).stem, video)
+        if camera in named:
+            raise UserError(f"two videos of camera {camera!r}, {named[camera]!r} and {file!r}; expected one")
+        named[camera] = file
+    parsed = dict(offset.partition("=")[::2] for offset in offsets)
+    fields = {"name": name, "subject": subject, "videos": named, "offsets": parsed, "boxes": boxes, "poses": poses}
+    given = {key: value for key, value in fields.items() if value is not None}
+    return _recording({**given, "calibration": str(calibration)}, Path(), "the command line")
+
+
+def read_recordings(path: str | Path) -> list[Recording]:
+    """Recordings of a JSON file: {"calibration": FILE, "recordings": [{"name", "subject", "videos": {camera: FILE},
+    "offsets": {camera: N}, "boxes": FILE or "poses": FILE, "calibration": FILE}, ...]}.
+
+    Only the videos are needed where there is a common calibration. Files are relative to the JSON file's folder.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("recordings"), list) or not content["recordings"]:
+        raise UserError(f"{path}: no 'recordings'; expected a list of objects with 'videos'")
+    recordings = []
+    for number, fields in enumerate(content["recordings"], 1):
+        where = f"{path}: recording {number}"
+        if not isinstance(fields, dict):
+            raise UserError(f"{where} is {fields!r}; expected an object with 'videos'")
+        common = {"name": f"recording {number}", "calibration": content.get("calibration")}
+        recordings.append(_recording({**common, **fields}, Path(path).parent, where))
+    return recordings
+
+
+def _recording(fields: dict, folder: Path, where: str) -> Recording:
+    unknown = sorted(set(fields) - set(_FIELDS))
+    if unknown:
+        raise UserError(f"{where}: unknown field {unknown[0]!r}; expected {', '.join(_FIELDS)}")
+    videos, offsets = fields.get("videos"), fields.get("offsets", {})
+    if not isinstance(videos, dict) or len(videos) < 2:
+        raise UserError(f"{where}: 'videos' is {videos!r}; expected at least two, by camera name")
+    if not isinstance(offsets, dict) or not set(offsets) <= set(videos):
+        raise UserError(f"{where}: 'offsets' is {offsets!r}; expected frame numbers of the cameras {', '.join(videos)}")
+    if fields.get("boxes") and fields.get("poses"):
+        raise UserError(f"{where}: both 'boxes' and 'poses'; expected one of them (poses say where the person is)")
+    files = {name: _file(fields.get(name), folder, name, where) for name in ("calibration", "boxes", "poses")}
+    if files["calibration"] is None:
+        raise UserError(f"{where}: no 'calibration'; expected a file of cameras")
+    return Recording(
+        str(fields["name"]),
+        _whole(fields.get("subject", 1), "subject", where),
+        {camera: _file(video, folder, f"videos/{camera}", where) for camera, video in videos.items()},
+        files["calibration"],
+        {camera: _whole(offsets.get(camera, 0), f"offsets/{camera}", where) for camera in videos},
+        files["boxes"],
+        files["poses"],
+    )
+
+
+def _file(name: object, folder: Path, field: str, where: str) -> Path | None:
+    if name is None:
+        return None
+    if not isinstance(name, str | Path) or not (folder / name).is_file():
+        raise UserError(f"{where}: '{field}' is {str(name)!r}; expected a file in {str(folder.resolve())!r}")
+    return folder / name
+
+
+def _whole(value: object, field: str, where: str) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = -1
+    if number < 0 or number != float(value):
+        raise UserError(f"{where}: '{field}' is {value!r}; expected a whole number from 0")
+    return number
+
+
+def read_poses(path: str | Path) -> np.ndarray:
+    """World poses (T,17,3) float64, metres, NaN where unknown, of instant 0, 1, ...
+
+    From .npy, from .npz (the array `poses`, or the only one), or from .csv with 51 numbers a row, perhaps after a line
+    of names. Raises UserError for other shapes and units.
+    """
+    path, size = Path(path), 3 * NUM_JOINTS
+    try:
+        poses = np.array(_read_array(path), dtype=np.float64)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} holds no readable poses ({error}); expected .npy, .npz or .csv") from error
+    if poses.size == 0 or poses.size != len(poses) * size:
+        raise UserError(f"{path} has shape {poses.shape}; expected (T, {NUM_JOINTS}, 3) or (T, {size})")
+    poses = poses.reshape(-1, NUM_JOINTS, 3)
+    poses[~np.isfinite(poses).all((1, 2))] = np.nan
+    reach = np.linalg.norm(poses - poses[:, ROOT : ROOT + 1], axis=-1)
+    known = np.isfinite(reach).all(1)
+    if not known.any():
+        raise UserError(f"{path} has no pose without NaN; expected metres")
+    if reach[known].max() > MAX_JOINT_DISTANCE:
+        instant = int(np.flatnonzero(known)[np.argmax(reach[known].max(1))])
+        raise UserError(f"{path}: a joint {reach[instant].max():.3g} from the root in row {instant}; expected metres")
+    return poses
+
+
+def _read_array(path: Path) -> np.ndarray:
+    if path.suffix == ".csv":
+        with open(path, encoding="utf-8-sig") as file:
+            lines = file.readlines()
+        try:
+            return np.loadtxt(lines, delimiter=",", ndmin=2)
+        except ValueError:
+            return np.loadtxt(lines[1:], delimiter=",", ndmin=2)  # without a line of names
+    content = np.load(path, allow_pickle=False)
+    if isinstance(content, np.ndarray):
+        return content
+    with content:
+        if len(content.files) == 1:
+            return content[content.files[0]]
+        return content["poses"]

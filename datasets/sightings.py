@@ -1,0 +1,76 @@
+"""Which cameras see the person at which instants of a recording, and where the person is then."""
+
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.calibration import Calibration
+from datasets.person_boxes import Boxes, locate_person
+from datasets.recordings import Recording
+from utils.skeleton import ROOT
+
+MIN_CAMERAS = 2
+
+
+class Sightings(NamedTuple):
+    """instants: (M,) increasing. roots: (M,3) metres, world: where the crops look. joints: (M,17,3) metres, world, or
+    None without poses. seen: (M,C) bool, by camera in the order of the recording's videos. skipped: reason -> number
+    of instants."""
+
+    instants: np.ndarray
+    roots: np.ndarray
+    joints: np.ndarray | None
+    seen: np.ndarray
+    skipped: Counter
+
+
+def filmed_instants(recording: Recording, num_frames: dict[str, int], every: int) -> range:
+    """Every n-th instant, from 0 to the last that any two cameras filmed."""
+    ends = sorted(num_frames[name] - recording.offsets[name] for name in recording.videos)
+    return range(0, max(0, ends[-MIN_CAMERAS]), every)
+
+
+def sightings_by_poses(
+    recording: Recording, calibration: Calibration, poses: np.ndarray, instants: range, num_frames: dict[str, int]
+) -> Sightings:
+    """A camera sees the person where the root of the pose, `poses` (T,17,3) metres in the calibration file's world, is
+    in its picture."""
+    poses = poses @ calibration.to_z_up.T
+    skipped = Counter()
+    if len(instants) and instants[-1] >= len(poses):
+        skipped["after the last pose"] = sum(instant >= len(poses) for instant in instants)
+    known = np.array([i for i in instants if i < len(poses) and np.isfinite(poses[i]).all()], dtype=int)
+    skipped["with NaN in the pose"] = len(instants) - len(known) - skipped["after the last pose"]
+    seen = np.zeros((len(known), len(recording.videos)), dtype=bool)
+    for column, name in enumerate(recording.videos):
+        filmed = known + recording.offsets[name] < num_frames[name]
+        camera = calibration.cameras[name]
+        seen[:, column] = filmed & camera.sees(camera.world_to_cam(poses[known, ROOT]))
+    enough = seen.sum(1) >= MIN_CAMERAS
+    skipped["with the person in fewer than two pictures"] = int((~enough).sum())
+    joints = poses[known[enough]]
+    return Sightings(known[enough], joints[:, ROOT], joints, seen[enough], skipped)
+
+
+def sightings_by_boxes(recording: Recording, calibration: Calibration, boxes: Boxes, instants: range) -> Sightings:
+    """A camera sees the person where it has a box that agrees with another camera's."""
+    names, skipped = list(recording.videos), Counter()
+    kept, roots, seen = [], [], []
+    for instant in instants:
+        found = [(c, boxes[name].get(instant + recording.offsets[name])) for c, name in enumerate(names)]
+        found = [(column, box) for column, box in found if box is not None]
+        if len(found) < MIN_CAMERAS:
+            skipped["with the person in fewer than two pictures"] += 1
+            continue
+        located = locate_person([calibration.cameras[names[column]] for column, _ in found], [box for _, box in found])
+        if located is None:
+            skipped["with boxes of different things"] += 1
+            continue
+        kept.append(instant)
+        roots.append(located[0])
+        seen.append(np.isin(np.arange(len(names)), [found[index][0] for index in located[1]]))
+    columns = len(names)
+    return Sightings(
+        np.array(kept, dtype=int), np.reshape(roots, (-1, 3)), None, np.reshape(seen, (-1, columns)) > 0, skipped
+    )

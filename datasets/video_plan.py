@@ -1,0 +1,153 @@
+"""What is made of recordings: which instants, which cameras, which sequences; and the report on it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.calibration import Calibration, read_calibration
+from datasets.person_boxes import Boxes, PersonDetector, read_boxes
+from datasets.png import read_png
+from datasets.recordings import Recording, read_poses
+from datasets.sightings import Sightings, filmed_instants, sightings_by_boxes, sightings_by_poses
+from datasets.video import read_frames
+from datasets.views import View, checked_length
+from utils.errors import UserError
+from utils.files import write_whole
+
+
+class Plan(NamedTuple):
+    """A recording, its cameras, their numbers of frames, its instants, and what was seen at them (None: not known yet,
+    the person has to be detected)."""
+
+    recording: Recording
+    calibration: Calibration
+    num_frames: dict[str, int]
+    instants: range
+    sightings: Sightings | None
+
+
+class Detection(NamedTuple):
+    """Looking for the person in `frames` (N,) of a video before the background, a PNG; boxes go to `file`."""
+
+    file: Path
+    video: Path
+    frames: np.ndarray
+    background: Path
+
+
+def make_plan(recording: Recording, every: int) -> Plan:
+    """Read calibration, boxes and poses, and look at the videos. Raises UserError for whatever does not fit."""
+    calibration = read_calibration(recording.calibration)
+    unknown = [name for name in recording.videos if name not in calibration.cameras]
+    if unknown:
+        raise UserError(
+            f"{recording.name}: no camera {unknown[0]!r} in {recording.calibration}; it has "
+            f"{', '.join(calibration.cameras)} (a video is named after its camera, or given as camera=file)"
+        )
+    num_frames = {
+        name: checked_length(video, calibration.cameras[name], f"camera {name!r}")
+        for name, video in recording.videos.items()
+    }
+    plan = Plan(recording, calibration, num_frames, filmed_instants(recording, num_frames, every), None)
+    if recording.poses is not None:
+        poses = read_poses(recording.poses)
+        return checked(plan, sightings_by_poses(recording, calibration, poses, plan.instants, num_frames))
+    if recording.boxes is not None:
+        return with_boxes(plan, read_boxes(recording.boxes, list(recording.videos)))
+    return plan
+
+
+def with_boxes(plan: Plan, boxes: Boxes) -> Plan:
+    """The plan, now that it is known where the person is in the pictures."""
+    filmed = {
+        name: {frame: box for frame, box in boxes[name].items() if frame < plan.num_frames[name]} for name in boxes
+    }
+    return checked(plan, sightings_by_boxes(plan.recording, plan.calibration, filmed, plan.instants))
+
+
+def checked(plan: Plan, sightings: Sightings) -> Plan:
+    """The plan with its sightings. Raises UserError where nothing is left."""
+    if len(sightings.instants) == 0:
+        raise UserError(
+            f"{plan.recording.name}: none of {len(plan.instants)} instants is usable ({_reasons(sightings)}); expected "
+            "the person in two cameras: look at unit, R, t, and the offsets"
+        )
+    return plan._replace(sightings=sightings)
+
+
+def detections(plan: Plan, backgrounds: dict[str, Path], folder: Path, key: str) -> list[Detection]:
+    """The work of finding the person in the videos of a plan; boxes go to `folder`."""
+    found = []
+    for name, video in plan.recording.videos.items():
+        frames = np.array(plan.instants) + plan.recording.offsets[name]
+        frames = frames[frames < plan.num_frames[name]]
+        found.append(Detection(folder / f"{key}_{name}.npy", video, frames, backgrounds[name]))
+    return found
+
+
+def detect(detection: Detection) -> None:
+    """Write the boxes (N,5) of a video, frame number first, if they are not there."""
+    if detection.file.exists():
+        return
+    find = PersonDetector(read_png(str(detection.background)))
+    boxes = [(index, find(frame)) for index, frame in read_frames(detection.video, detection.frames.tolist())]
+    rows = np.array([[index, *box] for index, box in boxes if box is not None]).reshape(-1, 5)
+    detection.file.parent.mkdir(exist_ok=True)
+
+    def write(part: Path) -> None:
+        with open(part, "wb") as file:
+            np.save(file, rows)
+
+    write_whole(detection.file, write)
+
+
+def detected_boxes(plan: Plan, found: Sequence[Detection]) -> Boxes:
+    """The boxes that `detect` wrote."""
+    return {
+        name: {int(row[0]): row[1:] for row in np.load(detection.file)}
+        for name, detection in zip(plan.recording.videos, found, strict=True)
+    }
+
+
+def sequence_numbers(plan: Plan, first: int, cut: int) -> np.ndarray:
+    """The sequence (M,) of each kept instant: `cut` instants each, evenly, numbered from `first` on."""
+    count = len(plan.sightings.instants)
+    parts = -(-count // cut)
+    return first + np.arange(count) * parts // count
+
+
+def make_views(plan: Plan, sequences: np.ndarray, key: str, backgrounds: dict[str, Path]) -> list[View]:
+    """The crops of every camera of a plan."""
+    recording, sightings, views = plan.recording, plan.sightings, []
+    for column, name in enumerate(recording.videos):
+        camera, rows = plan.calibration.cameras[name], sightings.seen[:, column]
+        instants = sightings.instants[rows]
+        ids = {
+            "frame": instants,
+            "cam": np.full(len(instants), list(plan.calibration.cameras).index(name)),
+            "seq": sequences[rows],
+            "subj": np.full(len(instants), recording.subject),
+            "motion": np.full(len(instants), recording.name),
+        }
+        joints = None if sightings.joints is None else camera.world_to_cam(sightings.joints[rows])
+        roots, frames = camera.world_to_cam(sightings.roots[rows]), instants + recording.offsets[name]
+        place = f"{key}_{ids['cam'][0]:02d}" if len(instants) else key
+        video = recording.videos[name]
+        views.append(View(place, f"camera {name!r}", video, camera, frames, roots, joints, ids, backgrounds.get(name)))
+    return [view for view in views if len(view.frames)]
+
+
+def plan_report(plan: Plan, sequences: np.ndarray) -> str:
+    """Lines on a recording: what is kept, what is left out and why."""
+    recording, sightings = plan.recording, plan.sightings
+    seen = ", ".join(f"{name} {count}" for name, count in zip(recording.videos, sightings.seen.sum(0), strict=True))
+    return (
+        f"{recording.name}, subject {recording.subject}: {len(sightings.instants)} of {len(plan.instants)} instants, "
+        f"sequences {sequences[0]} to {sequences[-1]}; crops: {seen}\n  left out: {_reasons(sightings)}"
+    )
+
+
+def _reasons(sightings: Sightings) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sightings.skipped.items() if count) or "nothing"

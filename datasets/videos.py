@@ -1,0 +1,171 @@
+"""A user's own synchronised, calibrated cameras into the training layout: docs/own_videos.md."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from datasets.crop_camera import BOX_METRES
+from datasets.labels import PARTS_FOLDER
+from datasets.layout import LayoutWriter, check_size
+from datasets.recordings import Recording
+from datasets.video_plan import (
+    Plan,
+    detect,
+    detected_boxes,
+    detections,
+    make_plan,
+    make_views,
+    plan_report,
+    sequence_numbers,
+    with_boxes,
+)
+from datasets.views import Background, CropJob, View, write_background, write_view
+from datasets.workers import claim_folder, map_processes
+from utils.errors import UserError
+from utils.files import write_whole
+
+SET_FILE = "videos.json"  # what a folder was prepared with
+REPORT_FILE = "report.txt"
+BACKGROUNDS = "backgrounds"
+CUT = 250
+MIN_KEY_FRAMES = 30  # the median of fewer pictures of a short video may still show the person
+
+
+def prepare_videos(
+    recordings: Iterable[Recording],
+    output: str | Path,
+    size: int = 128,
+    every: int = 1,
+    box_metres: float = BOX_METRES,
+    cut: int = CUT,
+    first_sequence: int = 1,
+    background: bool = True,
+    workers: int | None = None,
+    progress: bool = True,
+) -> str:
+    """Prepare recordings as a training layout in the folder `output`. Returns the report, which is there, too.
+
+    size: side of the crops, pixels. every: take every n-th instant. box_metres: width of a crop at the person's
+    distance. cut: a recording becomes sequences of at most so many instants, numbered from `first_sequence` on.
+    background: write the crops of the empty scene, too. workers: processes; None: one per core.
+
+    An interrupted call goes on where it stopped, and a finished set is left as it is. Raises UserError for bad
+    arguments and files, by name.
+    """
+    options = VideoSet(size, every, box_metres, cut, first_sequence, background)
+    recordings, output, show = list(recordings), Path(output), {"workers": workers, "progress": progress}
+    _check_arguments(options, workers)
+    plans = [make_plan(recording, every) for recording in recordings]
+    _check_poses(plans)
+    if claim_folder(output, SET_FILE, {**options._asdict(), "files": _checksum(recordings)}):
+        return (output / REPORT_FILE).read_text()
+    writer = LayoutWriter(output, size)
+    pictures = _write_backgrounds(plans, output / BACKGROUNDS, show) if _needs_backgrounds(plans, options) else None
+    plans = _detect(plans, pictures, output / PARTS_FOLDER / "boxes", show)
+    views, report = _make_views(plans, pictures if background else None, options)
+    write = partial(write_view, job=CropJob(output, size, box_metres))
+    with tqdm(total=sum(len(view.frames) for view in views), unit="crop", desc="crops", disable=not progress) as bar:
+        for count in map_processes(write, views, workers):
+            bar.update(count)
+    write_whole(output / REPORT_FILE, lambda part: part.write_text(report))
+    writer.finish()
+    return report
+
+
+class VideoSet(NamedTuple):
+    """The options of a set."""
+
+    size: int
+    every: int
+    box_metres: float
+    cut: int
+    first_sequence: int
+    background: bool
+
+
+def _check_arguments(options: VideoSet, workers: int | None) -> None:
+    check_size(options.size)
+    for name, value in (("every", options.every), ("cut", options.cut), ("workers", workers or 1)):
+        if value < 1:
+            raise UserError(f"{name} is {value}; expected at least 1")
+    if options.box_metres <= 0:
+        raise UserError(f"box_metres is {options.box_metres:g}; expected more than 0")
+    if options.first_sequence < 0:
+        raise UserError(f"first sequence is {options.first_sequence}; expected a number from 0")
+
+
+def _check_poses(plans: list[Plan]) -> None:
+    without = [plan.recording.name for plan in plans if plan.recording.poses is None]
+    if 0 < len(without) < len(plans):
+        raise UserError(
+            f"{len(without)} of {len(plans)} recordings have no poses, first {without[0]!r}; expected all or none "
+            "(prepare those without into a folder of their own, for stage 1)"
+        )
+
+
+def _checksum(recordings: list[Recording]) -> str:
+    """Of all that the recordings say; of the videos only their names and sizes."""
+    digest = hashlib.sha256()
+    for recording in recordings:
+        digest.update(repr((recording.name, recording.subject, recording.offsets)).encode())
+        for name, video in recording.videos.items():
+            digest.update(f"{name} {video.resolve()} {video.stat().st_size}".encode())
+        for file in (recording.calibration, recording.boxes, recording.poses):
+            digest.update(b"-" if file is None else file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _needs_backgrounds(plans: list[Plan], options: VideoSet) -> bool:
+    return options.background or any(plan.sightings is None for plan in plans)
+
+
+def _write_backgrounds(plans: list[Plan], folder: Path, show: dict) -> list[dict[str, Path]]:
+    """The empty scene of every camera, over all recordings of a calibration; its PNG for each plan, by camera."""
+    calibrations = list(dict.fromkeys(plan.recording.calibration for plan in plans))
+    scenes: dict[Path, list[Path]] = {}
+    pictures = []
+    for plan in plans:
+        number = calibrations.index(plan.recording.calibration)
+        files = {name: folder / f"calibration_{number}_{name}.png" for name in plan.recording.videos}
+        pictures.append(files)
+        for name, file in files.items():
+            scenes.setdefault(file, []).append(plan.recording.videos[name])
+    jobs = [Background(file, videos, MIN_KEY_FRAMES) for file, videos in scenes.items()]
+    _run(write_background, jobs, "backgrounds", **show)
+    return pictures
+
+
+def _detect(plans: list[Plan], pictures: list[dict[str, Path]] | None, folder: Path, show: dict) -> list[Plan]:
+    """The plans, with the person looked for where neither boxes nor poses are given."""
+    todo = {
+        number: detections(plan, pictures[number], folder, f"recording_{number:03d}")
+        for number, plan in enumerate(plans)
+        if plan.sightings is None
+    }
+    _run(detect, [job for jobs in todo.values() for job in jobs], "looking for the person", **show)
+    return [
+        with_boxes(plan, detected_boxes(plan, todo[number])) if number in todo else plan
+        for number, plan in enumerate(plans)
+    ]
+
+
+def _make_views(plans: list[Plan], pictures: list[dict[str, Path]] | None, options: VideoSet) -> tuple[list[View], str]:
+    """All crops to make, and the report on them."""
+    views, report, first = [], [], options.first_sequence
+    for number, plan in enumerate(plans):
+        sequences = sequence_numbers(plan, first, options.cut)
+        views += make_views(plan, sequences, f"recording_{number:03d}", pictures[number] if pictures else {})
+        report.append(plan_report(plan, sequences))
+        first = int(sequences[-1]) + 1
+    return views, "\n".join(report)
+
+
+def _run(function: Callable, items: list, description: str, workers: int | None, progress: bool) -> None:
+    if items:
+        done = map_processes(function, items, workers)
+        deque(tqdm(done, description, len(items), unit="video", disable=not progress), maxlen=0)

@@ -1,0 +1,126 @@
+"""One camera's share of a recording: its background, and its crops streamed from the video into a layout."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.background import CAPACITY, MIN_KEY_FRAMES, median_of_videos
+from datasets.cameras import Camera
+from datasets.crop_camera import CropCamera, crop_camera
+from datasets.cropping import crop_map, crop_rows
+from datasets.layout import LayoutWriter
+from datasets.png import read_png, write_png
+from datasets.video import count_frames, read_frames
+from utils.errors import UserError
+from utils.files import write_whole
+
+CHUNK = 256  # crops that a process holds at once
+BACKGROUND_BYTES = 400_000_000  # of the frames that a background is the median of
+
+
+class Background(NamedTuple):
+    """`file`: PNG of the picture without people, made of `videos`, all of one fixed camera; in full where a video has
+    fewer than `min_key_frames` key frames."""
+
+    file: Path
+    videos: list[Path]
+    min_key_frames: int = MIN_KEY_FRAMES
+
+
+class View(NamedTuple):
+    """N crops of one video.
+
+    key: name of its pieces in the layout. name: for messages. frames: (N,) increasing, of the video. roots: (N,3)
+    metres, camera frame: where the crops look. joints: (N,17,3) metres, camera frame, or None without poses. ids: name
+    -> (N,), further rows of labels.h5. background: PNG, or None.
+    """
+
+    key: str
+    name: str
+    video: Path
+    camera: Camera
+    frames: np.ndarray
+    roots: np.ndarray
+    joints: np.ndarray | None
+    ids: dict[str, np.ndarray]
+    background: Path | None
+
+
+class CropJob(NamedTuple):
+    """Where crops go, their side in pixels, and their width in metres at the person's distance."""
+
+    output: Path
+    size: int
+    box_metres: float
+
+
+def checked_length(video: Path, camera: Camera, name: str) -> int:
+    """Number of frames of a video. Raises UserError where it does not decode or is not of the camera's size."""
+    _check_size(next(read_frames(video, [0]))[1], video, camera, name)
+    return count_frames(video)
+
+
+def write_background(background: Background) -> None:
+    """Write the median of a camera over its videos, if it is not there."""
+    if background.file.exists():
+        return
+    _, frame = next(read_frames(background.videos[0], [0]))
+    capacity = int(np.clip(BACKGROUND_BYTES // frame.nbytes, 15, CAPACITY))
+    each = max(15, capacity // len(background.videos))
+    picture = median_of_videos(background.videos, each, capacity, background.min_key_frames)
+    background.file.parent.mkdir(exist_ok=True)
+    write_whole(background.file, lambda part: write_png(str(part), picture))
+
+
+def write_view(view: View, job: CropJob) -> int:
+    """Write the crops of a view that are not in the layout; returns the number of all of them.
+
+    Raises UserError where the video breaks; what was written stays, and a later call goes on there.
+    """
+    writer = LayoutWriter(job.output, job.size, threads=1)
+    keys = [f"{view.key}_{start:06d}" for start in range(0, len(view.frames), CHUNK)]
+    done = sum(writer.has(key) for key in keys)  # pieces are written in order
+    for key, piece in zip(keys[done:], _pieces(view, job, done * CHUNK), strict=True):
+        writer.add(*piece, key)
+    return len(view.frames)
+
+
+def _pieces(
+    view: View, job: CropJob, first: int
+) -> Iterator[tuple[np.ndarray, np.ndarray | None, dict[str, np.ndarray]]]:
+    """`img_crop`, `bg_crop` (N,size,size,3) and rows of labels.h5, up to CHUNK at a time, from the crop `first` on."""
+    background = None if view.background is None else read_png(str(view.background))
+    crop = crop_camera(view.roots, job.box_metres)
+    rows = {**_labels(view, crop), **view.ids}
+    frames = read_frames(view.video, view.frames[first:].tolist())
+    for start in range(first, len(view.frames), CHUNK):
+        part = slice(start, start + CHUNK)
+        images, empty = [], []
+        for turn, intrinsic, (_, frame) in zip(
+            crop.turn[part], crop.intrinsic_crop[part], islice(frames, CHUNK), strict=True
+        ):
+            _check_size(frame, view.video, view.camera, view.name)
+            places = crop_map(view.camera, turn, intrinsic, job.size)
+            images.append(places.sample(frame))
+            if background is not None:
+                empty.append(places.sample(background))
+        bg_crop = np.stack(empty) if empty else None
+        yield np.stack(images), bg_crop, {name: values[part] for name, values in rows.items()}
+
+
+def _labels(view: View, crop: CropCamera) -> dict[str, np.ndarray]:
+    if view.joints is not None:
+        return crop_rows(view.camera.rotation, view.joints, crop)
+    rows = crop_rows(view.camera.rotation, view.roots[:, None], crop)
+    return {name: values for name, values in rows.items() if name != "3D"}
+
+
+def _check_size(frame: np.ndarray, video: Path, camera: Camera, name: str) -> None:
+    height, width = frame.shape[:2]
+    if (width, height) != (camera.width, camera.height):
+        raise UserError(
+            f"{video} is {width}x{height}; expected {camera.width}x{camera.height}, as {name} is calibrated"
+        )

@@ -1,0 +1,368 @@
+"""A user's own cameras: crops, rotations and poses agree with what was filmed; every fault of the files is named."""
+
+import csv
+import json
+import pickle
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+pytest.importorskip("av")
+
+from datasets import Labels, image_path, project
+from datasets.calibration import read_calibration
+from datasets.person_boxes import PersonDetector, locate_person, read_boxes
+from datasets.png import read_png
+from datasets.recordings import one_recording, read_poses, read_recordings
+from datasets.validation import validate
+from datasets.video_plan import make_plan, make_views, sequence_numbers
+from datasets.videos import prepare_videos
+from datasets.views import CropJob, write_view
+from tests.markers import FLOOR, JOINTS, find_markers
+from tests.miniature_videos import OFFSETS, camera_fields, true_box, write_recording
+from tests.tiny import run_script, tiny_config
+from training.novel_views import train_novel_views
+from utils.errors import UserError
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory):
+    return write_recording(tmp_path_factory.mktemp("markers"))
+
+
+@pytest.fixture(scope="module")
+def filmed_body(tmp_path_factory):
+    return write_recording(tmp_path_factory.mktemp("body"), body=True)
+
+
+@pytest.fixture(scope="module")
+def with_poses(filmed, tmp_path_factory):
+    output = tmp_path_factory.mktemp("prepared") / "poses"
+    prepare_videos([recording(filmed, poses=filmed.poses)], output, SIZE, cut=5, workers=1, progress=False)
+    return output
+
+
+def recording(truth, **more):
+    videos = [f"{name}={path}" for name, path in truth.videos.items()]
+    offsets = [f"{name}={offset}" for name, offset in OFFSETS.items()]
+    return one_recording(videos, truth.calibration, subject=4, name="walk", offsets=offsets, **more)
+
+
+def crop(root, labels, row, kind="img_crop"):
+    return read_png(image_path(root, *(labels[name][row] for name in ("seq", "cam", "frame")), kind))
+
+
+def true_joints(truth, labels):
+    """Joints (N,17,3) of every row, in the camera's frame."""
+    cameras = list(truth.cameras.values())
+    pairs = zip(labels["cam"], labels["frame"], strict=True)
+    return np.stack([cameras[cam].world_to_cam(truth.joints[frame]) for cam, frame in pairs])
+
+
+def test_poses_and_rotations_are_those_that_were_filmed(filmed, with_poses):
+    labels = Labels(with_poses)
+    assert "img_crop and bg_crop" in validate(with_poses) and labels.num_rows > 30
+    world = np.einsum("nij,npj->npi", labels["extrinsic_rot_inv"], labels["3D"].reshape(-1, 17, 3))
+    truth = filmed.joints[labels["frame"]]
+    np.testing.assert_allclose(world, truth - truth[:, :1], atol=1e-5)
+    assert set(labels["subj"]) == {4} and set(labels["motion"]) == {"walk"}
+    by_instant = dict(zip(labels["frame"].tolist(), labels["seq"].tolist(), strict=True))
+    assert set(by_instant.values()) == {1, 2, 3} and sorted(by_instant.values()) == list(by_instant.values())
+
+
+def test_crops_show_the_joints_where_the_labels_say(with_poses):
+    """Through distortion, offset and turn of the camera."""
+    labels, offs = Labels(with_poses), []
+    for row in range(labels.num_rows):
+        root = np.array([0, 0, 2.0 * labels["intrinsic_crop"][row, 0, 0]])
+        expected = project(labels["3D"][row].reshape(17, 3)[list(JOINTS)] + root, labels["intrinsic_crop"][row])
+        inside = ((expected > 0.15) & (expected < 0.85)).all(-1)
+        offs.extend(np.linalg.norm(find_markers(crop(with_poses, labels, row)) - expected, axis=-1)[inside] * SIZE)
+    assert len(offs) > 60
+    assert np.median(offs) < 0.15 and max(offs) < 0.6
+
+
+def test_backgrounds_are_empty(with_poses):
+    labels = Labels(with_poses)
+    for row in range(0, labels.num_rows, 5):
+        empty = crop(with_poses, labels, row, "bg_crop").astype(int)
+        inside = crop(with_poses, labels, row).max(-1) > FLOOR + 30
+        assert np.abs(empty[inside] - FLOOR).max() < 6
+
+
+def test_boxes_place_the_crops(filmed_body, tmp_path):
+    boxes = tmp_path / "boxes.csv"
+    with open(boxes, "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["camera", "frame", "x0", "y0", "w", "h"])
+        for name, camera in filmed_body.cameras.items():
+            for instant, joints in enumerate(filmed_body.joints):
+                if (name, instant) != ("left", 3):
+                    table.writerow([name, instant + OFFSETS[name], *true_box(camera, joints)])
+    report = prepare_videos([recording(filmed_body, boxes=boxes)], tmp_path / "out", SIZE, workers=1, progress=False)
+    assert "12 of 12 instants, sequences 1 to 1; crops: left 11, middle 12, right 12" in report
+    labels = Labels(tmp_path / "out")
+    assert "3D" not in labels and "no 3D poses" in validate(tmp_path / "out")
+    assert_centred(filmed_body, tmp_path / "out", 0.12)
+
+
+def test_the_person_is_found_without_boxes(filmed_body, tmp_path):
+    prepare_videos([recording(filmed_body)], tmp_path, SIZE, workers=1, progress=False)
+    assert Labels(tmp_path).num_rows >= 32
+    assert_centred(filmed_body, tmp_path, 0.2)
+
+
+def assert_centred(truth, root, metres):
+    """Each crop is turned to the person, has the right scale, and its rotation is the turned camera's."""
+    labels, cameras = Labels(root), list(truth.cameras.values())
+    joints = true_joints(truth, labels)
+    for row in range(labels.num_rows):
+        turn = labels["extrinsic_rot"][row] @ cameras[labels["cam"][row]].rotation.T
+        seen = project(joints[row] @ turn.T, labels["intrinsic_crop"][row])
+        middle = (seen.min(0) + seen.max(0)) / 2
+        assert np.abs(middle - 0.5).max() * 2.0 < metres
+        distance = np.linalg.norm(joints[row].mean(0))
+        assert abs(2.0 * labels["intrinsic_crop"][row, 0, 0] / distance - 1) < 0.12
+        figure = np.argwhere(crop(root, labels, row).max(-1) > 80) / SIZE
+        assert np.abs((figure.min(0) + figure.max(0)) / 2 - middle[::-1]).max() < 0.05
+
+
+def test_resumes_where_it_stopped(filmed, with_poses, tmp_path, monkeypatch):
+    source, written = recording(filmed, poses=filmed.poses), []
+    monkeypatch.setattr("datasets.views.CHUNK", 4)
+    monkeypatch.setattr("datasets.layout.write_png", lambda path, image: written.append(path) or write_until(30, path))
+
+    def write_until(limit, path):
+        if len(written) > limit:
+            raise KeyboardInterrupt
+        open(path, "wb").close()
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_videos([source], tmp_path / "out", SIZE, cut=5, workers=1, progress=False)
+    done = len(list((tmp_path / "out/.parts").glob("*.npz")))
+    assert 0 < done < 9 and not (tmp_path / "out/labels.h5").exists()
+    with pytest.raises(UserError, match=r"holds a set of .*'cut': 5.*; expected .*'cut': 6"):
+        prepare_videos([source], tmp_path / "out", SIZE, cut=6, workers=1, progress=False)
+    monkeypatch.undo()
+    monkeypatch.setattr("datasets.views.CHUNK", 4)
+    report = prepare_videos([source], tmp_path / "out", SIZE, cut=5, workers=1, progress=False)
+    assert prepare_videos([source], tmp_path / "out", SIZE, cut=5, workers=1, progress=False) == report
+    labels, expected = Labels(tmp_path / "out"), Labels(with_poses)
+    for name in expected:
+        np.testing.assert_array_equal(labels[name], expected[name])
+
+
+def test_several_recordings(filmed, tmp_path):
+    videos = {name: str(path) for name, path in filmed.videos.items()}
+    pair = {name: videos[name] for name in ("left", "right")}
+    np.save(tmp_path / "short.npy", filmed.joints[:9])
+    content = {
+        "calibration": str(filmed.calibration),
+        "recordings": [
+            {"name": "a", "subject": 1, "videos": videos, "poses": str(filmed.poses), "offsets": OFFSETS},
+            {"name": "b", "subject": 2, "videos": pair, "poses": "short.npy"},
+        ],
+    }
+    (tmp_path / "recordings.json").write_text(json.dumps(content))
+    report = prepare_videos(
+        read_recordings(tmp_path / "recordings.json"), tmp_path / "out", 32, every=2, first_sequence=7,
+        background=False, workers=1, progress=False,
+    )  # fmt: skip
+    assert "b, subject 2: 5 of 6 instants, sequences 8 to 8; crops: left 5, right 5" in report
+    assert "left out: 1 after the last pose" in report
+    labels = Labels(tmp_path / "out")
+    assert sorted(set(zip(labels["subj"].tolist(), labels["seq"].tolist(), strict=True))) == [(1, 7), (2, 8)]
+    assert set(labels["cam"][labels["subj"] == 2]) == {0, 2} and set(labels["frame"]) == {0, 2, 4, 6, 8, 10}
+    assert not list((tmp_path / "out").glob("*/*/bg_crop*"))
+
+
+@pytest.mark.parametrize("poses", [True, False])
+def test_stage_1_trains_on_it(filmed, filmed_body, tmp_path, poses):
+    source = recording(filmed, poses=filmed.poses) if poses else recording(filmed_body)
+    prepare_videos([source], tmp_path / "train", 32, cut=4, workers=1, progress=False)
+    config = tiny_config(tmp_path / "train", tmp_path / "runs", num_training_iterations=3, batch_size_train=4)
+    assert (train_novel_views(config).path / "models/network_last_val.pth").is_file()
+
+
+def test_script(filmed_body, tmp_path):
+    output = tmp_path / "train"
+    more = ("--output", output, "--size", "16", "--every", "4", "--workers", "1")
+    done = run_script("prepare_videos.py", *filmed_body.arguments, *more)
+    assert done.returncode == 0 and "recording, subject 1: 3 of 3 instants" in done.stdout, done.stderr
+    assert done.stdout.strip() == (output / "report.txt").read_text()
+    again = run_script("prepare_videos.py", *filmed_body.arguments, *more, "--recordings", "list.json")
+    assert again.returncode == 2 and again.stderr.count("\n") == 1 and "one or the other" in again.stderr
+
+
+def test_work_can_go_to_other_processes(filmed):
+    plan = make_plan(recording(filmed, poses=filmed.poses), 1)
+    view, *_ = make_views(plan, sequence_numbers(plan, 1, 100), "key", {})
+    write = pickle.loads(pickle.dumps(partial(write_view, job=CropJob(Path("out"), 32, 2.0))))
+    assert write.func is write_view and pickle.loads(pickle.dumps(view)).name == view.name
+
+
+def test_cameras_in_other_units_and_axes(filmed, tmp_path):
+    """The same cameras in a world whose y axis points down, in metres."""
+    turned = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # z up -> y down
+    fields = camera_fields(filmed.cameras)
+    for name, camera in filmed.cameras.items():
+        fields[name] = {key: fields[name][key] for key in ("width", "height", "K", "distortion")}
+        fields[name] |= {"R": (camera.rotation @ turned.T).tolist(), "centre": (turned @ camera.centre).tolist()}
+    (tmp_path / "c.json").write_text(json.dumps({"unit": "m", "up": "-y", "cameras": fields}))
+    for cameras in (read_calibration(tmp_path / "c.json").cameras, read_calibration(filmed.calibration).cameras):
+        for name, camera in filmed.cameras.items():
+            np.testing.assert_allclose(cameras[name].rotation, camera.rotation, atol=1e-9)
+            np.testing.assert_allclose(cameras[name].centre, camera.centre, atol=1e-9)
+
+
+WRONG_CAMERAS = [
+    ("K", [1.0] * 8, r"camera 'left': 'K' has 8 numbers; expected 9"),
+    ("K", [[0, 0, 9], [0, 0, 9], [0, 0, 1]], r"camera 'left': 'K' is .*; expected \[\[fx"),
+    ("K", None, r"camera 'left': no 'K'; expected 9 numbers"),
+    ("R", [1, 0, 0, 0, 1, 0, 0, 0, -1], r"camera 'left': 'R' is no rotation"),
+    ("rvec", [0, 0, 0], r"camera 'left': both of 'R' and 'rvec'; expected one"),
+    ("t", None, r"camera 'left': neither of 't' and 'centre'"),
+    ("t", [1, 2, "three"], r"camera 'left': 't' is .*; expected 3 numbers"),
+    ("distortion", [0.1], r"camera 'left': 'distortion' has 1 numbers; expected 0 or 4 or 5"),
+    ("distorsion", [0.1], r"camera 'left': unknown field 'distorsion'"),
+    ("width", -3, r"camera 'left': picture of -3x240"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "message"), WRONG_CAMERAS)
+def test_wrong_calibrations_are_named(filmed, tmp_path, field, value, message):
+    content = json.loads(filmed.calibration.read_text())
+    content["cameras"]["left"][field] = value
+    if value is None:
+        del content["cameras"]["left"][field]
+    (tmp_path / "calibration.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"calibration\.json: {message}") as error:
+        read_calibration(tmp_path / "calibration.json")
+    assert "\n" not in str(error.value)
+
+
+def test_calibration_files_that_are_none(tmp_path):
+    path = tmp_path / "calibration.json"
+    for text, message in (
+        ("{", "is no JSON: .*line 1"),
+        ("[]", "no 'cameras'"),
+        ('{"cameras": {"a": 3}}', "camera 'a' is 3"),
+        ('{"cameras": {"a/b": {}}}', "camera 'a/b'; expected a name"),
+        ('{"cameras": {"a": {}}, "unit": "ft"}', "'unit' is 'ft'; expected one of m, cm, mm"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UserError, match=message):
+            read_calibration(path)
+    with pytest.raises(UserError, match="no file"):
+        read_calibration(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("camera,frame,x0,y0,w\n", "no column 'h'"),
+        ("camera,frame,x0,y0,w,h\nback,0,1,1,2,2\n", "box 1: camera 'back'; expected one of left"),
+        ("camera,frame,x0,y0,w,h\nleft,0,1,1,2,0\n", "box 1: frame 0, box .*; expected a frame from 0, w and h above"),
+        ("camera,frame,x0,y0,w,h\nleft,0,1,1,2,2\nleft,0,1,1,2,2\n", "box 2: a second box of camera 'left' in frame 0"),
+        ("camera,frame,x0,y0,w,h\nleft,0,1,1,2,?\n", r"box 1: 'h' is '\?'; expected 1 numbers"),
+    ],
+)
+def test_wrong_boxes_are_named(tmp_path, text, message):
+    (tmp_path / "boxes.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_boxes(tmp_path / "boxes.csv", ["left"])
+
+
+def test_boxes_from_json(tmp_path):
+    (tmp_path / "b.json").write_text('[{"camera": "left", "frame": 3, "x0": 1, "y0": 2, "w": 3, "h": 4}]')
+    np.testing.assert_array_equal(read_boxes(tmp_path / "b.json", ["left"])["left"][3], [1, 2, 3, 4])
+
+
+def test_poses_from_every_kind_of_file(filmed, tmp_path):
+    poses = filmed.joints.copy()
+    poses[2] = np.nan
+    np.save(tmp_path / "a.npy", poses)
+    np.savez(tmp_path / "b.npz", poses.reshape(-1, 51))
+    np.savetxt(tmp_path / "c.csv", poses.reshape(-1, 51), delimiter=",", header="hip x", comments="")
+    for name in ("a.npy", "b.npz", "c.csv"):
+        np.testing.assert_allclose(read_poses(tmp_path / name), poses)
+    for array, message in (
+        (1000 * poses, "a joint .* from the root in row .*; expected metres"),
+        (poses[:, :16], r"shape \(12, 16, 3\)"),
+    ):
+        np.save(tmp_path / "d.npy", array)
+        with pytest.raises(UserError, match=message):
+            read_poses(tmp_path / "d.npy")
+    (tmp_path / "e.csv").write_text("a\nb\n")
+    with pytest.raises(UserError, match="no readable poses"):
+        read_poses(tmp_path / "e.csv")
+
+
+def test_wrong_recordings_are_named(filmed, filmed_body, tmp_path):
+    videos = [f"{name}={path}" for name, path in filmed.videos.items()]
+    for arguments, message in (
+        (dict(videos=videos[:1]), "'videos' is .*; expected at least two"),
+        (dict(videos=["a.mp4", "b.mp4"]), "'videos/a' is 'a.mp4'; expected a file in"),
+        (dict(videos=[videos[0], videos[0]]), "two videos of camera 'left'"),
+        (dict(offsets=["up=1"]), "'offsets' is .*; expected frame numbers of the cameras left, middle, right"),
+        (dict(offsets=["left=x"]), "'offsets/left' is 'x'; expected a whole number"),
+        (dict(boxes=filmed.poses, poses=filmed.poses), "both 'boxes' and 'poses'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            one_recording(**{"videos": videos, "calibration": filmed.calibration, **arguments})
+    (tmp_path / "r.json").write_text(json.dumps({"recordings": [{"videos": {"a": "a", "b": "b"}, "pose": "x"}]}))
+    with pytest.raises(UserError, match=r"r\.json: recording 1: unknown field 'pose'"):
+        read_recordings(tmp_path / "r.json")
+    unnamed = one_recording([f"x{video}" for video in videos], filmed.calibration)
+    both = [recording(filmed, poses=filmed.poses), recording(filmed_body)]
+    for recordings, message in (
+        ([unnamed], "no camera 'xleft' in .*; it has left"),
+        (both, "1 of 2 recordings have no poses"),
+    ):
+        with pytest.raises(UserError, match=message):
+            prepare_videos(recordings, tmp_path / "out", SIZE, workers=1, progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_poses_beside_all_cameras_are_an_error(filmed, tmp_path):
+    np.save(tmp_path / "far.npy", filmed.joints + 50.0)
+    with pytest.raises(UserError, match=r"walk: none of 12 instants is usable \(12 with the person in fewer than two"):
+        prepare_videos([recording(filmed, poses=tmp_path / "far.npy")], tmp_path / "out", progress=False)
+
+
+def test_boxes_of_other_things_are_left_out(filmed):
+    cameras = list(filmed.cameras.values())
+    boxes = [true_box(camera, filmed.joints[0]) for camera in cameras]
+    point, used = locate_person(cameras, boxes)
+    assert used == [0, 1, 2] and np.linalg.norm(point - filmed.joints[0].mean(0)) < 0.3
+    elsewhere = [boxes[0], boxes[1] + [0, 90, 0, 0], boxes[2]]
+    point, used = locate_person(cameras, elsewhere)
+    assert used == [0, 2] and np.linalg.norm(point - filmed.joints[0].mean(0)) < 0.3
+    assert locate_person(cameras[:2], elsewhere[:2]) is None
+
+
+def test_opposite_cameras_take_the_distance_from_the_boxes(filmed):
+    """Their rays are one line: only the size of the boxes tells where on it the person is."""
+    camera = filmed.cameras["left"]
+    forward = camera.rotation[2]
+    other = camera._replace(
+        centre=camera.centre + 9.0 * forward, rotation=np.diag([-1.0, 1, -1]) @ camera.rotation, distortion=np.zeros(5)
+    )
+    pair = [camera._replace(distortion=np.zeros(5)), other]
+    person = camera.centre + 3.5 * forward + 0.8 * np.linspace(-1, 1, 17)[:, None] * camera.rotation[1]
+    point, used = locate_person(pair, [true_box(c, person) for c in pair])
+    assert used == [0, 1] and np.linalg.norm(point - person.mean(0)) < 0.25
+
+
+def test_nobody_is_found_in_an_empty_picture():
+    empty = np.full((90, 120, 3), 80, np.uint8)
+    find = PersonDetector(empty)
+    assert find(empty) is None
+    person = empty.copy()
+    person[20:80, 50:70] = 180
+    np.testing.assert_allclose(find(person), [50, 20, 20, 60], atol=2)
