@@ -84,7 +84,7 @@ def resample(clip: Clip, rate: float) -> Clip:
         step = round(ratio)
         return clip._replace(rotations=clip.rotations[::step], translations=clip.translations[::step], rate=rate)
     last = len(clip.rotations) - 1
-    times = np.arange(int(last / ratio + 1e-6) + 1) * ratio
+    times = np.arange(int(last / ratio + 1e-3) + 1) * ratio
     before = np.minimum(times.astype(int), max(last - 1, 0))
     after = np.minimum(before + 1, last)
     share = (times - before)[:, None, None]

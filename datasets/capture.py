@@ -81,12 +81,12 @@ def analyse(clip: Clip, file: str) -> Capture:
 
 
 def _without_stance(clip: Clip) -> Clip:
-    """Many conversions put the rest pose before the first frame: near rest, and a jump away from all that follows."""
+    """Many conversions put the rest pose before the first frame: near rest, and a jump away from what follows."""
     if len(clip.rotations) < 4:
         return clip
     cosines = (np.trace(clip.rotations[0, 1:], axis1=1, axis2=2) - 1) / 2
     steps = np.linalg.norm(np.diff(clip.rotations, axis=0), axis=(2, 3)).mean(1)
-    first = 1 if cosines.min() > np.cos(np.deg2rad(15)) and steps[0] > 5 * np.median(steps) else 0
+    first = 1 if cosines.min() > np.cos(np.deg2rad(15)) and steps[0] > 3 * steps[1:3].max() else 0
     return clip._replace(rotations=clip.rotations[first:], translations=clip.translations[first:])
 
 

@@ -50,7 +50,7 @@ def _forms(core: str, side: str) -> list[str]:
 
 
 def _examples(cores: tuple[str, ...], side: str) -> list[str]:
-    return [side[0] + cores[0]] + [side.capitalize() + core for core in cores]
+    return [side[0] + cores[0]] + [side.capitalize() + core for core in cores[1:]]
 
 
 def _first(plain, names, what: str, examples, clip: Clip, file: str) -> int:

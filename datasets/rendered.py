@@ -122,15 +122,16 @@ def plan_captured(job: RenderSet, pieces: list[Piece]) -> list[Sequence]:
     left = -(-job.crops // NUM_CAMERAS)
     subjects = SUBJECTS[job.split]
     length = max(left // (len(subjects) * len(pieces)), MIN_INSTANTS)
-    length = min(length, -(-left // len(subjects)))
+    length = min(length, max(1, left // len(subjects)))
     order = np.random.default_rng([job.seed, 0]).permutation(len(pieces))
     sequences = []
     while left > 0:
-        turn, which = divmod(len(sequences), len(subjects))
-        piece = pieces[order[(turn + which * len(pieces) // len(subjects)) % len(pieces)]]
+        seq = len(sequences)
+        piece = pieces[order[(seq + seq // len(pieces)) % len(pieces)]]  # another subject in every round
         size = min(left, length, max(1, piece.instants // job.every))
         step = piece.instants // size
-        sequences.append(Sequence(len(sequences), subjects[which], piece.name, range(0, size * step, step), piece))
+        frames = range(0, size * step, step)
+        sequences.append(Sequence(seq, subjects[seq % len(subjects)], piece.name, frames, piece))
         left -= size
     return sequences
 

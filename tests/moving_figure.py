@@ -1,0 +1,110 @@
+"""Writes BVH files of a figure that squats and waves: in any tool's names, unit, axes and order of channels."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import roma
+import torch
+
+from datasets.kinematics import rotation_x, rotation_y, rotation_z
+
+# joint: parent, offset in metres in a T-pose (x forward, y left, z up), names of Poser's and MotionBuilder's kind
+_MIDDLE = {
+    "root": (None, (0, 0, 0), "hip", "Hips"),
+    "waist": ("root", (0, 0, 0.1), "abdomen", "LowerBack"),
+    "chest": ("waist", (0, 0, 0.2), "chest", "Spine1"),
+    "neck": ("chest", (0, 0, 0.25), "neck", "Neck"),
+    "head": ("neck", (0, 0, 0.1), "head", "Head"),
+}
+_SIDED = {
+    "collar": ("chest", (0, 0.03, 0.2), "Collar", "Shoulder"),
+    "upper_arm": ("collar", (0, 0.15, 0), "Shldr", "Arm"),
+    "forearm": ("upper_arm", (0, 0.28, 0), "ForeArm", "ForeArm"),
+    "hand": ("forearm", (0, 0.25, 0), "Hand", "Hand"),
+    "thigh": ("root", (0, 0.1, -0.05), "Thigh", "UpLeg"),
+    "shin": ("thigh", (0, 0, -0.42), "Shin", "Leg"),
+    "foot": ("shin", (0, 0, -0.42), "Foot", "Foot"),
+}
+_ENDS = {"head": (0, 0, 0.2), "hand": (0, 0.15, 0), "foot": (0.15, 0, -0.06)}
+_SIDES = {"left": ("l", "Left", np.array([1, 1, 1])), "right": ("r", "Right", np.array([1, -1, 1]))}
+_AXES = {"z": np.eye(3), "y": np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]])}  # from z up to the file's axes
+
+
+def figure(names: str = "poser") -> dict[str, tuple[str | None, np.ndarray, str]]:
+    """Parent, offset and name of each joint."""
+    joints = {key: (parent, np.array(offset), (poser if names == "poser" else builder))
+              for key, (parent, offset, poser, builder) in _MIDDLE.items()}  # fmt: skip
+    for (side, (short, long, mirror)), (key, (parent, offset, poser, builder)) in itertools.product(
+        _SIDES.items(), _SIDED.items()
+    ):
+        parent = f"{parent}_{side}" if parent in _SIDED else parent
+        joints[f"{key}_{side}"] = (parent, offset * mirror, short + poser if names == "poser" else long + builder)
+    return joints
+
+
+def squat_and_wave(frames: int = 61, rate: float = 30, jump: float = 0.0) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Local rotations by joint (T, 3, 3) and the root's path (T, 3), metres, z up. The feet stand still and flat; with
+    `jump` (metres) they leave the floor for a third of the time in the middle."""
+    times = np.arange(frames) / rate
+    half = 0.5 - 0.5 * np.cos(2 * np.pi * times)  # 0 .. 1 .. 0 every second
+    pose = {key: np.tile(np.eye(3), (frames, 1, 1)) for key in figure()}
+    bend = np.deg2rad(10) + np.deg2rad(40) * half
+    for side, sign in (("left", 1), ("right", -1)):
+        pose[f"thigh_{side}"] = rotation_y(-bend)
+        pose[f"shin_{side}"] = rotation_y(2 * bend)
+        pose[f"foot_{side}"] = rotation_y(-bend)
+        raised = rotation_x(sign * (np.deg2rad(70) * half - np.deg2rad(50)))
+        pose[f"upper_arm_{side}"] = raised @ rotation_z(-sign * np.deg2rad(30))
+        pose[f"forearm_{side}"] = rotation_z(-sign * (0.3 + 1.4 * half))
+    pose["waist"] = rotation_z(0.3 * np.sin(2 * np.pi * times)) @ rotation_y(0.3 * half)
+    pose["head"] = rotation_z(0.5 * half)
+    root = np.zeros((frames, 3))
+    root[:, 2] = 0.11 + 2 * 0.42 * np.cos(bend) + 0.05
+    phase = np.linspace(-1, 2, frames)
+    root[:, 2] += jump * np.clip(4 * phase * (1 - phase), 0, 1)
+    return pose, root
+
+
+def write_figure(
+    path: Path, motion=None, names="poser", unit=1.0, up="z", order="ZXY", rate=30.0, tangle: int | None = None
+) -> Path:
+    """Write a motion (`squat_and_wave` by default). unit: the file's, per metre. tangle: a seed that gives every joint
+    axes of its own, so that the file's rest pose is no posture at all."""
+    pose, root = motion or squat_and_wave()
+    joints, axes = figure(names), _AXES[up]
+    random = np.linalg.qr(np.random.default_rng(tangle).normal(size=(len(joints), 3, 3)))[0]
+    random *= np.linalg.det(random)[:, None, None]
+    own = {key: np.eye(3) if tangle is None else turn for key, turn in zip(joints, random, strict=True)}
+    columns, lines = [root @ axes.T * unit], ["HIERARCHY"]
+
+    def line(depth: int, *words) -> None:
+        lines.append("\t" * depth + " ".join(f"{word:.8f}" if isinstance(word, float) else word for word in words))
+
+    def write_joint(key: str, depth: int) -> None:
+        parent, offset, name = joints[key]
+        outer = own[parent] if parent else np.eye(3)
+        line(depth, "JOINT" if parent else "ROOT", name)
+        line(depth, "{")
+        line(depth + 1, "OFFSET", *(outer.T @ axes @ offset * unit).tolist())
+        channels = [] if parent else ["Xposition", "Yposition", "Zposition"]
+        channels += [f"{axis}rotation" for axis in order]
+        line(depth + 1, "CHANNELS", str(len(channels)), *channels)
+        local = torch.from_numpy(outer.T @ axes @ pose[key] @ axes.T @ own[key])
+        columns.append(roma.rotmat_to_euler(order, local, degrees=True).numpy())
+        for child, (above, *_) in joints.items():
+            if above == key:
+                write_joint(child, depth + 1)
+        bone, mirror = key.removesuffix("_left").removesuffix("_right"), np.array([1, -1 if "right" in key else 1, 1])
+        if bone in _ENDS:
+            line(depth + 1, "End Site")
+            line(depth + 1, "{")
+            line(depth + 2, "OFFSET", *(own[key].T @ axes @ (_ENDS[bone] * mirror) * unit).tolist())
+            line(depth + 1, "}")
+        line(depth, "}")
+
+    write_joint("root", 0)
+    rows = np.concatenate(columns, axis=1)
+    lines += ["MOTION", f"Frames: {len(rows)}", f"Frame Time: {1 / rate:.8f}"]
+    path.write_text("\n".join([*lines, *(" ".join(f"{value:.6f}" for value in row) for row in rows)]) + "\n")
+    return path

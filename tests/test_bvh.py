@@ -1,0 +1,135 @@
+"""Reading BVH: the format's freedoms, frame rates, and one line for every kind of broken file."""
+
+import numpy as np
+import pytest
+
+from datasets.bvh import despike, read_bvh, resample
+from datasets.kinematics import rotation_x, rotation_z
+from utils.errors import UserError
+
+HEADER = """HIERARCHY
+ROOT base {
+  OFFSET 0 0 1
+  CHANNELS 4 Yposition Xrotation Zrotation Yrotation
+  JOINT arm of mine
+  {
+    OFFSET 2 0 0
+    CHANNELS 2 yRotation zRotation
+    End Site
+    {
+      OFFSET 0 3 0
+    }
+  }
+}
+"""
+ROWS = ["5 90 0 0 0 90", "5 0 90 0 90 0"]
+
+
+def written(tmp_path, header=HEADER, rows=ROWS, frames=None, frame_time="0.1"):
+    path = tmp_path / "walk.bvh"
+    motion = f"MOTION\nFrames: {len(rows) if frames is None else frames}\nFrame Time: {frame_time}\n"
+    path.write_text(header + motion + "".join(f"{row}\n" for row in rows))
+    return path
+
+
+def test_forward_kinematics_of_any_channels(tmp_path):
+    clip = read_bvh(written(tmp_path))
+    assert clip.name == "walk" and clip.joints == ("base", "arm of mine", "arm of mine_end")
+    assert clip.parents == (-1, 0, 1) and clip.rate == pytest.approx(10)
+    rotations, positions = clip.forward_kinematics()
+    # frame 0: the root turns about x, the arm about z; frame 1: the root about z, the arm about y
+    np.testing.assert_allclose(positions[0], [[0, 5, 1], [2, 5, 1], [-1, 5, 1]], atol=1e-12)
+    np.testing.assert_allclose(positions[1], [[0, 5, 1], [0, 7, 1], [-3, 7, 1]], atol=1e-12)
+    np.testing.assert_allclose(rotations[0, 1], rotation_x(np.pi / 2) @ rotation_z(np.pi / 2), atol=1e-12)
+    np.testing.assert_allclose(clip.rest_positions(), [[0, 0, 0], [2, 0, 0], [2, 3, 0]])
+
+
+def test_rotations_are_applied_in_the_order_of_the_channels(tmp_path):
+    turned = read_bvh(written(tmp_path, rows=["0 90 90 0 0 0"])).rotations[0, 0]
+    np.testing.assert_allclose(turned, rotation_x(np.pi / 2) @ rotation_z(np.pi / 2), atol=1e-12)
+
+
+def test_positions_of_any_joint_replace_its_offset(tmp_path):
+    header = HEADER.replace("CHANNELS 2 yRotation zRotation", "CHANNELS 2 Zposition Xposition")
+    clip = read_bvh(written(tmp_path, header, ["0 0 0 0 4 6"]))
+    np.testing.assert_allclose(clip.forward_kinematics()[1][0, 1], [6, 0, 1 + 4])
+
+
+def turning(tmp_path, degrees, frame_time):
+    return read_bvh(written(tmp_path, rows=[f"{d} 0 {d} 0 0 0" for d in degrees], frame_time=frame_time))
+
+
+def angles(clip):
+    return np.degrees(np.arctan2(clip.rotations[:, 0, 1, 0], clip.rotations[:, 0, 0, 0]))
+
+
+def test_resampling_picks_frames_where_it_can(tmp_path):
+    clip = turning(tmp_path, [0, 7, 1, 9, 2, 11, 3], "0.033333")
+    np.testing.assert_array_equal(resample(clip, 10).rotations, clip.rotations[[0, 3, 6]])
+    assert resample(clip, 10).rate == 10
+
+
+@pytest.mark.parametrize("rate", [10, 30, 100])
+def test_resampling_between_frames_turns_evenly(tmp_path, rate):
+    clip = turning(tmp_path, np.arange(25) * 5, "0.0416666667")  # 24 Hz, 120 degrees and units in a second
+    again = resample(clip, rate)
+    assert len(again.rotations) == rate + 1
+    np.testing.assert_allclose(angles(again), np.arange(rate + 1) * 120 / rate, atol=1e-4)
+    np.testing.assert_allclose(again.translations[:, 0, 1], np.arange(rate + 1) * 120 / rate, atol=1e-4)
+
+
+def test_resampling_of_a_single_frame(tmp_path):
+    assert len(resample(turning(tmp_path, [5], "0.04"), 30).rotations) == 1
+
+
+def test_spikes_are_mended_and_fast_turns_kept(tmp_path):
+    degrees = np.arange(0, 300, 20)
+    np.testing.assert_array_equal(despike(turning(tmp_path, degrees, "0.03")).rotations,
+                                  turning(tmp_path, degrees, "0.03").rotations)  # fmt: skip
+    broken = np.where(np.isin(np.arange(15), [6, 7]), 170, 10 + np.arange(15))
+    mended = angles(despike(turning(tmp_path, broken, "0.03")))
+    assert mended.max() < 26 and np.abs(np.diff(mended)).max() <= 4
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(rows=[ROWS[0], "1 2 3"]), "walk.bvh line 19: 3 numbers; expected 6"),
+        (dict(rows=[ROWS[0], "1 2 3 4 5 6 7"]), "walk.bvh line 19: 7 numbers; expected 6"),
+        (dict(rows=["1 2 3 nan 5 6"]), "walk.bvh line 18: something that is no finite number"),
+        (dict(rows=["1 2 x 4 5 6"]), "walk.bvh line 18: something that is no finite number"),
+        (dict(rows=[ROWS[0]], frames=7), "walk.bvh line 18: the file ends after 1 of 7 frames"),
+        (dict(frames=1), "walk.bvh line 19: more than the 1 frames"),
+        (dict(rows=[]), "walk.bvh line 16: 'Frames: 0'; expected 'Frames:' and a positive number"),
+        (dict(frames="many"), "walk.bvh line 16: 'Frames: many'"),
+        (dict(frames=1.5), "walk.bvh line 16: Frames: 1.5; expected a whole number"),
+        (dict(frame_time="0"), "walk.bvh line 17: 'Frame Time: 0'"),
+        (dict(header=HEADER.replace("2 0 0", "2 0")), "walk.bvh line 7: OFFSET 2 0; expected three numbers"),
+        (dict(header=HEADER.replace("2 yRotation", "3 yRotation")), "walk.bvh line 8: CHANNELS 3 yRotation"),
+        (dict(header=HEADER.replace("yRotation", "wRotation")), "walk.bvh line 8: CHANNELS 2 wRotation"),
+        (dict(header=HEADER.replace("yRotation", "zRotation")), "walk.bvh line 8: CHANNELS 2 zRotation"),
+        (dict(header=HEADER.replace("arm of mine", "base")), "walk.bvh line 5: joint 'base'"),
+        (dict(header=HEADER.replace("    OFFSET 2 0 0\n", "")), "walk.bvh line 14: joint 'arm of mine' has no OFFSET"),
+        (dict(header=HEADER[:-2]), "walk.bvh line 14: MOTION after 3 joints, 1 '{' open"),
+        (dict(header=HEADER + "}\n"), "walk.bvh line 15: a '}' without '{'"),
+        (dict(header=HEADER + HEADER), "walk.bvh line 16: ROOT base; expected one ROOT"),
+        (dict(header="what is this\n"), "walk.bvh line 1: 'what'; expected"),
+        (dict(header=""), "walk.bvh line 1: MOTION after 0 joints"),
+    ],
+)
+def test_broken_files_name_the_line(tmp_path, change, message):
+    with pytest.raises(UserError) as error:
+        read_bvh(written(tmp_path, **change))
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_no_motion_and_no_file(tmp_path):
+    path = tmp_path / "walk.bvh"
+    with pytest.raises(UserError, match="no motion file"):
+        read_bvh(path)
+    path.write_text(HEADER)
+    with pytest.raises(UserError, match=r"walk.bvh line 14: the file ends before MOTION"):
+        read_bvh(path)
+    path.write_bytes(b"\x00\xff\x12binary")
+    with pytest.raises(UserError, match=r"walk\.bvh line 1"):
+        read_bvh(path)

@@ -1,0 +1,125 @@
+"""A folder of captured motion becomes a rendered set: split, cut to the room, resumed only with the same files."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("anny")
+pytest.importorskip("warp")
+
+from configs.render_dataset import main
+from datasets import Labels
+from datasets.captured import cut_pieces, describe_clips, find_clips, play, split_clips
+from datasets.people import load_body
+from datasets.rendered import MOTION_FRAMES, SUBJECTS, RenderSet, plan_captured, render_dataset
+from datasets.validation import validate
+from tests.moving_figure import squat_and_wave, write_figure
+from utils.errors import UserError
+
+
+def travelling(metres, frames=301):
+    pose, root = squat_and_wave(frames)
+    root[:, 0] = np.linspace(0, metres, frames)
+    return pose, root
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Six clips: five of 2 s, and one that walks 12 m in 10 s; and a file that is no motion."""
+    folder = tmp_path_factory.mktemp("clips")
+    for name in "abcde":
+        write_figure(folder / f"{name}.bvh")
+    write_figure(folder / "far.BVH", motion=travelling(12.0))
+    (folder / "LICENSE").write_text("free")
+    return folder
+
+
+def test_clips_are_found_sorted(clips):
+    assert [file.name for file in find_clips(clips)] == ["a.bvh", "b.bvh", "c.bvh", "d.bvh", "e.bvh", "far.BVH"]
+    assert find_clips(clips / "b.bvh") == [clips / "b.bvh"]
+
+
+def test_no_clips_is_one_line(clips, tmp_path):
+    for nothing in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(UserError, match=r"no motion in .*; expected a folder with"):
+            find_clips(nothing)
+
+
+def test_train_and_test_share_no_clip(clips):
+    files = find_clips(clips)
+    train, test = split_clips(files, "train"), split_clips(files, "test")
+    assert sorted(train + test) == files and not {*train} & {*test}
+    assert len(test) == 2
+    assert split_clips(files, "test") == test
+
+
+def test_few_clips_serve_both_and_it_is_said(clips, capsys):
+    files = find_clips(clips)[:4]
+    assert split_clips(files, "train") == split_clips(files, "test") == files
+    assert "train and test share them" in capsys.readouterr().err
+
+
+def test_pieces_cover_the_clips_and_fit_the_room(clips, capsys):
+    pieces = cut_pieces(find_clips(clips), 10, MOTION_FRAMES, 1.5, progress=False)
+    assert "far.BVH" in capsys.readouterr().err
+    far = [piece for piece in pieces if piece.name == "far"]
+    assert sum(piece.instants for piece in far) == 101 and len(far) >= 3
+    ends = [piece.start + 3 * piece.instants for piece in far]
+    assert [piece.start for piece in far] == [0, *ends[:-1]]
+    assert all(piece.instants == 21 for piece in pieces if piece.name != "far")
+    body, rng = load_body(6), np.random.default_rng(0)
+    for piece in far * 4:
+        motion = play(piece, body, 10, rng, 1.5)
+        assert len(motion.translation) == piece.instants and np.abs(motion.translation[:, :2]).max() <= 1.5
+
+
+def test_heading_and_place_are_drawn(clips):
+    piece, *_ = cut_pieces([clips / "a.bvh"], 10, MOTION_FRAMES, 1.5, progress=False)
+    body = load_body(1)
+    first, again, other = (play(piece, body, 10, np.random.default_rng(seed), 1.5) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.rotations, again.rotations)
+    np.testing.assert_array_equal(first.translation, again.translation)
+    assert np.abs(first.rotations[:, 0] - other.rotations[:, 0]).max() > 0.1
+    assert np.abs(first.translation - other.translation).max() > 0.1
+
+
+@pytest.mark.parametrize("crops, every", [(4, 1), (160, 1), (3000, 1), (3000, 3)])
+def test_plan_has_what_was_asked_for(clips, crops, every):
+    pieces = cut_pieces(find_clips(clips), 10, MOTION_FRAMES, 1.5, progress=False)
+    sequences = plan_captured(RenderSet(crops, 64, 0, "train", every), pieces)
+    assert 4 * sum(len(sequence.frames) for sequence in sequences) == crops
+    assert [sequence.seq for sequence in sequences] == list(range(len(sequences)))
+    for sequence in sequences:
+        assert sequence.frames[-1] < sequence.piece.instants and sequence.motion == sequence.piece.name
+        assert sequence.frames.step >= every
+    if crops >= 160:
+        assert {sequence.subject for sequence in sequences} == {*SUBJECTS["train"]}
+        assert len({sequence.piece for sequence in sequences[:5]}) == 5
+
+
+def test_rendered_set(clips, tmp_path, monkeypatch):
+    source = tmp_path / "clips"
+    source.mkdir()
+    for name in "ab":
+        (source / f"{name}.bvh").write_bytes((clips / f"{name}.bvh").read_bytes())
+    output = tmp_path / "set"
+    command = ["render_dataset.py", "--motion", source, "--output", output, "--crops", 24, "--size", 16, "--workers", 1]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in command])
+    main()
+    assert "24" in validate(output)
+    assert {*np.char.decode(Labels(output)["motion"].astype("S"))} == {"a", "b"}
+    assert json.loads((output / "render.json").read_text())["motion"] == describe_clips(find_clips(source))
+    render_dataset(output, 24, 16, motion=source, workers=1, progress=False)  # finished: left as it is
+    (source / "b.bvh").write_text((source / "b.bvh").read_text() + "\n")
+    with pytest.raises(UserError, match="holds a set of"):
+        render_dataset(output, 24, 16, motion=source, workers=1, progress=False)
+
+
+def test_a_broken_clip_is_one_line_and_writes_nothing(clips, tmp_path):
+    broken = tmp_path / "broken.bvh"
+    broken.write_text((clips / "a.bvh").read_text()[:-200])
+    with pytest.raises(UserError, match=r"broken\.bvh line \d+: "):
+        render_dataset(tmp_path / "set", 24, 16, motion=broken, workers=1, progress=False)
+    assert not (tmp_path / "set").exists()

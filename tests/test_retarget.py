@@ -1,0 +1,237 @@
+"""Captured motion on other bodies: the same whatever tool wrote it, limbs as captured, feet on the floor."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("anny")
+
+from datasets.bvh import read_bvh
+from datasets.capture import analyse
+from datasets.footsteps import SIDES
+from datasets.kinematics import rotation_z
+from datasets.people import BONE_INDEX, load_body
+from datasets.posing import MAX_ELBOW
+from datasets.retarget import facing, retarget
+from tests.moving_figure import squat_and_wave, write_figure
+from utils.errors import UserError
+from utils.skeleton import JOINT_NAMES
+
+INSTANTS, FPS, HEADING = 20, 10, 0.7
+LIMBS = {
+    "thigh": ("hip", "knee"),
+    "shin": ("knee", "ankle"),
+    "upper_arm": ("shoulder", "elbow"),
+    "forearm": ("elbow", "wrist"),
+}
+
+
+def captured(tmp_path, name="figure.bvh", **how):
+    return analyse(read_bvh(write_figure(tmp_path / name, **how)), name)
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory):
+    return captured(tmp_path_factory.mktemp("bvh"))
+
+
+@pytest.fixture(scope="module", params=[5, 6])
+def played(request, capture):
+    """A slight woman and a tall heavy man: body, motion, vertices, joints."""
+    body = load_body(request.param)
+    motion = retarget(capture, body, 0, INSTANTS, FPS, HEADING)
+    return (body, motion, *body.pose(motion))
+
+
+def degrees_between(first, second):
+    cosine = (first * second).sum(-1) / np.linalg.norm(first, axis=-1) / np.linalg.norm(second, axis=-1)
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def limb(joints, side, bone):
+    start, end = (joints[:, JOINT_NAMES.index(f"{side}_{joint}")] for joint in LIMBS[bone])
+    return end - start
+
+
+def feet(body, vertices, side=None):
+    names = [f"{bone}_{s}" for bone in ("foot", "toes") for s in SIDES if side in (None, s)]
+    return vertices[:, np.isin(body.vertex_bone, [BONE_INDEX[name] for name in names])]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        dict(names="builder"),
+        dict(unit=100.0),
+        dict(unit=17.7, up="y"),
+        dict(order="XYZ"),
+        dict(names="builder", unit=39.37, up="y", order="YXZ"),
+    ],
+    ids=str,
+)
+def test_the_file_s_names_unit_axes_and_order_do_not_matter(tmp_path, capture, how):
+    body = load_body(1)
+    first, second = (
+        retarget(c, body, 6, INSTANTS, FPS, HEADING) for c in (capture, captured(tmp_path, "other.bvh", **how))
+    )
+    np.testing.assert_allclose(first.translation, second.translation, atol=2e-4)
+    np.testing.assert_allclose(first.rotations, second.rotations, atol=2e-3)
+
+
+def test_a_rest_pose_that_is_no_posture(tmp_path, capture):
+    tangled = captured(tmp_path, tangle=3)
+    for side in SIDES:
+        for bone in LIMBS:
+            np.testing.assert_allclose(
+                getattr(tangled.sides[side], bone), getattr(capture.sides[side], bone), atol=1e-4
+            )
+    for own, other in ((tangled.pelvis, capture.pelvis), (tangled.chest, capture.chest)):
+        assert degrees_between(own[:, :, 2], other[:, :, 2]).max() < 10
+
+
+def test_frame_rates_do_not_matter(tmp_path, capture):
+    slow = captured(tmp_path, "slow.bvh", motion=squat_and_wave(121, 60), rate=60)
+    np.testing.assert_allclose(slow.hips, capture.hips, atol=1e-5)
+    odd = captured(tmp_path, "odd.bvh", motion=squat_and_wave(97, 48), rate=48)
+    assert degrees_between(odd.sides["left"].forearm, capture.sides["left"].forearm).max() < 1
+
+
+def test_limbs_point_where_the_captured_limbs_point(capture, played):
+    _, _, _, joints = played
+    frames = np.arange(INSTANTS) * 3
+    turn = rotation_z(HEADING - facing(capture, (INSTANTS * 3 - 2) // 2))
+    for side in SIDES:
+        for bone in LIMBS:
+            wanted = getattr(capture.sides[side], bone)[frames] @ turn.T
+            assert degrees_between(limb(joints, side, bone), wanted).max() < 6, (side, bone)
+
+
+def test_faces_as_asked_and_is_centred(played):
+    _, motion, _, _ = played
+    middle = motion.rotations[INSTANTS // 2, 0]
+    assert abs(np.arctan2(middle[1, 0], middle[0, 0]) - HEADING) < 0.1
+    path = motion.translation[:, :2]
+    np.testing.assert_allclose(path.min(0), -path.max(0), atol=1e-5)
+
+
+def test_feet_stand_on_the_floor_where_they_are(played):
+    body, motion, vertices, _ = played
+    lowest = feet(body, vertices)[:, :, 2].min(1)
+    assert lowest.min() > -0.02 and lowest.max() < 0.01
+    for side in SIDES:
+        foot = feet(body, vertices, side)
+        assert np.linalg.norm(np.ptp(foot.mean(1)[:, :2], axis=0)) < 0.015
+    assert np.ptp(motion.translation[:, 2]) > 0.1  # it does squat
+
+
+def test_a_jump_leaves_the_floor(tmp_path):
+    body = load_body(1)
+    jumping = captured(tmp_path, motion=squat_and_wave(91, jump=0.4))
+    vertices, _ = body.pose(retarget(jumping, body, 0, 30, FPS, 0.0))
+    lowest = feet(body, vertices)[:, :, 2].min(1)
+    assert lowest[[0, 4, 8, 22, 29]].max() < 0.02
+    assert 0.2 < lowest.max() < 0.5 and lowest.min() > -0.02
+
+
+def test_knees_and_elbows_are_hinges_in_their_limits(played):
+    _, motion, _, _ = played
+    for bone, sign, most in (("forearm", -1, MAX_ELBOW), ("shin", 1, np.deg2rad(160))):
+        for side in SIDES:
+            local = motion.rotations[:, BONE_INDEX[f"{bone}_{side}"]]
+            angle = sign * np.arctan2(local[:, 0, 2], local[:, 0, 0])
+            assert angle.min() > 0.04 and angle.max() < most + 1e-3
+            assert np.ptp(angle) > 0.5
+            np.testing.assert_allclose(local[:, 1, 1], 1, atol=1e-4)
+
+
+def test_knees_point_forward_and_bones_do_not_spin(played):
+    body, motion, _, _ = played
+    world, _ = body.forward_kinematics(motion)
+    ahead = world[:, 0, :, 0]
+    for side in SIDES:
+        assert ((world[:, BONE_INDEX[f"thigh_{side}"], :, 0] * ahead).sum(1) > 0.3).all()
+    steps = np.swapaxes(motion.rotations[:-1], -1, -2) @ motion.rotations[1:]
+    turn = np.degrees(np.arccos(np.clip((np.trace(steps, axis1=2, axis2=3) - 1) / 2, -1, 1)))
+    assert turn.max() < 60  # in a tenth of a second
+
+
+def test_left_stays_left(played):
+    _, motion, _, joints = played
+    left = motion.rotations[:, 0, :, 1]
+    for joint in ("hip", "knee", "ankle", "shoulder", "elbow"):
+        across = joints[:, JOINT_NAMES.index(f"left_{joint}")] - joints[:, JOINT_NAMES.index(f"right_{joint}")]
+        assert ((across * left).sum(1) > 0.1).all(), joint
+
+
+def test_a_straight_leg_bends_nowhere(tmp_path):
+    pose, root = squat_and_wave(31)
+    for side, sign in (("left", 1), ("right", -1)):
+        for bone in ("thigh", "shin", "foot", "upper_arm", "forearm"):
+            pose[f"{bone}_{side}"][:] = np.eye(3)
+        pose[f"upper_arm_{side}"] = np.tile(np.array([[1, 0, 0], [0, 0, sign], [0, -sign, 0.0]]), (31, 1, 1))
+    pose["waist"][:] = np.eye(3)
+    root[:, 2] = 1
+    body = load_body(1)
+    motion = retarget(captured(tmp_path, motion=(pose, root)), body, 0, 10, FPS, 0.0)
+    world, _ = body.forward_kinematics(motion)
+    for bone in ("thigh", "shin", "foot", "upper_arm", "forearm"):
+        for side in SIDES:
+            assert (world[:, BONE_INDEX[f"{bone}_{side}"], 0, 0] > 0.9).all(), (bone, side)
+
+
+def test_a_rest_pose_before_the_motion_is_dropped(tmp_path):
+    pose, root = squat_and_wave(31)
+    with_rest = {key: np.concatenate([np.eye(3)[None], value]) for key, value in pose.items()}
+    first = captured(tmp_path, motion=(pose, root))
+    second = captured(tmp_path, motion=(with_rest, np.concatenate([root[:1], root])))
+    assert len(second.hips) == 31
+    np.testing.assert_allclose(first.hips, second.hips, atol=1e-4)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_very_short_clips(tmp_path, frames):
+    body = load_body(1)
+    motion = retarget(captured(tmp_path, motion=squat_and_wave(frames)), body, 0, 1, FPS, 0.0)
+    assert np.isfinite(motion.rotations).all() and motion.translation[0, 2] > 0.5
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("lShin", "lStilt", "file.bvh: no joint for 'left knee'; expected one of lShin, LeftLeg, "),
+        ("rShldr", "wing", "file.bvh: no joint for 'right shoulder'; expected one of rShldr, RightArm, "),
+        ("lHand", "paw", "the file has hip, abdomen, chest, neck, head, "),
+    ],
+)
+def test_a_missing_joint_is_named(tmp_path, old, new, message):
+    path = write_figure(tmp_path / "file.bvh")
+    path.write_text(path.read_text().replace(f"JOINT {old}\n", f"JOINT {new}\n"))
+    with pytest.raises(UserError) as error:
+        analyse(read_bvh(path), path.name)
+    assert message in str(error.value)
+
+
+def test_swapped_sides_are_noticed(tmp_path):
+    path = write_figure(tmp_path / "file.bvh")
+    swapped = path.read_text().replace(" l", " #").replace(" r", " l").replace(" #", " r")
+    path.write_text(swapped)
+    with pytest.raises(UserError, match=r"file\.bvh: the feet point backwards"):
+        analyse(read_bvh(path), path.name)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"lThigh": "mixamorig:LeftUpLeg", "lShldr": "mixamorig:LeftArm", "lFoot": "mixamorig:LeftFoot"},
+        {"lThigh": "L_Hip", "lShin": "L_Knee", "lFoot": "L_Ankle", "lShldr": "L_Shoulder", "lHand": "L_Wrist"},
+        {"lThigh": "thigh.L", "lShin": "shin.L", "lFoot": "foot.L", "lShldr": "upper_arm.L", "lForeArm": "forearm.L"},
+        {"lThigh": "Bip01 L Thigh", "lShin": "Bip01 L Calf", "lShldr": "Bip01 L UpperArm", "head": "Bip01 Head"},
+    ],
+    ids=["mixamo", "smpl", "blender", "biped"],
+)
+def test_names_of_other_tools(tmp_path, capture, names):
+    path = write_figure(tmp_path / "file.bvh")
+    text = path.read_text()
+    for old, new in names.items():
+        text = text.replace(f"JOINT {old}\n", f"JOINT {new}\n")
+    path.write_text(text)
+    np.testing.assert_allclose(analyse(read_bvh(path), path.name).sides["left"].shin, capture.sides["left"].shin)
