@@ -1,7 +1,7 @@
 """Prepares Human3.6M: from the official download to the training layout, every camera and sequence on all cores."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from datasets.h36m_views import CameraVideos, Task, make_background, start_worke
 from datasets.labels import PARTS_FOLDER, Labels, is_finished
 from datasets.layout import LayoutWriter
 from datasets.video import pyav
-from datasets.workers import claim_folder, map_processes
+from datasets.workers import claim_folder, worker_pool
 from utils.errors import UserError
 
 SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
@@ -102,11 +102,13 @@ class Preparation:
         """Prepare the subjects that `check` found to do. Raises UserError at the end when videos broke on the way."""
         broken: list[Entry] = []
         total = sum(self._estimate(subject) for subject in self.lengths)
-        with tqdm(total=total, unit="crop", desc="prepare", disable=not progress) as bar:
+        task = Task(self.output, self.job.size, self.metadata)
+        bar = tqdm(total=total, unit="crop", desc="prepare", disable=not progress)
+        with bar, worker_pool(workers, start_worker, (task,)) as run:
             for subject in self.lengths:
                 views = self._plan(subject)
                 bar.total += sum(len(view.frames) for view in views) - self._estimate(subject)
-                entries, failed = self._run_subject(views, workers, bar)
+                entries, failed = self._run_subject(views, run, bar)
                 broken += failed
                 if self.skip_broken or not failed:
                     self.notes.add(subject, entries)
@@ -117,22 +119,17 @@ class Preparation:
                 "repair these and run again, or leave them out (--skip-broken)"
             )
 
-    def _run_subject(self, views: list[View], workers: int | None, bar: tqdm) -> tuple[list[Entry], list[Entry]]:
+    def _run_subject(self, views: list[View], run: Callable, bar: tqdm) -> tuple[list[Entry], list[Entry]]:
         """Entries of all views, and of those that broke."""
-        start = {
-            "workers": workers,
-            "start": start_worker,
-            "arguments": (Task(self.output, self.job.size, self.metadata),),
-        }
         todo = [view for view in views if len(view.frames)]
         cameras = [
             CameraVideos(views[0].sequence.subject, cam, [view.video for view in todo if view.cam == cam])
             for cam in sorted({view.cam for view in todo})
         ]
-        for _ in map_processes(make_background, cameras, **start):
+        for _ in run(make_background, cameras):
             bar.refresh()
         entries, failed = [entry(view, 0, view.note) for view in views if not len(view.frames)], []
-        for view, crops, error in map_processes(write_view, todo, **start):
+        for view, crops, error in run(write_view, todo):
             entries.append(entry(view, crops, error or view.note))
             failed += entries[-1:] if error else []
             bar.update(len(view.frames))

@@ -75,7 +75,7 @@ def check_views(views: list[View]) -> None:
         view
         for view in views
         if (view.sequence.subject, view.sequence.name, view.cam) not in KNOWN_BROKEN
-        and view.num_poses - view.num_frames > MAX_MISSING_FRAMES
+        and (not view.num_frames or view.num_poses - view.num_frames > MAX_MISSING_FRAMES)
     ]
     if faults:
         others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,26 @@ def map_processes(
     start: Callable[..., None] | None = None,
     arguments: tuple = (),
 ) -> Iterator:
-    """Call `function` on every item by processes; yields the results as they come, in any order.
+    """Call `function` on every item by processes, at most one for each; see `worker_pool`."""
+    items = list(items)
+    with worker_pool(min(len(items), workers or os.cpu_count() or 1), start, arguments) as run:
+        yield from run(function, items)
+
+
+@contextmanager
+def worker_pool(
+    workers: int | None = None, start: Callable[..., None] | None = None, arguments: tuple = ()
+) -> Iterator[Callable[[Callable[[Any], Any], Iterable], Iterator]]:
+    """Processes for several jobs: `run(function, items)` yields the results as they come, in any order.
 
     workers: number of processes; None: one per core; with one, this process does the work itself. start: called with
     `arguments` in each process first. Ctrl-C and errors end all of them.
     """
-    items = list(items)
-    workers = min(len(items), workers or os.cpu_count() or 1)
+    workers = workers or os.cpu_count() or 1
     if workers <= 1:
         if start:
             start(*arguments)
-        yield from map(function, items)
+        yield map
         return
     # Ctrl-C reaches all processes: workers inherit that they ignore it, and this one stops them
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -39,7 +49,7 @@ def map_processes(
     finally:
         signal.signal(signal.SIGINT, handler)
     with pool:
-        yield from pool.imap_unordered(function, items)
+        yield pool.imap_unordered
 
 
 def claim_folder(output: Path, file: str, job: dict) -> bool:
