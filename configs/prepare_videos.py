@@ -40,6 +40,7 @@ def main() -> None:
     crops.add_argument(
         "--sequence", dest="first_sequence", type=int, default=1, metavar="N", help="first number (default 1)"
     )
+    crops.add_argument("--statistics", metavar="DIR", help="take pose_mean and pose_std from this training set")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
     arguments = vars(parser.parse_args())
     print(prepare_videos(_recordings(arguments), **arguments))

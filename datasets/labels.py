@@ -36,6 +36,14 @@ def is_finished(root: str | Path) -> bool:
     return (Path(root) / LABELS_FILE).is_file()
 
 
+def read_statistics(root: str | Path | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """`pose_mean` and `pose_std` (51,) of another layout, for `LayoutWriter.finish`; None, None without one."""
+    if root is None:
+        return None, None
+    labels = Labels(root)
+    return labels["pose_mean"], labels["pose_std"]
+
+
 class Labels(Mapping):
     """The arrays of `<root>/labels.h5`, each read on first use and kept.
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from datasets.cameras import Camera
 from datasets.crop_camera import BOX_METRES, CropCamera, crop_camera, project
 from datasets.cropping import CropMap, crop_map, crop_rows
-from datasets.labels import LABELS_FILE, Labels
+from datasets.labels import LABELS_FILE, read_statistics
 from datasets.layout import LayoutWriter, check_size
 from datasets.png import read_png
 from datasets.workers import claim_folder
@@ -50,15 +50,14 @@ def prepare_ski(
     """
     check_size(size)
     folder = split_folder(source, split)
-    given = None if statistics is None else Labels(statistics)
+    mean_std = read_statistics(statistics)
     labels = read_labels(folder / LABELS_FILE)
     roots = root_positions(labels)
     kept, reasons = _usable_rows(folder, labels, roots)
     labels, roots = labels.take(kept), roots[kept]
     crop = crop_camera(roots, box_metres)
     _check_views_agree(folder, labels)
-    job = {"source": str(folder.resolve()), "size": size, "box_metres": box_metres, "statistics": given is not None}
-    if claim_folder(Path(output), SET_FILE, job):
+    if claim_folder(Path(output), SET_FILE, {"split": split, "size": size, "box_metres": box_metres}):
         return f"{output} is finished already"
     writer = LayoutWriter(output, size, total=len(kept))
     outside = []
@@ -72,7 +71,7 @@ def prepare_ski(
                 writer.add(crops, None, labelled, f"seq_{seq:03d}")
                 outside.append(share)
             bar.update(len(rows))
-    writer.finish(*(() if given is None else (given["pose_mean"], given["pose_std"])))
+    writer.finish(*mean_std)
     return _report(len(kept), reasons, outside)
 
 

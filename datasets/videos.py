@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from datasets.crop_camera import BOX_METRES
-from datasets.labels import PARTS_FOLDER
+from datasets.labels import PARTS_FOLDER, read_statistics
 from datasets.layout import LayoutWriter, check_size
 from datasets.recordings import Recording
 from datasets.video_plan import (
@@ -45,6 +45,7 @@ def prepare_videos(
     cut: int = CUT,
     first_sequence: int = 1,
     background: bool = True,
+    statistics: str | Path | None = None,
     workers: int | None = None,
     progress: bool = True,
 ) -> str:
@@ -52,7 +53,8 @@ def prepare_videos(
 
     size: side of the crops, pixels. every: take every n-th instant. box_metres: width of a crop at the person's
     distance. cut: a recording becomes sequences of at most so many instants, numbered from `first_sequence` on.
-    background: write the crops of the empty scene, too. workers: processes; None: one per core.
+    background: write the crops of the empty scene, too. statistics: a layout whose `pose_mean` and `pose_std` are
+    taken; None: those of the new rows. workers: processes; None: one per core.
 
     An interrupted call goes on where it stopped, and a finished set is left as it is. Raises UserError for bad
     arguments and files, by name.
@@ -60,6 +62,7 @@ def prepare_videos(
     options = VideoSet(size, every, box_metres, cut, first_sequence, background)
     recordings, output, show = list(recordings), Path(output), {"workers": workers, "progress": progress}
     _check_arguments(options, workers)
+    mean_std = read_statistics(statistics)
     plans = [make_plan(recording, every) for recording in recordings]
     _check_poses(plans)
     if claim_folder(output, SET_FILE, {**options._asdict(), "files": _checksum(recordings)}):
@@ -73,7 +76,7 @@ def prepare_videos(
         for count in map_processes(write, views, workers):
             bar.update(count)
     write_whole(output / REPORT_FILE, lambda part: part.write_text(report))
-    writer.finish()
+    writer.finish(*mean_std)
     return report
 
 

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("cv2")
 pytest.importorskip("av")
 
+import configs.prepare_videos as prepare_videos_script
 from datasets import Labels, image_path, project
 from datasets.calibration import read_calibration
 from datasets.person_boxes import PersonDetector, locate_person, read_boxes
@@ -195,8 +196,42 @@ def test_script(filmed_body, tmp_path):
     done = run_script("prepare_videos.py", *filmed_body.arguments, *more)
     assert done.returncode == 0 and "recording, subject 1: 3 of 3 instants" in done.stdout, done.stderr
     assert done.stdout.strip() == (output / "report.txt").read_text()
-    again = run_script("prepare_videos.py", *filmed_body.arguments, *more, "--recordings", "list.json")
-    assert again.returncode == 2 and again.stderr.count("\n") == 1 and "one or the other" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--videos", "a.mp4", "--recordings", "list.json"], "--recordings and --videos; expected one or the other"),
+        (["--videos", "a.mp4", "b.mp4"], "expected --videos and --calibration, or --recordings"),
+        (["--recordings", "none.json"], "no file 'none.json'"),
+    ],
+)
+def test_script_says_what_is_missing(monkeypatch, arguments, message):
+    monkeypatch.setattr("sys.argv", ["prepare_videos.py", "--output", "out", *arguments])
+    with pytest.raises(UserError, match=message):
+        prepare_videos_script.main()
+
+
+def test_statistics_can_be_taken_over(filmed, with_poses, tmp_path):
+    source = recording(filmed, poses=filmed.poses)
+    prepare_videos([source], tmp_path, 16, every=5, statistics=with_poses, workers=1, progress=False)
+    np.testing.assert_array_equal(Labels(tmp_path)["pose_mean"], Labels(with_poses)["pose_mean"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(size=8), "size is 8"),
+        (dict(every=0), "every is 0"),
+        (dict(cut=0), "cut is 0"),
+        (dict(workers=-1), "workers is -1"),
+        (dict(box_metres=0.0), "box_metres is 0"),
+    ],
+)
+def test_bad_arguments(filmed, tmp_path, arguments, message):
+    with pytest.raises(UserError, match=message):
+        prepare_videos([recording(filmed)], tmp_path / "out", progress=False, **arguments)
+    assert not (tmp_path / "out").exists()
 
 
 def test_work_can_go_to_other_processes(filmed):
