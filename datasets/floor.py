@@ -8,13 +8,14 @@ from datasets.capture import RATE, Capture
 from datasets.footsteps import SIDES
 from datasets.kinematics import gaussian_smooth, rotation_y, to_matrix, to_rotation_vector, transform, two_bone_ik, unit
 from datasets.people import BONE_INDEX, Body
-from datasets.posing import Limbs, limb_frame, running_max
+from datasets.posing import Limbs, limb_frame, running_max, soft_limit
 
 _NEAR = 0.07  # a foot this low in the capture (leg lengths) is taken to be on the floor, if it is the lower one
 _HIGH = 0.25  # leg lengths over which a foot leaves the floor behind
 _DRIFT = 0.06  # a foot that leaves its place by more than this (metres) is not planted there
 _SHORTEST = 3  # frames for which a foot must stay to be planted
 _MAX_TOES = np.deg2rad(62)
+_MAX_ANKLE = np.deg2rad([60, 75, 60])  # about the foot's forward, left and up
 _LEAST_KNEE, _MAX_KNEE = 0.06, np.deg2rad(160)
 _MAX_TURN = np.deg2rad(70)  # by which a leg may leave its captured direction
 
@@ -57,12 +58,14 @@ def _by_direction(piece: Capture, body: Body, limbs: Limbs, side: str, hips: np.
     ankle = hip + limbs.thigh * captured.thigh + limbs.shin * captured.shin
     left = unit(captured.knee - captured.thigh * (captured.knee * captured.thigh).sum(1, keepdims=True))
     pole = np.cross(left, -captured.thigh)
-    pitch = np.arcsin(np.clip(-captured.foot[:, 2, 0], -1, 1))  # heel up
-    near = 1 - 0.7 * np.clip((captured.sole - 0.02) / 0.1, 0, 1)
-    toes = np.clip(pitch, 0, _MAX_TOES) * near
     thigh = limb_frame(captured.thigh, pole)
     bend = np.arctan2((np.cross(captured.thigh, captured.shin) * left).sum(1), (captured.thigh * captured.shin).sum(1))
-    return _Leg(pole, thigh, bend, captured.foot, toes, ankle, _lowest(body, side, captured.foot, toes))
+    shin = thigh @ rotation_y(bend)
+    foot = shin @ to_matrix(soft_limit(to_rotation_vector(shin.swapaxes(1, 2) @ captured.foot), _MAX_ANKLE))
+    pitch = np.arcsin(np.clip(-foot[:, 2, 0], -1, 1))  # heel up
+    near = 1 - 0.7 * np.clip((captured.sole - 0.02) / 0.1, 0, 1)
+    toes = np.clip(pitch, 0, _MAX_TOES) * near
+    return _Leg(pole, thigh, bend, foot, toes, ankle, _lowest(body, side, foot, toes))
 
 
 def _lowest(body: Body, side: str, foot: np.ndarray, toes: np.ndarray) -> np.ndarray:

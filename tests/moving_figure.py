@@ -67,15 +67,13 @@ def squat_and_wave(frames: int = 61, rate: float = 30, jump: float = 0.0) -> tup
 
 
 def write_figure(
-    path: Path, motion=None, names="poser", unit=1.0, up="z", order="ZXY", rate=30.0, tangle: int | None = None
+    path: Path, motion=None, names="poser", unit=1.0, up="z", order="ZXY", rate=30.0, own: dict | None = None
 ) -> Path:
-    """Write a motion (`squat_and_wave` by default). unit: the file's, per metre. tangle: a seed that gives every joint
-    axes of its own, so that the file's rest pose is no posture at all."""
+    """Write a motion (`squat_and_wave` by default). unit: the file's, per metre. own: rotations (3, 3) of joints' own
+    axes, which make the file's rest pose another one."""
     pose, root = motion or squat_and_wave()
     joints, axes = figure(names), _AXES[up]
-    random = np.linalg.qr(np.random.default_rng(tangle).normal(size=(len(joints), 3, 3)))[0]
-    random *= np.linalg.det(random)[:, None, None]
-    own = {key: np.eye(3) if tangle is None else turn for key, turn in zip(joints, random, strict=True)}
+    own = dict.fromkeys(joints, np.eye(3)) | (own or {})
     columns, lines = [root @ axes.T * unit], ["HIERARCHY"]
 
     def line(depth: int, *words) -> None:
@@ -108,3 +106,15 @@ def write_figure(
     lines += ["MOTION", f"Frames: {len(rows)}", f"Frame Time: {1 / rate:.8f}"]
     path.write_text("\n".join([*lines, *(" ".join(f"{value:.6f}" for value in row) for row in rows)]) + "\n")
     return path
+
+
+def tangled(seed: int) -> dict[str, np.ndarray]:
+    """Own axes that leave the rest pose no posture at all."""
+    turns = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(figure()), 3, 3)))[0]
+    return dict(zip(figure(), turns * np.linalg.det(turns)[:, None, None], strict=True))
+
+
+def splayed(degrees: float) -> dict[str, np.ndarray]:
+    """Own axes of a rest pose whose legs are straddled, as the CMU's is."""
+    turns = {side: rotation_x(-sign * np.deg2rad(degrees)) for side, sign in (("left", 1), ("right", -1))}
+    return {f"{bone}_{side}": turn for side, turn in turns.items() for bone in ("thigh", "shin")}

@@ -12,7 +12,7 @@ from datasets.kinematics import rotation_z
 from datasets.people import BONE_INDEX, load_body
 from datasets.posing import MAX_ELBOW
 from datasets.retarget import facing, retarget
-from tests.moving_figure import squat_and_wave, write_figure
+from tests.moving_figure import splayed, squat_and_wave, tangled, write_figure
 from utils.errors import UserError
 from utils.skeleton import JOINT_NAMES
 
@@ -64,9 +64,10 @@ def feet(body, vertices, side=None):
         dict(unit=100.0),
         dict(unit=17.7, up="y"),
         dict(order="XYZ"),
+        dict(own=splayed(20)),
         dict(names="builder", unit=39.37, up="y", order="YXZ"),
     ],
-    ids=str,
+    ids=lambda how: "-".join(how),
 )
 def test_the_file_s_names_unit_axes_and_order_do_not_matter(tmp_path, capture, how):
     body = load_body(1)
@@ -78,13 +79,11 @@ def test_the_file_s_names_unit_axes_and_order_do_not_matter(tmp_path, capture, h
 
 
 def test_a_rest_pose_that_is_no_posture(tmp_path, capture):
-    tangled = captured(tmp_path, tangle=3)
+    tangle = captured(tmp_path, own=tangled(3))
     for side in SIDES:
         for bone in LIMBS:
-            np.testing.assert_allclose(
-                getattr(tangled.sides[side], bone), getattr(capture.sides[side], bone), atol=1e-4
-            )
-    for own, other in ((tangled.pelvis, capture.pelvis), (tangled.chest, capture.chest)):
+            np.testing.assert_allclose(getattr(tangle.sides[side], bone), getattr(capture.sides[side], bone), atol=1e-4)
+    for own, other in ((tangle.pelvis, capture.pelvis), (tangle.chest, capture.chest)):
         assert degrees_between(own[:, :, 2], other[:, :, 2]).max() < 10
 
 
