@@ -10,6 +10,7 @@ from datasets.cameras import Camera, opencv
 from datasets.crop_camera import CropCamera
 
 CELLS = 32  # the distortion is computed at the corners of so many cells, and is linear between: under 0.03 pixels off
+SPACING = 1.5  # pixels of the picture between samples, at most: each covers two, and 1.0 looks the same
 MAX_OVERSAMPLING = 8
 
 
@@ -34,8 +35,8 @@ class CropMap(NamedTuple):
 def crop_map(camera: Camera, turn: np.ndarray, intrinsic_crop: np.ndarray, size: int) -> CropMap:
     """The map of one crop: `turn` (3,3) original -> turned camera, and `intrinsic_crop` (3,3), as in CropCamera.
 
-    There are as many samples as the crop has pixels of the picture (at most 8 x 8 in a crop's pixel), so that small
-    crops of large boxes do not alias.
+    There are nearly as many samples as the crop has pixels of the picture (at most 8 x 8 in a crop's pixel), so that
+    small crops of large boxes do not alias.
     """
     corners = np.arange(CELLS + 1) / CELLS
     u, v = np.meshgrid(corners, corners)
@@ -44,10 +45,10 @@ def crop_map(camera: Camera, turn: np.ndarray, intrinsic_crop: np.ndarray, size:
     pixels[camera.far_outside(rays)] = -1e4
     steps = [np.linalg.norm(np.diff(pixels, axis=axis), axis=-1) for axis in (0, 1)]
     middle = max(step[CELLS // 2, CELLS // 2] for step in steps) * CELLS / size
-    oversampling = int(np.clip(np.ceil(middle), 1, MAX_OVERSAMPLING))
+    oversampling = int(np.clip(np.ceil(middle / SPACING), 1, MAX_OVERSAMPLING))
     weights = _interpolation(size * oversampling)
     x, y = (weights @ pixels[..., axis].astype(np.float32) @ weights.T for axis in (0, 1))
-    return CropMap(np.dstack([x, y]), size)
+    return CropMap(opencv().merge([x, y]), size)
 
 
 def crop_rows(rotation: np.ndarray, joints_cam: np.ndarray, crop: CropCamera) -> dict[str, np.ndarray]:

@@ -36,7 +36,7 @@ def test_there_are_samples_enough_for_the_picture(root):
     pixels = crop_map(camera(), crop.turn, crop.intrinsic_crop, 2 * SIZE).pixels
     assert len(pixels) % (2 * SIZE) == 0
     middle = len(pixels) // 2
-    assert np.linalg.norm(pixels[middle, middle + 1] - pixels[middle, middle]) < 1.01
+    assert np.linalg.norm(pixels[middle, middle + 1] - pixels[middle, middle]) < 1.51
 
 
 def test_a_marker_appears_where_the_label_says():
