@@ -2,12 +2,10 @@
 
 import warp as wp
 
-from datasets.body_kernels import Picture, barycentric, hides, nearest_face, nearest_inverse
+from datasets.depth_buffers import Picture, edges, hides, nearest_face, nearest_inverse, shifted
 
 wp.set_module_options({"enable_backward": False, "fast_math": True})
 
-OFFSET = wp.constant(3e-3)  # metres that a secondary ray starts off its surface
-FAR = wp.constant(50.0)
 ALIKE = wp.constant(0.1)  # relative difference of two colours that need no further rays
 GRID = wp.constant(4)  # texels along the edge of a body's triangle, see `looks`
 
@@ -20,7 +18,6 @@ class Room:
     origins: wp.array(dtype=wp.vec3)  # per rectangle: its first corner
     across: wp.array(dtype=wp.vec3)  # per rectangle: edges along columns and rows, over their squared lengths
     along: wp.array(dtype=wp.vec3)
-    normals: wp.array(dtype=wp.vec3)
     albedo: wp.array(dtype=wp.vec3)
     key: wp.array(dtype=float)  # per texel: light of the lamps, the furniture's shadows included
     ambient: wp.array(dtype=float)  # per texel: light from everywhere else, darker in corners
@@ -83,40 +80,25 @@ def sky(normal: wp.vec3) -> float:
 
 @wp.func
 def room_texel(room: Room, rectangle: int, point: wp.vec3) -> int:
-    """Texel of a rectangle at a point of its plane; -1 outside."""
+    """Texel of a rectangle at a point of its plane; beside it the nearest one."""
     offset = point - room.origins[rectangle]
-    column = wp.dot(offset, room.across[rectangle])
-    row = wp.dot(offset, room.along[rectangle])
     tile = room.tiles[rectangle]
-    x = int(wp.floor(column * float(tile[1])))
-    y = int(wp.floor(row * float(tile[2])))
-    if x < 0 or y < 0 or x >= tile[1] or y >= tile[2]:
-        return -1
-    return tile[0] + y * tile[1] + x
+    x = int(wp.dot(offset, room.across[rectangle]) * float(tile[1]))
+    y = int(wp.dot(offset, room.along[rectangle]) * float(tile[2]))
+    return tile[0] + wp.clamp(y, 0, tile[2] - 1) * tile[1] + wp.clamp(x, 0, tile[1] - 1)
 
 
 @wp.func
-def plane_distance(room: Room, rectangle: int, start: wp.vec3, ray: wp.vec3) -> float:
-    normal = room.normals[rectangle]
-    return wp.dot(room.origins[rectangle] - start, normal) / wp.dot(ray, normal)
-
-
-@wp.func
-def first_rectangle(room: Room, start: wp.vec3, ray: wp.vec3, reach: float):
-    """Index and distance of the first rectangle that a ray meets within `reach`; -1 and `reach` if it meets none."""
-    index = wp.int32(-1)
-    distance = wp.float32(reach)
-    for side in range(room.shell):
-        if wp.dot(ray, room.normals[side]) < 0.0:
-            exit = plane_distance(room, side, start, ray)
-            if exit < distance:
-                distance = exit
-                index = side
-    hit = wp.mesh_query_ray(room.mesh, start, ray, distance)
-    if hit.result:
-        index = room.shell + hit.face / 2
-        distance = hit.t
-    return index, distance
+def nearest_side(planes: wp.array2d(dtype=wp.vec3), sides: int, i: int, ray: wp.vec3):
+    """Index of the side of the room where a ray from the i-th start ends, and the inverse of its length."""
+    index = wp.int32(0)
+    nearest = wp.float32(0.0)
+    for side in range(sides):
+        inverse = wp.dot(ray, planes[i, side])
+        if inverse > nearest:
+            nearest = inverse
+            index = side
+    return index, nearest
 
 
 @wp.func
@@ -129,11 +111,12 @@ def body_texel(u: float, v: float) -> int:
 @wp.func
 def body_weights(cameras: Picture, camera: int, corner: wp.vec3i, row: int, column: int) -> wp.vec3:
     """Weights of a triangle's corners at the point of it that a sample shows."""
-    a = cameras.projected[camera, corner[0]]
-    b = cameras.projected[camera, corner[1]]
-    c = cameras.projected[camera, corner[2]]
-    seen = barycentric(a, b, c, float(column) + 0.5, float(row) + 0.5)
-    weights = wp.cw_mul(seen, wp.vec3(a[2], b[2], c[2]))
+    x = float(column) + 0.5
+    y = float(row) + 0.5
+    a = shifted(cameras.projected[camera, corner[0]], x, y)
+    b = shifted(cameras.projected[camera, corner[1]], x, y)
+    c = shifted(cameras.projected[camera, corner[2]], x, y)
+    weights = edges(a, b, c) * wp.vec3(0.0, 0.0, 1.0)
     return weights / (weights[0] + weights[1] + weights[2])
 
 
@@ -158,7 +141,9 @@ def render(
     room: Room,
     light: Light,
     person: Person,
-    cameras: Picture,  # of 2 x 2 samples for each pixel
+    cameras: Picture,  # of the body; 2 x 2 samples for each pixel
+    inside: Picture,  # of all rectangles but the shell, from the same cameras
+    planes: wp.array2d(dtype=wp.vec3),  # per camera and side of the shell: times a ray, its inverse length to there
     size: int,
     img_crop: wp.array(dtype=wp.uint8, ndim=4),
     bg_crop: wp.array(dtype=wp.uint8, ndim=4),
@@ -170,30 +155,27 @@ def render(
     seen = wp.vec3(0.0)
     empty = wp.vec3(0.0)
     last = wp.vec3(0.0)
-    rectangle = wp.int32(-1)
     count = wp.float32(0.0)
     for k in range(4):
         column = 2 * x + (k + 1) / 2 % 2
         row = 2 * y + k % 2
         # as long as its depth is one, so that distances along it are depths
         ray = to_world * wp.vec3((float(column - size) + 0.5) * step, (float(row - size) + 0.5) * step, 1.0)
-        # a pixel's rays mostly end on one rectangle, and its plane is met much sooner than the whole room
-        place = wp.int32(-1)
-        distance = wp.float32(FAR)
-        if rectangle >= 0:
-            distance = plane_distance(room, rectangle, centre, ray)
-            place = room_texel(room, rectangle, centre + ray * distance)
-        if place < 0:
-            rectangle, distance = first_rectangle(room, centre, ray, FAR)
-            place = wp.max(room_texel(room, rectangle, centre + ray * distance), room.tiles[rectangle][0])
+        rectangle, nearest = nearest_side(planes, room.shell, camera, ray)
+        before = nearest_inverse(inside, camera, row, column)
+        if before > nearest:
+            nearest = before
+            rectangle = room.shell + nearest_face(inside, camera, row, column) / 2
+        point = centre + ray / nearest
+        place = room_texel(room, rectangle, point)
         lit = (light.ambient * room.ambient[place] + light.key * room.key[place]) * room.albedo[place]
         colour = lit
         inverse = nearest_inverse(cameras, camera, row, column)
-        if inverse * distance > 1.0:
+        if inverse > nearest:
             face = nearest_face(cameras, camera, row, column)
             weights = body_weights(cameras, camera, person.faces[face], row, column)
             colour = body_colour(person, light, face, weights, centre + ray / inverse, k)
-        elif hides(person.shade, k, centre + ray * distance):
+        elif hides(person.shade, k, point):
             colour = light.ambient * room.ambient[place] * room.albedo[place]
         seen += colour
         empty += lit
@@ -211,7 +193,8 @@ def render(
 @wp.kernel
 def bake(
     room: Room,
-    points: wp.array(dtype=wp.vec3),
+    starts: wp.array(dtype=wp.vec3),
+    planes: wp.array2d(dtype=wp.vec3),  # per start and side of the shell, as in `render`
     normals: wp.array(dtype=wp.vec3),
     lamps: wp.array(dtype=wp.vec3),
     directions: wp.array(dtype=wp.vec3),  # unit sphere, even
@@ -219,20 +202,53 @@ def bake(
     key: wp.array(dtype=float),
     ambient: wp.array(dtype=float),
 ):
-    """Light that falls on points of a room: from its lamps, and from all around where nothing within `reach` is."""
+    """Light on points just before a surface: from the lamps, and from all around where nothing within `reach` is."""
     i = wp.tid()
     normal = normals[i]
-    start = points[i] + OFFSET * normal
     direct = wp.float32(0.0)
     for k in range(lamps.shape[0]):
-        direct += unblocked_light(room.mesh, start, normal, lamps[k])
+        direct += unblocked_light(room.mesh, starts[i], normal, lamps[k])
     weight = wp.float32(0.0)
     free = wp.float32(0.0)
     for k in range(directions.shape[0]):
         cosine = wp.dot(directions[k], normal)
         if cosine > 0.0:
             weight += cosine
-            _, distance = first_rectangle(room, start, directions[k], reach)
+            _, nearest = nearest_side(planes, room.shell, i, directions[k])
+            distance = wp.min(1.0 / nearest, reach)
+            hit = wp.mesh_query_ray(room.mesh, starts[i], directions[k], distance)
+            if hit.result:
+                distance = hit.t
             free += cosine * distance / reach
     key[i] = direct / float(lamps.shape[0])
     ambient[i] = sky(normal) * (0.25 + 0.75 * free / weight)
+
+
+@wp.kernel
+def vertex_normals(
+    vertices: wp.array(dtype=wp.vec3),
+    faces: wp.array(dtype=wp.vec3i),
+    first: wp.array(dtype=int),  # (V+1,) where each vertex's faces begin in `around`
+    around: wp.array(dtype=int),
+    normals: wp.array(dtype=wp.vec3),
+):
+    """Unit normals by area. Gathers instead of adding atomically, so that a GPU too gives the same bytes each time."""
+    i = wp.tid()
+    total = wp.vec3(0.0)
+    for k in range(first[i], first[i + 1]):
+        corner = faces[around[k]]
+        a = vertices[corner[0]]
+        total += wp.cross(vertices[corner[1]] - a, vertices[corner[2]] - a)
+    normals[i] = wp.normalize(total)
+
+
+@wp.kernel
+def thicken(
+    vertices: wp.array(dtype=wp.vec3),
+    normals: wp.array(dtype=wp.vec3),
+    thickness: wp.array(dtype=float),
+    thickened: wp.array(dtype=wp.vec3),
+):
+    """Move vertices outwards by the thickness of hair, cloth and soles, metres."""
+    i = wp.tid()
+    thickened[i] = vertices[i] + thickness[i] * normals[i]

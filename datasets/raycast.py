@@ -1,7 +1,7 @@
 """A posed person in a lit room, seen by turned cameras, with Warp on a CPU or a GPU.
 
-Rays are cast into the room, which has large surfaces; the body, of many small triangles, is drawn into buffers of
-depth, as the cameras see it and, for its shadows, as the lamps do.
+Body and furniture are drawn into buffers of depth, as the cameras see them; for shadows the body also as the lamps do.
+Rays are cast for the light of the room, once for all crops.
 
 World frame: z up, metres. Camera frames: x right, y down, z forward, metres.
 """
@@ -19,6 +19,7 @@ from utils.errors import UserError
 
 AMBIENT_REACH = 1.5  # metres within which a surface takes light from its neighbours
 AMBIENT_DIRECTIONS = 64
+OFFSET = 3e-3  # metres before a surface where its rays start
 LIGHT_TEXELS = 5  # texels along an axis that share one computed value of light, interpolated
 _DOWN = np.diag([1.0, -1.0, -1.0])  # world -> a camera that looks down
 
@@ -58,7 +59,7 @@ class View(NamedTuple):
 
 @functools.cache
 def warp_kernels() -> tuple[ModuleType, ModuleType, ModuleType]:
-    """Warp, started quietly, `kernels` and `body_kernels`. Raises UserError with the pip command where Warp is missing.
+    """Warp, started quietly, `kernels`, `depth_buffers`. Raises UserError with the pip command where Warp is missing.
 
     The first call on a machine compiles the kernels; a line says so when it takes long.
     """
@@ -71,16 +72,16 @@ def warp_kernels() -> tuple[ModuleType, ModuleType, ModuleType]:
     else:
         warp.config.quiet = True
     warp.init()
-    from datasets import body_kernels, kernels
+    from datasets import depth_buffers, kernels
 
     line = f"warp compiles the rendering kernels into {warp.config.kernel_cache_dir} (once) ..."
     notice = threading.Timer(3, lambda: print(line, file=sys.stderr, flush=True))
     notice.daemon = True
     notice.start()
-    for module in (kernels, body_kernels):
+    for module in (kernels, depth_buffers):
         warp.load_module(module, device=_device(warp))
     notice.cancel()
-    return warp, kernels, body_kernels
+    return warp, kernels, depth_buffers
 
 
 def default_device() -> str:
@@ -101,11 +102,14 @@ class Room:
         array = functools.partial(warp.array, device=device)
         corners = surface.corners[surface.shell :].reshape(-1, 3).astype(np.float32)
         triangles = 4 * np.arange(len(corners) // 4)[:, None] + np.array([0, 1, 2, 0, 2, 3])
-        self.mesh = warp.Mesh(array(corners, dtype=warp.vec3), array(triangles.ravel().astype(np.int32), dtype=int))
+        triangles = triangles.reshape(-1, 3).astype(np.int32)
+        self.faces = array(triangles, dtype=warp.vec3i)
+        self.mesh = warp.Mesh(array(corners, dtype=warp.vec3), array(triangles.ravel(), dtype=int))
         self.struct = kernels.Room()
+        self.sides = surface.corners[: surface.shell]
         self.struct.mesh, self.struct.shell = self.mesh.id, surface.shell
         self.struct.tiles = array(surface.tiles, dtype=warp.vec3i)
-        for name, values in zip(("origins", "across", "along", "normals"), _planes(surface.corners), strict=True):
+        for name, values in zip(("origins", "across", "along"), _edges(surface.corners), strict=True):
             setattr(self.struct, name, array(values.astype(np.float32), dtype=warp.vec3))
         self.struct.albedo = array(surface.albedo.astype(np.float32), dtype=warp.vec3)
         key, ambient = _bake(self.struct, surface, lamp_points, device)
@@ -140,42 +144,44 @@ class Renderer:
         """Vertices (V,3) metres, world -> `img_crop`, `bg_crop` (C,size,size,3) uint8: with the person, without."""
         warp, kernels, _ = warp_kernels()
         self._pose(vertices)
-        cameras = self._draw(view, 2 * size, front=True)
-        self.person.shade = self._draw(_lamp_view(self.lamps, vertices), 2 * size, front=False)
+        body = self.points, self.faces
+        cameras = _draw(*body, view, 2 * size, facing=1)
+        inside = _draw(self.room.mesh.points, self.room.faces, view, 2 * size, facing=0)
+        self.person.shade = _draw(*body, _lamp_view(self.lamps, vertices), 2 * size, facing=-1)
         shape = (len(view.centres), size, size, 3)
         img_crop, bg_crop = (warp.empty(shape, dtype=warp.uint8, device=self.device) for _ in range(2))
-        inputs = [self.room.struct, self.light, self.person, cameras, size, img_crop, bg_crop]
+        planes = warp.array(_planes(self.room.sides, view.centres), dtype=warp.vec3, device=self.device)
+        inputs = [self.room.struct, self.light, self.person, cameras, inside, planes, size, img_crop, bg_crop]
         warp.launch(kernels.render, shape[:3], inputs, device=self.device)
         return img_crop.numpy(), bg_crop.numpy()
 
     def _pose(self, vertices: np.ndarray) -> None:
         """Dress the body: its points and normals."""
-        warp, _, body_kernels = warp_kernels()
+        warp, kernels, _ = warp_kernels()
         bare = warp.array(vertices.astype(np.float32), dtype=warp.vec3, device=self.device)
         normals = [self.faces, self.first, self.around, self.normals]
         for kernel, inputs in (
-            (body_kernels.vertex_normals, [bare, *normals]),
-            (body_kernels.thicken, [bare, self.normals, self.thickness, self.points]),
-            (body_kernels.vertex_normals, [self.points, *normals]),
+            (kernels.vertex_normals, [bare, *normals]),
+            (kernels.thicken, [bare, self.normals, self.thickness, self.points]),
+            (kernels.vertex_normals, [self.points, *normals]),
         ):
             warp.launch(kernel, len(vertices), inputs, device=self.device)
 
-    def _draw(self, view: View, samples: int, front: bool):
-        """What cameras see of the body, `samples` along a side: the fronts or the backs of its triangles."""
-        warp, _, body_kernels = warp_kernels()
-        empty, count = functools.partial(warp.empty, device=self.device), len(view.centres)
-        array = functools.partial(warp.array, device=self.device)
-        picture = body_kernels.Picture()
-        picture.centres = array(view.centres.astype(np.float32), dtype=warp.vec3)
-        picture.rotations = array(view.rotations.astype(np.float32), dtype=warp.mat33)
-        picture.focals = array(view.intrinsics[:, 0, 0].astype(np.float32), dtype=float)
-        picture.samples = samples
-        picture.projected = empty((count, len(self.points)), dtype=warp.vec3)
-        picture.nearest = warp.zeros((count, samples, samples), dtype=warp.uint64, device=self.device)
-        warp.launch(body_kernels.project, picture.projected.shape, [self.points, picture], device=self.device)
-        inputs = [self.faces, picture, 1.0 if front else -1.0]
-        warp.launch(body_kernels.cover, (count, len(self.faces)), inputs, device=self.device)
-        return picture
+
+def _draw(points, faces, view: View, samples: int, facing: int):
+    """What cameras see of a mesh, `samples` along a side: of triangles the fronts (1), the backs (-1) or both (0)."""
+    warp, _, depth_buffers = warp_kernels()
+    array, count = functools.partial(warp.array, device=points.device), len(view.centres)
+    picture = depth_buffers.Picture()
+    picture.centres = array(view.centres.astype(np.float32), dtype=warp.vec3)
+    picture.rotations = array(view.rotations.astype(np.float32), dtype=warp.mat33)
+    picture.focals = array(view.intrinsics[:, 0, 0].astype(np.float32), dtype=float)
+    picture.samples = samples
+    picture.projected = warp.empty((count, len(points)), dtype=warp.vec3, device=points.device)
+    picture.nearest = warp.zeros((count, samples, samples), dtype=warp.uint64, device=points.device)
+    warp.launch(depth_buffers.project, picture.projected.shape, [points, picture], device=points.device)
+    warp.launch(depth_buffers.cover, (count, len(faces)), [faces, picture, float(facing)], device=points.device)
+    return picture
 
 
 def _lamp_view(lamps: np.ndarray, vertices: np.ndarray) -> View:
@@ -205,7 +211,14 @@ def _bake(room, surface: Surface, lamp_points: np.ndarray, device: str) -> tuple
     points, normals = zip(*(_light_points(*pair) for pair in zip(surface.corners, grids, strict=True)), strict=True)
     points, normals = np.concatenate(points), np.concatenate(normals)
     key, ambient = (warp.zeros(len(points), dtype=float, device=device) for _ in range(2))
-    arrays = (points, normals, lamp_points, _sphere(AMBIENT_DIRECTIONS))
+    starts = points + OFFSET * normals
+    arrays = (
+        starts,
+        _planes(surface.corners[: surface.shell], starts),
+        normals,
+        lamp_points,
+        _sphere(AMBIENT_DIRECTIONS),
+    )
     inputs = [warp.array(a.astype(np.float32), dtype=warp.vec3, device=device) for a in arrays]
     warp.launch(kernels.bake, len(points), [room, *inputs, AMBIENT_REACH, key, ambient], device=device)
     coarse = np.stack([key.numpy(), ambient.numpy()], axis=-1)
@@ -218,12 +231,18 @@ def _bake(room, surface: Surface, lamp_points: np.ndarray, device: str) -> tuple
     return np.ascontiguousarray(fine[:, 0]), np.ascontiguousarray(fine[:, 1])
 
 
-def _planes(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of rectangles (Q,4,3): first corners, both edges over their squared lengths, unit normals; each (Q,3)."""
-    across, along = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
-    normals = np.cross(across, along)
-    lengths = [(edges**2).sum(-1, keepdims=True) for edges in (across, along)]
-    return corners[:, 0], across / lengths[0], along / lengths[1], normals / np.sqrt(lengths[0] * lengths[1])
+def _edges(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of rectangles (Q,4,3): first corners, and both edges over their squared lengths; each (Q,3)."""
+    edges = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
+    return corners[:, 0], *(edge / (edge**2).sum(-1, keepdims=True) for edge in edges)
+
+
+def _planes(corners: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Planes (P,Q,3) float32 of rectangles (Q,4,3), seen from starts (P,3): the product of one with a ray is the
+    inverse distance to the plane along the ray."""
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0])
+    heights = (normals * corners[:, 0]).sum(-1) - starts @ normals.T
+    return (normals / heights[..., None]).astype(np.float32)
 
 
 def _light_points(corners: np.ndarray, grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
