@@ -43,7 +43,7 @@ def describe_clips(files: list[Path]) -> dict:
     digest = hashlib.sha256()
     for file in files:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return {"clips": [file.stem for file in files], "sha256": digest.hexdigest()}
+    return {"motion": [file.stem for file in files], "motion_sha256": digest.hexdigest()}
 
 
 def split_clips(files: list[Path], split: str) -> list[Path]:

@@ -54,7 +54,7 @@ class RenderSet(NamedTuple):
 
     def describe(self) -> dict:
         """What is asked for, by name."""
-        return {name: value for name, value in self._asdict().items() if value is not None}
+        return {name: value for name, value in self._asdict().items() if name != "motion"} | (self.motion or {})
 
 
 def render_dataset(

@@ -63,8 +63,12 @@ def claim_folder(output: Path, file: str, job: dict) -> bool:
             held = json.loads(mark.read_text())
         except ValueError:
             held = "something else"
-        if held != json.loads(json.dumps(job)):
-            raise UserError(f"{output} holds a set of {held}; expected {job}, or an empty folder")
+        asked = json.loads(json.dumps(job))
+        if held != asked:
+            if isinstance(held, dict):  # say only what differs
+                differ = [key for key in {**held, **asked} if held.get(key) != asked.get(key)]
+                held, asked = ({key: side.get(key) for key in differ} for side in (held, asked))
+            raise UserError(f"{output} holds a set of {held}; expected {asked}, or an empty folder")
         return is_finished(output)
     if output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output} holds other files; expected an empty or new folder, or this set unfinished")
