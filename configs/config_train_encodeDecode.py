@@ -21,7 +21,8 @@ config_dict = {
     "batch_size_train": 32,  # crops; 16 for the U-Net encoder
     "batch_size_test": 32,
     "num_workers": 2,  # processes that read crops
-    "preload_images": False,  # decode the whole set into memory once; for sets that fit
+    "preload_images": False,  # hold the whole set in memory; for sets that fit
+    "crops_on_device": "auto",  # packed or preloaded crops on the GPU: "auto" (where they fit), "always", "never"
     # ---- network
     "encoderType": "ResNet",  # "ResNet" (published, ResNet-50), "UNet" (ablation), "ResNet18" (small)
     "encoder_weights": "imagenet",  # "imagenet" (downloaded by torchvision), a file, or None (random)
@@ -38,6 +39,7 @@ config_dict = {
     "target_other_view": False,  # always paint another camera; the published shuffle keeps half of them
     "implicit_rotation": False,  # ablation: learn the rotation instead of applying it
     "skip_background": True,  # give the decoder the background of the target camera
+    "add_background": False,  # paint the difference to that background instead of the whole crop
     "upsampling_bilinear": True,  # False: transposed convolutions
     "n_hidden_to3Dpose": 2,  # hidden layers of the pose decoder: 0, 1 or 2
     "width_to3Dpose": 2048,  # of its hidden layers

@@ -30,7 +30,8 @@ class _UpLevel(nn.Module):
 class ImageDecoder(nn.Module):
     """Render appearance and (rotated) points over a background, as one normalised image.
 
-    `widths`: channels per level, finest first; `grid`: side of the coarsest feature map.
+    `widths`: channels per level, finest first; `grid`: side of the coarsest feature map. `add_background`: what is
+    painted is the difference to the background, at first none, so that the background need not be learned.
     """
 
     def __init__(
@@ -42,9 +43,12 @@ class ImageDecoder(nn.Module):
         dropout: float,
         upsampling_bilinear: bool,
         skip_background: bool,
+        add_background: bool,
     ):
         super().__init__()
-        self.grid = grid
+        if add_background and not skip_background:
+            raise UserError("config: add_background = True, expected skip_background = True with it")
+        self.grid, self.add_background = grid, add_background
         point_channels = widths[-1] - latent_fg
         if point_channels < 1:
             raise UserError(
@@ -62,6 +66,9 @@ class ImageDecoder(nn.Module):
             for i, o, skip in zip(coarse_to_fine, coarse_to_fine[1:], skips, strict=False)
         )
         self.to_image = nn.Conv2d(widths[0], 3, 1)
+        if add_background:
+            nn.init.zeros_(self.to_image.weight)
+            nn.init.zeros_(self.to_image.bias)
 
     def forward(
         self, appearance: torch.Tensor, points: torch.Tensor, background: torch.Tensor | None = None
@@ -73,7 +80,8 @@ class ImageDecoder(nn.Module):
         for level in self.levels[:-1]:
             x = level(x)
         skip = None if self.background is None else self.background(background)
-        return self.to_image(self.levels[-1](x, skip))
+        image = self.to_image(self.levels[-1](x, skip))
+        return background + image if self.add_background else image
 
 
 class PoseDecoder(nn.Module):

@@ -26,6 +26,7 @@ ARCHITECTURE_KEYS = (
     "implicit_rotation",
     "upsampling_bilinear",
     "skip_background",
+    "add_background",
     "n_hidden_to3Dpose",
     "width_to3Dpose",
 )
@@ -57,6 +58,7 @@ class EncodeDecode(nn.Module):
             dropout,
             upsampling_bilinear=bool(option(config, "upsampling_bilinear")),
             skip_background=bool(option(config, "skip_background")),
+            add_background=bool(option(config, "add_background")),
         )
         self.to_pose = PoseDecoder(
             latent_3d, integer(config, "n_hidden_to3Dpose", lowest=0), integer(config, "width_to3Dpose")

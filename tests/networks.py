@@ -22,6 +22,7 @@ PUBLISHED = {
     "useSubjectBatches": True,
     "implicit_rotation": False,
     "skip_background": True,
+    "add_background": False,
     "upsampling_bilinear": True,
     "n_hidden_to3Dpose": 2,
     "width_to3Dpose": 2048,

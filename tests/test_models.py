@@ -104,6 +104,24 @@ def test_identity_permutation_is_auto_encoding(small):
     torch.testing.assert_close(outputs["cam2cam"], torch.eye(3).expand(4, 3, 3), atol=1e-5, rtol=0)
 
 
+def test_painting_starts_from_the_background_of_the_target_and_learns_the_rest():
+    torch.manual_seed(0)
+    network, batch = build_network({**SMALL, "add_background": True}).train(), some_inputs()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    torch.testing.assert_close(network(batch)["img_crop"], batch["bg_crop"], rtol=0, atol=0)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (network(batch)["img_crop"] - batch["img_crop"]).square().mean().backward()
+        optimizer.step()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in network.stage1_parameters() if parameter.dim() > 1)
+    assert not torch.allclose(network(batch)["img_crop"], batch["bg_crop"], atol=1e-3)
+
+
+def test_a_background_that_is_not_given_cannot_be_added():
+    with pytest.raises(UserError, match="add_background = True, expected skip_background = True"):
+        build_network({**SMALL, "add_background": True, "skip_background": False})
+
+
 def test_forward_is_a_pure_function(small):
     small.train()
     try:
