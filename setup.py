@@ -21,6 +21,7 @@ setup(
         "render": ["anny>=0.6", "warp-lang>=1.19"],
         "video": ["av>=14", "opencv-python-headless>=4.10"],
         "h36m": ["av>=14", "opencv-python-headless>=4.10", "cdflib>=1.3"],
+        "3dhp": ["av>=14", "opencv-python-headless>=4.10", "scipy>=1.10"],
         "visdom": ["visdom>=0.2.4"],
         "notebook": ["jupyterlab", "ipympl", "ipywidgets"],
         "dev": ["pytest>=8", "pytest-xdist>=3", "ruff>=0.6"],

@@ -2,8 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from datasets.video_plan import (
     sequence_numbers,
     with_boxes,
 )
-from datasets.views import Background, CropJob, View, write_background, write_view
+from datasets.views import Background, CropJob, View, write_backgrounds, write_views
 from datasets.workers import claim_folder, map_processes
 from utils.errors import UserError
 from utils.files import write_whole
@@ -71,10 +70,7 @@ def prepare_videos(
     pictures = _write_backgrounds(plans, output / BACKGROUNDS, show) if _needs_backgrounds(plans, options) else None
     plans = _detect(plans, pictures, output / PARTS_FOLDER / "boxes", show)
     views, report = _make_views(plans, pictures if background else None, options)
-    write = partial(write_view, job=CropJob(output, size, box_metres))
-    with tqdm(total=sum(len(view.frames) for view in views), unit="crop", desc="crops", disable=not progress) as bar:
-        for count in map_processes(write, views, workers):
-            bar.update(count)
+    write_views(views, CropJob(output, size, box_metres), **show)
     write_whole(output / REPORT_FILE, lambda part: part.write_text(report))
     writer.finish(*mean_std)
     return report
@@ -139,7 +135,7 @@ def _write_backgrounds(plans: list[Plan], folder: Path, show: dict) -> list[dict
         for name, file in files.items():
             scenes.setdefault(file, []).append(plan.recording.videos[name])
     jobs = [Background(file, videos, MIN_KEY_FRAMES) for file, videos in scenes.items()]
-    _run(write_background, jobs, "backgrounds", **show)
+    write_backgrounds(jobs, **show)
     return pictures
 
 
@@ -150,7 +146,10 @@ def _detect(plans: list[Plan], pictures: list[dict[str, Path]] | None, folder: P
         for number, plan in enumerate(plans)
         if plan.sightings is None
     }
-    _run(detect, [job for jobs in todo.values() for job in jobs], "looking for the person", **show)
+    jobs = [job for found in todo.values() for job in found]
+    if jobs:
+        done = map_processes(detect, jobs, show["workers"])
+        deque(tqdm(done, "looking for the person", len(jobs), unit="video", disable=not show["progress"]), maxlen=0)
     return [
         with_boxes(plan, detected_boxes(plan, todo[number])) if number in todo else plan
         for number, plan in enumerate(plans)
@@ -166,9 +165,3 @@ def _make_views(plans: list[Plan], pictures: list[dict[str, Path]] | None, optio
         report.append(plan_report(plan, sequences))
         first = int(sequences[-1]) + 1
     return views, "\n".join(report)
-
-
-def _run(function: Callable, items: list, description: str, workers: int | None, progress: bool) -> None:
-    if items:
-        done = map_processes(function, items, workers)
-        deque(tqdm(done, description, len(items), unit="video", disable=not progress), maxlen=0)

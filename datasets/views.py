@@ -1,11 +1,14 @@
 """One camera's share of a recording: its background, and its crops streamed from the video into a layout."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from datasets.background import CAPACITY, MIN_KEY_FRAMES, median_of_videos
 from datasets.cameras import Camera
@@ -14,6 +17,7 @@ from datasets.cropping import crop_map, crop_rows
 from datasets.layout import LayoutWriter
 from datasets.png import read_png, write_png
 from datasets.video import count_frames, read_frames
+from datasets.workers import map_processes
 from utils.errors import UserError
 from utils.files import write_whole
 
@@ -61,6 +65,19 @@ def checked_length(video: Path, camera: Camera, name: str) -> int:
     """Number of frames of a video. Raises UserError where it does not decode or is not of the camera's size."""
     _check_size(next(read_frames(video, [0]))[1], video, camera, name)
     return count_frames(video)
+
+
+def write_backgrounds(backgrounds: Sequence[Background], workers: int | None, progress: bool) -> None:
+    """Write the empty scenes of many cameras, by processes."""
+    done = map_processes(write_background, backgrounds, workers)
+    deque(tqdm(done, "backgrounds", len(backgrounds), unit="camera", disable=not progress), maxlen=0)
+
+
+def write_views(views: Sequence[View], job: CropJob, workers: int | None, progress: bool) -> None:
+    """Write the crops of many views that are not in the layout, by processes."""
+    with tqdm(total=sum(len(view.frames) for view in views), unit="crop", desc="crops", disable=not progress) as bar:
+        for count in map_processes(partial(write_view, job=job), views, workers):
+            bar.update(count)
 
 
 def write_background(background: Background) -> None:

@@ -1,0 +1,182 @@
+"""MPI-INF-3DHP, eight actors before a green screen, into the training layout: docs/mpi_inf_3dhp.md."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from datasets.cameras import Camera
+from datasets.crop_camera import BOX_METRES
+from datasets.labels import read_statistics
+from datasets.layout import LayoutWriter, check_size
+from datasets.mpi_inf_3dhp_files import NUM_ANNOTATED, read_annotations, read_cameras, sequence_folders
+from datasets.sightings import MIN_CAMERAS
+from datasets.views import Background, CropJob, View, checked_length, write_backgrounds, write_views
+from datasets.workers import claim_folder
+from utils.errors import UserError
+from utils.files import write_whole
+from utils.skeleton import ROOT
+
+SUBJECTS = {"train": (1, 2, 3, 4, 5, 6, 7), "test": (8,)}  # the set's own test sequences have one camera only
+CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)  # at the height of the chest or a little above; 11 to 13 look down from the ceiling
+JOINTS = (4, 23, 24, 25, 18, 19, 20, 3, 5, 6, 7, 9, 10, 11, 14, 15, 16)  # of the 28, in the order of utils/skeleton.py
+SET_FILE = "mpi_inf_3dhp.json"  # what a folder was prepared with
+REPORT_FILE = "report.txt"
+BACKGROUNDS = "backgrounds"
+MAX_MISS = 10.0  # pixels of 2048 between annot2 and the projected annot3, in the median
+MAX_VIEW_DIFFERENCE = 0.05  # metres between the cameras of an instant
+
+
+class CaptureSet(NamedTuple):
+    """What a prepared set is. The sequences of `subjects`, seen by `cameras` (numbers in the set)."""
+
+    subjects: tuple[int, ...]
+    cameras: tuple[int, ...]
+    every: int
+    size: int
+    box_metres: float
+    background: bool
+
+
+def prepare_3dhp(
+    source: str | Path,
+    output: str | Path,
+    subjects: Iterable[int] | None = None,
+    cameras: Iterable[int] = CAMERAS,
+    every: int = 5,
+    size: int = 128,
+    split: str = "train",
+    box_metres: float = BOX_METRES,
+    background: bool = True,
+    statistics: str | Path | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> str:
+    """Prepare MPI-INF-3DHP in `source` as a training layout in the folder `output`. Returns the report, which is there.
+
+    subjects: actors' numbers; None: those of `split`, "train" or "test". cameras: their numbers; one without a video is
+    left out and reported. every: take every n-th frame. size: side of the crops, pixels. box_metres: their width at
+    the person's distance. background: write the crops of the empty scene, too. statistics: a layout whose `pose_mean`
+    and `pose_std` are taken; None: those of the new rows. workers: processes; None: one per core.
+
+    An interrupted call goes on where it stopped, and a finished set is left as it is. Raises UserError for bad
+    arguments, and for files that are missing, broken, or do not fit to one another.
+    """
+    if split not in SUBJECTS:
+        raise UserError(f"split {split!r}; expected one of {', '.join(SUBJECTS)}")
+    chosen = SUBJECTS[split] if subjects is None else tuple(dict.fromkeys(subjects))
+    job, output = CaptureSet(chosen, tuple(cameras), every, size, box_metres, background), Path(output)
+    _check_arguments(job, workers)
+    mean_std = read_statistics(statistics)
+    folders = sequence_folders(Path(source), job.subjects)
+    plans = [plan_sequence(*place, job, output) for place in tqdm(folders, "annotations", disable=not progress)]
+    if claim_folder(output, SET_FILE, job._asdict()):
+        return (output / REPORT_FILE).read_text()
+    writer = LayoutWriter(output, size)
+    views = [view for views, _ in plans for view in views]
+    if background:
+        write_backgrounds([Background(view.background, [view.video]) for view in views], workers, progress)
+    write_views(views, CropJob(output, size, box_metres), workers, progress)
+    report = "\n".join(line for _, line in plans)
+    write_whole(output / REPORT_FILE, lambda part: part.write_text(report))
+    writer.finish(*mean_std)
+    return report
+
+
+def plan_sequence(folder: Path, subject: int, number: int, job: CaptureSet, output: Path) -> tuple[list[View], str]:
+    """The crops of one sequence, and the report's lines on it. Raises UserError where poses and cameras disagree."""
+    cameras = read_cameras(folder / "camera.calibration")
+    annotations = read_annotations(folder / "annot.mat", ("annot2", "annot3"))
+    name, notes, tracks = f"S{subject} Seq{number}", [], {}
+    for cam in job.cameras:
+        video = folder / f"imageSequence/video_{cam}.avi"
+        if cam not in cameras or cam >= len(annotations["annot3"]):
+            raise UserError(f"{folder}: no camera {cam}; it has {', '.join(map(str, cameras))}")
+        if not video.is_file():
+            notes.append(f"camera {cam} has no video")
+            continue
+        joints = _joints(annotations["annot3"][cam], 3, folder, cam) / 1000
+        length = checked_length(video, cameras[cam], f"camera {cam} of {name}")
+        if length < len(joints):
+            notes.append(f"camera {cam} ends {len(joints) - length} frames before its poses")
+        _check_projection(cameras[cam], joints, _joints(annotations["annot2"][cam], 2, folder, cam), folder, cam)
+        frames = np.arange(0, min(length, len(joints)), job.every)
+        seen = cameras[cam].sees(joints[frames, ROOT])
+        tracks[cam] = (video, cameras[cam], frames[seen], joints[frames[seen]])
+    if len(tracks) < MIN_CAMERAS:
+        raise UserError(f"{folder}: {len(tracks)} of cameras {job.cameras} have a video; expected at least two")
+    alone = _leave_lonely_frames_out(tracks)
+    notes += [f"{alone} frames that only one camera sees"] if alone else []
+    _check_views_agree(tracks, folder)
+    views = [_view(subject, number, cam, track, job, output) for cam, track in tracks.items() if len(track[2])]
+    crops = ", ".join(f"{view.ids['cam'][0]}: {len(view.frames)}" for view in views)
+    return views, f"{name}: crops by camera {crops}\n  left out: {', '.join(notes) or 'nothing'}"
+
+
+def _view(subject: int, number: int, cam: int, track: tuple, job: CaptureSet, output: Path) -> View:
+    video, camera, frames, joints = track
+    seq, same = 10 * subject + number, np.ones(len(frames), dtype=int)
+    ids = {"frame": frames, "cam": cam * same, "seq": seq * same, "subj": subject * same}
+    ids["motion"] = np.full(len(frames), f"Seq{number}")
+    background = output / BACKGROUNDS / f"S{subject}_Seq{number}_{cam}.png" if job.background else None
+    key, name = f"seq_{seq:03d}_cam_{cam:02d}", f"camera {cam} of S{subject} Seq{number}"
+    return View(key, name, video, camera, frames, joints[:, ROOT], joints, ids, background)
+
+
+def _joints(array: np.ndarray, axes: int, folder: Path, cam: int) -> np.ndarray:
+    """(N,17,axes) of an annotation (N, 28 * axes)."""
+    if array.ndim != 2 or array.shape[1] != NUM_ANNOTATED * axes or not np.isfinite(array).all():
+        expected = f"finite numbers of (N, {NUM_ANNOTATED * axes})"
+        raise UserError(
+            f"{folder / 'annot.mat'}: annot{axes} of camera {cam} has shape {array.shape}; expected {expected}"
+        )
+    return array.reshape(len(array), NUM_ANNOTATED, axes)[:, list(JOINTS)]
+
+
+def _check_projection(camera: Camera, joints: np.ndarray, pixels: np.ndarray, folder: Path, cam: int) -> None:
+    rows = slice(None, None, max(1, len(joints) // 200))
+    miss = np.median(np.linalg.norm(camera.project(joints[rows]) - pixels[rows], axis=-1))
+    if not miss <= MAX_MISS * camera.width / 2048:
+        raise UserError(
+            f"{folder}: annot3 of camera {cam} is seen {miss:.0f} px from annot2; expected the same place: "
+            "annot.mat and camera.calibration of one sequence"
+        )
+
+
+def _leave_lonely_frames_out(tracks: dict[int, tuple]) -> int:
+    """Keep, in place, the frames that two cameras or more have; returns how many others there were."""
+    frames, count = np.unique(np.concatenate([track[2] for track in tracks.values()]), return_counts=True)
+    lonely = frames[count < MIN_CAMERAS]
+    for cam, (video, camera, own, joints) in tracks.items():
+        keep = ~np.isin(own, lonely)
+        tracks[cam] = (video, camera, own[keep], joints[keep])
+    return len(lonely)
+
+
+def _check_views_agree(tracks: dict[int, tuple], folder: Path) -> None:
+    """Poses of all cameras, moved into the world, must be the same."""
+    worlds = {
+        cam: dict(zip(t[2].tolist(), t[3] @ t[1].rotation + t[1].centre, strict=True)) for cam, t in tracks.items()
+    }
+    (first, reference), *others = worlds.items()
+    for cam, poses in others:
+        common = sorted(set(reference) & set(poses))
+        difference = np.median([np.abs(reference[frame] - poses[frame]).max() for frame in common] or [0.0])
+        if difference > MAX_VIEW_DIFFERENCE:
+            raise UserError(
+                f"{folder}: cameras {first} and {cam} disagree about the place of the person by {difference:.2f} m; "
+                "expected annot.mat, in mm, and camera.calibration of one sequence"
+            )
+
+
+def _check_arguments(job: CaptureSet, workers: int | None) -> None:
+    check_size(job.size)
+    if not job.subjects or len(set(job.cameras)) < max(MIN_CAMERAS, len(job.cameras)):
+        raise UserError(f"subjects {job.subjects}, cameras {job.cameras}; expected a subject and two different cameras")
+    for name, value in (("every", job.every), ("workers", workers or 1)):
+        if value < 1:
+            raise UserError(f"{name} is {value}; expected at least 1")
+    if job.box_metres <= 0:
+        raise UserError(f"box_metres is {job.box_metres:g}; expected more than 0")
