@@ -100,7 +100,8 @@ class GroupedBatchSampler(Sampler):
       of an odd number, the last is paired with the first, which is then seen twice.
 
     The incomplete last batch is dropped, or kept, shorter, with `drop_last=False`. The order depends on nothing but
-    (`seed`, epoch). Rank r of `world_size` processes takes every world_size-th batch, all the same number.
+    (`seed`, epoch). `batch_size` is that of all processes together: rank r of `world_size` takes the r-th share of
+    every batch, in whole groups.
 
     labels: `subj`, `seq`, `frame`, `cam` (N,). actor_subset, every_nth_frame, rows: see `select_rows`.
     Raises UserError when batch_size cannot be divided into sub-batches, or when there is less than one batch.
@@ -125,9 +126,10 @@ class GroupedBatchSampler(Sampler):
         self.cams, self.paired, self.shuffle, self.seed = use_cam_batches, bool(use_subject_batches), shuffle, seed
         self.rank, self.world_size, self.epoch, self.start_batch = rank, world_size, 0, 0
         self.group_size = self.cams * (2 if self.paired else 1)
-        if use_cam_batches < 1 or batch_size < 1 or batch_size % self.group_size:
+        if use_cam_batches < 1 or batch_size < 1 or batch_size % (self.group_size * world_size):
+            each = f" for each of {world_size} processes" if world_size > 1 else ""
             raise UserError(
-                f"batch size {batch_size} cannot be divided into groups of {self.group_size} "
+                f"batch size {batch_size} cannot be divided into groups of {self.group_size}{each} "
                 f"(useCamBatches {use_cam_batches}, useSubjectBatches {use_subject_batches})"
             )
         self.batch_size = batch_size
@@ -140,10 +142,10 @@ class GroupedBatchSampler(Sampler):
         self.num_batches = groups * self.group_size // batch_size
         if not drop_last:
             self.num_batches = -(-groups * self.group_size // batch_size)
-        if self.num_batches < world_size:
+        if self.num_batches < 1:
             raise UserError(
-                f"{len(self.instants.start)} instants with {self.cams} or more cameras make no batch of {batch_size} "
-                f"for each of {world_size} processes; expected more data or a smaller batch"
+                f"{len(self.instants.start)} instants with {self.cams} or more cameras make no batch of {batch_size}; "
+                "expected more data or a smaller batch"
             )
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
@@ -151,14 +153,15 @@ class GroupedBatchSampler(Sampler):
         self.epoch, self.start_batch = epoch, start_batch
 
     def __len__(self) -> int:
-        """Batches of a whole epoch, for this rank."""
-        return self.num_batches // self.world_size
+        """Batches of a whole epoch."""
+        return self.num_batches
 
     def __iter__(self) -> Iterator[np.ndarray]:
         rows = (self._random_groups() if self.shuffle else self._fixed_groups()).reshape(-1)
         for index in range(self.start_batch, len(self)):
-            start = (index * self.world_size + self.rank) * self.batch_size
-            yield rows[start : start + self.batch_size]
+            batch = rows[index * self.batch_size : (index + 1) * self.batch_size]
+            shares = np.array_split(batch.reshape(-1, self.group_size), self.world_size)
+            yield shares[self.rank].reshape(-1)
 
     def _random_groups(self) -> np.ndarray:
         """Row indices (groups, group_size) of one epoch, every instant once as the first of a group."""

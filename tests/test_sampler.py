@@ -104,11 +104,14 @@ def test_resuming_in_the_middle_of_an_epoch(labels):
     assert len(list(sampler)) == len(sampler) == len(whole)
 
 
-def test_ranks_share_an_epoch(labels):
-    alone = np.stack(list(GroupedBatchSampler(labels, 8)))
-    ranks = [np.stack(list(GroupedBatchSampler(labels, 8, rank=rank, world_size=3))) for rank in range(3)]
-    assert len({len(batches) for batches in ranks}) == 1
-    np.testing.assert_array_equal(np.stack(ranks, axis=1).reshape(-1, 8), alone[: 3 * len(ranks[0])])
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_ranks_share_every_batch_in_whole_groups(labels, drop_last):
+    alone = list(GroupedBatchSampler(labels, 24, drop_last=drop_last))
+    ranks = [list(GroupedBatchSampler(labels, 24, drop_last=drop_last, rank=rank, world_size=3)) for rank in range(3)]
+    for joined, *shares in zip(alone, *ranks, strict=True):
+        np.testing.assert_array_equal(np.concatenate(shares), joined)
+        assert all(len(share) % 4 == 0 for share in shares)
+        assert len(joined) < 24 or [len(share) for share in shares] == [8, 8, 8]
 
 
 def test_incomplete_batch_is_dropped_or_kept(labels):
@@ -205,6 +208,8 @@ def test_one_sequence_is_held_out_where_no_subject_has_two():
 def test_bad_requests_are_one_line(labels):
     with pytest.raises(UserError, match="batch size 30 cannot be divided into groups of 4"):
         GroupedBatchSampler(labels, 30)
+    with pytest.raises(UserError, match="batch size 32 cannot be divided into groups of 4 for each of 3 processes"):
+        GroupedBatchSampler(labels, 32, world_size=3)
     with pytest.raises(UserError, match="batch size 0"):
         GroupedBatchSampler(labels, 0)
     with pytest.raises(UserError, match="no subject 7"):

@@ -2,8 +2,10 @@
 
 import math
 
+import ignite.distributed as idist
 import torch
 
+from training.distributed import own_part
 from utils.images import IMAGE_MEAN, IMAGE_STD
 
 
@@ -20,7 +22,8 @@ def augment_color(
     if strength == 0:
         return images
     count = images[0].shape[0] // group
-    matrices, shifts = _random_color_maps(count, strength, generator)
+    joined = count * idist.get_world_size()
+    matrices, shifts = (own_part(part) for part in _random_color_maps(joined, strength, generator))
     device = images[0].device
     matrices = matrices.repeat_interleave(group, 0).to(device)
     shifts = shifts.repeat_interleave(group, 0).to(device)

@@ -4,14 +4,16 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 
 from models.checkpoints import save_weights
+from training.distributed import agree_on_buffers, is_main, mean_over_processes
 from training.monitors import VisdomCurves
 from training.run_folder import CsvLog, RunFolder
 from utils.errors import UserError
@@ -58,10 +60,11 @@ def learning_rate(config: dict, iteration: int) -> float:
 def seed_everything(seed: int, iteration: int = 0) -> torch.Generator:
     """Seed dropout and all else of an iteration, and return a generator for its permutations.
 
-    Randomness is a function of (seed, iteration): a resumed run needs no stored random state.
+    Randomness is a function of (seed, iteration): a resumed run needs no stored random state. Of several processes
+    each has its own dropout, and all have the same generator.
     """
     mixed = (seed * 1_000_003 + iteration) % 2**62
-    torch.manual_seed(mixed)
+    torch.manual_seed(mixed + (idist.get_rank() << 48))
     return torch.Generator().manual_seed(mixed + 1)
 
 
@@ -69,20 +72,23 @@ def fit(stage: Stage, config: dict, folder: RunFolder, resume: bool = False) -> 
     """Train to `num_training_iterations`, or until Ctrl-C; return the last evaluation.
 
     The held-out score picks `network_best_val_t1.pth`. A run that is killed continues with
-    `resume` from its last evaluation, one that is interrupted from where it was.
+    `resume` from its last evaluation, one that is interrupted from where it was (of several
+    processes, which do not stop together: from its last evaluation). Only the main process writes.
     """
     learning_rate(config, 0)
-    state = folder.open(config, resume)
+    state = folder.open(config, resume, write=is_main())
     first, best = _restore(stage, state)
     total = config["num_training_iterations"]
     if first >= total:
-        print(f"{folder.path} is trained already ({first} iterations)")
+        if is_main():
+            print(f"{folder.path} is trained already ({first} iterations)")
         return {}
     loop = _Loop(stage, config, folder, first, best)
     trainer = Engine(loop.process)
     _attach(trainer, loop, config)
     trainer.load_state_dict({"iteration": first, "epoch_length": total, "max_epochs": 1})
-    with _finish_iteration_on_interrupt(trainer) as interrupted:
+    alone = idist.get_world_size() == 1
+    with _finish_iteration_on_interrupt(trainer) if alone else nullcontext([]) as interrupted:
         trainer.run(stage.batches(first, total))
     if loop.broken is not None:
         raise UserError(loop.broken)
@@ -99,9 +105,10 @@ class _Loop:
     def __init__(self, stage: Stage, config: dict, folder: RunFolder, first: int, best: float):
         self.stage, self.config, self.folder = stage, config, folder
         self.iteration, self.best, self.broken, self.evaluation = first, best, None, {}
-        self.training_log = CsvLog(folder.path / "debug_log_training.txt", first)
-        self.testing_log = CsvLog(folder.path / "debug_log_testing.txt", first)
-        self.curves = VisdomCurves(folder.path.name) if config["visdom"] else None
+        if is_main():
+            self.training_log = CsvLog(folder.path / "debug_log_training.txt", first)
+            self.testing_log = CsvLog(folder.path / "debug_log_testing.txt", first)
+        self.curves = VisdomCurves(folder.path.name) if config["visdom"] and is_main() else None
         self.clock = (time.perf_counter(), first)
 
     def process(self, engine: Engine, batch: dict) -> dict:
@@ -112,21 +119,29 @@ class _Loop:
         return losses
 
     def log(self, engine: Engine) -> None:
-        losses = {name: float(value) for name, value in engine.state.output.items()}
+        losses = mean_over_processes({name: float(value) for name, value in engine.state.output.items()})
         now, (then, before) = time.perf_counter(), self.clock
         self.clock = (now, self.iteration)
         rate = (self.iteration - before) / (now - then)
         row = {"iteration": self.iteration, **losses, "learning_rate": learning_rate(self.config, self.iteration)}
-        self.training_log.append({**row, "iterations_per_second": round(rate, 3)})
+        if is_main():
+            self.training_log.append({**row, "iterations_per_second": round(rate, 3)})
         if self.curves:
             self.curves.add("training", self.iteration, losses)
         if not math.isfinite(losses["loss"]):
             self._stop(engine, losses["loss"])
 
     def test(self, engine: Engine) -> None:
-        if not math.isfinite(float(engine.state.output["loss"])):
-            return self._stop(engine, float(engine.state.output["loss"]))
+        loss = mean_over_processes({"loss": float(engine.state.output["loss"])})["loss"]
+        if not math.isfinite(loss):
+            return self._stop(engine, loss)
+        agree_on_buffers(self.stage.network)
         self.evaluation = self.stage.evaluate()
+        if is_main():
+            self.keep()
+
+    def keep(self) -> None:
+        """Log the evaluation, and save the network, also as the best one where it is."""
         self.testing_log.append({"iteration": self.iteration, **self.evaluation})
         if self.curves:
             self.curves.add("testing", self.iteration, self.evaluation)
@@ -138,7 +153,7 @@ class _Loop:
         self.save_state()
 
     def plot(self, iteration: int) -> None:
-        if self.stage.plot:
+        if self.stage.plot and is_main():
             self.stage.plot(self.folder.images / f"example_{iteration:06d}.png")
 
     def save_state(self) -> None:
@@ -176,7 +191,8 @@ def _attach(trainer: Engine, loop: _Loop, config: dict) -> None:
 
     bar = ProgressBar(persist=True, desc="training", bar_format=None, mininterval=1.0)
     shown = Events.ITERATION_COMPLETED(every=min(10, config["print_every"]))
-    bar.attach(trainer, output_transform=_floats, event_name=shown)
+    if is_main():
+        bar.attach(trainer, output_transform=_floats, event_name=shown)
     trainer.add_event_handler(Events.ITERATION_COMPLETED(every=config["print_every"]), loop.log)
     trainer.add_event_handler(at(config["test_every"]), loop.test)
     if loop.iteration == 0:

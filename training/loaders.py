@@ -4,11 +4,13 @@ import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 
 from datasets.reader import MultiViewDataset, collate_batch
 from datasets.sampler import GroupedBatchSampler, split_validation
+from training.distributed import is_main
 from utils.errors import UserError
 from utils.images import normalize
 
@@ -34,13 +36,26 @@ def _open(config: dict, folder_key: str, split: str, keys: tuple[str, ...]) -> M
         )
     if not config["skip_background"]:
         keys = tuple(key for key in keys if key != "bg_crop")
-    dataset = MultiViewDataset(folder, keys=keys, preload=config["preload_images"])
+    dataset = MultiViewDataset(folder, keys=keys, preload=config["preload_images"], progress=is_main())
     if "img_crop" in keys and dataset.size != config["inputDimension"]:
         raise UserError(
             f"the crops in {folder!r} are {dataset.size} px wide, but inputDimension is {config['inputDimension']}; "
             "render or prepare the data at that size, or change inputDimension"
         )
     return dataset
+
+
+def hold_on_device(dataset: MultiViewDataset, config: dict, device: torch.device) -> MultiViewDataset:
+    """`dataset` with its crops in the memory of `device`, as `crops_on_device` says: batches are gathered there.
+
+    "auto": on a GPU, where crops are packed or preloaded and take at most half of its free memory.
+    """
+    wanted = config["crops_on_device"]
+    if wanted not in ("auto", "always", "never"):
+        raise UserError(f"crops_on_device is {wanted!r}; expected auto, always or never")
+    if wanted == "auto" and device.type == "cuda" and not dataset.decodes:
+        wanted = "always" if dataset.nbytes <= torch.cuda.mem_get_info(device)[0] / 2 else "never"
+    return dataset.to(device) if wanted == "always" else dataset
 
 
 def training_rows(labels: dict, config: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +77,7 @@ def training_rows(labels: dict, config: dict) -> tuple[np.ndarray, np.ndarray]:
 
 
 def grouped_sampler(labels: dict, rows: np.ndarray, config: dict, shuffle: bool) -> GroupedBatchSampler:
-    """Batches in the published structure; a fixed order unless `shuffle`."""
+    """Batches in the published structure: this process's share of training's, or, without `shuffle`, a fixed order."""
     return GroupedBatchSampler(
         labels,
         batch_size=config["batch_size_train" if shuffle else "batch_size_test"],
@@ -73,6 +88,8 @@ def grouped_sampler(labels: dict, rows: np.ndarray, config: dict, shuffle: bool)
         shuffle=shuffle,
         drop_last=shuffle,
         seed=config["seed"],
+        rank=idist.get_rank() if shuffle else 0,
+        world_size=idist.get_world_size() if shuffle else 1,
     )
 
 
@@ -110,14 +127,20 @@ def spread(batches: list, crops: int) -> list:
 
 
 def make_loader(dataset: MultiViewDataset, batches: Iterable, config: dict) -> torch.utils.data.DataLoader:
-    """DataLoader over batches of row indices; preloaded sets are gathered in this process."""
+    """DataLoader over batches of row indices, read by `num_workers` processes.
+
+    What needs no decoding is gathered in this process: from memory always, and from packed files on a CPU, which has
+    no time to hide by reading ahead.
+    """
+    on_gpu = torch.cuda.is_available()
+    in_memory = config["preload_images"] or dataset.device.type != "cpu"
     return torch.utils.data.DataLoader(
         dataset,
         batch_sampler=batches,
         collate_fn=collate_batch,
         worker_init_fn=_leave_interrupts_to_the_main_process,
-        num_workers=0 if config["preload_images"] else config["num_workers"],
-        pin_memory=torch.cuda.is_available(),
+        num_workers=0 if in_memory or not (dataset.decodes or on_gpu) else config["num_workers"],
+        pin_memory=on_gpu and dataset.device.type == "cpu",
     )
 
 

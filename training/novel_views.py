@@ -1,15 +1,25 @@
 """Stage 1: learn to paint what another camera saw."""
 
+import ignite.distributed as idist
 import torch
 
 from datasets.reader import MultiViewDataset
 from models import build_network, evaluation_permutations, training_permutations
 from training.augmentation import augment_color
+from training.distributed import (
+    average_gradients,
+    is_main,
+    joined_processes,
+    mean_over_processes,
+    own_items,
+    own_part,
+)
 from training.engine import Stage, fit, make_optimizer, seed_everything
 from training.hardware import Hardware
 from training.loaders import (
     TrainingBatches,
     grouped_sampler,
+    hold_on_device,
     make_loader,
     network_input,
     open_training_set,
@@ -26,24 +36,33 @@ INPUT_KEYS = ("img_crop", "bg_crop", "extrinsic_rot", "extrinsic_rot_inv")
 
 
 def train_novel_views(config: dict, resume: bool = False) -> RunFolder:
-    """Train the network of `config` to paint novel views; return its run folder."""
+    """Train the network of `config` to paint novel views, with all processes of torchrun; return its run folder."""
+    with joined_processes(config["device"]):
+        return _train(config, resume)
+
+
+def _train(config: dict, resume: bool) -> RunFolder:
     hardware = Hardware(config["device"], config["precision"])
     folder = RunFolder(config, "encode")
-    dataset = open_training_set(config, INPUT_KEYS)
+    dataset = hold_on_device(open_training_set(config, INPUT_KEYS), config, hardware.device)
     train_rows, held_out_rows = training_rows(dataset.labels, config)
     held_out = spread(list(grouped_sampler(dataset.labels, held_out_rows, config, False)), config["validation_crops"])
     sampler = grouped_sampler(dataset.labels, train_rows, config, shuffle=True)
 
     seed_everything(config["seed"])
     network = hardware.place(build_network(config))
+    network.to_pose.requires_grad_(False)
     criterion = hardware.place(ImageLoss(config))
     optimizer = make_optimizer(network.stage1_parameters(), config)
-    print(f"{len(train_rows)} crops to train on, {len(held_out_rows)} held out; {hardware}; {folder.path}")
+    if is_main():
+        print(f"{len(train_rows)} crops to train on, {len(held_out_rows)} held out; {hardware}; {folder.path}")
     stage = Stage(
         network=network,
         optimizer=optimizer,
         step=NovelViewStep(network, criterion, optimizer, hardware, config),
-        evaluate=lambda: evaluate_views(network, criterion, make_loader(dataset, held_out, config), hardware),
+        evaluate=lambda: evaluate_views(
+            network, criterion, make_loader(dataset, own_items(held_out), config), hardware
+        ),
         batches=lambda first, last: make_loader(dataset, TrainingBatches(sampler, first, last), config),
         score="loss",
         plot=lambda path: plot_views(network, dataset, held_out[0], hardware, path),
@@ -57,6 +76,7 @@ class NovelViewStep:
 
     def __init__(self, network, criterion, optimizer, hardware: Hardware, config: dict):
         self.network, self.criterion, self.optimizer = network, criterion, optimizer
+        self.paint = average_gradients(network)
         self.hardware, self.config = hardware, config
 
     def __call__(self, batch: dict, iteration: int) -> dict[str, torch.Tensor]:
@@ -65,7 +85,7 @@ class NovelViewStep:
         inputs = self.prepare(batch, generator)
         self.network.train()
         with self.hardware.autocast():
-            output = self.network(inputs)["img_crop"]
+            output = self.paint(inputs)["img_crop"]
             losses = self.criterion(output, inputs["img_crop"], inputs.get("bg_crop"))
         self.optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
@@ -80,8 +100,9 @@ class NovelViewStep:
         group = config["useCamBatches"] * (2 if config["useSubjectBatches"] else 1)
         changed = augment_color([inputs[key] for key in crops], group, config["augment_color"], generator)
         inputs.update(zip(crops, changed, strict=True))
-        pose, appearance = training_permutations(
-            len(inputs["img_crop"]),
+        count = len(inputs["img_crop"])
+        permutations = training_permutations(
+            count * idist.get_world_size(),
             config["useCamBatches"],
             config["useSubjectBatches"],
             generator,
@@ -89,13 +110,15 @@ class NovelViewStep:
             shuffle_fg=config["shuffle_fg"],
             other_view=config["target_other_view"],
         )
+        # positions in the joined batch -> in this process's share, which holds whole groups
+        pose, appearance = (own_part(part) % count for part in permutations)
         device = self.hardware.device
         return {**inputs, "shuffled_pose": pose.to(device), "shuffled_appearance": appearance.to(device)}
 
 
 @torch.no_grad()
 def evaluate_views(network, criterion, loader, hardware: Hardware) -> dict[str, float]:
-    """Mean losses and PSNR (dB) of the views of the other camera, over the loader's crops."""
+    """Mean losses and PSNR (dB) of the views of the other camera, over the loaders' crops of all processes."""
     network.eval()
     totals: dict[str, float] = {}
     count = 0
@@ -108,7 +131,7 @@ def evaluate_views(network, criterion, loader, hardware: Hardware) -> dict[str, 
         for name, value in losses.items():
             totals[name] = totals.get(name, 0.0) + float(value) * len(output)
         count += len(output)
-    return {name: total / count for name, total in totals.items()}
+    return mean_over_processes({name: total / count for name, total in totals.items()}, count)
 
 
 @torch.no_grad()

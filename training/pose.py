@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 
+import ignite.distributed as idist
 import numpy as np
 import roma
 import torch
@@ -11,10 +12,18 @@ from tqdm import tqdm
 from datasets.reader import MultiViewDataset
 from models.latent import rotate_points
 from training.augmentation import augment_color
+from training.distributed import (
+    average_gradients,
+    is_main,
+    joined_processes,
+    mean_over_processes,
+    own_items,
+    own_part,
+)
 from training.engine import Stage, fit, make_optimizer, seed_everything
 from training.hardware import Hardware
 from training.load import load_for_pose
-from training.loaders import make_loader, network_input, open_training_set, training_rows
+from training.loaders import hold_on_device, make_loader, network_input, open_training_set, training_rows
 from training.losses import pose_loss
 from training.metrics import mpjpe, n_mpjpe
 from training.run_folder import RunFolder
@@ -27,6 +36,11 @@ def train_pose(config: dict, resume: bool = False, said: frozenset[str] = frozen
     With `freeze_encoder` every labelled crop is encoded once, and an epoch costs what the pose
     decoder costs. `said` names the keys that the user gave (they must agree with `network_path`).
     """
+    with joined_processes(config["device"]):
+        return _train(config, resume, said)
+
+
+def _train(config: dict, resume: bool, said: frozenset[str]) -> RunFolder:
     hardware = Hardware(config["device"], config["precision"])
     seed_everything(config["seed"])
     network, config = load_for_pose(config, said)
@@ -35,7 +49,10 @@ def train_pose(config: dict, resume: bool = False, said: frozenset[str] = frozen
     dataset = open_training_set(config, ("img_crop", "3D", "extrinsic_rot"))
     network.set_pose_statistics(torch.as_tensor(dataset.pose_mean), torch.as_tensor(dataset.pose_std))
     train_rows, held_out_rows = labelled_rows(dataset.labels, config)
-    print(f"{len(train_rows)} labels to train on, {len(held_out_rows)} to choose the best; {hardware}; {folder.path}")
+    if is_main():
+        print(
+            f"{len(train_rows)} labels to train on, {len(held_out_rows)} to choose the best; {hardware}; {folder.path}"
+        )
 
     if config["freeze_encoder"]:
         network.requires_grad_(False)
@@ -46,7 +63,8 @@ def train_pose(config: dict, resume: bool = False, said: frozenset[str] = frozen
     else:
         encoder = [parameter for parameter in network.encoder.parameters() if parameter.requires_grad]
         optimizer = make_optimizer(encoder + network.stage2_parameters(), config)
-        source, train, held_out = LabelledCrops(dataset, config), train_rows, held_out_rows
+        source = LabelledCrops(hold_on_device(dataset, config, hardware.device), config)
+        train, held_out = train_rows, held_out_rows
     step = PoseStep(network, optimizer, hardware, config)
 
     def batches(first: int, last: int):
@@ -54,7 +72,7 @@ def train_pose(config: dict, resume: bool = False, said: frozenset[str] = frozen
 
     def evaluate() -> dict[str, float]:
         chunks = np.array_split(held_out, -(-len(held_out) // config["batch_size_test"]))
-        return step.evaluate(source.read(chunks))
+        return step.evaluate(source.read(own_items(chunks)))
 
     fit(Stage(network, optimizer, step, evaluate, batches, score="n_mpjpe"), config, folder, resume)
     return folder
@@ -87,11 +105,17 @@ class ShuffledBatches:
     """Entries of `rows`, in batches, for iterations `first`..`last`-1; a function of (seed, epoch).
 
     An epoch visits every row once, but for the incomplete last batch; fewer rows than a batch make one batch.
+    Of several processes each takes its share of every batch: `batch_size` is that of all together.
     """
 
     def __init__(self, rows: np.ndarray, batch_size: int, seed: int, first: int, last: int):
+        processes = idist.get_world_size()
+        if batch_size % processes or len(rows) < processes:
+            raise UserError(
+                f"batch size {batch_size} of {len(rows)} labels cannot be divided over {processes} processes"
+            )
         self.rows, self.seed, self.first, self.last = rows, seed, first, last
-        self.batch_size = min(batch_size, len(rows))
+        self.batch_size = min(batch_size, len(rows) // processes * processes)
 
     def __len__(self) -> int:
         return self.last - self.first
@@ -102,26 +126,32 @@ class ShuffledBatches:
             epoch, batch = divmod(iteration, per_epoch)
             if epoch != current:
                 order, current = np.random.default_rng([self.seed, epoch]).permutation(self.rows), epoch
-            yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            joined = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield np.split(joined, idist.get_world_size())[idist.get_rank()]
 
 
 class CachedLatents:
     """What labelled crops are to a frozen encoder, on the device.
 
     `points` (N,P,3), encoded once in eval mode; `3D` (N,51), metres; `vertical` (N,3), all in the camera frame.
+    Of several processes each encodes its share of the crops, and all get all.
     """
 
     def __init__(self, network, dataset: MultiViewDataset, rows: np.ndarray, hardware: Hardware, config: dict):
         network.eval()
-        chunks = np.array_split(rows, -(-len(rows) // config["batch_size_test"]))
+        processes = idist.get_world_size()
+        # shares of the same length: the last rows come twice where it takes that
+        share = np.split(np.resize(rows, -(-len(rows) // processes) * processes), processes)[idist.get_rank()]
+        chunks = np.array_split(share, -(-len(share) // config["batch_size_test"]))
         parts = {"points": [], "3D": [], "vertical": []}
-        for batch in tqdm(make_loader(dataset, chunks, config), "encoding", unit="batch"):
+        for batch in tqdm(make_loader(dataset, chunks, config), "encoding", unit="batch", disable=not is_main()):
             with torch.no_grad(), hardware.autocast():
                 parts["points"].append(network.encode(network_input(hardware.move(batch))["img_crop"])[1])
             parts["3D"].append(batch["3D"].to(hardware.device))
             # the world's z axis as the crop's camera sees it
             parts["vertical"].append(batch["extrinsic_rot"][:, :, 2].to(hardware.device))
-        self.tensors = {name: torch.cat(values) for name, values in parts.items()}
+        encoded = {name: torch.cat(values) for name, values in parts.items()}
+        self.tensors = {name: idist.all_gather(values)[: len(rows)] for name, values in encoded.items()}
 
     def read(self, batches) -> Iterator[dict[str, torch.Tensor]]:
         """Batches of {"points", "3D", "vertical"} for batches of positions in `rows`."""
@@ -148,10 +178,22 @@ def turn_about_vertical(batch: dict, limit: float, generator: torch.Generator) -
     """
     if limit == 0:
         return batch
-    angle = (torch.rand(len(batch["3D"]), 1, generator=generator) * 2 - 1) * math.radians(limit)
+    drawn = own_part(torch.rand(len(batch["3D"]) * idist.get_world_size(), 1, generator=generator))
+    angle = (drawn * 2 - 1) * math.radians(limit)
     turn = roma.rotvec_to_rotmat(batch["vertical"] * angle.to(batch["vertical"].device))
     pose = rotate_points(batch["3D"].unflatten(1, (-1, 3)), turn).flatten(1)
     return {**batch, "points": rotate_points(batch["points"], turn), "3D": pose}
+
+
+class PoseFromCrops(torch.nn.Module):
+    """Normalised crops (B,3,R,R) -> normalised poses (B,51): what plain supervision trains, as one module."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        return self.network.pose(self.network.encode(crops)[1])
 
 
 class PoseStep:
@@ -159,6 +201,9 @@ class PoseStep:
 
     def __init__(self, network, optimizer, hardware: Hardware, config: dict):
         self.network, self.optimizer, self.hardware, self.config = network, optimizer, hardware, config
+        # from points where the encoder is frozen, otherwise from crops
+        self.branch = network.to_pose if config["freeze_encoder"] else PoseFromCrops(network)
+        self.trained = average_gradients(self.branch, some_unused=not config["freeze_encoder"])
 
     def __call__(self, batch: dict, iteration: int) -> dict[str, torch.Tensor]:
         generator = seed_everything(self.config["seed"], iteration)
@@ -171,34 +216,36 @@ class PoseStep:
         if "points" in batch:
             batch = turn_about_vertical(batch, self.config["augment_yaw"], generator)
         with self.hardware.autocast():
-            prediction = self.network.pose(self._points(batch, generator))
+            prediction = self.trained(self._input(batch, generator)).float()
         loss = pose_loss(prediction, batch["3D"], self.network.pose_mean, self.network.pose_std)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         return {"loss": loss.detach()}
 
-    def _points(self, batch: dict, generator: torch.Generator | None = None) -> torch.Tensor:
+    def _input(self, batch: dict, generator: torch.Generator | None = None) -> torch.Tensor:
+        """What the branch takes: points, or crops, whose colours change where a generator is given."""
         if "points" in batch:
             return batch["points"]
         crops = network_input(batch)["img_crop"]
         if generator is not None:
             (crops,) = augment_color([crops], 1, self.config["augment_color"], generator)
-        return self.network.encode(crops)[1]
+        return crops
 
     @torch.no_grad()
     def evaluate(self, batches) -> dict[str, float]:
-        """Loss, MPJPE and N-MPJPE (mm) over batches of held-out labels."""
+        """Loss, MPJPE and N-MPJPE (mm) over batches of held-out labels, of all processes."""
         self.network.eval()
         values: dict[str, list[torch.Tensor]] = {"loss": [], "mpjpe": [], "n_mpjpe": []}
         for batch in batches:
             batch = self.hardware.move(batch)
             with self.hardware.autocast():
-                normalized = self.network.pose(self._points(batch))
+                normalized = self.branch(self._input(batch)).float()
             pose, target = self.network.denormalize_pose(normalized), batch["3D"]
             values["loss"].append(
                 pose_loss(normalized, target, self.network.pose_mean, self.network.pose_std).expand(len(pose))
             )
             values["mpjpe"].append(1000 * mpjpe(pose, target))
             values["n_mpjpe"].append(1000 * n_mpjpe(pose, target))
-        return {name: float(torch.cat(parts).mean()) for name, parts in values.items()}
+        means = {name: float(torch.cat(parts).mean()) for name, parts in values.items() if parts}
+        return mean_over_processes(means, sum(map(len, values["loss"])))

@@ -13,7 +13,7 @@ from utils.files import write_whole
 BEST_NETWORK = "models/network_best_val_t1.pth"
 
 # Where and how fast a run runs is not what it computes: these keys do not name a run.
-_NOT_IN_HASH = ("output_folder", "device", "num_workers", "preload_images", "visdom")
+_NOT_IN_HASH = ("output_folder", "device", "num_workers", "preload_images", "crops_on_device", "visdom")
 
 
 def run_name(config: dict, stage: str) -> str:
@@ -60,15 +60,16 @@ class RunFolder:
         self.best_network = self.path / BEST_NETWORK
         self.state_file = self.models / "training_state.pth"
 
-    def open(self, config: dict, resume: bool) -> dict | None:
-        """Make the folder; return the state to resume from, or None for a fresh start."""
+    def open(self, config: dict, resume: bool, write: bool = True) -> dict | None:
+        """Make the folder (with `write`); return the state to resume from, or None for a fresh start."""
         if self.state_file.exists() and not resume:
             raise UserError(
                 f"{str(self.path)!r} holds a run of this very config; give --resume to continue it, or remove it"
             )
-        for folder in (self.models, self.images):
-            folder.mkdir(parents=True, exist_ok=True)
-        write_config(self.path / "config.json", config)
+        if write:
+            for folder in (self.models, self.images):
+                folder.mkdir(parents=True, exist_ok=True)
+            write_config(self.path / "config.json", config)
         if not self.state_file.exists():
             return None
         try:

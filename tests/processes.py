@@ -1,0 +1,87 @@
+"""Processes as torchrun starts them, but from one that has imported everything already: quick enough for many tests."""
+
+import os
+import socket
+import time
+from multiprocessing import get_context
+
+import torch
+
+_context = get_context("forkserver")
+_context.set_forkserver_preload(["tests.processes", "training.novel_views", "training.pose"])
+
+
+def run_processes(count: int, function, *arguments, timeout: float = 120) -> list[int]:
+    """Call `function(*arguments)` in `count` processes that know of one another; return their exit codes.
+
+    When one fails the others are stopped, as torchrun does.
+    """
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    processes = [_context.Process(target=_enter, args=(r, count, port, function, arguments)) for r in range(count)]
+    for process in processes:
+        process.start()
+    deadline = time.monotonic() + timeout
+    while any(process.is_alive() for process in processes) and time.monotonic() < deadline:
+        if any(process.exitcode for process in processes):
+            break
+        time.sleep(0.05)
+    for process in processes:
+        process.kill()
+        process.join()
+    return [process.exitcode for process in processes]
+
+
+def _enter(rank: int, count: int, port: int, function, arguments: tuple) -> None:
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in names.items()}, MASTER_ADDR="localhost")
+    torch.set_num_threads(1)
+    function(*arguments)
+
+
+def train(stage: str, config: dict, resume: bool = False, die_at: int | None = None) -> None:
+    """One training, as the scripts run it; kill it with signal 9 before iteration `die_at`."""
+    from training import novel_views, pose
+
+    step_class, run = {
+        "views": (novel_views.NovelViewStep, novel_views.train_novel_views),
+        "pose": (pose.PoseStep, pose.train_pose),
+    }[stage]
+    step = step_class.__call__
+
+    def perhaps_die(self, batch, iteration):
+        if iteration == die_at:
+            os.kill(os.getpid(), 9)
+        return step(self, batch, iteration)
+
+    step_class.__call__ = perhaps_die
+    run(config, resume)
+
+
+def train_and_keep_gradients(stage: str, config: dict, path: str) -> None:
+    """A training without batch statistics and dropout; the main process keeps the gradients of iteration 2.
+
+    In train mode batch norm uses the statistics of each process's own share, and dropout differs: without both, two
+    processes must do the arithmetic of one.
+    """
+    from safetensors.torch import save_file
+
+    from training import novel_views, pose
+    from training.distributed import is_main
+
+    for norm in (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d):
+        norm.train = lambda self, mode=True: torch.nn.Module.train(self, False)
+    torch.nn.Dropout.forward = lambda self, x: x
+    step_class = novel_views.NovelViewStep if stage == "views" else pose.PoseStep
+    step = step_class.__call__
+
+    def keep(self, batch, iteration):
+        losses = step(self, batch, iteration)
+        if iteration == 2 and is_main():
+            named = self.network.named_parameters()
+            save_file({name: p.grad.clone() for name, p in named if p.grad is not None}, path)
+        return losses
+
+    step_class.__call__ = keep
+    train(stage, config)

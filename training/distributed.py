@@ -1,0 +1,81 @@
+"""Several processes that train one network, as torchrun starts them: shares of a batch, means over all of them.
+
+    torchrun --nproc_per_node=4 configs/train_encodeDecode.py ...
+
+Every process takes its share of each batch, whole groups, and gradients are averaged (DistributedDataParallel): with
+losses that are means over crops, that is one step on the joined batch. Random choices are drawn for the joined batch
+by every process alike. Two things are of a process's own share, as is usual: the batch statistics of batch norm in
+training (its running statistics are those of rank 0), and the sum of pixel weights of `loss_weight_foreground`.
+Alone, nothing here changes anything.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import ignite.distributed as idist
+import torch
+
+from training.hardware import pick_device
+from utils.errors import UserError
+
+
+@contextmanager
+def joined_processes(device: str) -> Iterator[None]:
+    """Join the processes that torchrun started, by nccl on CUDA and by gloo elsewhere; each takes a GPU of its own."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    kind = pick_device(device)
+    if kind.index is not None:
+        raise UserError(f"device is {device!r}; expected auto, cuda or cpu: each process takes a GPU of its own")
+    if kind.type == "cuda" and int(os.environ["LOCAL_RANK"]) >= torch.cuda.device_count():
+        raise UserError(f"there are {torch.cuda.device_count()} GPUs; expected one for each process of this machine")
+    idist.initialize("nccl" if kind.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        idist.finalize()
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes, prints and draws bars."""
+    return idist.get_rank() == 0
+
+
+def average_gradients(module: torch.nn.Module, some_unused: bool = False) -> torch.nn.Module:
+    """`module`, called in its place in training: gradients become means over all processes.
+
+    `some_unused`: a step may leave out parameters that require gradients. Weights and buffers become those of rank 0.
+    """
+    if idist.get_world_size() == 1:
+        return module
+    return idist.auto_model(module, find_unused_parameters=some_unused)
+
+
+def own_part(drawn: torch.Tensor) -> torch.Tensor:
+    """This process's share of what was drawn for the joined batch (B,...)."""
+    return drawn.chunk(idist.get_world_size())[idist.get_rank()]
+
+
+def own_items(items: list) -> list:
+    """This process's share of a list, which all processes have: every world_size-th item."""
+    return items[idist.get_rank() :: idist.get_world_size()]
+
+
+def mean_over_processes(means: Mapping[str, float], count: int = 1) -> dict[str, float]:
+    """Means over `count` things of this process (none: an empty dictionary) -> means over those of all processes."""
+    if idist.get_world_size() == 1:
+        return dict(means)
+    # who saw nothing does not know the names
+    names = max(idist.all_gather(",".join(means)), key=len).split(",")
+    sums = [count * float(means.get(name, 0.0)) for name in names]
+    total = idist.all_reduce(torch.tensor([*sums, count], dtype=torch.float64, device=idist.device())).tolist()
+    return {name: value / total[-1] for name, value in zip(names, total[:-1], strict=True)}
+
+
+def agree_on_buffers(module: torch.nn.Module) -> None:
+    """Running statistics of rank 0 everywhere, so that all processes test the network that is saved."""
+    if idist.get_world_size() > 1:
+        for buffer in module.buffers():
+            torch.distributed.broadcast(buffer, src=0)
