@@ -18,6 +18,7 @@ from utils.errors import UserError
 RATE = 30  # frames per second at which motion is analysed
 _SLOW, _LOW = 0.35, 0.07  # a ball of the foot that carries: leg lengths per second, leg lengths above the floor
 _MAX_NECK = np.deg2rad(60)
+_NEAR_REST = np.deg2rad(35)
 
 
 class Side(NamedTuple):
@@ -63,7 +64,7 @@ class Capture(NamedTuple):
 def analyse(clip: Clip, file: str) -> Capture:
     """The captured motion of a clip. Raises UserError, which names `file`, where the skeleton is not a person's."""
     joints = find_joints(clip, file)
-    clip = despike(resample(_without_stance(clip), RATE))
+    clip = despike(resample(_without_stance(clip, joints), RATE))
     rotations, positions = clip.forward_kinematics()
     reference = _Reference(clip, joints, rotations, positions, file)
     world = _upright(positions, joints, reference)
@@ -80,13 +81,14 @@ def analyse(clip: Clip, file: str) -> Capture:
     return Capture(clip.name, hips, *turned.values(), sides)
 
 
-def _without_stance(clip: Clip) -> Clip:
-    """Many conversions put the rest pose before the first frame: near rest, and a jump away from what follows."""
+def _without_stance(clip: Clip, joints: dict[str, int]) -> Clip:
+    """Many conversions put a stance near the rest pose before the first frame: the limbs then jump away from it."""
     if len(clip.rotations) < 4:
         return clip
-    cosines = (np.trace(clip.rotations[0, 1:], axis1=1, axis2=2) - 1) / 2
-    steps = np.linalg.norm(np.diff(clip.rotations, axis=0), axis=(2, 3)).mean(1)
-    first = 1 if cosines.min() > np.cos(np.deg2rad(15)) and steps[0] > 3 * steps[1:3].max() else 0
+    limbs = [joints[f"{bone}_{side}"] for bone in ("thigh", "shin", "upper_arm", "forearm") for side in SIDES]
+    cosines = (np.trace(clip.rotations[0, limbs], axis1=1, axis2=2) - 1) / 2
+    steps = np.linalg.norm(np.diff(clip.rotations[:4, limbs], axis=0), axis=(2, 3)).mean(1)
+    first = 1 if cosines.min() > np.cos(_NEAR_REST) and steps[0] > 3 * steps[1:].max() else 0
     return clip._replace(rotations=clip.rotations[first:], translations=clip.translations[first:])
 
 

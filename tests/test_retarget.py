@@ -177,11 +177,12 @@ def test_a_straight_leg_bends_nowhere(tmp_path):
             assert (world[:, BONE_INDEX[f"{bone}_{side}"], 0, 0] > 0.9).all(), (bone, side)
 
 
-def test_a_rest_pose_before_the_motion_is_dropped(tmp_path):
+@pytest.mark.parametrize("own", [None, splayed(20)], ids=["rest", "near"])
+def test_a_rest_pose_before_the_motion_is_dropped(tmp_path, own):
     pose, root = squat_and_wave(31)
     with_rest = {key: np.concatenate([np.eye(3)[None], value]) for key, value in pose.items()}
     first = captured(tmp_path, motion=(pose, root))
-    second = captured(tmp_path, motion=(with_rest, np.concatenate([root[:1], root])))
+    second = captured(tmp_path, motion=(with_rest, np.concatenate([root[:1], root])), own=own)
     assert len(second.hips) == 31
     np.testing.assert_allclose(first.hips, second.hips, atol=1e-4)
 
@@ -223,9 +224,16 @@ def test_swapped_sides_are_noticed(tmp_path):
         {"lThigh": "mixamorig:LeftUpLeg", "lShldr": "mixamorig:LeftArm", "lFoot": "mixamorig:LeftFoot"},
         {"lThigh": "L_Hip", "lShin": "L_Knee", "lFoot": "L_Ankle", "lShldr": "L_Shoulder", "lHand": "L_Wrist"},
         {"lThigh": "thigh.L", "lShin": "shin.L", "lFoot": "foot.L", "lShldr": "upper_arm.L", "lForeArm": "forearm.L"},
+        {
+            "lThigh": "LeftHip",
+            "lShin": "LeftKnee",
+            "lFoot": "LeftAnkle",
+            "lShldr": "LeftShoulder",
+            "lHand": "LeftWrist",
+        },
         {"lThigh": "Bip01 L Thigh", "lShin": "Bip01 L Calf", "lShldr": "Bip01 L UpperArm", "head": "Bip01 Head"},
     ],
-    ids=["mixamo", "smpl", "blender", "biped"],
+    ids=["mixamo", "smpl", "blender", "max", "biped"],
 )
 def test_names_of_other_tools(tmp_path, capture, names):
     path = write_figure(tmp_path / "file.bvh")
