@@ -16,6 +16,8 @@ from datasets.views import View, checked_length
 from utils.errors import UserError
 from utils.files import write_whole
 
+MIN_SEQUENCES = 4  # of a recording, so that training can hold one out
+
 
 class Plan(NamedTuple):
     """A recording, its cameras, their numbers of frames, its instants, and what was seen at them (None: not known yet,
@@ -112,9 +114,9 @@ def detected_boxes(plan: Plan, found: Sequence[Detection]) -> Boxes:
 
 
 def sequence_numbers(plan: Plan, first: int, cut: int) -> np.ndarray:
-    """The sequence (M,) of each kept instant: `cut` instants each, evenly, numbered from `first` on."""
+    """The sequence (M,) of each kept instant, numbered from `first` on: at most `cut` instants each, evenly."""
     count = len(plan.sightings.instants)
-    parts = -(-count // cut)
+    parts = max(-(-count // cut), min(MIN_SEQUENCES, count // 2))
     return first + np.arange(count) * parts // count
 
 

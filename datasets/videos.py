@@ -51,7 +51,8 @@ def prepare_videos(
     """Prepare recordings as a training layout in the folder `output`. Returns the report, which is there, too.
 
     size: side of the crops, pixels. every: take every n-th instant. box_metres: width of a crop at the person's
-    distance. cut: a recording becomes sequences of at most so many instants, numbered from `first_sequence` on.
+    distance. cut: a recording becomes sequences of at most so many instants, at least four, numbered from
+    `first_sequence` on.
     background: write the crops of the empty scene, too. statistics: a layout whose `pose_mean` and `pose_std` are
     taken; None: those of the new rows. workers: processes; None: one per core.
 

@@ -24,7 +24,7 @@ from datasets.videos import prepare_videos
 from datasets.views import CropJob, write_view
 from tests.markers import FLOOR, JOINTS, find_markers
 from tests.miniature_videos import OFFSETS, camera_fields, true_box, write_recording
-from tests.tiny import run_script, tiny_config
+from tests.tiny import ROOT, run_script, tiny_config
 from training.novel_views import train_novel_views
 from utils.errors import UserError
 
@@ -73,7 +73,7 @@ def test_poses_and_rotations_are_those_that_were_filmed(filmed, with_poses):
     np.testing.assert_allclose(world, truth - truth[:, :1], atol=1e-5)
     assert set(labels["subj"]) == {4} and set(labels["motion"]) == {"walk"}
     by_instant = dict(zip(labels["frame"].tolist(), labels["seq"].tolist(), strict=True))
-    assert set(by_instant.values()) == {1, 2, 3} and sorted(by_instant.values()) == list(by_instant.values())
+    assert set(by_instant.values()) == {1, 2, 3, 4} and sorted(by_instant.values()) == list(by_instant.values())
 
 
 def test_crops_show_the_joints_where_the_labels_say(with_poses):
@@ -106,7 +106,7 @@ def test_boxes_place_the_crops(filmed_body, tmp_path):
                 if (name, instant) != ("left", 3):
                     table.writerow([name, instant + OFFSETS[name], *true_box(camera, joints)])
     report = prepare_videos([recording(filmed_body, boxes=boxes)], tmp_path / "out", SIZE, workers=1, progress=False)
-    assert "12 of 12 instants, sequences 1 to 1; crops: left 11, middle 12, right 12" in report
+    assert "12 of 12 instants, sequences 1 to 4; crops: left 11, middle 12, right 12" in report
     labels = Labels(tmp_path / "out")
     assert "3D" not in labels and "no 3D poses" in validate(tmp_path / "out")
     assert_centred(filmed_body, tmp_path / "out", 0.12)
@@ -174,10 +174,16 @@ def test_several_recordings(filmed, tmp_path):
         read_recordings(tmp_path / "recordings.json"), tmp_path / "out", 32, every=2, first_sequence=7,
         background=False, workers=1, progress=False,
     )  # fmt: skip
-    assert "b, subject 2: 5 of 6 instants, sequences 8 to 8; crops: left 5, right 5" in report
+    assert "b, subject 2: 5 of 6 instants, sequences 10 to 11; crops: left 5, right 5" in report
     assert "left out: 1 after the last pose" in report
     labels = Labels(tmp_path / "out")
-    assert sorted(set(zip(labels["subj"].tolist(), labels["seq"].tolist(), strict=True))) == [(1, 7), (2, 8)]
+    assert sorted(set(zip(labels["subj"].tolist(), labels["seq"].tolist(), strict=True))) == [
+        (1, 7),
+        (1, 8),
+        (1, 9),
+        (2, 10),
+        (2, 11),
+    ]
     assert set(labels["cam"][labels["subj"] == 2]) == {0, 2} and set(labels["frame"]) == {0, 2, 4, 6, 8, 10}
     assert not list((tmp_path / "out").glob("*/*/bg_crop*"))
 
@@ -185,7 +191,7 @@ def test_several_recordings(filmed, tmp_path):
 @pytest.mark.parametrize("poses", [True, False])
 def test_stage_1_trains_on_it(filmed, filmed_body, tmp_path, poses):
     source = recording(filmed, poses=filmed.poses) if poses else recording(filmed_body)
-    prepare_videos([source], tmp_path / "train", 32, cut=4, workers=1, progress=False)
+    prepare_videos([source], tmp_path / "train", 32, workers=1, progress=False)
     config = tiny_config(tmp_path / "train", tmp_path / "runs", num_training_iterations=3, batch_size_train=4)
     assert (train_novel_views(config).path / "models/network_last_val.pth").is_file()
 
@@ -236,9 +242,15 @@ def test_bad_arguments(filmed, tmp_path, arguments, message):
 
 def test_work_can_go_to_other_processes(filmed):
     plan = make_plan(recording(filmed, poses=filmed.poses), 1)
+    assert sequence_numbers(plan, 7, 3).tolist() == [7, 7, 7, 8, 8, 8, 9, 9, 9, 10, 10, 10]
     view, *_ = make_views(plan, sequence_numbers(plan, 1, 100), "key", {})
     write = pickle.loads(pickle.dumps(partial(write_view, job=CropJob(Path("out"), 32, 2.0))))
     assert write.func is write_view and pickle.loads(pickle.dumps(view)).name == view.name
+
+
+def test_the_example_is_whole():
+    for camera in read_calibration(ROOT / "examples/calibration.json").cameras.values():
+        assert camera.sees(camera.world_to_cam(np.array([0, 0, 1.0])))
 
 
 def test_cameras_in_other_units_and_axes(filmed, tmp_path):
