@@ -22,7 +22,7 @@ from utils.errors import UserError
 
 SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
 SET_FILE = "prepare.json"  # what a folder was prepared with
-BYTES_PER_PIXEL = 2.0  # of a crop's PNG, at most
+BYTES_PER_PIXEL = 1.5  # of a crop's PNG; 1.3 with the noise of a camera
 
 
 class PrepareSet(NamedTuple):
@@ -68,7 +68,7 @@ def prepare_h36m(
     files = Source(source, output.with_name(f".{output.name}.unpacked"), progress)
     preparation = Preparation(job, files, output, table, skip_broken)
     if not is_finished(output):
-        preparation.check()
+        preparation.check(progress)
     if claim_folder(output, SET_FILE, job._asdict()):
         return output
     writer = LayoutWriter(output, size)
@@ -87,16 +87,17 @@ class Preparation:
         self.skip_broken = skip_broken
         self.notes = SubjectNotes(output / PARTS_FOLDER)
         self.lengths: dict[int, dict[Sequence, int]] = {}
+        self.plans: dict[int, list[View]] = {}
 
-    def check(self) -> None:
+    def check(self, progress: bool) -> None:
         """Look at all poses and at all videos that are not packed; raises UserError before any long work."""
         todo = [subject for subject in self.job.subjects if not self.notes.has(subject)]
         packed = {subject: self.source.packed_videos(subject) for subject in todo}
         self.lengths = {subject: pose_lengths(self.metadata, self.source, subject) for subject in todo}
         self._check_space(max((path.stat().st_size for path in packed.values() if path), default=0))
-        for subject in todo:
-            if not packed[subject]:
-                self._plan(subject)
+        whole = [subject for subject in todo if not packed[subject]]
+        for subject in tqdm(whole, "look at all videos", unit="subject", disable=not progress):
+            self.plans[subject] = self._plan(subject)
 
     def run(self, workers: int | None, progress: bool) -> None:
         """Prepare the subjects that `check` found to do. Raises UserError at the end when videos broke on the way."""
@@ -106,13 +107,13 @@ class Preparation:
         bar = tqdm(total=total, unit="crop", desc="prepare", disable=not progress)
         with bar, worker_pool(workers, start_worker, (task,)) as run:
             for subject in self.lengths:
-                views = self._plan(subject)
+                views = self.plans.get(subject) or self._plan(subject)
                 bar.total += sum(len(view.frames) for view in views) - self._estimate(subject)
                 entries, failed = self._run_subject(views, run, bar)
                 broken += failed
                 if self.skip_broken or not failed:
                     self.notes.add(subject, entries)
-                    self.source.forget_videos(subject)
+                self.source.forget_videos(subject)
         if broken and not self.skip_broken:
             raise UserError(
                 f"{len(broken)} videos broke on the way, first {broken[0].note}; all others are done: "
@@ -126,12 +127,15 @@ class Preparation:
             CameraVideos(views[0].sequence.subject, cam, [view.video for view in todo if view.cam == cam])
             for cam in sorted({view.cam for view in todo})
         ]
+        subject = f"S{views[0].sequence.subject}"
+        bar.set_description(f"{subject} backgrounds")
         for _ in run(make_background, cameras):
             bar.refresh()
+        bar.set_description(f"{subject} crops")
         entries, failed = [entry(view, 0, view.note) for view in views if not len(view.frames)], []
         for view, crops, error in run(write_view, todo):
             entries.append(entry(view, crops, error or view.note))
-            failed += entries[-1:] if error else []
+            failed += entries[-1:] if error and not view.known_broken else []
             bar.update(len(view.frames))
         return sorted(entries), failed
 

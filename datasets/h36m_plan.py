@@ -39,6 +39,11 @@ class View(NamedTuple):
         return f"S{self.sequence.subject} {self.sequence.name}, camera {CAMERA_IDS[self.cam]}"
 
     @property
+    def known_broken(self) -> bool:
+        """Whether even a whole download may lack this video."""
+        return (self.sequence.subject, self.sequence.name, self.cam) in KNOWN_BROKEN
+
+    @property
     def shifted(self) -> bool:
         """Whether the poses are known to lie beside the person."""
         return (self.sequence.subject, self.sequence.name) in SHIFTED
@@ -74,8 +79,7 @@ def check_views(views: list[View]) -> None:
     faults = [
         view
         for view in views
-        if (view.sequence.subject, view.sequence.name, view.cam) not in KNOWN_BROKEN
-        and (not view.num_frames or view.num_poses - view.num_frames > MAX_MISSING_FRAMES)
+        if not view.known_broken and (not view.num_frames or view.num_poses - view.num_frames > MAX_MISSING_FRAMES)
     ]
     if faults:
         others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
