@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from datasets.reader import MultiViewDataset
 from datasets.sampler import group_rows, select_rows
+from models.folding import fold_batch_norm
 from models.latent import evaluation_permutations
 from training.hardware import Hardware
 from training.loaders import make_loader, network_input
@@ -50,7 +51,7 @@ def evaluate(
     size = max(1, config["batch_size_test"] // 2)
     batches = [pairs[start : start + size].reshape(-1) for start in range(0, len(pairs), size)]
     scores: dict[str, np.ndarray] = {}
-    network.eval()
+    network = fold_batch_norm(network)
     loader = make_loader(dataset, batches, config)
     for rows, batch in zip(batches, tqdm(loader, "Evaluating", unit="batch"), strict=True):
         for name, values in _batch_scores(network, hardware.move(batch), hardware).items():

@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from datasets.reader import MultiViewDataset
+from models.folding import fold_batch_norm
 from models.latent import rotate_points
 from training.augmentation import augment_color
 from training.distributed import (
@@ -133,12 +134,12 @@ class ShuffledBatches:
 class CachedLatents:
     """What labelled crops are to a frozen encoder, on the device.
 
-    `points` (N,P,3), encoded once in eval mode; `3D` (N,51), metres; `vertical` (N,3), all in the camera frame.
-    Of several processes each encodes its share of the crops, and all get all.
+    `points` (N,P,3), encoded once in eval mode, with batch norm folded; `3D` (N,51), metres; `vertical` (N,3), all in
+    the camera frame. Of several processes each encodes its share of the crops, and all get all.
     """
 
     def __init__(self, network, dataset: MultiViewDataset, rows: np.ndarray, hardware: Hardware, config: dict):
-        network.eval()
+        network = fold_batch_norm(network)
         processes = idist.get_world_size()
         # shares of the same length: the last rows come twice where it takes that
         share = np.split(np.resize(rows, -(-len(rows) // processes) * processes), processes)[idist.get_rank()]
