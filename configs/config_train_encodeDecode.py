@@ -29,6 +29,7 @@ config_dict = {
     "freeze_encoder_stem": True,  # do not train the stem, layer1 and layer2; False when encoder_weights is None
     "encoder_width": 64,  # channels of the first layer of "ResNet18"; torchvision's has 64
     "inputDimension": 128,  # side of the crops, pixels
+    "sigmoid_bottleneck": True,  # of "ResNet": 128 sigmoids before the latents (published); False: its whole last map
     "num_encoding_layers": 4,  # depth of the U-Net encoder
     "feature_scale": 2,  # divides the widths of the U-Net encoder and of the image decoder
     "latent_fg": 128,  # length of the appearance vector; 0: no appearance
@@ -37,6 +38,7 @@ config_dict = {
     "shuffle_fg": True,  # take the appearance from another instant
     "shuffle_3d": True,  # take the 3D points from another camera
     "target_other_view": False,  # always paint another camera; the published shuffle keeps half of them
+    "average_latents": False,  # train to paint from the mean of two cameras' 3D points, each turned to the target
     "implicit_rotation": False,  # ablation: learn the rotation instead of applying it
     "skip_background": True,  # give the decoder the background of the target camera
     "add_background": False,  # paint the difference to that background instead of the whole crop
@@ -56,6 +58,8 @@ config_dict = {
     "learning_rate": 1e-3,  # of Adam
     "learning_rate_schedule": "constant",  # "constant" (published) or "cosine" (short warm-up, falls to zero)
     "weight_decay": 0.0,  # decoupled, as in AdamW; 0: published
+    "ema_decay": 0.0,  # of a moving average of the weights, which is tested and saved; 0: none (published)
+    "augment_rotation": 0.0,  # degrees by which crops and cameras turn at random about the viewing axis; 0: published
     "augment_color": 0.0,  # strength of a random colour change, one per pair of instants; 0: published
     "print_every": 100,  # iterations between lines of the training log
     "test_every": 5000,  # iterations between evaluations on the held-out crops, and between checkpoints

@@ -44,9 +44,13 @@ class _ResidualTrunk(nn.Module):
 
 
 class ResNetEncoder(_ResidualTrunk):
-    """The published encoder: ResNet-50 to layer3, three more bottlenecks, a sigmoid bottleneck, one linear layer."""
+    """The published encoder: ResNet-50 to layer3, three more bottlenecks, a sigmoid bottleneck, one linear layer.
 
-    def __init__(self, size: int, latent_fg: int, latent_3d: int):
+    All latents are then an affine map of 128 sigmoids (at 128 px). Without `sigmoid_bottleneck` the linear layer sees
+    the whole map of 6x6, reduced to 128 channels.
+    """
+
+    def __init__(self, size: int, latent_fg: int, latent_3d: int, sigmoid_bottleneck: bool):
         from torchvision.models.resnet import Bottleneck
 
         if size % 32 or size < 128:
@@ -54,16 +58,16 @@ class ResNetEncoder(_ResidualTrunk):
         super().__init__(Bottleneck, (3, 4, 6), width=64)
         self.latent_fg = latent_fg
         self.layer4_reg = residual_stage(Bottleneck, self.out_channels, 256, 3, stride=1)
-        self.to_vector = nn.Sequential(
-            nn.Conv2d(self.out_channels, 512, 3),
-            nn.BatchNorm2d(512),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(512, 128, 5, stride=2, bias=False),
-            nn.BatchNorm2d(128),
-            nn.Sigmoid(),
-            nn.Flatten(),
+        narrow = (
+            [nn.Conv2d(512, 128, 5, stride=2, bias=False), nn.BatchNorm2d(128), nn.Sigmoid()]
+            if sigmoid_bottleneck
+            else [nn.Conv2d(512, 128, 1, bias=False), nn.BatchNorm2d(128), nn.ReLU(inplace=True)]
         )
-        self.fc = nn.Linear(128 * (size // 32 - 3) ** 2, latent_fg + latent_3d)
+        self.to_vector = nn.Sequential(
+            nn.Conv2d(self.out_channels, 512, 3), nn.BatchNorm2d(512), nn.ReLU(inplace=True), *narrow, nn.Flatten()
+        )
+        grid = size // 32 - 3 if sigmoid_bottleneck else size // 16 - 2
+        self.fc = nn.Linear(128 * grid**2, latent_fg + latent_3d)
         init_residual_convs(self)
 
     def forward(self, img: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -129,7 +133,8 @@ def build_encoder(config: Mapping[str, Any]) -> nn.Module:
         dropout = probability(config, "latent_dropout")
         return UNetEncoder(decoder_widths(config), coarsest_grid(config), latent_fg, latent_3d, dropout)
     if kind == "ResNet":
-        encoder, architecture = ResNetEncoder(size, latent_fg, latent_3d), "resnet50"
+        encoder = ResNetEncoder(size, latent_fg, latent_3d, bool(option(config, "sigmoid_bottleneck")))
+        architecture = "resnet50"
     elif kind == "ResNet18":
         encoder = SmallResNetEncoder(size, integer(config, "encoder_width"), latent_fg, latent_3d)
         architecture = "resnet18"

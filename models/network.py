@@ -18,6 +18,7 @@ OUTPUT_TYPES = ("3D", "img_crop", "latent_3d", "cam2cam", "shuffled_pose", "shuf
 ARCHITECTURE_KEYS = (
     "encoderType",
     "encoder_width",
+    "sigmoid_bottleneck",
     "inputDimension",
     "num_encoding_layers",
     "feature_scale",
@@ -72,8 +73,9 @@ class EncodeDecode(nn.Module):
 
         `input_dict`: `img_crop`, `bg_crop` (B,3,R,R) normalised; `extrinsic_rot`, `extrinsic_rot_inv` (B,3,3),
         world -> camera and back. Optional: `shuffled_pose`, `shuffled_appearance` (B,) indices, in place of the
-        evaluation permutations; `external_rotation_global`, `external_rotation_cam` (3,3) or (B,3,3), with which
-        every crop is seen from its own, turned, camera.
+        evaluation permutations; `second_source` (B,) indices: slot i is painted from the mean of the points of i and
+        of this crop, each as the target camera sees them; `external_rotation_global`, `external_rotation_cam` (3,3)
+        or (B,3,3), with which every crop is seen from its own, turned, camera.
 
         Returns a subset of: `3D` (B,51) normalised pose in the camera frame of crop i; `img_crop` (B,3,R,R),
         output j to compare with input crop j; `latent_3d` (B,N,3) unrotated; `cam2cam` (B,3,3);
@@ -91,6 +93,9 @@ class EncodeDecode(nn.Module):
             outputs.update(cam2cam=cam2cam, shuffled_pose=target, shuffled_appearance=donor)
         if "img_crop" in wanted:
             rotated = self.rotate(points, cam2cam)
+            if "second_source" in input_dict:
+                second = input_dict["second_source"]
+                rotated = (rotated + self.rotate(points[second], self.cam2cam(input_dict, target, second))) / 2
             background = input_dict["bg_crop"][target] if self.decoder.background is not None else None
             image = self.decode(appearance[donor], rotated, background)
             outputs["img_crop"] = self.unshuffle(image, target)
@@ -139,11 +144,17 @@ class EncodeDecode(nn.Module):
         target, donor = evaluation_permutations(len(rotations), self.sub_batch, shuffle, rotations.device)
         return input_dict.get("shuffled_pose", target), input_dict.get("shuffled_appearance", donor)
 
-    def cam2cam(self, input_dict: Mapping[str, torch.Tensor], target: torch.Tensor) -> torch.Tensor:
-        """Rotations (B,3,3) from the camera of crop i to that of crop `target[i]`, external rotations included."""
+    def cam2cam(
+        self, input_dict: Mapping[str, torch.Tensor], target: torch.Tensor, source: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Rotations (B,3,3) from the camera of crop `source[i]` (None: i) to that of crop `target[i]`.
+
+        External rotations are included.
+        """
+        to_world = input_dict["extrinsic_rot_inv"]
         return camera_to_camera(
             input_dict["extrinsic_rot"],
-            input_dict["extrinsic_rot_inv"],
+            to_world if source is None else to_world[source],
             target,
             input_dict.get("external_rotation_global"),
             input_dict.get("external_rotation_cam"),

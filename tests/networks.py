@@ -10,6 +10,7 @@ PUBLISHED = {
     "encoder_weights": None,
     "freeze_encoder_stem": True,
     "encoder_width": 64,
+    "sigmoid_bottleneck": True,
     "inputDimension": 128,
     "num_encoding_layers": 4,
     "feature_scale": 2,

@@ -1,10 +1,12 @@
-"""Random colour changes, so that five training subjects stand for many clothes."""
+"""Random changes of crops: of colours, so that five subjects stand for many clothes, and about the viewing axis."""
 
 import math
 
 import ignite.distributed as idist
 import torch
+from torch.nn import functional
 
+from models.latent import rotate_points
 from training.distributed import own_part
 from utils.images import IMAGE_MEAN, IMAGE_STD
 
@@ -28,6 +30,41 @@ def augment_color(
     matrices = matrices.repeat_interleave(group, 0).to(device)
     shifts = shifts.repeat_interleave(group, 0).to(device)
     return [torch.baddbmm(shifts, matrices, image.flatten(2)).view(image.shape) for image in images]
+
+
+def random_turns(count: int, limit: float, generator: torch.Generator) -> torch.Tensor:
+    """Rotations (count,3,3) about the viewing axis z, by up to `limit` degrees either way.
+
+    They turn the scene: X_cam becomes turn @ X_cam. Of several processes each gets those of its share of the batch.
+    """
+    drawn = own_part(torch.rand(count * idist.get_world_size(), generator=generator))
+    angle = (drawn * 2 - 1) * math.radians(limit)
+    turns = torch.eye(3).repeat(count, 1, 1)
+    turns[:, 0, 0] = turns[:, 1, 1] = angle.cos()
+    turns[:, 1, 0], turns[:, 0, 1] = angle.sin(), -angle.sin()
+    return turns
+
+
+def turn_crops(crops: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """Crops (B,3,R,R) as the cameras see them after `turns` (B,3,3) about the viewing axis, through the crop's centre.
+
+    Corners that no camera saw repeat the nearest pixel of the border.
+    """
+    inverse = turns.mT[:, :2]  # where a pixel comes from; the last column is no shift
+    grid = functional.affine_grid(inverse.to(crops), list(crops.shape), align_corners=False)
+    return functional.grid_sample(crops, grid, padding_mode="border", align_corners=False)
+
+
+def turn_cameras(batch: dict, turns: torch.Tensor) -> dict[str, torch.Tensor]:
+    """`batch` with what is in the cameras' frames turned by `turns` (B,3,3): crops, rotations, labels."""
+    turned = {key: turn_crops(batch[key], turns) for key in ("img_crop", "bg_crop") if key in batch}
+    if "extrinsic_rot" in batch:
+        turned["extrinsic_rot"] = turns @ batch["extrinsic_rot"]
+    if "extrinsic_rot_inv" in batch:
+        turned["extrinsic_rot_inv"] = batch["extrinsic_rot_inv"] @ turns.mT
+    if "3D" in batch:
+        turned["3D"] = rotate_points(batch["3D"].unflatten(1, (-1, 3)), turns).flatten(1)
+    return {**batch, **turned}
 
 
 def _random_color_maps(count: int, strength: float, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 
 from models.checkpoints import save_weights
+from training.averaging import WeightAverage
 from training.distributed import agree_on_buffers, is_main, mean_over_processes
 from training.monitors import VisdomCurves
 from training.run_folder import CsvLog, RunFolder
@@ -77,13 +78,14 @@ def fit(stage: Stage, config: dict, folder: RunFolder, resume: bool = False) -> 
     """
     learning_rate(config, 0)
     state = folder.open(config, resume, write=is_main())
-    first, best = _restore(stage, state)
+    average = WeightAverage(stage.network, config["ema_decay"])
+    first, best = _restore(stage, average, state)
     total = config["num_training_iterations"]
     if first >= total:
         if is_main():
             print(f"{folder.path} is trained already ({first} iterations)")
         return {}
-    loop = _Loop(stage, config, folder, first, best)
+    loop = _Loop(stage, average, config, folder, first, best)
     trainer = Engine(loop.process)
     _attach(trainer, loop, config)
     trainer.load_state_dict({"iteration": first, "epoch_length": total, "max_epochs": 1})
@@ -102,8 +104,8 @@ def fit(stage: Stage, config: dict, folder: RunFolder, resume: bool = False) -> 
 class _Loop:
     """The handlers of the loop and what they share."""
 
-    def __init__(self, stage: Stage, config: dict, folder: RunFolder, first: int, best: float):
-        self.stage, self.config, self.folder = stage, config, folder
+    def __init__(self, stage: Stage, average: WeightAverage, config: dict, folder: RunFolder, first: int, best: float):
+        self.stage, self.average, self.config, self.folder = stage, average, config, folder
         self.iteration, self.best, self.broken, self.evaluation = first, best, None, {}
         if is_main():
             self.training_log = CsvLog(folder.path / "debug_log_training.txt", first)
@@ -115,6 +117,7 @@ class _Loop:
         for group in self.stage.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, engine.state.iteration)
         losses = self.stage.step(batch, engine.state.iteration)
+        self.average.update()
         self.iteration = engine.state.iteration
         return losses
 
@@ -135,10 +138,13 @@ class _Loop:
         loss = mean_over_processes({"loss": float(engine.state.output["loss"])})["loss"]
         if not math.isfinite(loss):
             return self._stop(engine, loss)
-        agree_on_buffers(self.stage.network)
-        self.evaluation = self.stage.evaluate()
+        with self.average.in_place():
+            agree_on_buffers(self.stage.network)
+            self.evaluation = self.stage.evaluate()
+            if is_main():
+                self.keep()
         if is_main():
-            self.keep()
+            self.save_state()
 
     def keep(self) -> None:
         """Log the evaluation, and save the network, also as the best one where it is."""
@@ -150,16 +156,17 @@ class _Loop:
             self.best = score
             save_weights(self.folder.best_network, self.stage.network, self.config)
         save_weights(self.folder.last_network, self.stage.network, self.config)
-        self.save_state()
 
     def plot(self, iteration: int) -> None:
         if self.stage.plot and is_main():
-            self.stage.plot(self.folder.images / f"example_{iteration:06d}.png")
+            with self.average.in_place():
+                self.stage.plot(self.folder.images / f"example_{iteration:06d}.png")
 
     def save_state(self) -> None:
         self.folder.save_state(
             {
                 "network": self.stage.network.state_dict(),
+                "average": self.average.state_dict(),
                 "optimizer": self.stage.optimizer.state_dict(),
                 "iteration": self.iteration,
                 "best": self.best,
@@ -174,12 +181,13 @@ class _Loop:
         engine.terminate()
 
 
-def _restore(stage: Stage, state: dict | None) -> tuple[int, float]:
+def _restore(stage: Stage, average: WeightAverage, state: dict | None) -> tuple[int, float]:
     """Put a saved state back; return the iteration reached and the best score so far."""
     if state is None:
         return 0, math.inf
     stage.network.load_state_dict(state["network"])
     stage.optimizer.load_state_dict(state["optimizer"])
+    average.load_state_dict(state["average"])
     return state["iteration"], state["best"]
 
 

@@ -5,7 +5,7 @@ import torch
 
 from datasets.reader import MultiViewDataset
 from models import build_network, evaluation_permutations, training_permutations
-from training.augmentation import augment_color
+from training.augmentation import augment_color, random_turns, turn_cameras
 from training.distributed import (
     average_gradients,
     is_main,
@@ -93,9 +93,12 @@ class NovelViewStep:
         return {name: value.detach() for name, value in losses.items()}
 
     def prepare(self, batch: dict, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Crops to the device, normalised, their colours changed; and this iteration's permutations."""
+        """Crops to the device, normalised, turned, their colours changed; and this iteration's permutations."""
         config = self.config
-        inputs = network_input(self.hardware.move(batch))
+        inputs, device = network_input(self.hardware.move(batch)), self.hardware.device
+        if config["augment_rotation"]:
+            turns = random_turns(len(inputs["img_crop"]), config["augment_rotation"], generator)
+            inputs = turn_cameras(inputs, turns.to(device))
         crops = [key for key in ("img_crop", "bg_crop") if key in inputs]
         group = config["useCamBatches"] * (2 if config["useSubjectBatches"] else 1)
         changed = augment_color([inputs[key] for key in crops], group, config["augment_color"], generator)
@@ -112,8 +115,10 @@ class NovelViewStep:
         )
         # positions in the joined batch -> in this process's share, which holds whole groups
         pose, appearance = (own_part(part) % count for part in permutations)
-        device = self.hardware.device
-        return {**inputs, "shuffled_pose": pose.to(device), "shuffled_appearance": appearance.to(device)}
+        inputs |= {"shuffled_pose": pose.to(device), "shuffled_appearance": appearance.to(device)}
+        if config["average_latents"]:
+            inputs["second_source"], _ = evaluation_permutations(count, config["useCamBatches"], device=device)
+        return inputs
 
 
 @torch.no_grad()

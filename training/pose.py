@@ -12,7 +12,7 @@ from tqdm import tqdm
 from datasets.reader import MultiViewDataset
 from models.folding import fold_batch_norm
 from models.latent import rotate_points
-from training.augmentation import augment_color
+from training.augmentation import augment_color, random_turns, turn_cameras
 from training.distributed import (
     average_gradients,
     is_main,
@@ -213,25 +213,24 @@ class PoseStep:
         self.network.to_pose.train()
         if not self.config["freeze_encoder"]:
             self.network.encoder.train()
-        batch = self.hardware.move(batch)
-        if "points" in batch:
-            batch = turn_about_vertical(batch, self.config["augment_yaw"], generator)
+        batch = self._augmented(network_input(self.hardware.move(batch)), generator)
         with self.hardware.autocast():
-            prediction = self.trained(self._input(batch, generator)).float()
+            prediction = self.trained(_input(batch)).float()
         loss = pose_loss(prediction, batch["3D"], self.network.pose_mean, self.network.pose_std)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         return {"loss": loss.detach()}
 
-    def _input(self, batch: dict, generator: torch.Generator | None = None) -> torch.Tensor:
-        """What the branch takes: points, or crops, whose colours change where a generator is given."""
+    def _augmented(self, batch: dict, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        config = self.config
         if "points" in batch:
-            return batch["points"]
-        crops = network_input(batch)["img_crop"]
-        if generator is not None:
-            (crops,) = augment_color([crops], 1, self.config["augment_color"], generator)
-        return crops
+            return turn_about_vertical(batch, config["augment_yaw"], generator)
+        if config["augment_rotation"]:
+            turns = random_turns(len(batch["3D"]), config["augment_rotation"], generator)
+            batch = turn_cameras(batch, turns.to(self.hardware.device))
+        (crops,) = augment_color([batch["img_crop"]], 1, config["augment_color"], generator)
+        return {**batch, "img_crop": crops}
 
     @torch.no_grad()
     def evaluate(self, batches) -> dict[str, float]:
@@ -239,9 +238,9 @@ class PoseStep:
         self.network.eval()
         values: dict[str, list[torch.Tensor]] = {"loss": [], "mpjpe": [], "n_mpjpe": []}
         for batch in batches:
-            batch = self.hardware.move(batch)
+            batch = network_input(self.hardware.move(batch))
             with self.hardware.autocast():
-                normalized = self.branch(self._input(batch)).float()
+                normalized = self.branch(_input(batch)).float()
             pose, target = self.network.denormalize_pose(normalized), batch["3D"]
             values["loss"].append(
                 pose_loss(normalized, target, self.network.pose_mean, self.network.pose_std).expand(len(pose))
@@ -250,3 +249,8 @@ class PoseStep:
             values["n_mpjpe"].append(1000 * n_mpjpe(pose, target))
         means = {name: float(torch.cat(parts).mean()) for name, parts in values.items() if parts}
         return mean_over_processes(means, sum(map(len, values["loss"])))
+
+
+def _input(batch: dict) -> torch.Tensor:
+    """What a step trains on: the points of a frozen encoder, or normalised crops."""
+    return batch["points"] if "points" in batch else batch["img_crop"]

@@ -1,0 +1,155 @@
+"""What a better recipe may switch on: in-plane turns, averaged latents, averaged weights, no sigmoid bottleneck."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from datasets.crop_camera import crop_camera, project
+from models import build_network
+from models.checkpoints import read_checkpoint
+from models.latent import rotate_points
+from tests.markers import JOINTS, find_markers, paint_markers
+from tests.networks import PUBLISHED, SMALL, some_inputs
+from tests.synthetic import random_joints, write_synthetic_layout
+from tests.tiny import SIZE, tiny_config, tiny_pose_config
+from training import novel_views
+from training.augmentation import random_turns, turn_cameras
+from training.novel_views import train_novel_views
+from training.pose import train_pose
+from utils.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_synthetic_layout(tmp_path_factory.mktemp("data") / "train", size=SIZE, sequences_per_subject=3)
+
+
+def test_a_turned_crop_shows_the_turned_pose():
+    size, root = 64, np.array([0.0, 0.0, 5.0])
+    joints = random_joints(6, np.random.default_rng(0))
+    poses = torch.from_numpy(joints - joints[:, :1]).float()
+    intrinsic = crop_camera(root).intrinsic_crop
+
+    def seen(some_poses):
+        return project(some_poses.numpy()[:, JOINTS] + root, intrinsic)
+
+    crops = np.stack([paint_markers(size * pixels - 0.5, size, size, 1.5) for pixels in seen(poses)])
+    batch = {"img_crop": torch.from_numpy(crops).permute(0, 3, 1, 2).float(), "3D": poses.flatten(1)}
+    turned = turn_cameras(batch, random_turns(6, 60.0, torch.Generator().manual_seed(0)))
+    expected = seen(turned["3D"].view(6, 17, 3))
+    found = np.stack([find_markers(crop) for crop in turned["img_crop"].permute(0, 2, 3, 1).numpy()])
+    np.testing.assert_allclose(found, expected, atol=0.5 / size)
+    assert np.abs(expected - seen(poses)).max() > 0.1
+
+
+def test_turned_cameras_see_the_same_world():
+    batch = some_inputs()
+    turned = turn_cameras(batch, random_turns(4, 40.0, torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(turned["extrinsic_rot"] @ turned["extrinsic_rot_inv"], torch.eye(3).expand(4, 3, 3))
+    turns = turned["extrinsic_rot"] @ batch["extrinsic_rot_inv"]
+    points = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(1))
+    world = rotate_points(points, batch["extrinsic_rot_inv"])
+    torch.testing.assert_close(rotate_points(rotate_points(points, turns), turned["extrinsic_rot_inv"]), world)
+    assert not torch.allclose(turned["img_crop"], batch["img_crop"], atol=0.1)
+
+
+def test_turns_are_rotations_about_the_viewing_axis_within_their_limit():
+    turns = random_turns(200, 30.0, torch.Generator().manual_seed(0))
+    angles = torch.atan2(turns[:, 1, 0], turns[:, 0, 0]).rad2deg()
+    assert 25 < angles.max() <= 30 and -30 <= angles.min() < -25
+    torch.testing.assert_close(turns @ turns.mT, torch.eye(3).expand(200, 3, 3))
+    torch.testing.assert_close(turns[:, 2], torch.tensor([0.0, 0.0, 1.0]).expand(200, 3))
+
+
+def test_averaged_points_are_those_of_two_cameras_in_the_frame_of_the_target():
+    torch.manual_seed(0)
+    network, batch = build_network(SMALL).eval(), some_inputs()
+    target, second, order = torch.tensor([1, 0, 2, 3]), torch.tensor([1, 0, 3, 2]), torch.arange(4)
+    indices = {"shuffled_pose": target, "shuffled_appearance": order}
+    with torch.no_grad():
+        outputs = network({**batch, **indices, "second_source": second})["img_crop"]
+        appearance, points = network.encode(batch["img_crop"])
+        for slot in range(4):
+            view = target[slot]
+            seen = [points[i] @ (batch["extrinsic_rot"][view] @ batch["extrinsic_rot_inv"][i]).T
+                    for i in (slot, second[slot])]  # fmt: skip
+            mean = torch.stack(seen).mean(0)[None]
+            image = network.decode(appearance[slot : slot + 1], mean, batch["bg_crop"][view : view + 1])
+            torch.testing.assert_close(outputs[view], image[0], rtol=1e-4, atol=1e-4)
+        alone = network({**batch, **indices, "second_source": order})["img_crop"]
+        torch.testing.assert_close(alone, network({**batch, **indices})["img_crop"], rtol=1e-4, atol=1e-4)
+
+
+def test_without_the_sigmoid_bottleneck_the_linear_layer_sees_as_many_features_as_latents():
+    features = {}
+    for sigmoid in (True, False):
+        network = build_network({**PUBLISHED, "sigmoid_bottleneck": sigmoid})
+        features[sigmoid] = network.encoder.fc.in_features
+        with torch.no_grad():
+            assert network.encode(some_inputs(128, batch=2)["img_crop"])[1].shape == (2, 200, 3)
+    assert features[True] == 128 and features[False] >= 728
+
+
+@pytest.mark.parametrize("changes", [{"augment_rotation": 30.0}, {"average_latents": True}])
+def test_stage_1_trains_with_it_and_differently(data, tmp_path, changes):
+    runs = [train_novel_views(tiny_config(data, tmp_path, **c)) for c in ({}, changes)]
+    plain, changed = (_losses(run) for run in runs)
+    assert len(plain) == len(changed) == 6 and np.isfinite(changed).all() and plain != changed
+
+
+def test_plain_supervision_turns_crops_and_labels_together(data, tmp_path):
+    config = tiny_pose_config(data, tmp_path, None, freeze_encoder=False)
+    plain, turned = (_losses(train_pose({**config, "augment_rotation": angle})) for angle in (0.0, 180.0))
+    assert np.isfinite(turned).all() and plain != turned
+
+
+def test_the_average_of_weights_is_what_is_tested_and_saved(data, tmp_path, monkeypatch):
+    decay, seen = 0.5, []
+    original = novel_views.NovelViewStep.__call__
+
+    def keeps(self, batch, iteration):
+        losses = original(self, batch, iteration)
+        seen.append(self.network.decoder.to_image.weight.detach().clone())
+        return losses
+
+    monkeypatch.setattr(novel_views.NovelViewStep, "__call__", keeps)
+    run = train_novel_views(tiny_config(data, tmp_path, ema_decay=decay))
+    average = seen[0]
+    for weight in seen[1:]:
+        average = decay * average + (1 - decay) * weight
+    saved = read_checkpoint(run.last_network).weights["decoder.to_image.weight"]
+    torch.testing.assert_close(saved, average)
+    assert not torch.allclose(saved, seen[-1], atol=1e-6)
+    # what trains is not touched by testing
+    plain = train_novel_views(tiny_config(data, tmp_path / "plain"))
+    assert _losses(plain) == _losses(run)
+
+
+def test_the_average_of_weights_resumes(data, tmp_path, monkeypatch):
+    whole = train_novel_views(tiny_config(data, tmp_path / "whole", ema_decay=0.5))
+    original = novel_views.NovelViewStep.__call__
+
+    def dies(self, batch, iteration):
+        if iteration == 5:
+            raise RuntimeError
+        return original(self, batch, iteration)
+
+    config = tiny_config(data, tmp_path / "halves", ema_decay=0.5)
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(novel_views.NovelViewStep, "__call__", dies)
+        train_novel_views(config)
+    resumed = train_novel_views(config, resume=True)
+    ours, theirs = (read_checkpoint(run.last_network).weights for run in (resumed, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_an_average_that_never_moves_is_refused(data, tmp_path):
+    with pytest.raises(UserError, match="ema_decay is 1"):
+        train_novel_views(tiny_config(data, tmp_path, ema_decay=1.0))
+
+
+def _losses(run) -> list[float]:
+    with open(run.path / "debug_log_training.txt", newline="") as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
