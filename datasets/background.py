@@ -1,6 +1,7 @@
 """The empty scene before a fixed camera: the median over time of what it saw."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -44,18 +45,28 @@ def median_frame(frames: list[np.ndarray]) -> np.ndarray:
 
 
 def median_of_videos(
-    paths: Iterable[str | Path], frames_per_video: int, capacity: int = CAPACITY, min_key_frames: int = MIN_KEY_FRAMES
+    paths: Iterable[str | Path],
+    frames_per_video: int,
+    capacity: int = CAPACITY,
+    min_key_frames: int = MIN_KEY_FRAMES,
+    skip_broken: bool = False,
 ) -> np.ndarray:
     """Median background (H,W,3) uint8 of one fixed camera over its videos.
 
     Takes `frames_per_video` frames of each, evenly spread, and holds at most `capacity` of all. Key frames will do for
-    videos that have at least `min_key_frames`.
+    videos that have at least `min_key_frames`. skip_broken: what does not decode is passed over; else a UserError.
     """
     reservoir = FrameReservoir(capacity)
     for path in paths:
-        for frame in spread_frames(path, frames_per_video, min_key_frames):
+        frames = spread_frames(path, frames_per_video, min_key_frames)
+        for frame in _until_broken(frames) if skip_broken else frames:
             reservoir.add(frame)
     return median_frame(reservoir.frames)
+
+
+def _until_broken(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    with suppress(UserError):
+        yield from frames
 
 
 def spread_frames(path: str | Path, count: int, min_key_frames: int = MIN_KEY_FRAMES) -> Iterator[np.ndarray]:

@@ -13,10 +13,11 @@ from datasets.h36m_metadata import CAMERA_IDS, Metadata, Sequence, find_metadata
 from datasets.h36m_plan import View, check_views, plan_subject, pose_lengths
 from datasets.h36m_report import Entry, SubjectNotes, entry, write_report
 from datasets.h36m_source import Source, cdf_library
-from datasets.h36m_views import CameraVideos, Task, make_background, start_worker, write_view
+from datasets.h36m_views import Task, camera_backgrounds, start_worker, write_view
 from datasets.labels import PARTS_FOLDER, Labels, is_finished
 from datasets.layout import LayoutWriter
 from datasets.video import pyav
+from datasets.views import write_background
 from datasets.workers import claim_folder, worker_pool
 from utils.errors import UserError
 
@@ -123,13 +124,9 @@ class Preparation:
     def _run_subject(self, views: list[View], run: Callable, bar: tqdm) -> tuple[list[Entry], list[Entry]]:
         """Entries of all views, and of those that broke."""
         todo = [view for view in views if len(view.frames)]
-        cameras = [
-            CameraVideos(views[0].sequence.subject, cam, [view.video for view in todo if view.cam == cam])
-            for cam in sorted({view.cam for view in todo})
-        ]
         subject = f"S{views[0].sequence.subject}"
         bar.set_description(f"{subject} backgrounds")
-        for _ in run(make_background, cameras):
+        for _ in run(write_background, camera_backgrounds(self.output, todo)):
             bar.refresh()
         bar.set_description(f"{subject} crops")
         entries, failed = [entry(view, 0, view.note) for view in views if not len(view.frames)], []

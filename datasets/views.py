@@ -27,11 +27,12 @@ BACKGROUND_BYTES = 400_000_000  # of the frames that a background is the median 
 
 class Background(NamedTuple):
     """`file`: PNG of the picture without people, made of `videos`, all of one fixed camera; in full where a video has
-    fewer than `min_key_frames` key frames."""
+    fewer than `min_key_frames` key frames. skip_broken: pass over videos that do not decode, instead of an error."""
 
     file: Path
     videos: list[Path]
     min_key_frames: int = MIN_KEY_FRAMES
+    skip_broken: bool = False
 
 
 class View(NamedTuple):
@@ -87,7 +88,8 @@ def write_background(background: Background) -> None:
     _, frame = next(read_frames(background.videos[0], [0]))
     capacity = int(np.clip(BACKGROUND_BYTES // frame.nbytes, 15, CAPACITY))
     each = max(15, capacity // len(background.videos))
-    picture = median_of_videos(background.videos, each, capacity, background.min_key_frames)
+    options = capacity, background.min_key_frames, background.skip_broken
+    picture = median_of_videos(background.videos, each, *options)
     background.file.parent.mkdir(exist_ok=True)
     write_whole(background.file, lambda part: write_png(str(part), picture))
 
@@ -97,12 +99,23 @@ def write_view(view: View, job: CropJob) -> int:
 
     Raises UserError where the video breaks; what was written stays, and a later call goes on there.
     """
-    writer = LayoutWriter(job.output, job.size, threads=1)
-    keys = [f"{view.key}_{start:06d}" for start in range(0, len(view.frames), CHUNK)]
-    done = sum(writer.has(key) for key in keys)  # pieces are written in order
-    for key, piece in zip(keys[done:], _pieces(view, job, done * CHUNK), strict=True):
-        writer.add(*piece, key)
+    done = written_crops(view, job)
+    if done < len(view.frames):
+        writer = LayoutWriter(job.output, job.size, threads=1)
+        for key, piece in zip(_keys(view)[done // CHUNK :], _pieces(view, job, done), strict=True):
+            writer.add(*piece, key)
     return len(view.frames)
+
+
+def written_crops(view: View, job: CropJob) -> int:
+    """How many of a view's crops are in the layout already: the first so many."""
+    writer = LayoutWriter(job.output, job.size, threads=1)
+    return min(len(view.frames), CHUNK * sum(writer.has(key) for key in _keys(view)))
+
+
+def _keys(view: View) -> list[str]:
+    """Keys of a view's pieces, which are written in this order."""
+    return [f"{view.key}_{start:06d}" for start in range(0, len(view.frames), CHUNK)]
 
 
 def _pieces(
