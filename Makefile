@@ -23,5 +23,5 @@ lint: $(VENV)/ready
 # the stamp is newer than what was asked for, so that a changed list installs again
 $(VENV)/ready: requirements.txt setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -e ".[render,h36m,dev]"
+	$(BIN)/python -m pip install --disable-pip-version-check -e ".[render,h36m,3dhp,dev]"
 	touch $@

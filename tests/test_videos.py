@@ -24,8 +24,9 @@ from datasets.videos import prepare_videos
 from datasets.views import CropJob, write_view
 from tests.markers import FLOOR, JOINTS, find_markers
 from tests.miniature_videos import OFFSETS, camera_fields, true_box, write_recording
-from tests.tiny import ROOT, run_script, tiny_config
+from tests.tiny import ROOT, run_script, tiny_config, tiny_pose_config
 from training.novel_views import train_novel_views
+from training.pose import train_pose
 from utils.errors import UserError
 
 SIZE = 64
@@ -189,11 +190,15 @@ def test_several_recordings(filmed, tmp_path):
 
 
 @pytest.mark.parametrize("poses", [True, False])
-def test_stage_1_trains_on_it(filmed, filmed_body, tmp_path, poses):
+def test_training_runs_on_it(filmed, filmed_body, tmp_path, poses):
     source = recording(filmed, poses=filmed.poses) if poses else recording(filmed_body)
     prepare_videos([source], tmp_path / "train", 32, workers=1, progress=False)
     config = tiny_config(tmp_path / "train", tmp_path / "runs", num_training_iterations=3, batch_size_train=4)
-    assert (train_novel_views(config).path / "models/network_last_val.pth").is_file()
+    folder = train_novel_views(config)
+    assert (folder.path / "models/network_last_val.pth").is_file()
+    if poses:
+        pose_config = tiny_pose_config(tmp_path / "train", tmp_path / "runs", str(folder.path))
+        assert (train_pose(pose_config).path / "models/network_last_val.pth").is_file()
 
 
 def test_script(filmed_body, tmp_path):
