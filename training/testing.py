@@ -1,5 +1,6 @@
 """Opening a trained network for testing: which parts of it are trained, its test set, where results go."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -32,7 +33,7 @@ def open_trained(config: dict, said: frozenset[str]) -> tuple[torch.nn.Module, d
         if "network_path" in said and "dataset_folder_test" not in said:
             config = {**config, "dataset_folder_test": checkpoint.config.get("dataset_folder_test", EXAMPLES)}
         if "output_types" not in said:
-            network.output_types = tuple(n for n in network.output_types if n in _trained_outputs(checkpoint.config))
+            network.output_types = trained_outputs(network.output_types, checkpoint.config)
     return hardware.place(network), config, hardware
 
 
@@ -61,14 +62,16 @@ def result_folder(config: dict) -> Path:
     return Path(config["output_folder"]) / f"test_{file.stem}"
 
 
+def trained_outputs(names: Sequence[str], trained: dict | None) -> tuple[str, ...]:
+    """Those of `names` that a network learned under the config `trained`; a published file (None) learned all."""
+    if trained is None:
+        return tuple(names)
+    # stage 2 leaves the image decoder as stage 1 made it
+    painter = {"img_crop"} if trained.get("network_path") else set()
+    return tuple(name for name in names if name in {*trained["output_types"], *painter})
+
+
 def _take_pose_statistics(network: torch.nn.Module, config: dict) -> None:
     """A published file does not hold the statistics of its training poses: the published data do."""
     labels = open_test_set({**config, "preload_images": False}, ("img_crop",)).labels
     network.set_pose_statistics(torch.from_numpy(labels["pose_mean"]), torch.from_numpy(labels["pose_std"]))
-
-
-def _trained_outputs(trained: dict) -> set[str]:
-    """What a network that was trained under the config `trained` has learned to put out."""
-    # stage 2 leaves the image decoder as stage 1 made it
-    painter = {"img_crop"} if trained.get("network_path") else set()
-    return {*trained["output_types"], *painter}
