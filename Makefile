@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint
+.PHONY: help demo test bench lint
 
 help:
 	@echo "make demo   render people, train both stages, evaluate, paint pictures (output/demo)"
 	@echo "make test   run the tests"
+	@echo "make bench  measure how fast everything is (output/benchmarks/latest.json)"
 	@echo "make lint   check the style"
 
 demo: $(VENV)/ready
@@ -15,6 +16,9 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+bench: $(VENV)/ready
+	$(BIN)/python benchmarks/run.py
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -1,0 +1,198 @@
+"""What is measured, fast and plain: every measure gives numbers by way ("fast", "plain")."""
+
+import contextlib
+import io
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import plain
+from benchmarks.setups import Setup, Size
+from benchmarks.timing import Way, median_rates
+from datasets.sampler import GroupedBatchSampler
+from models.folding import fold_batch_norm
+from training.engine import make_optimizer
+from training.evaluation import evaluate
+from training.loaders import grouped_sampler, make_loader
+from training.losses import ImageLoss
+from training.novel_views import NovelViewStep
+from training.pose import CachedLatents, PoseStep, ShuffledBatches
+from utils.config import ROOT
+from utils.images import normalize
+
+Setups = dict[str, Setup]
+
+
+def load(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
+    """Crops per second with their backgrounds, as training reads them."""
+
+    def read(setup: Setup) -> None:
+        for _ in make_loader(setup.train, _batches(setup), setup.config):
+            pass
+
+    count = sum(len(batch) for batch in _batches(next(iter(setups.values()))))
+    return _rates({way: Way(lambda s=setup: read(s), count) for way, setup in setups.items()}, size)
+
+
+def train(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
+    """Crops per second of steps of stage 1."""
+    return _rates({way: training_way(way, setup) for way, setup in setups.items()}, size)
+
+
+def training_way(way: str, setup: Setup) -> Way:
+    """Steps of stage 1 on one batch, by a copy of the network."""
+    batch = setup.train.__getitems__(_batches(setup)[0])
+    count = len(batch["img_crop"])
+    if way == "plain":
+        step = plain.PlainTraining(setup)
+        return Way(lambda: step(batch), count)
+    network = deepcopy(setup.network)
+    network.output_types = ("img_crop",)
+    criterion = setup.hardware.place(ImageLoss(setup.config))
+    optimizer = make_optimizer(network.stage1_parameters(), setup.config)
+    step = NovelViewStep(network, criterion, optimizer, setup.hardware, setup.config)
+    iterations = iter(range(1, 1_000_000))
+    return Way(lambda: step(batch, next(iterations)), count)
+
+
+def cache(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
+    """Crops per second that a frozen encoder encodes for stage 2."""
+    rows = np.arange(size.cached)
+    ways = {
+        "fast": lambda s: CachedLatents(s.network, s.train, rows, s.hardware, s.config),
+        "plain": lambda s: plain.encode(s, rows),
+    }
+    return _rates({way: Way(_quietly(ways[way], setup), len(rows)) for way, setup in setups.items()}, size)
+
+
+def pose_train(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
+    """Crops per second of steps of stage 2, the encoder frozen."""
+    ways = {}
+    for way, setup in setups.items():
+        batch_size = setup.pose_config["batch_size_train"]
+        rows = ShuffledBatches(np.arange(size.cached), batch_size, 0, 0, 1_000_000)
+        make = _plain_pose_steps if way == "plain" else _pose_steps
+        steps = make(setup, size, rows)
+        ways[way] = Way(lambda steps=steps: next(steps), rows.batch_size)
+    return _rates(ways, size)
+
+
+def _pose_steps(setup: Setup, size: Size, batches: ShuffledBatches) -> Iterator[object]:
+    with contextlib.redirect_stderr(io.StringIO()):
+        latents = CachedLatents(setup.network, setup.train, np.arange(size.cached), setup.hardware, setup.config)
+    optimizer = make_optimizer(setup.network.stage2_parameters(), setup.pose_config)
+    step = PoseStep(setup.network, optimizer, setup.hardware, setup.pose_config)
+    for iteration, batch in enumerate(latents.read(batches)):
+        yield step(batch, iteration)
+
+
+def _plain_pose_steps(setup: Setup, size: Size, batches: ShuffledBatches) -> Iterator[object]:
+    step = plain.PlainPoseTraining(setup)
+    for rows in batches:
+        yield step(rows)
+
+
+def test(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
+    """Crops per second of the evaluation of poses and novel views, all of its metrics included."""
+    ways = {"fast": lambda s: evaluate(s.network, s.test, s.config, s.hardware), "plain": plain.test}
+    return _rates({way: Way(_quietly(ways[way], setup), len(setup.test)) for way, setup in setups.items()}, size)
+
+
+def pose_only(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
+    """Crops per second from uint8 crops in memory to 3D poses in metres."""
+    ways = {}
+    for way, setup in setups.items():
+        crops = setup.train.__getitems__(_batches(setup)[0])["img_crop"]
+        call = plain.poses if way == "plain" else _folded_poses(setup)
+        ways[way] = Way(lambda call=call, s=setup, crops=crops: call(s, crops), len(crops))
+    return _rates(ways, size)
+
+
+def _folded_poses(setup: Setup) -> Callable[[Setup, torch.Tensor], torch.Tensor]:
+    network = fold_batch_norm(setup.network)
+
+    @torch.no_grad()
+    def poses(setup: Setup, crops: torch.Tensor) -> torch.Tensor:
+        with setup.hardware.autocast():
+            points = network.encode(normalize(crops.to(setup.hardware.device)))[1]
+            return network.denormalize_pose(network.pose(points)).cpu()
+
+    return poses
+
+
+def index_seconds(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
+    """Seconds until the first batch of an epoch over `index_rows` rows."""
+    config = next(iter(setups.values())).config
+    cams, few = config["useCamBatches"], size.index_rows // 10
+    rows = np.arange(size.index_rows)
+    labels = {"subj": rows // 4000 % 5, "seq": rows // 4000, "frame": rows // 4, "cam": rows % 4}
+    some = {name: values[:few] for name, values in labels.items()}  # a loop over rows takes its time in proportion
+    ways = {
+        "fast": Way(lambda: next(iter(GroupedBatchSampler(labels, config["batch_size_train"], cams))), len(rows)),
+        "plain": Way(lambda: plain.index(some, cams), few),
+    }
+    rates = median_rates({way: ways[way] for way in setups}, 0, 0)
+    return {way: len(rows) / rate for way, rate in rates.items()}
+
+
+def train_peak_mib(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
+    """Peak memory of a process that makes two steps of stage 1, MiB: its own, or of the GPU where there is one."""
+    peaks = {}
+    for way, setup in setups.items():
+        command = [sys.executable, "-m", "benchmarks.peak", way, str(setup.train.root)]
+        given = repr({**setup.config, "preload_images": False})
+        result = subprocess.run(command, input=given, capture_output=True, text=True, cwd=ROOT)
+        if result.returncode:
+            raise RuntimeError(f"measuring the memory of {way} training failed:\n{result.stderr}")
+        peaks[way] = float(result.stdout.split()[-1])
+    return peaks
+
+
+def render(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
+    """Crops per second that are rendered and written, start-up left out: by all cores, or by one process."""
+    from benchmarks.rendering import render_rate
+
+    side = next(iter(setups.values())).config["inputDimension"]
+    made = folder / f"rendered_{time.monotonic_ns()}"
+    return {way: render_rate(made / way, side, size.rendered, 1 if way == "plain" else None) for way in setups}
+
+
+def training_flop(setup: Setup) -> float:
+    """Floating-point operations of convolutions and products per crop of a plain step of stage 1."""
+    return _count_flop(training_way("plain", setup))
+
+
+def pose_flop(setup: Setup) -> float:
+    """The same from a crop to its pose."""
+    crops = setup.train.__getitems__(_batches(setup)[0])["img_crop"]
+    return _count_flop(Way(lambda: plain.poses(setup, crops), len(crops)))
+
+
+def _count_flop(way: Way) -> float:
+    with FlopCounterMode(display=False) as counter:
+        way.call()
+    return counter.get_total_flops() / way.count
+
+
+def _batches(setup: Setup) -> list[np.ndarray]:
+    rows = np.arange(len(setup.train))
+    return list(grouped_sampler(setup.train.labels, rows, setup.config, shuffle=True))[:8]
+
+
+def _rates(ways: dict[str, Way], size: Size) -> dict[str, float]:
+    return median_rates(ways, size.seconds, size.shortest)
+
+
+def _quietly(call: Callable[[Setup], object], setup: Setup) -> Callable[[], None]:
+    def quiet() -> None:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            call(setup)
+
+    return quiet

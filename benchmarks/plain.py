@@ -1,0 +1,107 @@
+"""The straightforward way of everything: float32, contiguous, eager, PNG files, no caches, loops over rows.
+
+The network is ours, so that both ways compute the same. What is measured against this is how the project does it.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping
+from copy import deepcopy
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from benchmarks.setups import Setup
+from models import training_permutations
+from training.evaluation import evaluate
+from training.losses import ImageLoss, pose_loss
+from utils.images import normalize
+
+
+class PlainTraining:
+    """Steps of stage 1 on batches of uint8 crops, by a copy of the network."""
+
+    def __init__(self, setup: Setup):
+        self.network, self.config, self.device = deepcopy(setup.network), setup.config, setup.hardware.device
+        self.network.output_types = ("img_crop",)
+        self.criterion = ImageLoss(self.config).to(self.device)
+        parameters = self.network.stage1_parameters()
+        self.optimizer = torch.optim.Adam(parameters, lr=self.config["learning_rate"], foreach=False, fused=False)
+        self.generator = torch.Generator().manual_seed(0)
+
+    def __call__(self, batch: Mapping[str, torch.Tensor]) -> float:
+        inputs = {key: value.to(self.device) for key, value in batch.items()}
+        inputs |= {key: normalize(inputs[key]) for key in ("img_crop", "bg_crop")}
+        config, count = self.config, len(inputs["img_crop"])
+        pose, appearance = training_permutations(
+            count, config["useCamBatches"], config["useSubjectBatches"], self.generator
+        )
+        inputs |= {"shuffled_pose": pose.to(self.device), "shuffled_appearance": appearance.to(self.device)}
+        self.network.train()
+        output = self.network(inputs)["img_crop"]
+        loss = self.criterion(output, inputs["img_crop"], inputs["bg_crop"])["loss"]
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+
+class PlainPoseTraining:
+    """Steps of stage 2 on rows of labelled crops: every step reads and encodes them anew."""
+
+    def __init__(self, setup: Setup):
+        self.setup = setup
+        parameters = setup.network.stage2_parameters()
+        learning_rate = setup.pose_config["learning_rate"]
+        self.optimizer = torch.optim.Adam(parameters, lr=learning_rate, foreach=False, fused=False)
+
+    def __call__(self, rows: np.ndarray) -> float:
+        network, batch = self.setup.network, self.setup.hardware.move(self.setup.train.__getitems__(rows))
+        network.eval()
+        network.to_pose.train()
+        with torch.no_grad():
+            points = network.encode(normalize(batch["img_crop"]))[1]
+        loss = pose_loss(network.pose(points), batch["3D"], network.pose_mean, network.pose_std)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+
+@torch.no_grad()
+def encode(setup: Setup, rows: np.ndarray) -> torch.Tensor:
+    """Points of these rows."""
+    setup.network.eval()
+    chunks = np.split(rows, range(setup.config["batch_size_test"], len(rows), setup.config["batch_size_test"]))
+    batches = (setup.hardware.move(setup.train.__getitems__(chunk)) for chunk in chunks)
+    return torch.cat([setup.network.encode(normalize(batch["img_crop"]))[1] for batch in batches])
+
+
+@torch.no_grad()
+def poses(setup: Setup, crops: torch.Tensor) -> torch.Tensor:
+    """Poses (B,51), metres, of uint8 crops (B,3,R,R)."""
+    network = setup.network.eval()
+    points = network.encode(normalize(crops.to(setup.hardware.device)))[1]
+    return network.denormalize_pose(network.pose(points)).cpu()
+
+
+def test(setup: Setup) -> None:
+    """The evaluation, batch norm as it is."""
+    with patch("training.evaluation.fold_batch_norm", lambda network: network.eval()):
+        evaluate(setup.network, setup.test, setup.config, setup.hardware)
+
+
+def index(labels: Mapping[str, np.ndarray], cams: int) -> list[list[int]]:
+    """One epoch's groups in the published structure, row by row: pairs of instants, `cams` cameras each."""
+    rng = random.Random(0)
+    rows_of, instants_of = defaultdict(list), defaultdict(list)
+    for row in range(len(labels["subj"])):
+        key = (int(labels["subj"][row]), int(labels["seq"][row]), int(labels["frame"][row]))
+        rows_of[key].append(row)
+    for key in rows_of:
+        instants_of[key[:2]].append(key)
+    keys = list(rows_of)
+    rng.shuffle(keys)
+    pairs = ((key, rng.choice(instants_of[key[:2]])) for key in keys)
+    return [[row for key in pair for row in rng.sample(rows_of[key], cams)] for pair in pairs]

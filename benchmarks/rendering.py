@@ -1,0 +1,41 @@
+"""How fast people are rendered once everything is loaded."""
+
+import os
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from datasets.layout import LayoutWriter
+from datasets.rendered import SUBJECTS, RenderSet, SequenceRenderer, plan_sequences
+from datasets.workers import map_processes
+
+PIECE = 32  # crops of a sequence of the least length
+
+_worker = None  # (renderer, writer) of this process
+
+
+def render_rate(folder: Path, size: int, pieces: int, workers: int | None) -> float:
+    """Crops per second of `workers` processes (None: one per core), each of whose first pieces is left out."""
+    subjects = SUBJECTS["train"]
+    workers = workers or os.cpu_count() or 1
+    job = RenderSet((pieces + workers) * PIECE * len(subjects), size, 0, "train")
+    # of one subject, whose wardrobe the first piece loads
+    todo = [sequence for sequence in plan_sequences(job) if sequence.subject == subjects[0]]
+    runs = defaultdict(list)
+    for process, started, ended, crops in map_processes(_render, todo, workers, _start, (job, folder)):
+        runs[process].append((started, ended, crops))
+    kept = [sorted(run)[1:] for run in runs.values() if len(run) > 1]
+    return sum(sum(piece[2] for piece in run) / (run[-1][1] - run[0][0]) for run in kept)
+
+
+def _start(job: RenderSet, folder: Path) -> None:
+    global _worker
+    _worker = SequenceRenderer(job), LayoutWriter(folder, job.size, threads=1)
+
+
+def _render(sequence) -> tuple[int, float, float, int]:
+    started = time.time()
+    render, writer = _worker
+    img_crop, bg_crop, rows = render(sequence)
+    writer.add(img_crop, bg_crop, rows, sequence.key)
+    return os.getpid(), started, time.time(), len(img_crop)

@@ -1,0 +1,120 @@
+"""Measure how fast everything is, beside the straightforward way of doing it, and print a table.
+
+python benchmarks/run.py [--only MEASURE[,MEASURE]] [--configuration NAME] [--fast | --plain]     (`make bench`)
+Writes output/benchmarks/latest.json: {configuration: {measure: {"fast": x, "plain": y, "unit": ...}}}.
+"""
+
+import argparse
+import datetime
+import json
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+
+from benchmarks import measures
+from benchmarks.setups import CONFIGURATIONS, FULL, TINY, make_setups
+from utils.config import ROOT
+from utils.errors import UserError, run_script
+from utils.files import write_whole
+
+# measure -> how it is taken, and its unit
+MEASURES = {
+    "load": (measures.load, "crops/s"),
+    "train": (measures.train, "crops/s"),
+    "cache": (measures.cache, "crops/s"),
+    "pose_train": (measures.pose_train, "crops/s"),
+    "evaluate": (measures.test, "crops/s"),
+    "pose_only": (measures.pose_only, "crops/s"),
+    "index_seconds": (measures.index_seconds, "s"),
+    "train_peak_mib": (measures.train_peak_mib, "MiB"),
+    "render": (measures.render, "crops/s"),
+}
+FLOP = {"train": measures.training_flop, "pose_only": measures.pose_flop}  # measures that have a FLOP/s
+OUTPUT = ROOT / "output" / "benchmarks" / "latest.json"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    given = _parse(arguments)
+    names = given.only.split(",") if given.only else list(MEASURES)
+    for name in names:
+        if name not in MEASURES:
+            raise UserError(f"measure {name!r} is unknown; expected some of {', '.join(MEASURES)}")
+    started, results = time.perf_counter(), {}
+    with tempfile.TemporaryDirectory() as folder:
+        for configuration in [given.configuration] if given.configuration else list(CONFIGURATIONS):
+            size = TINY if given.quick else FULL
+            setups = make_setups(configuration, Path(folder), size, given.quick)
+            counted = setups["plain"]
+            setups = {way: setups[way] for way in ("fast", "plain") if given.way in (None, way)}
+            results[configuration] = {}
+            for name in names:
+                print(f"{configuration}: {name} ...", file=sys.stderr, flush=True)
+                results[configuration][name] = _measure(name, setups, counted, size, Path(folder))
+    print(table(results, time.perf_counter() - started))
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(given.output, lambda part: part.write_text(json.dumps(results, indent=2) + "\n"))
+    print(f"written: {given.output}")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    about, _, usage = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(description=about, epilog=usage)
+    parser.add_argument("--only", metavar="MEASURES", help=f"some of {','.join(MEASURES)}")
+    parser.add_argument("--configuration", choices=list(CONFIGURATIONS), help="default: all, one after the other")
+    ways = parser.add_mutually_exclusive_group()
+    for way, text in (("fast", "as the project does it"), ("plain", "the straightforward way")):
+        ways.add_argument(f"--{way}", dest="way", action="store_const", const=way, help=f"only {text}; default: both")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--output", metavar="FILE", type=Path, default=OUTPUT, help=f"default: {OUTPUT}")
+    return parser.parse_args(arguments)
+
+
+def _measure(name: str, setups: dict, counted, size, folder: Path) -> dict:
+    measure, unit = MEASURES[name]
+    result = {**measure(setups, size, folder), "unit": unit}
+    if name in FLOP:
+        result["gflop_per_crop"] = FLOP[name](counted) / 1e9
+    return result
+
+
+def table(results: dict, seconds: float) -> str:
+    """The results as Markdown, with machine and date."""
+    lines = [
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {_device()}, "
+        f"torch {torch.__version__}, {datetime.date.today()}; measured in {seconds / 60:.1f} minutes",
+        "",
+        "| configuration | measure | unit | fast | plain | gain | GFLOP/s fast | plain |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for configuration, measured in results.items():
+        for name, values in measured.items():
+            fast, plain = values.get("fast"), values.get("plain")
+            gain = ""
+            if fast and plain:
+                gain = f"{fast / plain if values['unit'] == 'crops/s' else plain / fast:.1f}x"
+            flop = [
+                "" if rate is None or name not in FLOP else f"{rate * values['gflop_per_crop']:.0f}"
+                for rate in (fast, plain)
+            ]
+            cells = [configuration, name, values["unit"], _number(fast), _number(plain), gain, *flop]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _device() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+
+
+if __name__ == "__main__":
+    run_script(main)

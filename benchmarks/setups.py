@@ -1,0 +1,122 @@
+"""What is measured: the configurations, and made-up data for them."""
+
+import importlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from datasets.layout import LayoutWriter
+from datasets.packed import pack
+from datasets.reader import MultiViewDataset
+from models import build_network
+from training.hardware import Hardware
+
+# configuration -> its config files of stage 1 and stage 2, and what is changed: no weights are downloaded
+CONFIGURATIONS = {
+    "published": (
+        "config_train_encodeDecode",
+        "config_train_encodeDecode_pose",
+        {"encoder_weights": None, "perceptual_weights": None},
+    ),
+    "demo": ("config_demo", "config_demo_pose", {}),
+}
+# a network and sizes for tests of the benchmark itself
+QUICK = {
+    "encoderType": "ResNet18", "encoder_width": 8, "inputDimension": 32, "feature_scale": 8, "latent_fg": 16,
+    "latent_3d": 30, "width_to3Dpose": 32, "batch_size_train": 8, "batch_size_test": 8,
+}  # fmt: skip
+SUBJECTS = (1, 5, 6, 7, 8)
+CAMERAS = 4
+
+
+class Size(NamedTuple):
+    """How much is measured. `seconds`: of samples of each measure; `shortest`: of a sample."""
+
+    instants: int  # per subject, in two sequences
+    test_instants: int
+    cached: int  # crops
+    index_rows: int
+    rendered: int  # pieces of 32 crops
+    seconds: float
+    shortest: float
+
+
+FULL = Size(instants=26, test_instants=12, cached=128, index_rows=1_500_000, rendered=8, seconds=4, shortest=0.2)
+TINY = Size(instants=4, test_instants=2, cached=8, index_rows=4_000, rendered=3, seconds=0, shortest=0)
+
+
+def read_configs(name: str, quick: bool) -> tuple[dict, dict]:
+    """The configs of both stages of a configuration of CONFIGURATIONS."""
+    stage1, stage2, changes = CONFIGURATIONS[name]
+    changes = {**changes, "visdom": False, **(QUICK if quick else {})}
+    # what is in memory needs no loading: sets that do not fit are what is measured
+    changes["preload_images"] = False
+    files = (importlib.import_module(f"configs.{module}") for module in (stage1, stage2))
+    return tuple({**file.config_dict, **changes} for file in files)
+
+
+class Setup(NamedTuple):
+    """Everything that the measures of one way ("fast" or "plain") of one configuration need."""
+
+    config: dict
+    pose_config: dict
+    hardware: Hardware
+    network: torch.nn.Module
+    train: MultiViewDataset
+    test: MultiViewDataset
+
+
+def make_setups(name: str, folder: Path, size: Size, quick: bool) -> dict[str, Setup]:
+    """The same data and network for both ways: packed and as the config says, or PNG files and float32."""
+    config, pose_config = read_configs(name, quick)
+    folders = {"train": folder / name / "train", "test": folder / name / "test"}
+    write_layout(folders["train"], config["inputDimension"], size.instants, SUBJECTS)
+    write_layout(folders["test"], config["inputDimension"], size.test_instants, (9,))
+    setups = {}
+    for way in ("plain", "fast"):  # datasets look for packed crops when they are opened
+        if way == "fast":
+            for path in folders.values():
+                pack(path, progress=False)
+        datasets = [MultiViewDataset(path, progress=False) for path in folders.values()]
+        setups[way] = Setup(config, pose_config, *make_network(config, way), *datasets)
+    return setups
+
+
+def make_network(config: dict, way: str) -> tuple[Hardware, torch.nn.Module]:
+    """A network that gives poses and images, on the hardware and in the precision of a way."""
+    precision = config["precision"] if way == "fast" else "float32"
+    hardware = Hardware(config["device"], precision)
+    torch.manual_seed(0)
+    return hardware, hardware.place(build_network({**config, "output_types": ["3D", "img_crop"]}))
+
+
+def write_layout(root: Path, size: int, instants: int, subjects: tuple[int, ...]) -> None:
+    """A layout of made-up pictures, of which a PNG file takes as much as one of a rendered person."""
+    rng = np.random.default_rng(0)
+    writer = LayoutWriter(root, size)
+    for seq in range(2 * len(subjects)):
+        count = CAMERAS * max(1, instants // 2)
+        pose = rng.normal(0, 0.3, (count, 51))
+        pose[:, :3] = 0
+        eye = np.tile(np.eye(3), (count, 1, 1))
+        rows = {
+            "frame": np.repeat(np.arange(count // CAMERAS), CAMERAS),
+            "cam": np.tile(np.arange(CAMERAS), count // CAMERAS),
+            "seq": np.full(count, seq),
+            "subj": np.full(count, subjects[seq // 2]),
+            "3D": pose,
+            "extrinsic_rot": eye,
+            "extrinsic_rot_inv": eye,
+            "bounding_box_cam": rng.random((count, 4)),
+            "intrinsic_crop": eye,
+        }
+        writer.add(pictures(count, size, rng), pictures(count, size, rng), rows, f"seq_{seq:03d}")
+    writer.finish()
+
+
+def pictures(count: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Smooth colours with a little noise: (count,size,size,3) uint8."""
+    coarse = rng.integers(40, 215, (count, 5, 5, 3)).repeat(-(-size // 5), 1).repeat(-(-size // 5), 2)
+    return (coarse[:, :size, :size] + rng.integers(0, 3, (count, size, size, 3))).astype(np.uint8)

@@ -1,0 +1,52 @@
+"""Timing that is fair on a machine that others use too: ways take turns, medians are compared."""
+
+import time
+from collections.abc import Callable, Mapping
+from statistics import median
+from typing import NamedTuple
+
+import torch
+
+MIN_SAMPLES, MAX_SAMPLES = 3, 15
+SHORTEST = 0.2  # seconds of a sample: calls that take less are repeated
+
+
+class Way(NamedTuple):
+    """One way of doing something: `call()` does `count` of it."""
+
+    call: Callable[[], object]
+    count: int = 1
+
+
+def median_rates(ways: Mapping[str, Way], seconds: float, shortest: float = SHORTEST) -> dict[str, float]:
+    """How many per second each way does: medians over samples that take turns, after one call to warm up.
+
+    Samples are taken for about `seconds`, and at least 3 of each way.
+    """
+    repeats, samples = {}, {}
+    for name, way in ways.items():
+        way.call()
+        once = _time(way.call, 1)
+        repeats[name] = max(1, round(shortest / once))
+        samples[name] = [way.count / once] if repeats[name] == 1 else []
+    deadline = time.perf_counter() + seconds
+    while True:
+        taken = min(len(values) for values in samples.values())
+        if taken >= MAX_SAMPLES or (taken >= MIN_SAMPLES and time.perf_counter() > deadline):
+            return {name: median(values) for name, values in samples.items()}
+        for name, way in ways.items():
+            samples[name].append(way.count * repeats[name] / _time(way.call, repeats[name]))
+
+
+def _time(call: Callable[[], object], repeats: int) -> float:
+    _synchronize()
+    started = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    _synchronize()
+    return time.perf_counter() - started
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,64 @@
+"""The benchmark runs and writes what others read. How fast anything is, no test says."""
+
+import json
+
+import pytest
+
+from benchmarks import run, setups
+from benchmarks.timing import Way, median_rates
+from utils.errors import UserError
+
+# all but rendering, which has tests of its own and a cache to build at its first use
+ONLY = "load,train,cache,pose_train,evaluate,pose_only,index_seconds,train_peak_mib"
+UNITS = {"index_seconds": "s", "train_peak_mib": "MiB"}
+
+
+def test_everything_is_measured_both_ways(tmp_path, capsys):
+    file = tmp_path / "deep" / "latest.json"
+    run.main(["--quick", "--configuration", "published", "--only", ONLY, "--output", str(file)])
+    (configuration, measured), *others = json.loads(file.read_text()).items()
+    assert configuration == "published" and not others and list(measured) == ONLY.split(",")
+    for name, values in measured.items():
+        assert values["fast"] > 0 and values["plain"] > 0, name
+        assert values["unit"] == UNITS.get(name, "crops/s"), name
+    assert 100 < measured["train_peak_mib"]["fast"] < 20_000
+    assert measured["train"]["gflop_per_crop"] > measured["pose_only"]["gflop_per_crop"] > 0
+    table = capsys.readouterr().out
+    assert all(f"| published | {name} |" in table for name in measured)
+
+
+@pytest.mark.parametrize("way", ["fast", "plain"])
+def test_one_way_alone(tmp_path, way):
+    file = tmp_path / "latest.json"
+    run.main(["--quick", "--configuration", "demo", "--only", "index_seconds", f"--{way}", "--output", str(file)])
+    values = json.loads(file.read_text())["demo"]["index_seconds"]
+    assert set(values) == {way, "unit"} and values[way] > 0
+
+
+def test_an_unknown_measure_is_named(tmp_path):
+    with pytest.raises(UserError, match="measure 'lode' is unknown; expected some of load, train"):
+        run.main(["--quick", "--only", "lode", "--output", str(tmp_path / "latest.json")])
+    assert not list(tmp_path.iterdir())
+
+
+def test_configurations_are_those_of_the_config_files():
+    published, pose = setups.read_configs("published", quick=False)
+    assert published["inputDimension"] == 128 and published["batch_size_train"] == 32
+    assert published["encoderType"] == "ResNet" and published["encoder_weights"] is None
+    assert pose["output_types"] == ["3D"] and setups.read_configs("demo", quick=False)[0]["inputDimension"] == 64
+
+
+def test_ways_take_turns(monkeypatch):
+    calls, clock = [], [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+
+    def way(name, seconds):
+        def call():
+            calls.append(name)
+            clock[0] += seconds
+
+        return Way(call, 10)
+
+    rates = median_rates({"fast": way("fast", 0.5), "plain": way("plain", 2.0)}, seconds=10, shortest=0.4)
+    assert rates == {"fast": pytest.approx(20), "plain": pytest.approx(5)}
+    assert calls[:4] == ["fast", "fast", "plain", "plain"] and calls[4:8] == ["fast", "plain"] * 2
