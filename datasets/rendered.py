@@ -42,7 +42,7 @@ class Sequence(NamedTuple):
 class RenderSet(NamedTuple):
     """What a rendered set is: the same values give the same bytes on the same kind of device.
 
-    motion: the captured motion in it (see `describe_clips`), if any.
+    motion: the captured motion in it (see `describe_clips`), if any. kinds: the kinds of made motion; None: all.
     """
 
     crops: int
@@ -51,10 +51,12 @@ class RenderSet(NamedTuple):
     split: str
     every: int = 1
     motion: dict | None = None
+    kinds: tuple[str, ...] | None = None
 
     def describe(self) -> dict:
         """What is asked for, by name."""
-        return {name: value for name, value in self._asdict().items() if name != "motion"} | (self.motion or {})
+        named = {name: value for name, value in self._asdict().items() if name != "motion"} | (self.motion or {})
+        return {name: value for name, value in named.items() if value is not None}
 
 
 def render_dataset(
@@ -65,6 +67,7 @@ def render_dataset(
     split: str = "train",
     every: int = 1,
     motion: str | Path | None = None,
+    kinds: tuple[str, ...] | None = None,
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
@@ -72,11 +75,12 @@ def render_dataset(
 
     size: side of the crops, pixels. split: "train" or "test", whose subjects differ. every: take every n-th instant
     of the motions, which run at 10 Hz; the set then holds more, and more different, sequences. motion: a folder of BVH
-    files, or one, that people move as; None: made motion. workers: processes on a CPU; None: one per core. An
-    interrupted call goes on where it stopped, and a finished set is left as it is.
+    files, or one, that people move as; None: made motion, of these `kinds` (None: of all `MOTIONS`). workers:
+    processes on a CPU; None: one per core. An interrupted call goes on where it stopped, and a finished set is left as
+    it is.
     Returns the folder. Raises UserError for bad arguments, files or packages and a folder that holds something else.
     """
-    job, output = RenderSet(crops, size, seed, split, every), Path(output)
+    job, output = RenderSet(crops, size, seed, split, every, kinds=kinds), Path(output)
     _check_arguments(job, workers)
     pieces = None
     if motion is not None:
@@ -102,16 +106,16 @@ def render_dataset(
 def plan_sequences(job: RenderSet) -> list[Sequence]:
     """All sequences of a set. Every subject has equally many (within one), and takes turns at all motions."""
     instants = -(-job.crops // NUM_CAMERAS)
-    subjects = SUBJECTS[job.split]
+    subjects, kinds = SUBJECTS[job.split], job.kinds or MOTIONS
     longest = MOTION_FRAMES // job.every
-    length = np.clip(instants // (len(subjects) * len(MOTIONS)), min(MIN_INSTANTS, longest), longest)
+    length = np.clip(instants // (len(subjects) * len(kinds)), min(MIN_INSTANTS, longest), longest)
     count = min(instants, max(len(subjects), -(-instants // int(length))))
     sizes = [len(part) for part in np.array_split(np.arange(instants), count)]
-    order = np.random.default_rng([job.seed, 0]).permutation(len(MOTIONS))
+    order = np.random.default_rng([job.seed, 0]).permutation(len(kinds))
     sequences = []
     for seq, size in enumerate(sizes):
         turn, which = divmod(seq, len(subjects))
-        motion = MOTIONS[order[(turn + which * len(MOTIONS) // len(subjects)) % len(MOTIONS)]]
+        motion = kinds[order[(turn + which * len(kinds) // len(subjects)) % len(kinds)]]
         step = MOTION_FRAMES // size
         sequences.append(Sequence(seq, subjects[which], motion, range(0, size * step, step)))
     return sequences
@@ -146,17 +150,11 @@ class SequenceRenderer:
 
     def __call__(self, sequence: Sequence) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """`img_crop`, `bg_crop` (N,size,size,3) uint8 and the rows of labels.h5; instant by instant, all cameras."""
-        body = load_body(sequence.subject)
-        rng = np.random.default_rng([self.job.seed, 1, ("train", "test").index(self.job.split), sequence.seq])
-        if sequence.piece:
-            motion = play(sequence.piece, body, FPS, rng, AREA)
-        else:
-            motion = make_motion(sequence.motion, body, MOTION_FRAMES, FPS, rng, AREA)
-        frames = list(sequence.frames)
-        vertices, joints = body.pose(Motion(motion.rotations[frames], motion.translation[frames]))
+        rng = _sequence_rng(self.job, sequence)
+        vertices, views, rows = pose_sequence(sequence, rng)
         look = self._wardrobe(sequence.subject).dress(rng)
-        render = Renderer(self.room, sequence_light(rng), body.faces, look.colours, look.thickness)
-        views, rows = _label(sequence, joints.astype(np.float64))
+        faces = load_body(sequence.subject).faces
+        render = Renderer(self.room, sequence_light(rng), faces, look.colours, look.thickness)
         crops = [render(*instant, self.job.size) for instant in zip(vertices, views, strict=True)]
         img_crop, bg_crop = (np.concatenate(images) for images in zip(*crops, strict=True))
         return img_crop, bg_crop, rows
@@ -165,6 +163,27 @@ class SequenceRenderer:
         if subject not in self.wardrobes:
             self.wardrobes[subject] = Wardrobe(load_body(subject), subject)
         return self.wardrobes[subject]
+
+
+def label_sequence(job: RenderSet, sequence: Sequence) -> dict[str, np.ndarray]:
+    """The rows of labels.h5 that a sequence gives, without its pictures."""
+    return pose_sequence(sequence, _sequence_rng(job, sequence))[2]
+
+
+def pose_sequence(sequence: Sequence, rng: np.random.Generator) -> tuple[np.ndarray, list[View], dict[str, np.ndarray]]:
+    """Vertices of the moving body (T,V,3), world, metres; the views of each instant, and the rows of labels.h5."""
+    body = load_body(sequence.subject)
+    if sequence.piece:
+        motion = play(sequence.piece, body, FPS, rng, AREA)
+    else:
+        motion = make_motion(sequence.motion, body, MOTION_FRAMES, FPS, rng, AREA)
+    frames = list(sequence.frames)
+    vertices, joints = body.pose(Motion(motion.rotations[frames], motion.translation[frames]))
+    return vertices, *_label(sequence, joints.astype(np.float64))
+
+
+def _sequence_rng(job: RenderSet, sequence: Sequence) -> np.random.Generator:
+    return np.random.default_rng([job.seed, 1, ("train", "test").index(job.split), sequence.seq])
 
 
 def _label(sequence: Sequence, joints: np.ndarray) -> tuple[list[View], dict[str, np.ndarray]]:
@@ -218,5 +237,8 @@ def _check_arguments(job: RenderSet, workers: int | None) -> None:
     ):
         if value < least:
             raise UserError(f"{name} is {value}; expected at least {least}")
+    unknown = sorted(set(job.kinds or ()) - set(MOTIONS))
+    if unknown:
+        raise UserError(f"kind of motion {unknown[0]!r} is unknown; expected some of {', '.join(MOTIONS)}")
     if job.every > MOTION_FRAMES // 2:
         raise UserError(f"every is {job.every}; expected at most {MOTION_FRAMES // 2}, half the instants of a motion")

@@ -1,0 +1,135 @@
+"""Standard benchmarks: rendered sets fixed by version, seed and sizes, whose labels are checked against a checksum.
+
+Numbers measured on them can be compared between people and years. What is promised of a version: the same subjects,
+kinds of motion, instants and cameras everywhere (`ids_sha256`); the same poses within rounding everywhere
+(`pose_statistics`, to 0.1 mm); and the same poses bit for bit after rounding to 0.1 mm (`labels_sha256`) with the same
+library versions on the same kind of processor. Pixels differ between CPU and GPU by rounding, and are not checked.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from datasets.labels import ROW_SHAPES, Labels
+from datasets.motions import MOTIONS
+from datasets.rendered import RenderSet, label_sequence, plan_sequences, render_dataset
+from datasets.workers import map_processes
+from utils.errors import UserError
+
+_IDS = ("subj", "seq", "frame", "cam")
+_ROUNDING = 1e-4  # of labels before they are hashed: 0.1 mm, and as much of rotations and boxes
+_TOLERANCE = 1e-4  # metres that means of poses may differ by between machines
+
+# kinds of motion that training never sees, of legs and of hands
+TEST_KINDS = ("crouching", "kicking", "directions", "photo", "stretching")
+KINDS = {"train": tuple(kind for kind in MOTIONS if kind not in TEST_KINDS), "test": TEST_KINDS}
+
+
+class Preset(NamedTuple):
+    """A benchmark: side of the crops (pixels), seed, crops of each split, and what its labels must be."""
+
+    version: int
+    size: int
+    seed: int
+    every: int
+    crops: Mapping[str, int]
+    fingerprints: Mapping[str, dict[str, Any]]
+
+    def render_set(self, split: str) -> RenderSet:
+        """What is rendered for a split."""
+        return RenderSet(self.crops[split], self.size, self.seed, split, self.every, kinds=KINDS[split])
+
+
+# labels do not depend on the size of the crops
+_VERSION_1 = Preset(
+    version=1,
+    size=128,
+    seed=2018,
+    every=4,
+    crops={"train": 40_000, "test": 8_000},
+    fingerprints={
+        "train": {
+            "ids_sha256": "dcfd26f98829fef73afd39a39cd58cbe93f39bd8bb0fd9e1f695c7f95a8b48d3",
+            "labels_sha256": "c1f916f680e39d7096ef12b3d74ae620d18666645c8076fd63587cbb4f79adcb",
+            "pose_statistics": [-8.2e-05, -0.09411, -0.01548, 0.156789, 0.443682, 0.167629],
+        },
+        "test": {
+            "ids_sha256": "e522572b2079735f6c6a06034aca9fa7fc43db34946a5c93a176ee7d26900032",
+            "labels_sha256": "3724bab23a7cfff47c4ac484f7d93f4ebc4bcf86b29d26f46326fba13412355d",
+            "pose_statistics": [-0.000201, -0.1042, -0.016222, 0.16125, 0.447492, 0.170504],
+        },
+    },
+)
+PRESETS = {"benchmark": _VERSION_1, "benchmark64": _VERSION_1._replace(size=64)}
+
+
+def render_preset(name: str, output: str | Path, workers: int | None = None) -> str:
+    """Render a benchmark into `output`/train and `output`/test, check its labels, and say what was found.
+
+    Raises UserError for an unknown name, and where the labels are not those of the benchmark.
+    """
+    if name not in PRESETS:
+        raise UserError(f"preset {name!r}; expected one of {', '.join(PRESETS)}")
+    preset, found = PRESETS[name], []
+    for split in preset.crops:
+        folder = Path(output) / split
+        render_dataset(folder, **_arguments(preset.render_set(split)), workers=workers)
+        found.append(f"{folder}: {check_labels(folder, preset, split)}")
+    return "\n".join(found)
+
+
+def check_labels(folder: str | Path, preset: Preset, split: str) -> str:
+    """Compare the labels in `folder` with those that the benchmark has; returns one line, or raises UserError."""
+    held, expected = fingerprint(Labels(folder)), preset.fingerprints[split]
+    title = f"version {preset.version} of the benchmark's {split} set"
+    if held["ids_sha256"] != expected["ids_sha256"]:
+        raise UserError(f"{folder} is not {title}: subjects, motions or instants differ (ids_sha256 "
+                        f"{held['ids_sha256'][:12]}, expected {expected['ids_sha256'][:12]})")  # fmt: skip
+    if held["labels_sha256"] == expected["labels_sha256"]:
+        return f"labels are {title}, checksum {held['labels_sha256'][:12]}"
+    difference = np.abs(np.subtract(held["pose_statistics"], expected["pose_statistics"])).max()
+    if difference > _TOLERANCE:
+        raise UserError(f"{folder} is not {title}: means of its poses differ by {1000 * difference:.2f} mm; "
+                        "expected less than 0.1 mm (has a newer version of anny changed the bodies?)")  # fmt: skip
+    return f"labels are {title} within the rounding of this machine (means differ by {1000 * difference:.4f} mm)"
+
+
+def planned_labels(job: RenderSet, workers: int | None = None) -> dict[str, np.ndarray]:
+    """The labels that rendering `job` would write, without its pictures: how a new version's checksum is made."""
+    sequences = plan_sequences(job)
+    tasks = [(job, sequence) for sequence in sequences]
+    parts = sorted(map_processes(_label, tasks, workers), key=lambda rows: int(rows["seq"][0]))
+    return {name: np.concatenate([rows[name] for rows in parts]) for name in parts[0]}
+
+
+def fingerprint(labels: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """What tells a set's labels: `ids_sha256`, `labels_sha256`, and `pose_statistics`.
+
+    pose_statistics: mean and deviation of x, y and z over all joints of all crops, six numbers, metres.
+    """
+    exact, rounded = hashlib.sha256(), hashlib.sha256()
+    for name in _IDS:
+        exact.update(np.asarray(labels[name]).astype("<i8").tobytes())
+    exact.update("\n".join(np.asarray(labels["motion"]).astype(str)).encode())
+    rounded.update(exact.digest())
+    for name in sorted(set(ROW_SHAPES) - set(_IDS)):
+        values = np.asarray(labels[name], dtype=np.float64).reshape(len(labels["subj"]), -1)
+        rounded.update(np.round(values / _ROUNDING).astype("<i8").tobytes())
+    poses = np.asarray(labels["3D"], dtype=np.float64).reshape(-1, 3)
+    statistics = np.concatenate([poses.mean(0), poses.std(0)]).round(6).tolist()
+    return {"ids_sha256": exact.hexdigest(), "labels_sha256": rounded.hexdigest(), "pose_statistics": statistics}
+
+
+def _arguments(job: RenderSet) -> dict[str, Any]:
+    return {name: value for name, value in job._asdict().items() if value is not None}
+
+
+def _label(task: tuple) -> dict[str, np.ndarray]:
+    """Rows of one sequence, in the types that labels.h5 keeps."""
+    rows = label_sequence(*task)
+    for name, (shape, dtype) in ROW_SHAPES.items():
+        rows[name] = np.asarray(rows[name], dtype=dtype).reshape(len(rows["seq"]), *shape)
+    return rows

@@ -1,0 +1,85 @@
+"""Standard benchmarks: what is unseen in their test sets, and how rendered labels are checked."""
+
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+pytest.importorskip("anny")
+pytest.importorskip("warp")
+
+from configs import render_dataset as render_script
+from datasets import Labels, presets
+from datasets.motions import MOTIONS
+from datasets.presets import KINDS, PRESETS, check_labels, fingerprint, planned_labels, render_preset
+from datasets.rendered import SUBJECTS, plan_sequences
+from utils.errors import UserError
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A benchmark of a few crops, with the checksums that its plan gives."""
+    preset = PRESETS["benchmark64"]._replace(size=16, crops={"train": 20, "test": 8})
+    planned = {split: fingerprint(planned_labels(preset.render_set(split), workers=1)) for split in preset.crops}
+    preset = preset._replace(fingerprints=planned)
+    monkeypatch.setitem(presets.PRESETS, "small", preset)
+    return preset
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_subjects_and_kinds_of_motion_of_the_test_set_are_never_seen_in_training(name):
+    preset = PRESETS[name]
+    sets = {split: plan_sequences(preset.render_set(split)) for split in ("train", "test")}
+    for split, sequences in sets.items():
+        assert 4 * sum(len(sequence.frames) for sequence in sequences) == preset.crops[split]
+        assert {sequence.subject for sequence in sequences} == set(SUBJECTS[split])
+        assert {sequence.motion for sequence in sequences} == set(KINDS[split])
+    assert not set(KINDS["train"]) & set(KINDS["test"]) and set(KINDS["train"]) | set(KINDS["test"]) == set(MOTIONS)
+
+
+def test_both_sizes_have_the_same_labels():
+    large, small = PRESETS["benchmark"], PRESETS["benchmark64"]
+    assert small == large._replace(size=64) and set(large.fingerprints) == {"train", "test"}
+
+
+def test_rendered_labels_are_the_planned_ones(small, tmp_path):
+    report = render_preset("small", tmp_path, workers=1)
+    assert report.count("checksum") == 2
+    for split in ("train", "test"):
+        assert fingerprint(Labels(tmp_path / split)) == small.fingerprints[split]
+    # a finished benchmark is only checked
+    assert render_preset("small", tmp_path, workers=1) == report
+
+
+def test_other_labels_are_told_from_the_rounding_of_another_machine(small, tmp_path):
+    render_preset("small", tmp_path, workers=1)
+
+    def change(key, values):
+        with h5py.File(tmp_path / "test" / "labels.h5", "r+") as file:
+            file[key][...] = values(file[key][()])
+
+    rng = np.random.default_rng(0)
+    change("3D", lambda poses: poses + rng.normal(0, 2e-5, poses.shape))
+    assert "rounding" in check_labels(tmp_path / "test", small, "test")
+    change("3D", lambda poses: 1.01 * poses)
+    with pytest.raises(UserError, match="means of its poses differ by"):
+        check_labels(tmp_path / "test", small, "test")
+    change("frame", lambda frames: frames + 1)
+    with pytest.raises(UserError, match="motions or instants differ"):
+        check_labels(tmp_path / "test", small, "test")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--preset", "hard"], ["'hard'", "benchmark64"]),
+        (["--preset", "benchmark", "--crops", "4"], ["--crops", "--preset"]),
+        ([], ["--crops", "--preset"]),
+    ],
+)
+def test_bad_arguments_are_told_before_anything_is_written(tmp_path, monkeypatch, arguments, words):
+    monkeypatch.setattr(sys, "argv", ["render_dataset.py", "--output", str(tmp_path / "set"), *arguments])
+    with pytest.raises(UserError) as error:
+        render_script.main()
+    assert all(word in str(error.value) for word in words) and not (tmp_path / "set").exists()
