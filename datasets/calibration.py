@@ -69,17 +69,17 @@ def read_json(path: str | Path) -> Any:
 def numbers(fields: dict, name: str, count: int | tuple[int, ...], where: str) -> np.ndarray:
     """The field `name` as float64 (K,), nested lists joined; K one of `count`. Raises UserError."""
     counts = (count,) if isinstance(count, int) else count
-    expected = f"expected {' or '.join(map(str, counts))}"
+    expected = f"expected {' or '.join(map(str, counts))} number{'s' * (counts != (1,))}"
     if name not in fields:
-        raise UserError(f"{where}: no '{name}'; {expected} numbers")
+        raise UserError(f"{where}: no '{name}'; {expected}")
     try:
         values = np.array(fields[name], dtype=np.float64).reshape(-1)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{where}: '{name}' is {fields[name]!r}; {expected} numbers") from error
+        raise UserError(f"{where}: '{name}' is {fields[name]!r}; {expected}") from error
     if len(values) not in counts:
         raise UserError(f"{where}: '{name}' has {len(values)} numbers; {expected}")
     if not np.isfinite(values).all():
-        raise UserError(f"{where}: '{name}' holds NaN or infinity; {expected} numbers")
+        raise UserError(f"{where}: '{name}' holds NaN or infinity; {expected}")
     return values
 
 

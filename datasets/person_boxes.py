@@ -43,13 +43,17 @@ def read_boxes(path: str | Path, cameras: Sequence[str]) -> Boxes:
         if not isinstance(row, dict) or row.get("camera") not in boxes:
             name = row.get("camera") if isinstance(row, dict) else row
             raise UserError(f"{where}: camera {name!r}; expected one of {', '.join(cameras)}")
-        frame = int(numbers(row, "frame", 1, where)[0])
+        frame = numbers(row, "frame", 1, where)[0]
         box = np.concatenate([numbers(row, name, 1, where) for name in COLUMNS[2:]])
-        if (box[2:] <= 0).any() or frame < 0:
-            raise UserError(f"{where}: frame {frame}, box {box.tolist()}; expected a frame from 0, w and h above 0")
+        if (box[2:] <= 0).any() or frame < 0 or frame != int(frame):
+            raise UserError(
+                f"{where}: frame {frame:g}, box {box.tolist()}; expected a whole frame from 0, w and h above 0"
+            )
         if frame in boxes[row["camera"]]:
-            raise UserError(f"{where}: a second box of camera {row['camera']!r} in frame {frame}; expected one person")
-        boxes[row["camera"]][frame] = box
+            raise UserError(
+                f"{where}: a second box of camera {row['camera']!r} in frame {frame:g}; expected one person"
+            )
+        boxes[row["camera"]][int(frame)] = box
     return boxes
 
 

@@ -319,9 +319,13 @@ def test_calibration_files_that_are_none(tmp_path):
     [
         ("camera,frame,x0,y0,w\n", "no column 'h'"),
         ("camera,frame,x0,y0,w,h\nback,0,1,1,2,2\n", "box 1: camera 'back'; expected one of left"),
-        ("camera,frame,x0,y0,w,h\nleft,0,1,1,2,0\n", "box 1: frame 0, box .*; expected a frame from 0, w and h above"),
+        (
+            "camera,frame,x0,y0,w,h\nleft,0,1,1,2,0\n",
+            "box 1: frame 0, box .*; expected a whole frame from 0, w and h above",
+        ),
+        ("camera,frame,x0,y0,w,h\nleft,0.5,1,1,2,2\n", "box 1: frame 0.5, box .*; expected a whole frame"),
         ("camera,frame,x0,y0,w,h\nleft,0,1,1,2,2\nleft,0,1,1,2,2\n", "box 2: a second box of camera 'left' in frame 0"),
-        ("camera,frame,x0,y0,w,h\nleft,0,1,1,2,?\n", r"box 1: 'h' is '\?'; expected 1 numbers"),
+        ("camera,frame,x0,y0,w,h\nleft,0,1,1,2,?\n", r"box 1: 'h' is '\?'; expected 1 number$"),
     ],
 )
 def test_wrong_boxes_are_named(tmp_path, text, message):
