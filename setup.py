@@ -23,7 +23,7 @@ setup(
         "h36m": ["av>=14", "opencv-python-headless>=4.10", "cdflib>=1.3"],
         "3dhp": ["av>=14", "opencv-python-headless>=4.10", "scipy>=1.10"],
         "visdom": ["visdom>=0.2.4"],
-        "notebook": ["jupyterlab", "ipympl", "ipywidgets"],
-        "dev": ["pytest>=8", "pytest-xdist>=3", "ruff>=0.6"],
+        "notebook": ["jupyterlab", "ipympl", "ipywidgets>=8.1", "nbclient>=0.10"],
+        "dev": ["pytest>=8", "pytest-xdist>=3", "ruff>=0.6", "nbclient>=0.10", "ipykernel>=6.29", "ipywidgets>=8.1"],
     },
 )

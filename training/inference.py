@@ -78,7 +78,7 @@ def read_crops(crops: Crops, size: int) -> torch.Tensor:
     height, width = pixels.shape[-2:]
     if height != width or not height:
         raise UserError(
-            f"a crop is {width}x{height} px; expected a square, 2 m wide at the person's distance, the hip in the middle"
+            f"a crop is {width}x{height} px; expected a square, 2 m wide at the person's distance, hip in the middle"
         )
     return resize(pixels, [size, size], antialias=True)
 

@@ -1,0 +1,209 @@
+"""torch.hub entry points, and poses from crops of every kind."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datasets import MultiViewDataset
+from models import build_network, save_weights
+from models.published import published_name
+from tests.networks import SMALL
+from tests.synthetic import write_synthetic_layout
+from tests.tiny import ROOT
+from training.inference import cut_square, read_crops
+from training.metrics import n_mpjpe
+from utils.errors import UserError
+
+SAMPLE_SET = ROOT / "examples" / "sample_set"
+
+
+def load(entry, **options):
+    return torch.hub.load(str(ROOT), entry, source="local", **options)
+
+
+@pytest.fixture(scope="module")
+def pose_from_crop():
+    return load("pose_from_crop", device="cpu", precision="float32")
+
+
+@pytest.fixture(scope="module")
+def people():
+    dataset = MultiViewDataset(SAMPLE_SET, keys=("img_crop", "3D"))
+    return dataset.__getitems__(range(len(dataset)))
+
+
+def test_the_packaged_network_encodes_and_decodes():
+    network = load("encode_decode")
+    size = network.config["inputDimension"]
+    assert not network.training and network.size == size and set(network.output_types) == {"img_crop", "3D"}
+    with torch.no_grad():
+        crops = torch.zeros(2, 3, size, size)
+        appearance, points = network.encode(crops)
+        assert network.decode(appearance, points, crops).shape == crops.shape
+
+
+def test_poses_are_metres_in_the_frame_of_the_crop(pose_from_crop, people):
+    poses = pose_from_crop(people["img_crop"], batch_size=40)
+    true = people["3D"].reshape(-1, 17, 3)
+    assert poses.shape == true.shape and poses.dtype == np.float32
+    np.testing.assert_allclose(poses[:, 0], 0, atol=1e-3)
+    mean_pose = pose_from_crop.network.pose_mean.reshape(1, 17, 3).expand_as(true)
+    error = n_mpjpe(torch.from_numpy(poses), true).mean()
+    assert error < 0.8 * n_mpjpe(mean_pose, true).mean()
+    # seen in a mirror, or turned half around, they would be further off
+    mirrored = torch.from_numpy(poses * np.float32([-1, 1, 1]))
+    turned = torch.from_numpy(poses * np.float32([-1, 1, -1]))
+    assert error < 0.8 * n_mpjpe(mirrored, true).mean() and error < 0.8 * n_mpjpe(turned, true).mean()
+
+
+def test_every_kind_of_crop_gives_the_same_pose(pose_from_crop, people, tmp_path):
+    tensor = people["img_crop"][:2]
+    arrays = tensor.movedim(1, 3).numpy()
+    images = [Image.fromarray(array) for array in arrays]
+    images[0].save(tmp_path / "a.png")
+    expected = pose_from_crop(tensor)
+    assert expected.shape == (2, 17, 3) and np.abs(expected[0] - expected[1]).max() > 0.01
+    forms = [arrays, list(arrays), images, (tmp_path / "a.png", tensor[1]), [str(tmp_path / "a.png"), arrays[1]]]
+    for form in forms:
+        np.testing.assert_allclose(pose_from_crop(form), expected, atol=1e-5)
+    for one in (tensor[0], arrays[0], images[0], tmp_path / "a.png"):
+        np.testing.assert_allclose(pose_from_crop(one), expected[:1], atol=1e-5)
+    larger = arrays.repeat(3, axis=1).repeat(3, axis=2)
+    assert np.abs(pose_from_crop(larger) - expected).mean() < 0.02
+
+
+def test_crops_are_resized_without_aliasing():
+    board = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)
+    (crop,) = read_crops(board[..., None].repeat(3, 2), 64)
+    assert crop.shape == (3, 64, 64) and crop.dtype == torch.uint8
+    assert (crop[:, 4:-4, 4:-4].int() - 127).abs().max() <= 2
+
+
+def test_a_photograph_is_turned_as_its_camera_says(tmp_path):
+    upright = np.zeros((32, 32, 3), np.uint8)
+    upright[:8] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera lay on its side
+    Image.fromarray(np.rot90(upright).copy()).save(tmp_path / "phone.png", exif=exif)
+    np.testing.assert_array_equal(read_crops(tmp_path / "phone.png", 32)[0].movedim(0, 2).numpy(), upright)
+
+
+def test_bad_crops_are_one_line(tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    square = np.zeros((8, 8, 3), np.uint8)
+    for crop, message in (
+        (np.zeros((8, 9, 3), np.uint8), "9x8 px"),
+        (square.astype(np.float32), "float32"),
+        (square[..., 0], r"\(8, 8\)"),
+        (torch.zeros(8, 8, 3, dtype=torch.uint8), r"\(3,H,W\)"),
+        (torch.zeros(3, 8, 8), "float32"),
+        (square[None][:0], r"\(0, 8, 8, 3\)"),
+        ([], "no crops"),
+        ([square, None], "NoneType"),
+        (tmp_path / "text.png", "not an image"),
+        (tmp_path / "nothing.png", "no such file"),
+    ):
+        with pytest.raises(UserError, match=message) as error:
+            read_crops(crop, 8)
+        assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_square_is_cut_about_its_centre_black_beyond_the_border():
+    picture = np.full((40, 60, 3), 100, np.uint8)
+    picture[20, 50] = 255
+    crop = np.asarray(cut_square(picture, centre=(50.5, 20.5), side=31))
+    assert crop.shape == (31, 31, 3) and (crop[15, 15] == 255).all()
+    assert (crop[:, -6:] == 0).all() and (crop[:, :25].max(axis=2) >= 100).all()
+    with pytest.raises(UserError, match="side"):
+        cut_square(picture, (50, 20), 0)
+
+
+def test_random_weights_of_any_config():
+    network = load("encode_decode", weights=None, **SMALL)
+    assert network.size == 64 and not network.training and network.config["latent_fg"] == SMALL["latent_fg"]
+    with pytest.raises(UserError, match="nearest known key is 'latent_fg'"):
+        load("encode_decode", weights=None, latent_fgg=3)
+    with pytest.raises(UserError, match="trained weights"):
+        load("pose_from_crop", weights=None)
+    with pytest.raises(UserError, match="latent_3d is 30"):
+        load("encode_decode", weights="demo64", latent_3d=30)
+    with pytest.raises(UserError, match="'demo46' do not exist"):
+        load("encode_decode", weights="demo46")
+
+
+def test_weights_that_know_no_poses(tmp_path):
+    path = tmp_path / "stage1.safetensors"
+    config = {**SMALL, "output_types": ["img_crop"], "network_path": None}
+    save_weights(path, build_network(config), config)
+    assert load("encode_decode", weights=path).output_types == ("img_crop",)
+    with pytest.raises(UserError, match="learned no poses"):
+        load("pose_from_crop", weights=path)
+
+
+def test_published_weights_are_found_or_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub" / "checkpoints" / "network_best_val_t1.pth"
+    with pytest.raises(UserError, match="hrhodin") as error:
+        load("encode_decode", weights="published")
+    assert str(file) in str(error.value)
+    network = build_network(SMALL)
+    weights = {_in_published_words(name): value for name, value in network.state_dict().items()}
+    file.parent.mkdir(parents=True)
+    torch.save({name: value for name, value in weights.items() if name not in ("pose_mean", "pose_std")}, file)
+    loaded = load("encode_decode", weights="published", **SMALL)
+    torch.testing.assert_close(loaded.state_dict(), network.state_dict())
+    layout = write_synthetic_layout(tmp_path / "data", size=64, subjects=(1,), instants=2)
+    monkeypatch.setattr("configs.config_test_encodeDecode.config_dict", {**_test_config(), **SMALL})
+    with pytest.raises(UserError, match="statistics"):
+        load("pose_from_crop", weights="published")
+    estimate = load("pose_from_crop", weights="published", statistics=layout, device="cpu")
+    np.testing.assert_allclose(estimate.network.pose_mean, MultiViewDataset(layout, keys=()).pose_mean)
+
+
+def _in_published_words(name: str) -> str:
+    return published_name(name, {}).replace("to_pose.layers", "to_pose.fully_connected")
+
+
+def _test_config() -> dict:
+    from configs.config_test_encodeDecode import config_dict
+
+    return config_dict
+
+
+FOREIGN = """
+import sys, torch, datasets
+assert datasets.FOREIGN
+root = sys.argv[1]
+try:
+    torch.hub.load(root, "pose_from_crop", source="local", device="cpu")
+except ImportError as error:
+    print("refused:", error)
+del sys.modules["datasets"]
+pose_from_crop = torch.hub.load(root, "pose_from_crop", source="local", device="cpu")
+print(pose_from_crop(sys.argv[2]).shape)
+"""
+
+
+def test_foreign_packages_do_not_win(tmp_path):
+    for folder in (tmp_path / "path", tmp_path):
+        for name in ("datasets", "utils", "models"):
+            (folder / name).mkdir(parents=True)
+            (folder / name / "__init__.py").write_text("FOREIGN = True\n")
+    crop = next(SAMPLE_SET.rglob("img_crop_*.png"))
+    result = subprocess.run(
+        [sys.executable, "-c", FOREIGN, str(ROOT), str(crop)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "path")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    refused, shape = result.stdout.splitlines()
+    assert refused.startswith("refused: another package 'datasets'") and str(tmp_path) in refused
+    assert shape == "(1, 17, 3)"
