@@ -19,8 +19,8 @@ from datasets.h36m_report import report_text
 from datasets.png import read_png
 from tests.markers import JOINTS as MARKED
 from tests.markers import find_markers
-from tests.miniature_h36m import RenderedPeople, camera_of, marked_people, write_metadata, write_miniature
-from tests.tiny import run_script, tiny_config
+from tests.miniature_h36m import camera_of, marked_people, write_metadata, write_miniature
+from tests.tiny import run_script
 from utils.errors import UserError
 
 WIDTH, SIZE, EVERY = 200, 64, 3
@@ -288,44 +288,3 @@ def test_script_runs_from_anywhere_with_processes(filmed, tmp_path):
     done = run_script("prepare_h36m.py", *arguments, "--output", tmp_path / "set", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "S1: 44 crops of 16 videos; 0 left out" in done.stdout
-
-
-@pytest.fixture(scope="module")
-def rendered(tmp_path_factory):
-    """Rendered people, filmed and prepared: the folder, and who renders them."""
-    pytest.importorskip("anny"), pytest.importorskip("warp")
-    root, people = tmp_path_factory.mktemp("rendered"), RenderedPeople()
-    write_miniature(root / "source", people, (1,), WIDTH, num_poses=5)
-    return prepare(root / "source", root / "set", subjects=[1], every=2, size=32), people
-
-
-def test_crops_are_what_the_turned_camera_sees(rendered):
-    from datasets.raycast import View
-
-    folder, people = rendered
-    labels, render, errors = Labels(folder), people.renderer(1), {"img_crop": [], "bg_crop": []}
-    for row in range(0, labels.num_rows, 7):
-        seq, cam, frame = (int(labels[name][row]) for name in ("seq", "cam", "frame"))
-        number = seq % 4
-        vertices = people.perform(1, number, 5 + number + 2)[0][frame]
-        centre = camera_of(1, cam, WIDTH).centre
-        view = View(centre[None], labels["extrinsic_rot"][[row]], labels["intrinsic_crop"][[row]])
-        for kind, truth in zip(errors, render(vertices, view, 128), strict=True):
-            truth = truth[0].reshape(32, 4, 32, 4, 3).mean((1, 3))
-            crop = read_png(image_path(folder, seq, cam, frame, kind)).astype(float)
-            near = [
-                np.abs(crop - np.roll(truth, shift, (0, 1)))[2:-2, 2:-2].mean() for shift in ((0, 0), (1, 0), (0, 1))
-            ]
-            errors[kind].append(near)
-    for kind in errors:
-        exact, lower, beside = np.mean(errors[kind], axis=0)
-        assert exact < 6 and exact < 0.7 * min(lower, beside), (kind, exact, lower, beside)
-
-
-def test_stage_1_trains_on_it(rendered, tmp_path):
-    from training.novel_views import train_novel_views
-
-    folder = train_novel_views(tiny_config(rendered[0], tmp_path, num_training_iterations=3))
-    with open(folder.path / "debug_log_training.txt", newline="") as file:
-        losses = [float(row["loss"]) for row in csv.DictReader(file)]
-    assert len(losses) == 3 and np.isfinite(losses).all()

@@ -1,0 +1,59 @@
+"""Rendered people in the form of Human3.6M: the prepared crops are what the turned cameras see; a network trains."""
+
+import csv
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av")
+pytest.importorskip("cv2")
+pytest.importorskip("cdflib")
+pytest.importorskip("anny")
+pytest.importorskip("warp")
+
+from datasets import Labels, image_path
+from datasets.h36m import prepare_h36m
+from datasets.png import read_png
+from datasets.raycast import View
+from tests.miniature_h36m import RenderedPeople, camera_of, write_miniature
+from tests.tiny import tiny_config
+from training.novel_views import train_novel_views
+
+WIDTH = 200
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    """Rendered people, filmed and prepared: the folder, and who renders them."""
+    root, people = tmp_path_factory.mktemp("rendered"), RenderedPeople()
+    write_miniature(root / "source", people, (1,), WIDTH, num_poses=5)
+    output = prepare_h36m(root / "source", root / "set", [1], every=2, size=32, workers=1, progress=False)
+    return output, people
+
+
+def test_crops_are_what_the_turned_camera_sees(rendered):
+    folder, people = rendered
+    labels, render, errors = Labels(folder), people.renderer(1), {"img_crop": [], "bg_crop": []}
+    for row in range(0, labels.num_rows, 7):
+        seq, cam, frame = (int(labels[name][row]) for name in ("seq", "cam", "frame"))
+        number = seq % 4
+        vertices = people.perform(1, number, 5 + number + 2)[0][frame]
+        centre = camera_of(1, cam, WIDTH).centre
+        view = View(centre[None], labels["extrinsic_rot"][[row]], labels["intrinsic_crop"][[row]])
+        for kind, truth in zip(errors, render(vertices, view, 128), strict=True):
+            truth = truth[0].reshape(32, 4, 32, 4, 3).mean((1, 3))
+            crop = read_png(image_path(folder, seq, cam, frame, kind)).astype(float)
+            near = [
+                np.abs(crop - np.roll(truth, shift, (0, 1)))[2:-2, 2:-2].mean() for shift in ((0, 0), (1, 0), (0, 1))
+            ]
+            errors[kind].append(near)
+    for kind in errors:
+        exact, lower, beside = np.mean(errors[kind], axis=0)
+        assert exact < 6 and exact < 0.7 * min(lower, beside), (kind, exact, lower, beside)
+
+
+def test_stage_1_trains_on_it(rendered, tmp_path):
+    folder = train_novel_views(tiny_config(rendered[0], tmp_path, num_training_iterations=3))
+    with open(folder.path / "debug_log_training.txt", newline="") as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert len(losses) == 3 and np.isfinite(losses).all()
