@@ -87,7 +87,7 @@ def _measure(name: str, setups: dict, counted, size, folder: Path) -> dict:
 def table(results: dict, seconds: float) -> str:
     """The results as Markdown, with machine and date."""
     lines = [
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {_device()}, "
+        f"{_processor()}, {torch.get_num_threads()} threads, {_device()}, "
         f"torch {torch.__version__}, {datetime.date.today()}; measured in {seconds / 60:.1f} minutes",
         "",
         "| configuration | measure | unit | fast | plain | gain | GFLOP/s fast | plain |",
@@ -110,6 +110,16 @@ def table(results: dict, seconds: float) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+        if info.exists()
+        else []
+    )
+    return names[0] if names else platform.machine()
 
 
 def _device() -> str:

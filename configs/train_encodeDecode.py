@@ -1,6 +1,7 @@
 """Stage 1: train the network to paint novel views.
 
 python configs/train_encodeDecode.py [--config FILE] [--resume] [--device D] [key=value ...]
+On several GPUs: torchrun --nproc_per_node=N configs/train_encodeDecode.py ...
 """
 
 import sys
@@ -14,10 +15,12 @@ from utils.errors import run_script
 
 def main() -> None:
     arguments, config, _ = config_arguments(__doc__, "config_train_encodeDecode", resume=True)
+    from training.distributed import is_main
     from training.novel_views import train_novel_views
 
     folder = train_novel_views(config, arguments.resume)
-    print(f"trained: {folder.path}")
+    if is_main():
+        print(f"trained: {folder.path}")
 
 
 if __name__ == "__main__":

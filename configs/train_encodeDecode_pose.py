@@ -1,6 +1,7 @@
 """Stage 2: train the 3D pose decoder on few labels, on the features of a stage-1 run.
 
 python configs/train_encodeDecode_pose.py network_path=RUN [--config FILE] [--resume] [--device D] [key=value ...]
+On several GPUs: torchrun --nproc_per_node=N configs/train_encodeDecode_pose.py ...
 """
 
 import sys
@@ -14,10 +15,12 @@ from utils.errors import run_script
 
 def main() -> None:
     arguments, config, said = config_arguments(__doc__, "config_train_encodeDecode_pose", resume=True)
+    from training.distributed import is_main
     from training.pose import train_pose
 
     folder = train_pose(config, arguments.resume, said)
-    print(f"trained: {folder.path}")
+    if is_main():
+        print(f"trained: {folder.path}")
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def test_torchrun_writes_one_run(data, tmp_path):
     assert result.returncode == 0, result.stderr[-3000:]
     folder = tmp_path / run_name(config, "encode")
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == [folder]
-    assert result.stdout.count("crops to train on") == 1
+    assert result.stdout.count("crops to train on") == result.stdout.count("trained: ") == 1
     assert [iteration for iteration, _ in losses_of(folder)] == list("123456")
     assert [row["iteration"] for row in rows_of(folder / "debug_log_testing.txt")] == list("36")
 

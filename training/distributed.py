@@ -39,8 +39,8 @@ def joined_processes(device: str) -> Iterator[None]:
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes, prints and draws bars."""
-    return idist.get_rank() == 0
+    """Whether this process is the one that writes, prints and draws bars; also before it has joined the others."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def average_gradients(module: torch.nn.Module, some_unused: bool = False) -> torch.nn.Module:
