@@ -1,0 +1,99 @@
+"""The example notebooks: they run, what they say holds, and what is kept in them is light."""
+
+import os
+import sys
+
+import nbformat
+import pytest
+
+from examples.run_notebooks import execute, lighten
+from tests.tiny import ROOT
+
+NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "examples").glob("*.ipynb"))}
+MAX_BYTES = 300_000
+
+
+def read(name):
+    return nbformat.read(NOTEBOOKS[name], as_version=4)
+
+
+def outputs(notebook) -> list:
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def pictures(notebook) -> int:
+    return sum("image/jpeg" in output.get("data", {}) for output in outputs(notebook))
+
+
+def printed(notebook) -> str:
+    return "".join(output.text for output in outputs(notebook) if output.get("name") == "stdout")
+
+
+def n_mpjpe(text: str, line: str) -> float:
+    """The first number of the line of the last table that starts with `line`."""
+    found = [row for row in text.splitlines() if row.startswith(line)][-1]
+    return float(found.removeprefix(line).split()[0])
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_what_is_kept_is_whole_and_light(name):
+    notebook = read(name)
+    assert NOTEBOOKS[name].stat().st_size < MAX_BYTES
+    assert pictures(notebook) >= 2 and all(output.output_type != "error" for output in outputs(notebook))
+    assert f"{ROOT}/" not in NOTEBOOKS[name].read_text()  # no folder of the machine that ran it
+    kept = nbformat.writes(notebook)
+    lighten(notebook)
+    assert nbformat.writes(notebook) == kept
+
+
+def run(notebook):
+    """Run a notebook without what is kept in it."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
+    execute(notebook, timeout=300)
+    return notebook
+
+
+def below_sliders(notebook) -> list:
+    """What sliders show at first; an error there is an output, and does not fail the cell."""
+    (widgets,) = notebook.metadata.widgets.values()
+    return [output for model in widgets["state"].values() for output in model["state"].get("outputs", [])]
+
+
+def test_novel_views():
+    notebook = run(read("novel_views"))
+    assert pictures(notebook) == pictures(read("novel_views")) >= 4
+    assert ["image/jpeg" in output.get("data", {}) for output in below_sliders(notebook)] == [True]
+
+
+def test_pose_from_crop():
+    notebook = run(read("pose_from_crop"))
+    assert pictures(notebook) == pictures(read("pose_from_crop")) >= 2
+    assert ["image/jpeg" in output.get("data", {}) for output in below_sliders(notebook)] == [True]
+    text = printed(notebook)
+    assert n_mpjpe(text, "network") < 0.8 * n_mpjpe(text, "mean pose")
+
+
+def test_train_in_a_minute():
+    notebook = read("train_in_a_minute")
+    text = printed(notebook)  # as it was run with all iterations
+    assert n_mpjpe(text, "stage 1 + 2") < 0.85 * n_mpjpe(text, "labels alone")
+    (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    parameters.source = "frozen_iterations, supervised_iterations = 60, 2"
+    text = printed(run(notebook))
+    assert n_mpjpe(text, "stage 1 + 2") < 0.85 * n_mpjpe(text, "mean pose")
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_root_is_found_from_elsewhere(name, tmp_path, monkeypatch):
+    first = next(cell.source for cell in read(name).cells if cell.cell_type == "code")
+    setup = "\n".join(line for line in first.splitlines() if not line.startswith("%"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    with pytest.raises(AssertionError, match="start Jupyter"):
+        exec(setup, {})
+    monkeypatch.setitem(os.environ, "JPY_SESSION_NAME", str(NOTEBOOKS[name]))
+    exec(setup, {})
+    assert sys.path[0] == str(ROOT)
