@@ -64,10 +64,8 @@ def prepare_3dhp(
     An interrupted call goes on where it stopped, and a finished set is left as it is. Raises UserError for bad
     arguments, and for files that are missing, broken, or do not fit to one another.
     """
-    if split not in SUBJECTS:
-        raise UserError(f"split {split!r}; expected one of {', '.join(SUBJECTS)}")
-    chosen = SUBJECTS[split] if subjects is None else tuple(dict.fromkeys(subjects))
-    job, output = CaptureSet(chosen, tuple(cameras), every, size, box_metres, background), Path(output)
+    chosen, output = _subjects(subjects, split), Path(output)
+    job = CaptureSet(chosen, tuple(cameras), every, size, box_metres, background)
     _check_arguments(job, workers)
     mean_std = read_statistics(statistics)
     folders = sequence_folders(Path(source), job.subjects)
@@ -75,11 +73,10 @@ def prepare_3dhp(
     if claim_folder(output, SET_FILE, job._asdict()):
         return (output / REPORT_FILE).read_text()
     writer = LayoutWriter(output, size)
-    views = [view for views, _ in plans for view in views]
+    views, report = [view for own, _ in plans for view in own], "\n".join(line for _, line in plans)
     if background:
         write_backgrounds([Background(view.background, [view.video]) for view in views], workers, progress)
     write_views(views, CropJob(output, size, box_metres), workers, progress)
-    report = "\n".join(line for _, line in plans)
     write_whole(output / REPORT_FILE, lambda part: part.write_text(report))
     writer.finish(*mean_std)
     return report
@@ -169,6 +166,12 @@ def _check_views_agree(tracks: dict[int, tuple], folder: Path) -> None:
                 f"{folder}: cameras {first} and {cam} disagree about the place of the person by {difference:.2f} m; "
                 "expected annot.mat, in mm, and camera.calibration of one sequence"
             )
+
+
+def _subjects(subjects: Iterable[int] | None, split: str) -> tuple[int, ...]:
+    if split not in SUBJECTS:
+        raise UserError(f"split {split!r}; expected one of {', '.join(SUBJECTS)}")
+    return SUBJECTS[split] if subjects is None else tuple(dict.fromkeys(subjects))
 
 
 def _check_arguments(job: CaptureSet, workers: int | None) -> None:

@@ -59,8 +59,7 @@ def prepare_ski(
     _check_views_agree(folder, labels)
     if claim_folder(Path(output), SET_FILE, {"split": split, "size": size, "box_metres": box_metres}):
         return f"{output} is finished already"
-    writer = LayoutWriter(output, size, total=len(kept))
-    outside = []
+    writer, outside = LayoutWriter(output, size, total=len(kept)), []
     with tqdm(total=len(kept), unit="crop", desc=f"prepare {split}", disable=not progress) as bar:
         for seq in np.unique(labels.ids["seq"]):
             rows = np.flatnonzero(labels.ids["seq"] == seq)
