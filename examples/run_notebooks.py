@@ -20,10 +20,10 @@ def main() -> None:
     about, _, usage = __doc__.partition("\n\n")
     parser = argparse.ArgumentParser(description=about, epilog=usage)
     parser.add_argument("notebooks", metavar="NOTEBOOK", nargs="*", help="default: all in examples/")
+    paths = [Path(name) for name in parser.parse_args().notebooks] or sorted(FOLDER.glob("*.ipynb"))
     import nbformat
     from tqdm import tqdm
 
-    paths = [Path(name) for name in parser.parse_args().notebooks] or sorted(FOLDER.glob("*.ipynb"))
     for path in tqdm(paths, unit="notebook"):
         notebook = nbformat.read(path, as_version=4)
         execute(notebook)

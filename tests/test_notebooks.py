@@ -6,6 +6,8 @@ import sys
 import nbformat
 import pytest
 
+from datasets.labels import Labels
+from datasets.validation import validate
 from examples.run_notebooks import execute, lighten
 from tests.tiny import ROOT
 
@@ -73,6 +75,13 @@ def test_pose_from_crop():
     assert ["image/jpeg" in output.get("data", {}) for output in below_sliders(notebook)] == [True]
     text = printed(notebook)
     assert n_mpjpe(text, "network") < 0.8 * n_mpjpe(text, "mean pose")
+
+
+def test_the_hundred_labels_are_of_training_subjects():
+    folder = ROOT / "examples" / "hundred_labels"
+    validate(folder)
+    assert set(Labels(folder)["subj"]) == {1, 5, 6, 7, 8}
+    assert Labels(folder).num_rows == 100
 
 
 def test_train_in_a_minute():
