@@ -42,16 +42,24 @@ def load_trained(config: dict, said: frozenset[str] = frozenset()) -> tuple[Enco
 
 
 def load_for_pose(config: dict, said: frozenset[str] = frozenset()) -> tuple[EncodeDecode, dict]:
-    """A network for stage 2: the one at `network_path` with a new pose decoder, or a new one altogether."""
+    """A network for stage 2: the one at `network_path` with a new pose decoder, or a new one altogether.
+
+    Where `network_path` was stage 2 itself and the encoder is to be trained too, its pose decoder is kept: a new one
+    would spoil the encoder's features before it has learned anything.
+    """
     if config["network_path"] is None:
         if config["freeze_encoder"]:
             raise UserError("network_path is None, but freeze_encoder is True; expected the run folder of a stage 1")
         return build_network(config), config
     file = weights_file(config["network_path"])
     checkpoint = read_checkpoint(file)
-    config = _agreed(config, checkpoint, said, [key for key in ARCHITECTURE_KEYS if key not in _POSE_KEYS], file)
+    finetuned = not config["freeze_encoder"] and "3D" in (checkpoint.config or {}).get("output_types", ())
+    kept = [key for key in ARCHITECTURE_KEYS if finetuned or key not in _POSE_KEYS]
+    config = _agreed(config, checkpoint, said, kept, file)
     network = build_network({**config, "encoder_weights": None})
-    pose_decoder, network.to_pose = network.to_pose, nn.Identity()
+    pose_decoder = network.to_pose
+    if not finetuned:
+        network.to_pose = nn.Identity()
     _fill(network, checkpoint, file)
     network.to_pose = pose_decoder
     return network, config

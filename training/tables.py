@@ -64,7 +64,7 @@ def table_text(table: list[dict]) -> str:
             cells = [[str(row[name]) for name in GROUP_COLUMNS] for row in table]
             for line, row in zip(cells, table, strict=True):
                 line += [_format(name, row[name]) for name in present]
-            parts.append(f"{title}\n\n{_markdown(header, cells)}\n")
+            parts.append(f"{title}\n\n{markdown_table(header, cells)}\n")
     return "\n".join(parts)
 
 
@@ -92,13 +92,14 @@ def _format(name: str, value: float) -> str:
     return f"{value:.3f}" if "ssim" in name else f"{value:.1f}"
 
 
-def _markdown(header: list[str], cells: list[list[str]]) -> str:
+def markdown_table(header: list[str], cells: list[list[str]], left: int = 2) -> str:
+    """A Markdown table that reads well in a terminal too; the first `left` columns are text, the others numbers."""
     widths = [max(len(line[column]) for line in [header, *cells]) for column in range(len(header))]
-    rule = ["-" * width if column < 2 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
+    rule = ["-" * width if column < left else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
     lines = []
     for line in [header, rule, *cells]:
         padded = [
-            cell.ljust(width) if column < 2 else cell.rjust(width)
+            cell.ljust(width) if column < left else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
         lines.append("| " + " | ".join(padded) + " |")

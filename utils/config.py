@@ -14,16 +14,16 @@ from utils.files import write_whole
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def read_config_file(path: str | os.PathLike) -> dict:
-    """Return a copy of the `config_dict` that the Python file at `path` defines."""
+def read_config_file(path: str | os.PathLike, name: str = "config_dict") -> dict:
+    """Return a copy of the dictionary `name` that the Python file at `path` defines."""
     if not Path(path).is_file():
-        raise UserError(f"no config file {str(path)!r}; give a Python file that defines config_dict")
+        raise UserError(f"no config file {str(path)!r}; give a Python file that defines {name}")
     try:
-        config = runpy.run_path(str(path)).get("config_dict")
+        config = runpy.run_path(str(path)).get(name)
     except Exception as error:
         raise UserError(f"config file {str(path)!r} failed: {type(error).__name__}: {error}") from error
     if not isinstance(config, dict):
-        raise UserError(f"config file {str(path)!r} defines no dictionary named config_dict")
+        raise UserError(f"config file {str(path)!r} defines no dictionary named {name}")
     return dict(config)
 
 
