@@ -1,5 +1,6 @@
 """Packed crops: the bytes of the PNG files without decoding them, and never those of another set."""
 
+import csv
 import json
 import signal
 import subprocess
@@ -16,7 +17,9 @@ from datasets.packed import PACKED_FOLDER, UNFINISHED_FOLDER, open_packed, pack
 from datasets.png import read_png, write_png
 from datasets.reader import MultiViewDataset
 from tests.synthetic import write_synthetic_layout
-from tests.tiny import ROOT, run_script
+from tests.tiny import ROOT, run_script, tiny_config
+from training.loaders import hold_on_device
+from training.novel_views import train_novel_views
 from utils.errors import UserError
 
 SIZE = 16
@@ -92,6 +95,35 @@ def test_crops_held_on_a_device_give_the_same_batches(layout):
     for dataset in held:
         batch = dataset.__getitems__(range(8))
         assert batch.keys() == plain.keys() and all(torch.equal(batch[key], plain[key]) for key in plain)
+
+
+def test_training_on_packed_crops_is_the_same_training(tmp_path, monkeypatch):
+    data = write_synthetic_layout(tmp_path / "set", 32, (1, 5), 2, 4)
+
+    def losses(name, **changes):
+        config = tiny_config(data, tmp_path / name, num_training_iterations=3, **changes)
+        log = train_novel_views(config).path / "debug_log_training.txt"
+        with log.open(newline="") as file:
+            return [row["loss"] for row in csv.DictReader(file)]
+
+    from_png = losses("png")
+    pack(data, progress=False)
+    forbid_png(monkeypatch)
+    assert losses("packed", num_workers=2) == from_png
+    assert losses("held", crops_on_device="always") == from_png
+    assert losses("preloaded", preload_images=True) == from_png
+
+
+def test_where_crops_are_held(layout):
+    def held(wanted):
+        dataset = MultiViewDataset(layout)
+        return hold_on_device(dataset, {"crops_on_device": wanted}, torch.device("cpu"))
+
+    assert held("auto").decodes and held("never").decodes
+    with pytest.raises(UserError, match="expected preloaded or packed"):
+        held("always")
+    with pytest.raises(UserError, match="crops_on_device is 'sometimes'; expected auto, always or never"):
+        held("sometimes")
 
 
 def test_crops_of_other_labels_are_refused_and_packed_anew(layout):
