@@ -11,6 +11,7 @@ from utils.errors import UserError
 MODULES = [
     "config_train_encodeDecode",
     "config_train_encodeDecode_pose",
+    "config_train_better",
     "config_test_encodeDecode",
     "config_demo",
     "config_demo_pose",
@@ -40,6 +41,10 @@ def test_published_hyper_parameters():
         "loss_weight_foreground": 0.0,
         "target_other_view": False,
         "augment_color": 0.0,
+        "augment_rotation": 0.0,
+        "average_latents": False,
+        "ema_decay": 0.0,
+        "sigmoid_bottleneck": True,
         "actor_subset": [1, 5, 6, 7, 8],
         "useCamBatches": 2,
         "test_every": 5000,

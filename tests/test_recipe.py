@@ -150,6 +150,27 @@ def test_an_average_that_never_moves_is_refused(data, tmp_path):
         train_novel_views(tiny_config(data, tmp_path, ema_decay=1.0))
 
 
+def test_the_foreground_is_weighted_also_where_the_decoder_sees_no_background(data, tmp_path):
+    config = tiny_config(data, tmp_path, skip_background=False)
+    plain, weighted = (_losses(train_novel_views({**config, "loss_weight_foreground": w})) for w in (0.0, 4.0))
+    assert np.isfinite(weighted).all() and plain != weighted
+
+
+def test_fine_tuning_goes_on_with_the_trained_pose_decoder(data, tmp_path):
+    stage1 = train_novel_views(tiny_config(data, tmp_path))
+    stage2 = train_pose(tiny_pose_config(data, tmp_path, str(stage1.path)))
+    tuning = {"freeze_encoder": False, "learning_rate": 0.0, "width_to3Dpose": 64}
+    tuned = train_pose(tiny_pose_config(data, tmp_path, str(stage2.path), **tuning))
+    before, after = (read_checkpoint(file).weights for file in (stage2.best_network, tuned.last_network))
+    learned = [name for name in before if name.endswith("weight")]
+    assert all(torch.equal(before[name], after[name]) for name in learned)
+    # a frozen encoder gets a new pose decoder, of the size that is asked for
+    anew = train_pose(tiny_pose_config(data, tmp_path, str(stage2.path), width_to3Dpose=64))
+    weights = read_checkpoint(anew.last_network).weights
+    assert weights["to_pose.layers.0.weight"].shape[0] == 64
+    assert torch.equal(weights["encoder.fc.weight"], before["encoder.fc.weight"])
+
+
 def _losses(run) -> list[float]:
     with open(run.path / "debug_log_training.txt", newline="") as file:
         return [float(row["loss"]) for row in csv.DictReader(file)]
