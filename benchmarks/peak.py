@@ -3,6 +3,7 @@
 import ast
 import resource
 import sys
+from pathlib import Path
 
 import torch
 
@@ -21,7 +22,16 @@ def main() -> None:
     if setup.hardware.device.type == "cuda":
         print(torch.cuda.max_memory_allocated() / 2**20)
     else:
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+        print(peak_resident_mib())
+
+
+def peak_resident_mib() -> float:
+    """Peak of this process's resident memory; getrusage would count what its parent had when it started this one."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 2**10
 
 
 if __name__ == "__main__":
