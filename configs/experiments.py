@@ -1,6 +1,6 @@
 """Measure what the paper claims, what its parts are worth, and what a better recipe gains: suites of trainings.
 
-python configs/experiments.py SUITE [--data DIR] [--scale 64|128] [--seeds N] [--budget MINUTES] [--report [DIR]]
+python configs/experiments.py SUITE [--data DIR] [--scale 64|128] [--seeds N] [--budget MINUTES] [--report] [--page DIR]
                               [stage1.key=value ...] [stage2.key=value ...] [key=value ...]
 
 SUITE is labels, ablation or recipe (configs/experiments/), or a file of your own like those. Finished runs are not
@@ -38,10 +38,10 @@ def main() -> None:
     name, suite = read_suite(arguments.suite)
     cells = plan(suite, base_configs(arguments, output), arguments.seeds)
     results = Results(output / f"{name}.json")
-    if arguments.report is None:
+    if not arguments.report:
         whole = run_suite(cells, results, suite.get("views", False), arguments.budget)
         print("all is done" if whole else "not all is done: start again to go on, or read what failed in the report")
-    print(f"report: {write_report(arguments.report or output, name, suite, cells, results)}")
+    print(f"report: {write_report(arguments.page or output, name, suite, cells, results)}")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -55,7 +55,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, metavar="N", default=3, help="repetitions (default 3)")
     parser.add_argument("--budget", type=float, metavar="MINUTES", help="stop after so long; start again to go on")
     parser.add_argument("--output", metavar="DIR", help="runs and results (default: output/experiments64, or 128)")
-    parser.add_argument("--report", metavar="DIR", nargs="?", const="", help="only write the page (default: to output)")
+    parser.add_argument("--report", action="store_true", help="train nothing, only write the page of what is done")
+    parser.add_argument("--page", metavar="DIR", help="where the page and its picture go (default: to output)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change one key of the base configs")
     return parser.parse_intermixed_args()
 
@@ -74,6 +75,11 @@ def base_configs(arguments: argparse.Namespace, output: Path):
     from training.experiment_plan import Base
 
     data = Path(arguments.data or ROOT / "data" / DATA[arguments.scale]).resolve()
+    if not data.is_dir():
+        raise UserError(
+            f"no folder {str(data)!r}; render the benchmark with `python configs/render_dataset.py --preset "
+            f"{DATA[arguments.scale]} --output {data}`, or give --data a folder that holds train and test"
+        )
     if arguments.scale == 64:
         modules = (config_demo, config_demo_pose, config_demo_supervised)
         configs = [dict(module.config_dict) for module in modules]

@@ -97,7 +97,7 @@ def test_stage_1_is_trained_once_for_all_rows_of_a_seed(finished):
 def test_the_report_has_tables_pictures_and_failures_but_no_numbers_for_them(finished, data, monkeypatch):
     folder, records = finished
     monkeypatch.setattr(experiments, "train", lambda trial: pytest.fail("--report trains nothing"))
-    run(folder, data, SUITE, "--seeds", "2", "--report", str(folder / "page"))
+    run(folder, data, SUITE, "--seeds", "2", "--report", "--page", str(folder / "page"))
     page = (folder / "page" / "tiny.md").read_text()
     assert (folder / "page" / "tiny.png").stat().st_size > 5000
     tables, _, failed = page.partition("## Failed")
@@ -185,7 +185,7 @@ def test_our_suites_make_valid_configs(name, scale, data, tmp_path, monkeypatch)
 
 BAD = {
     "suite": (["nonsense"], ["nonsense", "labels"]),
-    "data": (["labels", "--data", "nowhere"], ["nowhere"]),
+    "data": (["labels", "--data", "nowhere"], ["nowhere", "--preset benchmark64"]),
     "stage": (["labels", "stage7.seed=1"], ["stage7", "stage1.key=value"]),
     "seeds": (["labels", "--seeds", "0"], ["0", "at least 1"]),
 }

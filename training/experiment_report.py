@@ -164,12 +164,12 @@ def _draw(suite: Mapping[str, Any], entries: dict[tuple[str, int], Entry]) -> Fi
     rows, labels = _rows(entries), sorted({count for _, count in entries})
     baseline = np.mean([entry.scores["mean_pose_n_mpjpe_mm"].mean() for entry in entries.values()])
     curves = len(labels) > 1
-    figure = Figure(figsize=(7.5, 4.8 if curves else 1.2 + 0.36 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(7.5, 4.8 if curves else 1.6 + 0.36 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     (_draw_curves if curves else _draw_bars)(axes, entries, rows, labels)
     (axes.axhline if curves else axes.axvline)(baseline, color="0.5", linestyle="--", label=MEAN_POSE)
     (axes.set_ylabel if curves else axes.set_xlabel)("N-MPJPE on unseen subjects (mm)")
-    axes.legend(fontsize=8) if curves else axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8) if curves else figure.legend(fontsize=8, loc="outside lower right")
     axes.set_title(suite["title"], fontsize=10)
     return figure
 
@@ -187,7 +187,9 @@ def _draw_curves(axes, entries: dict[tuple[str, int], Entry], rows: list[str], l
 
 def _draw_bars(axes, entries: dict[tuple[str, int], Entry], rows: list[str], labels: list[int]) -> None:
     means, errors = _errors(entries, [(row, labels[0]) for row in rows])
-    axes.barh(rows, means, xerr=errors, capsize=3, color="tab:blue", alpha=0.8)
+    bars = axes.barh(rows, means, xerr=errors if any(errors) else None, capsize=3, color="tab:blue", alpha=0.8)
+    axes.bar_label(bars, fmt="%.0f", padding=3, fontsize=8)
+    axes.margins(x=0.1)
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
 
