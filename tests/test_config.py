@@ -42,6 +42,7 @@ def test_published_hyper_parameters():
         "target_other_view": False,
         "augment_color": 0.0,
         "augment_rotation": 0.0,
+        "augment_mirror": False,
         "average_latents": False,
         "ema_decay": 0.0,
         "sigmoid_bottleneck": True,

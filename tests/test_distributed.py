@@ -54,7 +54,13 @@ def assert_two_do_what_one_does(tmp_path, stage, make_config):
 
 
 def test_stage_1_of_two_processes_has_the_gradients_of_one(data, tmp_path):
-    changes = {"latent_dropout": 0.0, "augment_color": 0.3, "num_training_iterations": 3, "precision": "float32"}
+    changes = {
+        "latent_dropout": 0.0,
+        "augment_mirror": True,
+        "augment_color": 0.3,
+        "num_training_iterations": 3,
+        "precision": "float32",
+    }
     assert_two_do_what_one_does(tmp_path, "views", lambda output: tiny_config(data, output, **changes))
 
 

@@ -15,7 +15,7 @@ from tests.networks import PUBLISHED, SMALL, some_inputs
 from tests.synthetic import random_joints, write_synthetic_layout
 from tests.tiny import SIZE, tiny_config, tiny_pose_config
 from training import novel_views
-from training.augmentation import random_turns, turn_cameras
+from training.augmentation import mirror_groups, random_turns, turn_cameras
 from training.novel_views import train_novel_views
 from training.pose import train_pose
 from utils.errors import UserError
@@ -92,7 +92,26 @@ def test_without_the_sigmoid_bottleneck_the_linear_layer_sees_as_many_features_a
     assert features[True] == 128 and features[False] >= 728
 
 
-@pytest.mark.parametrize("changes", [{"augment_rotation": 30.0}, {"average_latents": True}])
+def test_mirrored_groups_show_the_mirrored_world_to_mirrored_cameras():
+    batch = some_inputs(64, batch=32)
+    result = mirror_groups(batch, 4, torch.Generator().manual_seed(0))
+    mirror = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))
+    world = torch.randn(5, 3, generator=torch.Generator().manual_seed(1)).T
+    kinds = []
+    for start in range(0, 32, 4):
+        group = slice(start, start + 4)
+        flipped = not torch.equal(result["img_crop"][group], batch["img_crop"][group])
+        kinds.append(flipped)
+        for key in ("img_crop", "bg_crop"):
+            torch.testing.assert_close(result[key][group], batch[key][group].flip(3) if flipped else batch[key][group])
+        change = mirror if flipped else torch.eye(3)
+        seen, was_seen = (b["extrinsic_rot"][group] @ w for b, w in ((result, change @ world), (batch, world)))
+        torch.testing.assert_close(seen, change @ was_seen)  # what was left in the crop is right
+    torch.testing.assert_close(result["extrinsic_rot"] @ result["extrinsic_rot_inv"], torch.eye(3).expand(32, 3, 3))
+    assert {True, False} == set(kinds)
+
+
+@pytest.mark.parametrize("changes", [{"augment_rotation": 30.0}, {"augment_mirror": True}, {"average_latents": True}])
 def test_stage_1_trains_with_it_and_differently(data, tmp_path, changes):
     runs = [train_novel_views(tiny_config(data, tmp_path, **c)) for c in ({}, changes)]
     plain, changed = (_losses(run) for run in runs)

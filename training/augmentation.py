@@ -32,6 +32,24 @@ def augment_color(
     return [torch.baddbmm(shifts, matrices, image.flatten(2)).view(image.shape) for image in images]
 
 
+def mirror_groups(batch: dict, group: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """`batch` with half of its runs of `group` crops, at random, as in a mirror: crops (B,3,R,R) flipped left to right,
+    rotations (B,3,3) those of the mirrored cameras in the mirrored world. The vertical stays where it is.
+
+    Mirrored people move as people do, so that a set stands for twice as many motions and rooms.
+    """
+    device, count = batch["img_crop"].device, len(batch["img_crop"]) // group
+    drawn = own_part(torch.rand(count * idist.get_world_size(), generator=generator))
+    mirrored = (drawn < 0.5).repeat_interleave(group).to(device)
+    crops = {key: batch[key] for key in ("img_crop", "bg_crop") if key in batch}
+    changed = {key: torch.where(mirrored[:, None, None, None], crop.flip(3), crop) for key, crop in crops.items()}
+    signs = torch.ones(len(mirrored), 3, device=device)
+    signs[mirrored, 0] = -1
+    for key in ("extrinsic_rot", "extrinsic_rot_inv"):
+        changed[key] = signs[:, :, None] * batch[key] * signs[:, None, :]
+    return {**batch, **changed}
+
+
 def random_turns(count: int, limit: float, generator: torch.Generator) -> torch.Tensor:
     """Rotations (count,3,3) about the viewing axis z, by up to `limit` degrees either way.
 

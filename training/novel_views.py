@@ -5,7 +5,7 @@ import torch
 
 from datasets.reader import MultiViewDataset
 from models import build_network, evaluation_permutations, training_permutations
-from training.augmentation import augment_color, random_turns, turn_cameras
+from training.augmentation import augment_color, mirror_groups, random_turns, turn_cameras
 from training.distributed import (
     average_gradients,
     is_main,
@@ -93,14 +93,16 @@ class NovelViewStep:
         return {name: value.detach() for name, value in losses.items()}
 
     def prepare(self, batch: dict, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Crops to the device, normalised, turned, their colours changed; and this iteration's permutations."""
+        """Crops to the device, normalised, augmented; and this iteration's permutations."""
         config = self.config
         inputs, device = network_input(self.hardware.move(batch)), self.hardware.device
+        group = config["useCamBatches"] * (2 if config["useSubjectBatches"] else 1)
+        if config["augment_mirror"]:
+            inputs = mirror_groups(inputs, group, generator)
         if config["augment_rotation"]:
             turns = random_turns(len(inputs["img_crop"]), config["augment_rotation"], generator)
             inputs = turn_cameras(inputs, turns.to(device))
         crops = [key for key in ("img_crop", "bg_crop") if key in inputs]
-        group = config["useCamBatches"] * (2 if config["useSubjectBatches"] else 1)
         changed = augment_color([inputs[key] for key in crops], group, config["augment_color"], generator)
         inputs.update(zip(crops, changed, strict=True))
         count = len(inputs["img_crop"])
