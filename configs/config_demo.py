@@ -35,10 +35,11 @@ config_dict = {
     "perceptual_weights": None,
     # every pair teaches the rotation; the published shuffle makes half of them plain auto-encoding
     "target_other_view": True,
-    # colours must not be learned by heart
+    # five people must stand for many: their motions and rooms in the mirror too, their colours not by heart
+    "augment_mirror": True,
     "augment_color": 0.3,
     # few iterations: a schedule that ends at zero
-    "num_training_iterations": 8200,
+    "num_training_iterations": 8000,
     "learning_rate": 2e-3,
     "learning_rate_schedule": "cosine",
     "test_every": 1500,

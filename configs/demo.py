@@ -21,7 +21,7 @@ from configs.config_demo_supervised import config_dict as supervised_config
 from configs.config_test_encodeDecode import config_dict as test_config
 from utils.errors import run_script
 
-TRAIN_CROPS, TEST_CROPS = 40_000, 2_400
+TRAIN_CROPS, TEST_CROPS = 28_000, 2_400
 EVERY = 8  # instants of the 10 Hz motions; neighbours are alike, and a small set should hold many different ones
 
 
