@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs import config_demo
 from configs import experiments as script
+from configs.config_train_better import RECIPE
+from configs.config_train_encodeDecode import config_dict
 from tests.processes import run_processes
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import CHANGES, SIZE
@@ -181,6 +184,16 @@ def test_our_suites_make_valid_configs(name, scale, data, tmp_path, monkeypatch)
     # every row is another experiment
     keys = [trial.key for cell in planned for trial in cell.trials]
     assert len(set(keys)) == len(keys)
+
+
+def test_the_published_recipe_takes_back_whatever_the_demo_changed():
+    # what is left to the size: folders, the network, the length of the schedule
+    sized = {"dataset_folder_train", "dataset_folder_test", "training_set", "output_folder", "preload_images"}
+    sized |= {"encoderType", "encoder_width", "encoder_weights", "inputDimension", "feature_scale", "latent_fg"}
+    sized |= {"latent_3d", "width_to3Dpose", "num_training_iterations", "test_every", "plot_every"}
+    sized |= {"perceptual_weights", "upsampling_bilinear"}
+    changed = {key for key, value in config_demo.config_dict.items() if value != config_dict[key]}
+    assert changed - sized <= set(RECIPE)
 
 
 BAD = {

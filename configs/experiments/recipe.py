@@ -18,6 +18,7 @@ _changes = {
     "cosine schedule": {"learning_rate_schedule": "cosine"},
     "weight decay": {"weight_decay": 0.05},
     "average of weights": {"ema_decay": 0.999},
+    "mirrored pairs": {"augment_mirror": True},
     "colour augmentation": {"augment_color": 0.3},
     "in-plane rotation": {"augment_rotation": 30.0},
     "averaged latents": {"average_latents": True},
