@@ -2,9 +2,9 @@
 
 Measured on rendered people at 64 px (demo's network, 1,500 to 4,400 iterations, one seed each): squared instead of
 absolute differences, +0.28 dB; no dropout and less colour change, N-MPJPE 125 -> 118 mm; the difference to the
-background, 123 -> 117 mm and +0.15 dB. Not yet measured one by one, but part of those runs: the other view as
-target, foreground weights, the cosine schedule, mirrored pairs. Not measured at all: the sigmoid bottleneck (which only the encoder
-for 128 px has), the average of weights. `python configs/experiments.py recipe` measures each.
+background, 123 -> 117 mm and +0.15 dB. Not measured one by one, but part of such runs: the other view as target,
+foreground weights, the cosine schedule. Not measured here: mirrored pairs, the average of weights, and the sigmoid
+bottleneck, which only the encoder for 128 px has. `python configs/experiments.py recipe` measures each.
 """
 
 from configs.config_train_encodeDecode import config_dict as published
