@@ -1,4 +1,4 @@
-"""Video files: single frames by their exact number. PyAV decodes; nothing is found by time stamps.
+"""Video files: single frames by their exact number. PyAV decodes; nothing is found by seeking.
 
 Frames are counted from 0 in the order in which they are shown.
 """
@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from utils.errors import UserError
 from utils.files import write_whole
+
+if TYPE_CHECKING:
+    from av import VideoFrame
 
 
 def count_frames(path: str | Path) -> int:
@@ -24,8 +28,16 @@ def count_frames(path: str | Path) -> int:
 
 
 def read_frames(path: str | Path, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (index, frame (H,W,3) uint8 RGB) for the increasing frame numbers `wanted`; decodes from the start on.
+    """Yield (index, frame (H,W,3) uint8 RGB) for the increasing frame numbers `wanted`; see `decode_frames`."""
+    rgb = rgb_converter()
+    for index, frame in decode_frames(path, wanted):
+        yield index, rgb(frame)
 
+
+def decode_frames(path: str | Path, wanted: Iterable[int]) -> Iterator[tuple[int, "VideoFrame"]]:
+    """Yield (index, PyAV's frame) for the increasing frame numbers `wanted`; decodes from the start on.
+
+    Frames that are not wanted are not decoded where no other frame depends on them; the wanted ones are the same.
     Raises UserError for a missing file, one that cannot be decoded, and one with fewer frames than wanted.
     """
     wanted = list(wanted)
@@ -33,25 +45,51 @@ def read_frames(path: str | Path, wanted: Iterable[int]) -> Iterator[tuple[int, 
         raise UserError(f"frames {wanted[:5]}... wanted of {path}; expected increasing numbers from 0")
     if not wanted:
         return
+    numbers = numbers_by_time(path) if len(wanted) <= wanted[-1] else None  # else none can be left out
     targets = iter(wanted)
     target = next(targets)
     index = -1
     with _open(path) as (container, stream):
-        rgb = _rgb_converter()
-        for index, frame in enumerate(_decode(path, container, stream)):
+        packets = container.demux(stream)
+        if numbers is not None:
+            chosen = set(wanted)
+            packets = _leaving_out(packets, stream, {time for time, number in numbers.items() if number in chosen})
+        for index, frame in _decode(path, packets, numbers):
             if index == target:
-                yield index, rgb(frame)
+                yield index, frame
                 target = next(targets, None)
                 if target is None:
                     return
-    raise UserError(f"{path} has {index + 1} frames that decode; expected at least {wanted[-1] + 1}")
+            elif index > target:
+                raise UserError(f"{path}: frame {target} does not decode; expected a whole file")
+    total = index + 1 if numbers is None else len(numbers)
+    raise UserError(f"{path} has {total} frames that decode; expected at least {wanted[-1] + 1}")
+
+
+def numbers_by_time(path: str | Path) -> dict[int, int] | None:
+    """From the time stamp of a frame to its number; None where that is not sure.
+
+    The packets are read for it, not decoded. It is sure in H.264 where the file's index lists every packet, each has a
+    time of its own, and the first one is shown first: then each packet becomes one frame.
+    """
+    with _open(path) as (container, stream):
+        if stream.codec_context.name != "h264":
+            return None
+        packets = [(packet.pts, packet.is_discard) for packet in container.demux(stream) if packet.size]
+        times = [time for time, _ in packets]
+        if stream.frames != len(times) or None in times or any(discard for _, discard in packets):
+            return None
+    numbers = {time: number for number, time in enumerate(sorted(times))}
+    return numbers if len(numbers) == len(times) and numbers[times[0]] == 0 else None
 
 
 def read_key_frames(path: str | Path) -> Iterator[np.ndarray]:
     """Yield the key frames (H,W,3) uint8 RGB, which decode alone and so quickly; in order, without their numbers."""
     with _open(path) as (container, stream):
         stream.codec_context.skip_frame = "NONKEY"
-        yield from map(_rgb_converter(), _decode(path, container, stream))
+        rgb = rgb_converter()
+        for _, frame in _decode(path, container.demux(stream)):
+            yield rgb(frame)
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: int = 50, crf: int = 10) -> None:
@@ -101,21 +139,30 @@ def _open(path: str | Path) -> Iterator[tuple]:
         yield container, stream
 
 
-def _decode(path: str | Path, container, stream) -> Iterator:
-    """Frames in the order of showing; a broken one is an error, never a picture."""
+def _leaving_out(packets: Iterable, stream, wanted: set[int]) -> Iterator:
+    """All packets; the decoder skips each that is not of a `wanted` time and that no other frame depends on."""
+    for packet in packets:
+        stream.codec_context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+        yield packet
+
+
+def _decode(path: str | Path, packets: Iterable, numbers: dict[int, int] | None = None) -> Iterator[tuple[int, Any]]:
+    """Frames and their numbers, by time or counted, in the order of showing; a broken one is an error, never a
+    picture."""
     index = -1
     try:
-        for index, frame in enumerate(container.decode(stream)):
+        for count, frame in enumerate(frame for packet in packets for frame in packet.decode()):
+            index = count if numbers is None else numbers.get(frame.pts, -1)
             if frame.is_corrupt:
                 raise UserError(f"{path}: frame {index} is corrupt; expected a whole file")
-            yield frame
+            yield index, frame
     except pyav().error.FFmpegError as error:
         raise UserError(
-            f"{path}: frame {index + 1} does not decode ({_reason(error)}); expected a whole file"
+            f"{path} does not decode from frame {index + 1} on ({_reason(error)}); expected a whole file"
         ) from error
 
 
-def _rgb_converter() -> Callable[..., np.ndarray]:
+def rgb_converter() -> Callable[..., np.ndarray]:
     """From a decoded frame to (H,W,3) uint8. Sizes stay, so that no interpolation is needed; "POINT" is the fastest."""
     from av.video.reformatter import VideoReformatter
 

@@ -1,13 +1,14 @@
 """Frames are found by their exact number, and a broken video is an error, never a wrong picture."""
 
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 pytest.importorskip("av")
 
-from datasets.video import count_frames, read_frames, read_key_frames, write_video
+from datasets.video import count_frames, numbers_by_time, pyav, read_frames, read_key_frames, write_video
 from utils.errors import UserError
 
 COUNT = 60
@@ -36,6 +37,67 @@ def test_exactly_the_wanted_frames_come(video, wanted):
     assert [index for index, _ in frames] == list(wanted)
     assert [number_of(frame) for _, frame in frames] == list(wanted)
     assert all(frame.shape == (48, 96, 3) and frame.dtype == np.uint8 for _, frame in frames)
+
+
+def filmed(path, frames, options=(), first=0, codec="libx264"):
+    """A video as other tools write it: x264's own choice of kinds of frames, times from `first` on, gaps between."""
+    with pyav().open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=50, width=96, height=48, options=dict(options))
+        stream.pix_fmt = "yuv420p"
+        for index, image in enumerate(frames):
+            frame = pyav().VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = first + index + index // 20, Fraction(1, 50)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def moving():
+    """Noise that drifts, for predictions from both sides."""
+    noise = np.random.default_rng(0).integers(0, 255, (48, 400, 3), dtype=np.uint8)
+    return [np.minimum(noise[:, 3 * i : 3 * i + 96] // 2 + numbered(i) // 2, 255) for i in range(COUNT)]
+
+
+PYRAMID = {"bf": "5", "b_strategy": "0", "x264-params": "b-pyramid=normal:keyint=25"}
+KINDS = [
+    ("pyramid.mp4", PYRAMID, 0, True),
+    ("plain.mp4", {"bf": "2", "b_strategy": "0", "x264-params": "b-pyramid=none"}, 0, True),
+    ("forwards.mp4", {"bf": "0"}, 0, True),
+    ("open.mp4", {"bf": "3", "x264-params": "open-gop=1:keyint=12:b-adapt=0"}, 0, True),
+    ("late.mp4", PYRAMID, 700, True),  # an edit list tells that it starts late
+    ("early.mp4", PYRAMID, -5, False),  # an edit list cuts its first frames off
+    ("many_references.mp4", {"bf": "4", "refs": "6", "x264-params": "b-pyramid=strict:weightp=2"}, 0, True),
+    ("unlisted.mkv", PYRAMID, 0, False),  # no index of frames
+]
+
+
+@pytest.mark.parametrize("name, options, first, sure", KINDS, ids=[kind[0] for kind in KINDS])
+def test_leaving_frames_out_changes_no_other(name, options, first, sure, moving, tmp_path):
+    path = filmed(tmp_path / name, moving, options, first)
+    with pyav().open(str(path)) as container:
+        everything = [frame.to_ndarray(format="rgb24", interpolation="POINT") for frame in container.decode(video=0)]
+    assert (numbers_by_time(path) is not None) == sure
+    for wanted in (range(0, len(everything), 5), [3, 4, 17, len(everything) - 1], [2], range(1, len(everything), 2)):
+        found = list(read_frames(path, wanted))
+        assert [index for index, _ in found] == list(wanted)
+        for index, frame in found:
+            np.testing.assert_array_equal(frame, everything[index])
+
+
+def test_frames_that_no_other_needs_are_not_decoded(moving, tmp_path, monkeypatch):
+    from datasets import video
+
+    path, decoded, decode = filmed(tmp_path / "pyramid.mp4", moving, PYRAMID), [], video._decode
+
+    def counting(*arguments):
+        for frame in decode(*arguments):
+            decoded.append(frame)
+            yield frame
+
+    monkeypatch.setattr(video, "_decode", counting)
+    assert len(list(read_frames(path, range(0, COUNT, 5)))) == COUNT // 5
+    assert len(decoded) < 0.8 * COUNT
 
 
 def test_colours_survive(tmp_path):
