@@ -8,21 +8,28 @@ import numpy as np
 
 from datasets.cameras import Camera, opencv
 from datasets.crop_camera import CropCamera
+from datasets.rgb import Box
 
 CELLS = 32  # the distortion is computed at the corners of so many cells, and is linear between: under 0.03 pixels off
 SPACING = 1.5  # pixels of the picture between samples, at most: each covers two, and 1.0 looks the same
 MAX_OVERSAMPLING = 8
+BOX_STEP = 64  # sides of boxes, pixels: many of one size are converted quicker than each of its own
 
 
 class CropMap(NamedTuple):
-    """Where a crop's samples lie in the full picture. `pixels` (S,S,2) float32, x and y; S is a multiple of `size`, the
-    side of the crop: samples are averaged."""
+    """Where a crop's samples lie in the full picture. `pixels` (S,S,2) float32, x and y from the corner of `box`, which
+    holds all that the crop shows; S is a multiple of `size`, the side of the crop: samples are averaged."""
 
     pixels: np.ndarray
     size: int
+    box: Box
 
     def sample(self, image: np.ndarray) -> np.ndarray:
         """The crop (size,size,3) uint8 of a full picture (H,W,3) uint8; black beyond the picture's border."""
+        return self.sample_box(self.box.of(image))
+
+    def sample_box(self, image: np.ndarray) -> np.ndarray:
+        """The same, of the picture in `box` alone."""
         cv2 = opencv()
         samples = cv2.remap(image, self.pixels, None, cv2.INTER_LINEAR)
         return (
@@ -46,9 +53,11 @@ def crop_map(camera: Camera, turn: np.ndarray, intrinsic_crop: np.ndarray, size:
     steps = [np.linalg.norm(np.diff(pixels, axis=axis), axis=-1) for axis in (0, 1)]
     middle = max(step[CELLS // 2, CELLS // 2] for step in steps) * CELLS / size
     oversampling = int(np.clip(np.ceil(middle / SPACING), 1, MAX_OVERSAMPLING))
+    box = _box(pixels, camera)
     weights = _interpolation(size * oversampling)
-    x, y = (weights @ pixels[..., axis].astype(np.float32) @ weights.T for axis in (0, 1))
-    return CropMap(opencv().merge([x, y]), size)
+    shifted = (pixels - (box.x0, box.y0)).astype(np.float32)
+    x, y = (weights @ shifted[..., axis] @ weights.T for axis in (0, 1))
+    return CropMap(opencv().merge([x, y]), size, box)
 
 
 def crop_rows(rotation: np.ndarray, joints_cam: np.ndarray, crop: CropCamera) -> dict[str, np.ndarray]:
@@ -66,6 +75,17 @@ def crop_rows(rotation: np.ndarray, joints_cam: np.ndarray, crop: CropCamera) ->
         "bounding_box_cam": crop.bounding_box_cam,
         "intrinsic_crop": crop.intrinsic_crop,
     }
+
+
+def _box(pixels: np.ndarray, camera: Camera) -> Box:
+    """The part of a camera's picture with all pixels that samples between `pixels` (...,2) are interpolated from."""
+    ends = []
+    for axis, side in ((0, camera.width), (1, camera.height)):
+        first = int(np.clip(pixels[..., axis].min(), 0, side - 2)) // 2 * 2
+        length = max(pixels[..., axis].max() + 2 - first, 2)
+        ends.append((first, min(first + int(-(-length // BOX_STEP) * BOX_STEP), side)))
+    (x0, x1), (y0, y1) = ends
+    return Box(x0, y0, x1, y1)
 
 
 @functools.lru_cache(maxsize=16)

@@ -1,5 +1,7 @@
 """Crops as PNG files: one at a time, and many at once by threads."""
 
+import struct
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,14 +10,32 @@ import numpy as np
 
 from utils.errors import UserError
 
-Z_RLE = 3  # zlib strategy: on filtered photographs as small as the default, at less than twice the time
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+RGB = struct.pack("5B", 8, 2, 0, 0, 0)  # 8 bits, RGB, and the only methods there are; not interlaced
+AVERAGE = 3  # PNG's filter: each byte less the mean of those to its left and above
 
 
 def write_png(path: str, crop: np.ndarray) -> None:
-    """Write one crop (R,R,3) uint8 RGB."""
-    from PIL import Image
+    """Write one crop (H,W,3) uint8 RGB.
 
-    Image.fromarray(crop).save(path, "PNG", compress_type=Z_RLE)
+    One filter for all rows takes a third to a half of the time of Pillow's choice among five; files are 2 % larger on
+    video, 10 % on rendered pictures.
+    """
+    height, width, _ = crop.shape
+    padded = np.zeros((height + 1, 3 * (width + 1)), np.uint8)
+    padded[1:, 3:] = crop.reshape(height, -1)
+    left, above = padded[1:, :-3], padded[:-1, 3:]
+    rows = np.full((height, 1 + 3 * width), AVERAGE, np.uint8)
+    rows[:, 1:] = padded[1:, 3:] - ((left & above) + ((left ^ above) >> 1))  # the mean, rounded down, in 8 bits
+    packer = zlib.compressobj(strategy=zlib.Z_RLE)  # on filtered photographs as small as the default, and quicker
+    pixels = packer.compress(rows) + packer.flush()
+    chunks = (b"IHDR", struct.pack(">II", width, height) + RGB), (b"IDAT", pixels), (b"IEND", b"")
+    with open(path, "wb") as file:
+        file.write(SIGNATURE + b"".join(_chunk(kind, data) for kind, data in chunks))
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def read_png(path: str) -> np.ndarray:

@@ -3,14 +3,14 @@
 Frames are counted from 0 in the order in which they are shown.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from datasets.rgb import RgbConverter, pyav
 from utils.errors import UserError
 from utils.files import write_whole
 
@@ -29,9 +29,9 @@ def count_frames(path: str | Path) -> int:
 
 def read_frames(path: str | Path, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (index, frame (H,W,3) uint8 RGB) for the increasing frame numbers `wanted`; see `decode_frames`."""
-    rgb = rgb_converter()
+    rgb = RgbConverter()
     for index, frame in decode_frames(path, wanted):
-        yield index, rgb(frame)
+        yield index, rgb.full(frame)
 
 
 def decode_frames(path: str | Path, wanted: Iterable[int]) -> Iterator[tuple[int, "VideoFrame"]]:
@@ -87,9 +87,9 @@ def read_key_frames(path: str | Path) -> Iterator[np.ndarray]:
     """Yield the key frames (H,W,3) uint8 RGB, which decode alone and so quickly; in order, without their numbers."""
     with _open(path) as (container, stream):
         stream.codec_context.skip_frame = "NONKEY"
-        rgb = rgb_converter()
+        rgb = RgbConverter()
         for _, frame in _decode(path, container.demux(stream)):
-            yield rgb(frame)
+            yield rgb.full(frame)
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: int = 50, crf: int = 10) -> None:
@@ -109,16 +109,6 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: int = 50, c
             container.mux(stream.encode())
 
     write_whole(path, write)
-
-
-def pyav() -> ModuleType:
-    """PyAV, without the codecs' chatter. Raises UserError with the pip command where it is missing."""
-    try:
-        import av
-    except ImportError as error:
-        raise UserError("reading video needs the package 'av': pip install -e .[video]") from error
-    av.logging.set_level(None)
-    return av
 
 
 @contextmanager
@@ -160,14 +150,6 @@ def _decode(path: str | Path, packets: Iterable, numbers: dict[int, int] | None 
         raise UserError(
             f"{path} does not decode from frame {index + 1} on ({_reason(error)}); expected a whole file"
         ) from error
-
-
-def rgb_converter() -> Callable[..., np.ndarray]:
-    """From a decoded frame to (H,W,3) uint8. Sizes stay, so that no interpolation is needed; "POINT" is the fastest."""
-    from av.video.reformatter import VideoReformatter
-
-    converter = VideoReformatter()
-    return lambda frame: converter.reformat(frame, format="rgb24", interpolation="POINT").to_ndarray()
 
 
 def _reason(error: Exception) -> str:

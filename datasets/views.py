@@ -16,7 +16,8 @@ from datasets.crop_camera import CropCamera, crop_camera
 from datasets.cropping import crop_map, crop_rows
 from datasets.layout import LayoutWriter
 from datasets.png import read_png, write_png
-from datasets.video import count_frames, read_frames
+from datasets.rgb import RgbConverter
+from datasets.video import count_frames, decode_frames, read_frames
 from datasets.workers import map_processes
 from utils.errors import UserError
 from utils.files import write_whole
@@ -64,7 +65,8 @@ class CropJob(NamedTuple):
 
 def checked_length(video: Path, camera: Camera, name: str) -> int:
     """Number of frames of a video. Raises UserError where it does not decode or is not of the camera's size."""
-    _check_size(next(read_frames(video, [0]))[1], video, camera, name)
+    _, frame = next(decode_frames(video, [0]))
+    _check_size(frame.width, frame.height, video, camera, name)
     return count_frames(video)
 
 
@@ -125,16 +127,16 @@ def _pieces(
     background = None if view.background is None else read_png(str(view.background))
     crop = crop_camera(view.roots, job.box_metres)
     rows = {**_labels(view, crop), **view.ids}
-    frames = read_frames(view.video, view.frames[first:].tolist())
+    frames, rgb = decode_frames(view.video, view.frames[first:].tolist()), RgbConverter()
     for start in range(first, len(view.frames), CHUNK):
         part = slice(start, start + CHUNK)
         images, empty = [], []
         for turn, intrinsic, (_, frame) in zip(
             crop.turn[part], crop.intrinsic_crop[part], islice(frames, CHUNK), strict=True
         ):
-            _check_size(frame, view.video, view.camera, view.name)
+            _check_size(frame.width, frame.height, view.video, view.camera, view.name)
             places = crop_map(view.camera, turn, intrinsic, job.size)
-            images.append(places.sample(frame))
+            images.append(places.sample_box(rgb.part(frame, places.box)))
             if background is not None:
                 empty.append(places.sample(background))
         bg_crop = np.stack(empty) if empty else None
@@ -148,8 +150,7 @@ def _labels(view: View, crop: CropCamera) -> dict[str, np.ndarray]:
     return {name: values for name, values in rows.items() if name != "3D"}
 
 
-def _check_size(frame: np.ndarray, video: Path, camera: Camera, name: str) -> None:
-    height, width = frame.shape[:2]
+def _check_size(width: int, height: int, video: Path, camera: Camera, name: str) -> None:
     if (width, height) != (camera.width, camera.height):
         raise UserError(
             f"{video} is {width}x{height}; expected {camera.width}x{camera.height}, as {name} is calibrated"

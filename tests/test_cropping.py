@@ -8,6 +8,7 @@ pytest.importorskip("cv2")
 from datasets.cameras import Camera
 from datasets.crop_camera import crop_camera, pixel_rays, project
 from datasets.cropping import CropMap, crop_map, crop_rows
+from datasets.rgb import Box
 from tests.synthetic import random_joints, ring_cameras
 
 SIZE = 64
@@ -23,7 +24,8 @@ def camera(width: int = 1000) -> Camera:
 @pytest.mark.parametrize("root", ROOTS)
 def test_every_sample_lies_where_its_ray_falls(root):
     crop = crop_camera(root)
-    pixels = crop_map(camera(), crop.turn, crop.intrinsic_crop, SIZE).pixels
+    places = crop_map(camera(), crop.turn, crop.intrinsic_crop, SIZE)
+    pixels = places.pixels + np.array([places.box.x0, places.box.y0])
     exact = camera().project(pixel_rays(crop.intrinsic_crop, len(pixels)) @ crop.turn)
     inside = ((exact > 0) & (exact < 1000)).all(-1)
     assert inside.mean() > 0.4
@@ -73,10 +75,24 @@ def test_beyond_the_picture_is_black():
     assert not image[(tangent > 1.3) | (rays[..., 2] <= 0)].any()
 
 
+@pytest.mark.parametrize("root", [*ROOTS, [2.9, -1.7, 3.0], [9.0, 0.0, 3.0]])
+def test_a_crop_is_sampled_from_its_box_alone(root):
+    """The same pixels as from the full picture, also at its border and beyond."""
+    image = np.random.default_rng(0).integers(0, 255, (1000, 1000, 3), dtype=np.uint8)
+    crop = crop_camera(np.array(root))
+    places = crop_map(camera(), crop.turn, crop.intrinsic_crop, SIZE)
+    box = places.box
+    full = Box(0, 0, 1000, 1000)
+    moved = CropMap(places.pixels + np.float32([box.x0, box.y0]), SIZE, full)
+    difference = np.abs(places.sample(image).astype(int) - moved.sample(image))
+    assert difference.max() <= 1
+    assert box.x0 % 2 == box.y0 % 2 == 0 and 0 <= box.x0 < box.x1 <= 1000 and 0 <= box.y0 < box.y1 <= 1000
+
+
 def test_crop_without_shrinking_is_not_averaged():
     pixels = np.dstack(np.meshgrid(np.arange(SIZE), np.arange(SIZE))).astype(np.float32)
     image = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(CropMap(pixels, SIZE).sample(image), image)
+    np.testing.assert_array_equal(CropMap(pixels, SIZE, Box(0, 0, SIZE, SIZE)).sample(image), image)
 
 
 def test_rows_turn_the_poses_with_the_camera():
