@@ -22,6 +22,7 @@ ARCHITECTURE_KEYS = (
     "inputDimension",
     "num_encoding_layers",
     "feature_scale",
+    "decoder_widths",
     "latent_fg",
     "latent_3d",
     "implicit_rotation",
