@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from tqdm import tqdm
 
 from datasets.cameras import opencv
@@ -14,7 +13,7 @@ from datasets.h36m_plan import View, check_views, plan_subject, pose_lengths
 from datasets.h36m_report import Entry, SubjectNotes, entry, write_report
 from datasets.h36m_source import Source, cdf_library
 from datasets.h36m_views import Task, camera_backgrounds, start_worker, write_view
-from datasets.labels import PARTS_FOLDER, Labels, is_finished
+from datasets.labels import PARTS_FOLDER, is_finished, read_statistics
 from datasets.layout import LayoutWriter
 from datasets.video import pyav
 from datasets.views import write_background
@@ -64,7 +63,7 @@ def prepare_h36m(
     job, output = PrepareSet(_subjects(subjects, split), every, size, skip_shifted), Path(output)
     _check_arguments(job, workers)
     pyav(), opencv(), cdf_library()  # a missing package is told at once
-    mean_std = _statistics(statistics)
+    mean_std = read_statistics(statistics)
     table = read_metadata(find_metadata(Path(source), metadata))
     files = Source(source, output.with_name(f".{output.name}.unpacked"), progress)
     preparation = Preparation(job, files, output, table, skip_broken)
@@ -164,13 +163,6 @@ def _subjects(subjects: Iterable[int] | None, split: str) -> tuple[int, ...]:
     if split not in SUBJECTS:
         raise UserError(f"split {split!r}; expected one of {', '.join(SUBJECTS)}")
     return SUBJECTS[split] if subjects is None else tuple(dict.fromkeys(subjects))
-
-
-def _statistics(layout: str | Path | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    if layout is None:
-        return None, None
-    labels = Labels(layout)
-    return labels["pose_mean"], labels["pose_std"]
 
 
 def _check_arguments(job: PrepareSet, workers: int | None) -> None:
