@@ -35,9 +35,9 @@ config_dict = {
     "perceptual_weights": None,
     # every pair teaches the rotation; the published shuffle makes half of them plain auto-encoding
     "target_other_view": True,
-    # five people must stand for many: their motions and rooms in the mirror too, their colours not by heart
+    # five people must stand for many: their motions and rooms in the mirror too, in slightly other colours
     "augment_mirror": True,
-    "augment_color": 0.3,
+    "augment_color": 0.1,
     # few iterations: a schedule that ends at zero
     "num_training_iterations": 8000,
     "learning_rate": 2e-3,
