@@ -32,7 +32,6 @@ config_dict = {
     "sigmoid_bottleneck": True,  # of "ResNet": 128 sigmoids before the latents (published); False: its whole last map
     "num_encoding_layers": 4,  # depth of the U-Net encoder
     "feature_scale": 2,  # divides the widths of the U-Net encoder and of the image decoder
-    "decoder_widths": None,  # channels per level of the image decoder, finest first, in place of those by feature_scale
     "latent_fg": 128,  # length of the appearance vector; 0: no appearance
     "latent_3d": 600,  # three times the number of 3D points
     "latent_dropout": 0.3,  # after the first layer of the decoder (and of the U-Net's latents)
@@ -42,7 +41,7 @@ config_dict = {
     "average_latents": False,  # train to paint from the mean of two cameras' 3D points, each turned to the target
     "implicit_rotation": False,  # ablation: learn the rotation instead of applying it
     "skip_background": True,  # give the decoder the background of the target camera
-    "add_background": False,  # paint on that background instead of painting it too
+    "add_background": False,  # paint the difference to that background instead of the whole crop
     "upsampling_bilinear": True,  # False: transposed convolutions
     "n_hidden_to3Dpose": 2,  # hidden layers of the pose decoder: 0, 1 or 2
     "width_to3Dpose": 2048,  # of its hidden layers
@@ -77,7 +76,6 @@ config_dict = {
 # Keys that may be None, and their type otherwise.
 optional_keys = {
     "actor_subset": list,
-    "decoder_widths": list,
     "encoder_weights": str,
     "perceptual_weights": str,
     "label_subjects": list,

@@ -30,9 +30,8 @@ class _UpLevel(nn.Module):
 class ImageDecoder(nn.Module):
     """Render appearance and (rotated) points over a background, as one normalised image.
 
-    `widths`: channels per level, finest first; `grid`: side of the coarsest feature map. `add_background`:
-    colours are added to the background, and a share of it taken away (both none at first), so that it need not be
-    learned.
+    `widths`: channels per level, finest first; `grid`: side of the coarsest feature map. `add_background`: what is
+    painted is the difference to the background, at first none, so that the background need not be learned.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class ImageDecoder(nn.Module):
             _UpLevel(i, o, skip, upsampling_bilinear)
             for i, o, skip in zip(coarse_to_fine, coarse_to_fine[1:], skips, strict=False)
         )
-        self.to_image = nn.Conv2d(widths[0], 4 if add_background else 3, 1)
+        self.to_image = nn.Conv2d(widths[0], 3, 1)
         if add_background:
             nn.init.zeros_(self.to_image.weight)
             nn.init.zeros_(self.to_image.bias)
@@ -82,10 +81,7 @@ class ImageDecoder(nn.Module):
             x = level(x)
         skip = None if self.background is None else self.background(background)
         image = self.to_image(self.levels[-1](x, skip))
-        if not self.add_background:
-            return image
-        colour, cover = image.float().split([3, 1], dim=1)
-        return background + colour - cover * background
+        return background + image if self.add_background else image
 
 
 class PoseDecoder(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from models.blocks import double_conv, init_residual_convs, residual_stage
-from models.options import coarsest_grid, integer, option, probability, unet_widths
+from models.options import coarsest_grid, decoder_widths, integer, option, probability
 from models.weights import load_pretrained
 from utils.errors import UserError
 
@@ -131,7 +131,7 @@ def build_encoder(config: Mapping[str, Any]) -> nn.Module:
         raise UserError(f"config: latent_3d = {latent_3d}, expected a multiple of 3 (three coordinates per point)")
     if kind == "UNet":
         dropout = probability(config, "latent_dropout")
-        return UNetEncoder(unet_widths(config), coarsest_grid(config), latent_fg, latent_3d, dropout)
+        return UNetEncoder(decoder_widths(config), coarsest_grid(config), latent_fg, latent_3d, dropout)
     if kind == "ResNet":
         encoder = ResNetEncoder(size, latent_fg, latent_3d, bool(option(config, "sigmoid_bottleneck")))
         architecture = "resnet50"

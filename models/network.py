@@ -22,7 +22,6 @@ ARCHITECTURE_KEYS = (
     "inputDimension",
     "num_encoding_layers",
     "feature_scale",
-    "decoder_widths",
     "latent_fg",
     "latent_3d",
     "implicit_rotation",

@@ -29,22 +29,12 @@ def probability(config: Mapping[str, Any], key: str) -> float:
     return float(value)
 
 
-def unet_widths(config: Mapping[str, Any]) -> list[int]:
-    """Channels per level of the U-Net encoder, finest first: [64, 128, 256, 512] / feature_scale."""
+def decoder_widths(config: Mapping[str, Any]) -> list[int]:
+    """Channels per level of the U-Net and the decoder, finest first: [64, 128, 256, 512] / feature_scale."""
     num_layers, scale = integer(config, "num_encoding_layers", lowest=2), integer(config, "feature_scale")
     if 64 % scale:
         raise UserError(f"config: feature_scale = {scale}, expected a divisor of 64")
     return [64 * 2**level // scale for level in range(num_layers)]
-
-
-def decoder_widths(config: Mapping[str, Any]) -> list[int]:
-    """Channels per level of the decoder, finest first: `decoder_widths`, or those of the U-Net where that is None."""
-    widths, levels = option(config, "decoder_widths"), integer(config, "num_encoding_layers", lowest=2)
-    if widths is None:
-        return unet_widths(config)
-    if len(widths) != levels or not all(isinstance(width, int) and width > 0 for width in widths):
-        raise UserError(f"config: decoder_widths = {widths!r}, expected {levels} channel numbers (num_encoding_layers)")
-    return list(widths)
 
 
 def coarsest_grid(config: Mapping[str, Any]) -> int:

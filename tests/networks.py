@@ -14,7 +14,6 @@ PUBLISHED = {
     "inputDimension": 128,
     "num_encoding_layers": 4,
     "feature_scale": 2,
-    "decoder_widths": None,
     "latent_fg": 128,
     "latent_3d": 600,
     "latent_dropout": 0.3,
