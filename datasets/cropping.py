@@ -61,15 +61,15 @@ def crop_map(camera: Camera, turn: np.ndarray, intrinsic_crop: np.ndarray, size:
 
 
 def crop_rows(rotation: np.ndarray, joints_cam: np.ndarray, crop: CropCamera) -> dict[str, np.ndarray]:
-    """Rows of labels.h5 for N crops: `3D` (N,17,3), `extrinsic_rot`, `extrinsic_rot_inv`, `bounding_box_cam`,
-    `intrinsic_crop`.
+    """Rows of labels.h5 for N crops (any leading dimensions): `3D` (N,17,3), `extrinsic_rot`, `extrinsic_rot_inv`,
+    `bounding_box_cam`, `intrinsic_crop`.
 
     rotation: (3,3) or (N,3,3) world -> original camera. joints_cam: (N,17,3) metres, original camera's frame, root
     first. crop: of these N roots.
     """
     rotations = crop.turn @ rotation
     return {
-        "3D": (joints_cam - joints_cam[:, :1]) @ crop.turn.swapaxes(-1, -2),
+        "3D": (joints_cam - joints_cam[..., :1, :]) @ crop.turn.swapaxes(-1, -2),
         "extrinsic_rot": rotations,
         "extrinsic_rot_inv": rotations.swapaxes(-1, -2),
         "bounding_box_cam": crop.bounding_box_cam,

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from datasets.captured import Piece, cut_pieces, describe_clips, find_clips, play, split_clips
 from datasets.crop_camera import crop_camera
+from datasets.cropping import crop_rows
 from datasets.layout import LayoutWriter
 from datasets.looks import Wardrobe
 from datasets.motions import MOTIONS, make_motion
@@ -189,18 +190,10 @@ def _sequence_rng(job: RenderSet, sequence: Sequence) -> np.random.Generator:
 def _label(sequence: Sequence, joints: np.ndarray) -> tuple[list[View], dict[str, np.ndarray]]:
     """Turned cameras of each instant, and the rows of labels.h5, from world joints (T,17,3)."""
     cameras = subject_cameras(sequence.subject)
-    roots = np.einsum("cij,tcj->tci", cameras.rotations, joints[:, None, 0] - cameras.centres)
-    crop = crop_camera(roots)
-    rotations = crop.turn @ cameras.rotations
-    poses = np.einsum("tcij,tkj->tcki", rotations, joints - joints[:, :1])
-    count = len(joints) * NUM_CAMERAS
-    flat = {
-        "3D": poses,
-        "extrinsic_rot": rotations,
-        "extrinsic_rot_inv": rotations.swapaxes(-1, -2),
-        "bounding_box_cam": crop.bounding_box_cam,
-        "intrinsic_crop": crop.intrinsic_crop,
-    }
+    seen = np.einsum("cij,tckj->tcki", cameras.rotations, joints[:, None] - cameras.centres[:, None])
+    crop = crop_camera(seen[..., 0, :])
+    flat = crop_rows(cameras.rotations, seen, crop)
+    rotations, count = flat["extrinsic_rot"], len(joints) * NUM_CAMERAS
     rows = {name: value.reshape(count, *value.shape[2:]) for name, value in flat.items()}
     rows["frame"] = np.repeat(sequence.frames, NUM_CAMERAS)
     rows["cam"] = np.tile(np.arange(NUM_CAMERAS), len(joints))
