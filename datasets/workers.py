@@ -3,9 +3,10 @@
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,23 @@ def worker_pool(
     # Ctrl-C reaches all processes: workers inherit that they ignore it, and this one stops them
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        pool = get_context("spawn").Pool(workers, start, arguments)
+        pool = get_context("spawn").Pool(workers, _start_worker, (start, arguments))
     finally:
         signal.signal(signal.SIGINT, handler)
     with pool:
         yield pool.imap_unordered
+
+
+def _start_worker(start: Callable[..., None] | None, arguments: tuple) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if start:
+        start(*arguments)
+
+
+def _end_with_parent() -> None:
+    """Without this, workers of a killed process die of a broken pipe, at length."""
+    parent_process().join()
+    os._exit(1)
 
 
 def claim_folder(output: Path, file: str, job: dict) -> bool:

@@ -1,0 +1,51 @@
+"""Workers end with the process that they work for."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from tests.tiny import ROOT
+
+SCRIPT = """
+import os, sys, time
+from pathlib import Path
+from datasets.workers import map_processes
+
+def work(item):
+    Path(sys.argv[1], str(os.getpid())).touch()
+    time.sleep(0.1)
+
+if __name__ == "__main__":
+    for _ in map_processes(work, range(1000), workers=2):
+        pass
+"""
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_workers_of_a_killed_process_end_without_a_traceback(tmp_path):
+    script, started, errors = tmp_path / "job.py", tmp_path / "started", tmp_path / "errors.txt"
+    script.write_text(SCRIPT)
+    started.mkdir()
+    with open(errors, "w") as stderr:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        job = subprocess.Popen([sys.executable, script, started], stderr=stderr, env=environment)
+        deadline = time.monotonic() + 120
+        while len(list(started.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(job.pid, signal.SIGKILL)
+        job.wait()
+    workers = [int(path.name) for path in started.iterdir()]
+    assert len(workers) == 2
+    while any(map(_is_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(_is_alive, workers))
+    assert "Traceback" not in errors.read_text()
