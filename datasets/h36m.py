@@ -2,19 +2,21 @@
 
 import shutil
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
+from datasets.arguments import check_at_least, choose_subjects
 from datasets.cameras import opencv
 from datasets.h36m_metadata import CAMERA_IDS, Metadata, Sequence, find_metadata, read_metadata
 from datasets.h36m_plan import View, check_views, plan_subject, pose_lengths
 from datasets.h36m_report import Entry, SubjectNotes, entry, write_report
 from datasets.h36m_source import Source, cdf_library
-from datasets.h36m_views import Task, camera_backgrounds, start_worker, write_view
+from datasets.h36m_views import Task, camera_backgrounds, write_view
 from datasets.labels import PARTS_FOLDER, is_finished, read_statistics
-from datasets.layout import LayoutWriter
+from datasets.layout import LayoutWriter, check_size
 from datasets.video import pyav
 from datasets.views import write_background
 from datasets.workers import claim_folder, worker_pool
@@ -60,7 +62,7 @@ def prepare_h36m(
     what became of every video. Returns the folder. Raises UserError for bad arguments, missing packages and files,
     damaged archives and videos, and too little space.
     """
-    job, output = PrepareSet(_subjects(subjects, split), every, size, skip_shifted), Path(output)
+    job, output = PrepareSet(choose_subjects(subjects, split, SUBJECTS), every, size, skip_shifted), Path(output)
     _check_arguments(job, workers)
     pyav(), opencv(), cdf_library()  # a missing package is told at once
     mean_std = read_statistics(statistics)
@@ -103,9 +105,8 @@ class Preparation:
         """Prepare the subjects that `check` found to do. Raises UserError at the end when videos broke on the way."""
         broken: list[Entry] = []
         total = sum(self._estimate(subject) for subject in self.lengths)
-        task = Task(self.output, self.job.size, self.metadata)
         bar = tqdm(total=total, unit="crop", desc="prepare", disable=not progress)
-        with bar, worker_pool(workers, start_worker, (task,)) as run:
+        with bar, worker_pool(workers) as run:
             for subject in self.lengths:
                 views = self.plans.get(subject) or self._plan(subject)
                 bar.total += sum(len(view.frames) for view in views) - self._estimate(subject)
@@ -129,7 +130,8 @@ class Preparation:
             bar.refresh()
         bar.set_description(f"{subject} crops")
         entries, failed = [entry(view, 0, view.note) for view in views if not len(view.frames)], []
-        for view, crops, error in run(write_view, todo):
+        task = Task(self.output, self.job.size, self.metadata)
+        for view, crops, error in run(partial(write_view, task), todo):
             entries.append(entry(view, crops, error or view.note))
             failed += entries[-1:] if error and not view.known_broken else []
             bar.update(len(view.frames))
@@ -159,19 +161,8 @@ class Preparation:
             raise UserError(f"{self.output}: {free / 1e9:.1f} GB are free; expected {need}")
 
 
-def _subjects(subjects: Iterable[int] | None, split: str) -> tuple[int, ...]:
-    if split not in SUBJECTS:
-        raise UserError(f"split {split!r}; expected one of {', '.join(SUBJECTS)}")
-    return SUBJECTS[split] if subjects is None else tuple(dict.fromkeys(subjects))
-
-
 def _check_arguments(job: PrepareSet, workers: int | None) -> None:
     if not job.subjects:
         raise UserError("no subjects; expected at least one, like 1 5 6")
-    for name, value, least in (
-        ("every", job.every, 1),
-        ("size", job.size, 16),
-        ("workers", 1 if workers is None else workers, 1),
-    ):
-        if value < least:
-            raise UserError(f"{name} is {value}; expected at least {least}")
+    check_size(job.size)
+    check_at_least(1, every=job.every, workers=workers)

@@ -23,15 +23,6 @@ class Task(NamedTuple):
     metadata: Metadata
 
 
-_task: Task
-
-
-def start_worker(task: Task) -> None:
-    """Called once in each process."""
-    global _task
-    _task = task
-
-
 def camera_backgrounds(output: Path, planned: list[View]) -> list[views.Background]:
     """The backgrounds that some views of one subject need: of each camera, over all of its videos."""
     cameras = {view.cam: _background_file(output, view) for view in planned}
@@ -42,26 +33,26 @@ def camera_backgrounds(output: Path, planned: list[View]) -> list[views.Backgrou
     ]
 
 
-def write_view(view: View) -> tuple[View, int, str]:
+def write_view(task: Task, view: View) -> tuple[View, int, str]:
     """Write the crops of one camera of one sequence; goes on where it stopped.
 
     Returns the view, the number of its crops on disk, and what broke, or "".
     """
-    job = views.CropJob(_task.output, _task.size, BOX_METRES)
-    crops = _with_labels(view)
+    job = views.CropJob(task.output, task.size, BOX_METRES)
+    crops = _with_labels(task, view)
     try:
         return view, views.write_view(crops, job), ""
     except UserError as error:
         return view, views.written_crops(crops, job), str(error)
 
 
-def _with_labels(view: View) -> views.View:
+def _with_labels(task: Task, view: View) -> views.View:
     from PIL import Image
 
     sequence, count = view.sequence, len(view.frames)
-    background = _background_file(_task.output, view)
+    background = _background_file(task.output, view)
     with Image.open(background) as picture:
-        camera = _task.metadata.camera(sequence.subject, view.cam, *picture.size)
+        camera = task.metadata.camera(sequence.subject, view.cam, *picture.size)
     joints_cam = camera.world_to_cam(read_poses(view.poses)[list(view.frames)])
     same = {
         "cam": view.cam,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from datasets.arguments import check_at_least, check_box, choose_subjects
 from datasets.cameras import Camera
 from datasets.crop_camera import BOX_METRES
 from datasets.labels import read_statistics
@@ -64,7 +65,7 @@ def prepare_3dhp(
     An interrupted call goes on where it stopped, and a finished set is left as it is. Raises UserError for bad
     arguments, and for files that are missing, broken, or do not fit to one another.
     """
-    chosen, output = _subjects(subjects, split), Path(output)
+    chosen, output = choose_subjects(subjects, split, SUBJECTS), Path(output)
     job = CaptureSet(chosen, tuple(cameras), every, size, box_metres, background)
     _check_arguments(job, workers)
     mean_std = read_statistics(statistics)
@@ -168,18 +169,9 @@ def _check_views_agree(tracks: dict[int, tuple], folder: Path) -> None:
             )
 
 
-def _subjects(subjects: Iterable[int] | None, split: str) -> tuple[int, ...]:
-    if split not in SUBJECTS:
-        raise UserError(f"split {split!r}; expected one of {', '.join(SUBJECTS)}")
-    return SUBJECTS[split] if subjects is None else tuple(dict.fromkeys(subjects))
-
-
 def _check_arguments(job: CaptureSet, workers: int | None) -> None:
     check_size(job.size)
     if not job.subjects or len(set(job.cameras)) < max(MIN_CAMERAS, len(job.cameras)):
         raise UserError(f"subjects {job.subjects}, cameras {job.cameras}; expected a subject and two different cameras")
-    for name, value in (("every", job.every), ("workers", workers or 1)):
-        if value < 1:
-            raise UserError(f"{name} is {value}; expected at least 1")
-    if job.box_metres <= 0:
-        raise UserError(f"box_metres is {job.box_metres:g}; expected more than 0")
+    check_at_least(1, every=job.every, workers=workers or None)
+    check_box(job.box_metres)

@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from datasets.arguments import check_at_least, check_split
 from datasets.captured import Piece, cut_pieces, describe_clips, find_clips, play, split_clips
 from datasets.crop_camera import crop_camera
 from datasets.cropping import crop_rows
-from datasets.layout import LayoutWriter
+from datasets.layout import LayoutWriter, check_size
 from datasets.looks import Wardrobe
 from datasets.motions import MOTIONS, make_motion
 from datasets.people import Motion, load_body
@@ -219,17 +220,10 @@ def _render_and_write(sequence: Sequence) -> int:
 
 
 def _check_arguments(job: RenderSet, workers: int | None) -> None:
-    if job.split not in SUBJECTS:
-        raise UserError(f"split {job.split!r}; expected one of {', '.join(SUBJECTS)}")
-    for name, value, least in (
-        ("crops", job.crops, 1),
-        ("size", job.size, 16),
-        ("seed", job.seed, 0),
-        ("every", job.every, 1),
-        ("workers", 1 if workers is None else workers, 1),
-    ):
-        if value < least:
-            raise UserError(f"{name} is {value}; expected at least {least}")
+    check_split(job.split, SUBJECTS)
+    check_size(job.size)
+    check_at_least(0, seed=job.seed)
+    check_at_least(1, crops=job.crops, every=job.every, workers=workers)
     unknown = sorted(set(job.kinds or ()) - set(MOTIONS))
     if unknown:
         raise UserError(f"kind of motion {unknown[0]!r} is unknown; expected some of {', '.join(MOTIONS)}")

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
+from datasets.arguments import check_split
 from datasets.cameras import Camera
 from datasets.crop_camera import BOX_METRES, CropCamera, crop_camera, project
 from datasets.cropping import CropMap, crop_map, crop_rows
@@ -91,8 +92,7 @@ class SkiLabels(NamedTuple):
 
 def split_folder(source: str | Path, split: str) -> Path:
     """The folder of a split below `source`: the unpacked archive, what holds it, or the split's folder itself."""
-    if split not in SPLITS:
-        raise UserError(f"split {split!r}; expected one of {', '.join(SPLITS)}")
+    check_split(split, SPLITS)
     source = Path(source)
     for folder in (source / split, source / FOLDER / split, source):
         if (folder / LABELS_FILE).is_file():

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from datasets.arguments import check_at_least, check_box
 from datasets.crop_camera import BOX_METRES
 from datasets.labels import PARTS_FOLDER, read_statistics
 from datasets.layout import LayoutWriter, check_size
@@ -90,11 +91,8 @@ class VideoSet(NamedTuple):
 
 def _check_arguments(options: VideoSet, workers: int | None) -> None:
     check_size(options.size)
-    for name, value in (("every", options.every), ("cut", options.cut), ("workers", workers or 1)):
-        if value < 1:
-            raise UserError(f"{name} is {value}; expected at least 1")
-    if options.box_metres <= 0:
-        raise UserError(f"box_metres is {options.box_metres:g}; expected more than 0")
+    check_at_least(1, every=options.every, cut=options.cut, workers=workers or None)
+    check_box(options.box_metres)
     if options.first_sequence < 0:
         raise UserError(f"first sequence is {options.first_sequence}; expected a number from 0")
 

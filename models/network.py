@@ -14,6 +14,7 @@ from utils.errors import UserError
 from utils.skeleton import NUM_JOINTS
 
 OUTPUT_TYPES = ("3D", "img_crop", "latent_3d", "cam2cam", "shuffled_pose", "shuffled_appearance")
+POSE_DECODER_KEYS = ("n_hidden_to3Dpose", "width_to3Dpose")  # of the part that stage 2 trains
 # Keys that decide which tensors a network has; whoever loads weights must agree with these.
 ARCHITECTURE_KEYS = (
     "encoderType",
@@ -28,8 +29,7 @@ ARCHITECTURE_KEYS = (
     "upsampling_bilinear",
     "skip_background",
     "add_background",
-    "n_hidden_to3Dpose",
-    "width_to3Dpose",
+    *POSE_DECODER_KEYS,
 )
 _NEED_POINTS = {"3D", "img_crop", "latent_3d"}
 _NEED_VIEWS = {"img_crop", "cam2cam", "shuffled_pose", "shuffled_appearance"}

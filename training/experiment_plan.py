@@ -6,14 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets.labels import Labels
-from models.network import ARCHITECTURE_KEYS
+from models.network import ARCHITECTURE_KEYS, POSE_DECODER_KEYS
 from training.run_folder import run_name
 from utils.config import check_config
 from utils.errors import UserError
 
 _SUITE_KEYS = {"title", "labels", "stage1", "stage2", "rows", "reference", "views"}
 _ROW_KEYS = {"stage1", "stage2", "finetune", "choices", "scale"}
-_POSE_DECODER_KEYS = ("n_hidden_to3Dpose", "width_to3Dpose")
 
 
 class Base(NamedTuple):
@@ -109,7 +108,7 @@ def _stages(suite: Mapping, row: Mapping, choice: Mapping, base: Base, given: Ma
         configs = [("pose", {**base.supervised, **common2})]
     else:
         stage1 = {**base.stage1, **suite.get("stage1", {}), **row.get("stage1", {}), "seed": given["seed"]}
-        architecture = {key: stage1[key] for key in ARCHITECTURE_KEYS if key not in _POSE_DECODER_KEYS}
+        architecture = {key: stage1[key] for key in ARCHITECTURE_KEYS if key not in POSE_DECODER_KEYS}
         stage2 = {**base.stage2, **architecture, **common2}
         configs = [("encode", stage1), ("pose", stage2)]
         if "finetune" in row:

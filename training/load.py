@@ -7,12 +7,10 @@ from torch import nn
 
 from models import build_network, load_published_weights
 from models.checkpoints import Checkpoint, read_checkpoint
-from models.network import ARCHITECTURE_KEYS, EncodeDecode
+from models.network import ARCHITECTURE_KEYS, POSE_DECODER_KEYS, EncodeDecode
 from models.weights import match_weights
 from training.run_folder import BEST_NETWORK
 from utils.errors import UserError
-
-_POSE_KEYS = ("n_hidden_to3Dpose", "width_to3Dpose")
 
 
 def weights_file(network_path: str) -> Path:
@@ -54,7 +52,7 @@ def load_for_pose(config: dict, said: frozenset[str] = frozenset()) -> tuple[Enc
     file = weights_file(config["network_path"])
     checkpoint = read_checkpoint(file)
     finetuned = not config["freeze_encoder"] and "3D" in (checkpoint.config or {}).get("output_types", ())
-    kept = [key for key in ARCHITECTURE_KEYS if finetuned or key not in _POSE_KEYS]
+    kept = [key for key in ARCHITECTURE_KEYS if finetuned or key not in POSE_DECODER_KEYS]
     config = _agreed(config, checkpoint, said, kept, file)
     network = build_network({**config, "encoder_weights": None})
     pose_decoder = network.to_pose
