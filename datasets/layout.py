@@ -8,7 +8,6 @@
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -85,10 +84,7 @@ class LayoutWriter:
             if crops.shape != expected or crops.dtype != np.uint8:
                 raise UserError(f"{kind} is {crops.dtype} {crops.shape}; expected uint8 {expected}")
         self._write_images(images, rows)
-        temporary = self.parts / f"{key}.tmp"
-        with open(temporary, "wb") as file:
-            np.savez(file, **rows)
-        os.replace(temporary, self._part(key))
+        write_whole(self._part(key), lambda part: _save_rows(part, rows))
 
     def finish(self, pose_mean: np.ndarray | None = None, pose_std: np.ndarray | None = None) -> None:
         """Write labels.h5 from all pieces, ordered by key, and forget the part files.
@@ -100,15 +96,8 @@ class LayoutWriter:
         lengths = [len(self._load(key)["frame"]) for key in keys]
         if not keys or (self.total is not None and sum(lengths) != self.total):
             raise UserError(f"{self.root} has {sum(lengths)} rows; expected {self.total or 'at least one'}")
-        temporary = self.root / f".{LABELS_FILE}.tmp"
-        with h5py.File(temporary, "w") as file:
-            self._write_rows(file, keys, lengths)
-            if "3D" in file:
-                given = pose_mean is not None and pose_std is not None
-                mean, std = (pose_mean, pose_std) if given else pose_statistics(file["3D"])
-                file["pose_mean"] = np.asarray(mean, dtype=np.float32).reshape(POSE_SIZE)
-                file["pose_std"] = np.asarray(std, dtype=np.float32).reshape(POSE_SIZE)
-        os.replace(temporary, self.root / LABELS_FILE)
+        given = None if pose_mean is None or pose_std is None else (pose_mean, pose_std)
+        write_whole(self.root / LABELS_FILE, lambda part: self._write_labels(part, keys, lengths, given))
         shutil.rmtree(self.parts)
 
     def _part(self, key: str) -> Path:
@@ -138,6 +127,14 @@ class LayoutWriter:
         for _ in map_threads(lambda file: write_png(*file), files, self.threads):
             pass
 
+    def _write_labels(self, path: Path, keys: list[str], lengths: list[int], statistics: tuple | None) -> None:
+        with h5py.File(path, "w") as file:
+            self._write_rows(file, keys, lengths)
+            if "3D" in file:
+                mean, std = statistics or pose_statistics(file["3D"])
+                file["pose_mean"] = np.asarray(mean, dtype=np.float32).reshape(POSE_SIZE)
+                file["pose_std"] = np.asarray(std, dtype=np.float32).reshape(POSE_SIZE)
+
     def _write_rows(self, file: h5py.File, keys: list[str], lengths: list[int]) -> None:
         first = self._load(keys[0])
         for name in first.files:
@@ -165,6 +162,11 @@ def pose_statistics(poses: np.ndarray | h5py.Dataset, chunk: int = 65536) -> tup
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     std[:3] = 1
     return mean, std
+
+
+def _save_rows(path: Path, rows: dict[str, np.ndarray]) -> None:
+    with open(path, "wb") as file:  # a name would get another ending
+        np.savez(file, **rows)
 
 
 def _checked_rows(rows: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
