@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from datasets import Labels, image_path, project
+from datasets.png import read_png
+
 JOINTS = (10, 13, 16)  # head top, left wrist, right wrist: in the red, green and blue channel
 FLOOR = 20  # grey level of the background
 
@@ -14,6 +17,23 @@ def paint_markers(pixels: np.ndarray, width: int, height: int, radius: float) ->
         down = np.exp(-0.5 * ((np.arange(height) - y) / radius) ** 2)
         picture[..., channel] = FLOOR + (235 - FLOOR) * down[:, None] * across
     return picture.round().astype(np.uint8)
+
+
+def read_crop(root, labels: Labels, row: int, kind: str = "img_crop") -> np.ndarray:
+    """A crop (R,R,3) uint8 of the layout `root`."""
+    return read_png(image_path(root, *(labels[name][row] for name in ("seq", "cam", "frame")), kind))
+
+
+def marker_offsets(root) -> list[float]:
+    """Pixels of a crop between the markers and where the labels say, for all that are well inside crops of 2 m."""
+    labels, offsets = Labels(root), []
+    for row in range(labels.num_rows):
+        crop, intrinsic = read_crop(root, labels, row), labels["intrinsic_crop"][row]
+        in_view = labels["3D"][row].reshape(17, 3)[list(JOINTS)] + np.array([0, 0, 2.0 * intrinsic[0, 0]])
+        expected = project(in_view, intrinsic)
+        inside = ((expected > 0.15) & (expected < 0.85)).all(-1)
+        offsets.extend(np.linalg.norm(find_markers(crop) - expected, axis=-1)[inside] * len(crop))
+    return offsets
 
 
 def find_markers(crop: np.ndarray, background: float = FLOOR) -> np.ndarray:

@@ -11,12 +11,11 @@ pytest.importorskip("scipy")
 
 import scipy.io as scipy_io
 
-from datasets import Labels, image_path, project
+from datasets import Labels
 from datasets.mpi_inf_3dhp import prepare_3dhp
 from datasets.mpi_inf_3dhp_files import read_cameras
-from datasets.png import read_png
 from datasets.validation import validate
-from tests.markers import FLOOR, JOINTS, find_markers
+from tests.markers import FLOOR, marker_offsets, read_crop
 from tests.miniature_3dhp import write_3dhp
 from tests.tiny import run_script, tiny_config
 from training.novel_views import train_novel_views
@@ -48,10 +47,6 @@ def prepare(root, output, **more):
     return prepare_3dhp(root, output, **{"subjects": [1], "size": SIZE, "workers": 1, "progress": False, **more})
 
 
-def crop(root, labels, row, kind="img_crop"):
-    return read_png(image_path(root, *(labels[name][row] for name in ("seq", "cam", "frame")), kind))
-
-
 def test_poses_and_rotations_are_those_that_were_filmed(source, prepared):
     labels = Labels(prepared)
     assert "img_crop and bg_crop" in validate(prepared) and labels.num_rows == 48
@@ -62,12 +57,7 @@ def test_poses_and_rotations_are_those_that_were_filmed(source, prepared):
 
 
 def test_crops_show_the_joints_where_the_labels_say(prepared):
-    labels, offs = Labels(prepared), []
-    for row in range(labels.num_rows):
-        root = np.array([0, 0, 2.0 * labels["intrinsic_crop"][row, 0, 0]])
-        expected = project(labels["3D"][row].reshape(17, 3)[list(JOINTS)] + root, labels["intrinsic_crop"][row])
-        inside = ((expected > 0.15) & (expected < 0.85)).all(-1)
-        offs.extend(np.linalg.norm(find_markers(crop(prepared, labels, row)) - expected, axis=-1)[inside] * SIZE)
+    offs = marker_offsets(prepared)
     assert len(offs) > 60
     assert np.median(offs) < 0.2 and max(offs) < 0.8
 
@@ -75,8 +65,8 @@ def test_crops_show_the_joints_where_the_labels_say(prepared):
 def test_backgrounds_are_empty(prepared):
     labels = Labels(prepared)
     for row in range(0, labels.num_rows, 5):
-        empty = crop(prepared, labels, row, "bg_crop").astype(int)
-        inside = crop(prepared, labels, row).max(-1) > FLOOR + 30
+        empty = read_crop(prepared, labels, row, "bg_crop").astype(int)
+        inside = read_crop(prepared, labels, row).max(-1) > FLOOR + 30
         assert np.abs(empty[inside] - FLOOR).max() < 8
 
 

@@ -69,7 +69,7 @@ def test_the_truth_has_no_error(layout, tmp_path, capsys):
         written = list(csv.DictReader(file))
     assert len(written) == len(table) and float(written[-1]["psnr"]) == pytest.approx(100)
     assert "| all " in (tmp_path / "run" / "evaluation.md").read_text()
-    assert not list((tmp_path / "run").glob("*.tmp"))
+    assert not [*(tmp_path / "run").glob("*.tmp"), *(tmp_path / "run").glob("*.part")]
 
 
 def test_every_crop_counts_once_and_is_painted_from_another_camera(layout):

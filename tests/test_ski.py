@@ -6,11 +6,10 @@ import pytest
 
 pytest.importorskip("cv2")
 
-from datasets import Labels, image_path, project
-from datasets.png import read_png
+from datasets import Labels, project
 from datasets.ski import prepare_ski, read_labels, root_positions
 from datasets.validation import validate
-from tests.markers import JOINTS, find_markers
+from tests.markers import marker_offsets
 from tests.miniature_ski import write_ski
 from tests.tiny import run_script, tiny_config
 from training.novel_views import train_novel_views
@@ -47,13 +46,7 @@ def test_layout_is_valid_without_backgrounds(prepared):
 
 
 def test_crops_show_the_joints_where_the_labels_say(prepared):
-    labels, offs = Labels(prepared), []
-    for row in range(labels.num_rows):
-        crop = read_png(image_path(prepared, *(labels[name][row] for name in ("seq", "cam", "frame")), "img_crop"))
-        root = np.array([0, 0, 2.0 * labels["intrinsic_crop"][row, 0, 0]])
-        expected = project(labels["3D"][row].reshape(17, 3)[list(JOINTS)] + root, labels["intrinsic_crop"][row])
-        inside = ((expected > 0.15) & (expected < 0.85)).all(-1)
-        offs.extend(np.linalg.norm(find_markers(crop) - expected, axis=-1)[inside] * SIZE)
+    offs = marker_offsets(prepared)
     assert len(offs) > 60
     assert max(offs) < 0.25
 

@@ -13,16 +13,15 @@ pytest.importorskip("cv2")
 pytest.importorskip("av")
 
 import configs.prepare_videos as prepare_videos_script
-from datasets import Labels, image_path, project
+from datasets import Labels, project
 from datasets.calibration import read_calibration
 from datasets.person_boxes import PersonDetector, locate_person, read_boxes
-from datasets.png import read_png
 from datasets.recordings import one_recording, read_poses, read_recordings
 from datasets.validation import validate
 from datasets.video_plan import make_plan, make_views, sequence_numbers
 from datasets.videos import prepare_videos
 from datasets.views import CropJob, write_view
-from tests.markers import FLOOR, JOINTS, find_markers
+from tests.markers import FLOOR, marker_offsets, read_crop
 from tests.miniature_videos import OFFSETS, camera_fields, true_box, write_recording
 from tests.tiny import ROOT, run_script, tiny_config, tiny_pose_config
 from training.novel_views import train_novel_views
@@ -55,10 +54,6 @@ def recording(truth, **more):
     return one_recording(videos, truth.calibration, subject=4, name="walk", offsets=offsets, **more)
 
 
-def crop(root, labels, row, kind="img_crop"):
-    return read_png(image_path(root, *(labels[name][row] for name in ("seq", "cam", "frame")), kind))
-
-
 def true_joints(truth, labels):
     """Joints (N,17,3) of every row, in the camera's frame."""
     cameras = list(truth.cameras.values())
@@ -79,12 +74,7 @@ def test_poses_and_rotations_are_those_that_were_filmed(filmed, with_poses):
 
 def test_crops_show_the_joints_where_the_labels_say(with_poses):
     """Through distortion, offset and turn of the camera."""
-    labels, offs = Labels(with_poses), []
-    for row in range(labels.num_rows):
-        root = np.array([0, 0, 2.0 * labels["intrinsic_crop"][row, 0, 0]])
-        expected = project(labels["3D"][row].reshape(17, 3)[list(JOINTS)] + root, labels["intrinsic_crop"][row])
-        inside = ((expected > 0.15) & (expected < 0.85)).all(-1)
-        offs.extend(np.linalg.norm(find_markers(crop(with_poses, labels, row)) - expected, axis=-1)[inside] * SIZE)
+    offs = marker_offsets(with_poses)
     assert len(offs) > 60
     assert np.median(offs) < 0.15 and max(offs) < 0.6
 
@@ -92,8 +82,8 @@ def test_crops_show_the_joints_where_the_labels_say(with_poses):
 def test_backgrounds_are_empty(with_poses):
     labels = Labels(with_poses)
     for row in range(0, labels.num_rows, 5):
-        empty = crop(with_poses, labels, row, "bg_crop").astype(int)
-        inside = crop(with_poses, labels, row).max(-1) > FLOOR + 30
+        empty = read_crop(with_poses, labels, row, "bg_crop").astype(int)
+        inside = read_crop(with_poses, labels, row).max(-1) > FLOOR + 30
         assert np.abs(empty[inside] - FLOOR).max() < 6
 
 
@@ -130,7 +120,7 @@ def assert_centred(truth, root, metres):
         assert np.abs(middle - 0.5).max() * 2.0 < metres
         distance = np.linalg.norm(joints[row].mean(0))
         assert abs(2.0 * labels["intrinsic_crop"][row, 0, 0] / distance - 1) < 0.12
-        figure = np.argwhere(crop(root, labels, row).max(-1) > 80) / SIZE
+        figure = np.argwhere(read_crop(root, labels, row).max(-1) > 80) / SIZE
         assert np.abs((figure.min(0) + figure.max(0)) / 2 - middle[::-1]).max() < 0.05
 
 
