@@ -68,25 +68,26 @@ class Wardrobe:
         self.body, self.head = body, _HEADS[subject]
         self.vertices = _places_of_vertices(body)
         self.texels = _places_of_texels(body, self.vertices)
+        self.skin, self.hair = _skin(self.texels, self.head, body), _hair(self.texels, self.head["style"])
 
     def dress(self, rng: np.random.Generator) -> Look:
         """A new set of clothes: colours, patterns, lengths."""
         clothes = draw_clothes(rng)
-        colours = self._colour(self.texels, clothes, rng)
+        colours = self._colour(clothes, rng)
         linear = np.clip(colours, 0.01, 0.98) ** 2
         return Look(
             linear.reshape(len(self.body.faces), -1, 3).astype(np.float32), self._thickness(self.vertices, clothes)
         )
 
-    def _colour(self, places: Places, clothes: dict, rng: np.random.Generator) -> np.ndarray:
-        """sRGB colours (P,3), from the skin outwards."""
-        colours = _skin(places, self.head, self.body)
+    def _colour(self, clothes: dict, rng: np.random.Generator) -> np.ndarray:
+        """sRGB colours (P,3) of the texels, from the skin outwards."""
+        places, colours = self.texels, self.skin.copy()
         bottom, top, shoes, socks = _cover(places, clothes)
         layers = (socks, "socks"), (bottom, "bottom"), (shoes, "shoes"), (top, "top")
         for mask, garment in (*layers, (_opening(places, clothes), "shirt")):
             part = Places(*(values[mask] for values in places))
             colours[mask] = paint(clothes[garment], part.point, part.around, rng)
-        colours[_hair(places, self.head["style"])] = self.head["hair"]
+        colours[self.hair] = self.head["hair"]
         cloth = bottom | top
         colours[cloth] *= 1 + 0.10 * ripples(places.point[cloth], 0.09, rng)[:, None]
         return colours
