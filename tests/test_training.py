@@ -15,7 +15,6 @@ from models.checkpoints import read_checkpoint
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT, SIZE, run_script, tiny_config, tiny_pose_config, write_config_file
 from training.augmentation import augment_color
-from training.engine import learning_rate
 from training.loaders import TrainingBatches, grouped_sampler, open_training_set, training_rows
 from training.novel_views import train_novel_views
 from training.pose import ShuffledBatches, labelled_rows, train_pose
@@ -229,15 +228,6 @@ def test_batches_of_an_iteration_do_not_depend_on_where_a_run_started(data):
     for ours, theirs in zip(ShuffledBatches(np.arange(10, 20), 4, 0, 5, 9), shuffled[5:], strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert len(set(np.concatenate(shuffled[:2]))) == 8
-
-
-def test_cosine_schedule_warms_up_and_ends_at_zero():
-    config = {"learning_rate": 1.0, "learning_rate_schedule": "cosine", "num_training_iterations": 1000}
-    rates = [learning_rate(config, i) for i in range(1, 1001)]
-    assert rates[0] < 0.1 and max(rates) == pytest.approx(1, abs=1e-3) and rates[-1] == pytest.approx(0)
-    assert learning_rate({**config, "learning_rate_schedule": "constant"}, 999) == 1.0
-    with pytest.raises(UserError, match="learning_rate_schedule"):
-        learning_rate({**config, "learning_rate_schedule": "step"}, 1)
 
 
 def test_colours_change_alike_within_a_group_and_differ_between_groups():

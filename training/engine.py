@@ -1,5 +1,6 @@
 """The loop that both stages share: Ignite engine, logs, evaluation, checkpoints, exact resume."""
 
+import difflib
 import math
 import signal
 import time
@@ -18,6 +19,10 @@ from training.distributed import agree_on_buffers, is_main, mean_over_processes
 from training.monitors import VisdomCurves
 from training.run_folder import CsvLog, RunFolder
 from utils.errors import UserError
+
+
+PUBLISHED_BATCH_SIZE = 32  # crops; the batch that `learning_rate` is meant for
+_BATCH_RULES = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}  # `learning_rate_rule` -> power of the relative batch size
 
 
 @dataclass
@@ -46,16 +51,29 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], config: dict) -> to
 
 
 def learning_rate(config: dict, iteration: int) -> float:
-    """Learning rate of an iteration (counted from 1); a function of nothing else, so that it resumes."""
+    """Learning rate of an iteration (counted from 1); a function of nothing else, so that it resumes.
+
+    It grows with `batch_size_train` by `learning_rate_rule`, and changes over time by `learning_rate_schedule`.
+    """
     schedule, total = config["learning_rate_schedule"], config["num_training_iterations"]
+    highest = config["learning_rate"] * _batch_factor(config)
     if schedule == "constant":
-        return config["learning_rate"]
+        return highest
     if schedule == "cosine":
         warm_up = max(1, total // 50)
         if iteration < warm_up:
-            return config["learning_rate"] * iteration / warm_up
-        return config["learning_rate"] * 0.5 * (1 + math.cos(math.pi * (iteration - warm_up) / max(1, total - warm_up)))
+            return highest * iteration / warm_up
+        return highest * 0.5 * (1 + math.cos(math.pi * (iteration - warm_up) / max(1, total - warm_up)))
     raise UserError(f"learning_rate_schedule {schedule!r} is unknown; expected constant or cosine")
+
+
+def _batch_factor(config: dict) -> float:
+    rule = config["learning_rate_rule"]
+    if rule not in _BATCH_RULES:
+        nearest = difflib.get_close_matches(rule, _BATCH_RULES, n=1, cutoff=0)[0]
+        known = ", ".join(_BATCH_RULES)
+        raise UserError(f"learning_rate_rule {rule!r} is unknown; the nearest of {known} is {nearest!r}")
+    return (config["batch_size_train"] / PUBLISHED_BATCH_SIZE) ** _BATCH_RULES[rule]
 
 
 def seed_everything(seed: int, iteration: int = 0) -> torch.Generator:
