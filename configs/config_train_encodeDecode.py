@@ -56,7 +56,7 @@ config_dict = {
     # ---- schedule
     "num_training_iterations": 400_000,
     "learning_rate": 1e-3,  # of Adam
-    "learning_rate_rule": "none",  # with batch_size_train / 32 it grows not at all (published), "sqrt" or "linear"
+    "learning_rate_rule": "none",  # how it grows with batch_size_train / 32: "none" (published), "sqrt", "linear"
     "learning_rate_schedule": "constant",  # "constant" (published) or "cosine" (short warm-up, falls to zero)
     "weight_decay": 0.0,  # decoupled, as in AdamW; 0: published
     "ema_decay": 0.0,  # of a moving average of the weights, which is tested and saved; 0: none (published)

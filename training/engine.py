@@ -20,7 +20,6 @@ from training.monitors import VisdomCurves
 from training.run_folder import CsvLog, RunFolder
 from utils.errors import UserError
 
-
 PUBLISHED_BATCH_SIZE = 32  # crops; the batch that `learning_rate` is meant for
 _BATCH_RULES = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}  # `learning_rate_rule` -> power of the relative batch size
 
