@@ -69,6 +69,7 @@ config_dict = {
     # ---- machine
     "device": "auto",  # "auto", "cpu", "cuda", "cuda:1", "mps"
     "precision": "auto",  # "auto" (bfloat16 where the hardware has it), "bfloat16", "float32"
+    "compile": "auto",  # torch.compile of stage 1's steps: "auto" (on one CUDA GPU), "always", "never"
     "seed": 0,
     "output_folder": str(ROOT / "output"),
     "visdom": True,  # send curves to a visdom server at localhost:8097 when there is one

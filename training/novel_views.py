@@ -6,6 +6,7 @@ import torch
 from datasets.reader import MultiViewDataset
 from models import build_network, evaluation_permutations, training_permutations
 from training.augmentation import augment_color, mirror_groups, random_turns, turn_cameras
+from training.compiling import compile_training
 from training.distributed import (
     average_gradients,
     is_main,
@@ -71,12 +72,25 @@ def _train(config: dict, resume: bool) -> RunFolder:
     return folder
 
 
+class ViewLosses(torch.nn.Module):
+    """The network's input -> the losses of what it paints: what is compiled, and as one graph."""
+
+    def __init__(self, network: torch.nn.Module, criterion: ImageLoss):
+        super().__init__()
+        self.network, self.criterion = network, criterion
+
+    def forward(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Scalars by name, as `ImageLoss` gives them."""
+        output = self.network(inputs)["img_crop"]
+        return self.criterion(output, inputs["img_crop"], inputs.get("bg_crop"))
+
+
 class NovelViewStep:
     """One step of stage 1 on a batch of uint8 crops; returns the losses as detached scalars."""
 
     def __init__(self, network, criterion, optimizer, hardware: Hardware, config: dict):
         self.network, self.criterion, self.optimizer = network, criterion, optimizer
-        self.paint = average_gradients(network)
+        self.compare = compile_training(ViewLosses(average_gradients(network), criterion), config, hardware.device)
         self.hardware, self.config = hardware, config
 
     def __call__(self, batch: dict, iteration: int) -> dict[str, torch.Tensor]:
@@ -84,13 +98,16 @@ class NovelViewStep:
         generator = seed_everything(config["seed"], iteration)
         inputs = self.prepare(batch, generator)
         self.network.train()
-        with self.hardware.autocast():
-            output = self.paint(inputs)["img_crop"]
-            losses = self.criterion(output, inputs["img_crop"], inputs.get("bg_crop"))
+        # before the forward pass: a CUDA graph that starts anew writes where the last gradients lie
         self.optimizer.zero_grad(set_to_none=True)
+        torch.compiler.cudagraph_mark_step_begin()
+        with self.hardware.autocast():
+            losses = self.compare(inputs)
         losses["loss"].backward()
         self.optimizer.step()
-        return {name: value.detach() for name, value in losses.items()}
+        # a copy, for the same reason
+        values = torch.stack(list(losses.values())).detach()
+        return dict(zip(losses, values, strict=True))
 
     def prepare(self, batch: dict, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Crops to the device, normalised, augmented; and this iteration's permutations."""

@@ -1,0 +1,43 @@
+"""`compile`: whether the forward and backward pass of training are compiled, and how."""
+
+from collections.abc import Callable
+
+import ignite.distributed as idist
+import torch
+
+from utils.errors import UserError
+
+
+def compile_training(module: torch.nn.Module, config: dict, device: torch.device) -> Callable:
+    """`module` compiled by torch.compile for one shape of batch, or as it is, as `compile` in `config` says.
+
+    "auto": on CUDA, for one process, where compilers work. On CUDA the compiled kernels are replayed as CUDA graphs:
+    whoever calls it must have no gradients of the step before, call `torch.compiler.cudagraph_mark_step_begin()`
+    first, and copy what is kept of its outputs, as the next call writes to the same memory.
+
+    Raises UserError for an unknown value, and for "always" where it cannot be.
+    """
+    wanted = config["compile"]
+    if wanted not in ("auto", "always", "never"):
+        raise UserError(f"compile is {wanted!r}; expected auto, always or never")
+    automatic = device.type == "cuda" and idist.get_world_size() == 1
+    if wanted == "never" or (wanted == "auto" and not automatic):
+        return module
+    reason = _hindrance(device)
+    if reason is None:
+        return torch.compile(module, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
+    if wanted == "always":
+        raise UserError(f"compile is 'always', but nothing can be compiled here ({reason}); expected auto or never")
+    print(f"not compiled, and slower for it: {reason}")
+    return module
+
+
+def _hindrance(device: torch.device) -> str | None:
+    """Why torch.compile does not work on `device`; None where it does. Whatever it needs, a trial finds out."""
+    if idist.get_world_size() > 1:
+        return "several processes"
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.ones(8, device=device))
+    except Exception as error:
+        return str(error).strip().splitlines()[0]
+    return None
