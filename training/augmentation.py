@@ -9,6 +9,7 @@ from torch.nn import functional
 from models.latent import rotate_points
 from training.distributed import own_part
 from utils.images import IMAGE_MEAN, IMAGE_STD
+from utils.transfer import send
 
 
 def augment_color(
@@ -27,8 +28,8 @@ def augment_color(
     joined = count * idist.get_world_size()
     matrices, shifts = (own_part(part) for part in _random_color_maps(joined, strength, generator))
     device = images[0].device
-    matrices = matrices.repeat_interleave(group, 0).to(device)
-    shifts = shifts.repeat_interleave(group, 0).to(device)
+    matrices = send(matrices.repeat_interleave(group, 0), device)
+    shifts = send(shifts.repeat_interleave(group, 0), device)
     return [torch.baddbmm(shifts, matrices, image.flatten(2)).view(image.shape) for image in images]
 
 
@@ -40,11 +41,11 @@ def mirror_groups(batch: dict, group: int, generator: torch.Generator) -> dict[s
     """
     device, count = batch["img_crop"].device, len(batch["img_crop"]) // group
     drawn = own_part(torch.rand(count * idist.get_world_size(), generator=generator))
-    mirrored = (drawn < 0.5).repeat_interleave(group).to(device)
+    mirrored = send((drawn < 0.5).repeat_interleave(group), device)
     crops = {key: batch[key] for key in ("img_crop", "bg_crop") if key in batch}
     changed = {key: torch.where(mirrored[:, None, None, None], crop.flip(3), crop) for key, crop in crops.items()}
     signs = torch.ones(len(mirrored), 3, device=device)
-    signs[mirrored, 0] = -1
+    signs[:, 0] -= 2 * mirrored  # not signs[mirrored, 0]: how many are mirrored, only the device knows
     for key in ("extrinsic_rot", "extrinsic_rot_inv"):
         changed[key] = signs[:, :, None] * batch[key] * signs[:, None, :]
     return {**batch, **changed}

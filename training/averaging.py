@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -18,15 +19,22 @@ class WeightAverage:
     def __init__(self, network: nn.Module, decay: float):
         if not 0 <= decay < 1:
             raise UserError(f"ema_decay is {decay}; expected 0 (no average) to below 1")
-        self.network = network
+        self.network, self.decay = network, decay
         self.average = None
         if decay:
             self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+            pairs = zip(_tensors(self.average.module), _tensors(network), strict=True)
+            # not the counters of batch norm, of which there is no average
+            self.followers, self.leaders = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
 
     def update(self) -> None:
         """Take in the network's weights, after an iteration."""
-        if self.average is not None:
+        if self.average is None:
+            return
+        if self.average.n_averaged == 0:  # which stays on the CPU
             self.average.update_parameters(self.network)
+        else:  # what AveragedModel does, but that copies its counter to a GPU each time, and waits for it
+            torch._foreach_lerp_(self.followers, self.leaders, 1 - self.decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -49,3 +57,8 @@ class WeightAverage:
         """Go on from the `state_dict` of a run of the same config."""
         if self.average is not None:
             self.average.load_state_dict(state)
+
+
+def _tensors(module: nn.Module) -> list[torch.Tensor]:
+    """Parameters and buffers, which no training puts elsewhere in memory."""
+    return [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]

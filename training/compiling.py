@@ -20,10 +20,9 @@ def compile_training(module: torch.nn.Module, config: dict, device: torch.device
     wanted = config["compile"]
     if wanted not in ("auto", "always", "never"):
         raise UserError(f"compile is {wanted!r}; expected auto, always or never")
-    automatic = device.type == "cuda" and idist.get_world_size() == 1
-    if wanted == "never" or (wanted == "auto" and not automatic):
+    if wanted == "never" or (wanted == "auto" and not is_automatic(device)):
         return module
-    reason = _hindrance(device)
+    reason = hindrance(device)
     if reason is None:
         return torch.compile(module, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
     if wanted == "always":
@@ -32,7 +31,12 @@ def compile_training(module: torch.nn.Module, config: dict, device: torch.device
     return module
 
 
-def _hindrance(device: torch.device) -> str | None:
+def is_automatic(device: torch.device) -> bool:
+    """Whether "auto" means to compile: on a CPU it takes longer than it gains, and several processes are not tried."""
+    return device.type == "cuda" and idist.get_world_size() == 1
+
+
+def hindrance(device: torch.device) -> str | None:
     """Why torch.compile does not work on `device`; None where it does. Whatever it needs, a trial finds out."""
     if idist.get_world_size() > 1:
         return "several processes"

@@ -17,6 +17,7 @@ from models.checkpoints import save_weights
 from training.averaging import WeightAverage
 from training.distributed import agree_on_buffers, is_main, mean_over_processes
 from training.monitors import VisdomCurves
+from training.progress import ShownLosses, fetch
 from training.run_folder import CsvLog, RunFolder
 from utils.errors import UserError
 
@@ -139,7 +140,7 @@ class _Loop:
         return losses
 
     def log(self, engine: Engine) -> None:
-        losses = mean_over_processes({name: float(value) for name, value in engine.state.output.items()})
+        losses = mean_over_processes(fetch(engine.state.output))
         now, (then, before) = time.perf_counter(), self.clock
         self.clock = (now, self.iteration)
         rate = (self.iteration - before) / (now - then)
@@ -217,16 +218,12 @@ def _attach(trainer: Engine, loop: _Loop, config: dict) -> None:
     bar = ProgressBar(persist=True, desc="training", bar_format=None, mininterval=1.0)
     shown = Events.ITERATION_COMPLETED(every=min(10, config["print_every"]))
     if is_main():
-        bar.attach(trainer, output_transform=_floats, event_name=shown)
+        bar.attach(trainer, output_transform=ShownLosses(), event_name=shown)
     trainer.add_event_handler(Events.ITERATION_COMPLETED(every=config["print_every"]), loop.log)
     trainer.add_event_handler(at(config["test_every"]), loop.test)
     if loop.iteration == 0:
         trainer.add_event_handler(Events.STARTED, lambda: loop.plot(0))
     trainer.add_event_handler(at(config["plot_every"], 100), lambda: loop.plot(loop.iteration))
-
-
-def _floats(output: dict) -> dict:
-    return {name: f"{float(value):.4f}" for name, value in output.items()}
 
 
 @contextmanager

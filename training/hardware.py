@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 import torch
 
 from utils.errors import UserError
+from utils.transfer import send
 
 
 def pick_device(name: str) -> torch.device:
@@ -41,7 +42,7 @@ class Hardware:
 
     def move(self, batch: dict) -> dict:
         """Move the tensors of a batch to the device."""
-        return {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+        return {key: send(value, self.device) for key, value in batch.items()}
 
     def autocast(self) -> AbstractContextManager:
         """Context in which the network's large products run in the chosen precision."""

@@ -11,7 +11,7 @@ from models.options import option
 from models.perceptual import PerceptualFeatures
 from training.metrics import foreground_mask
 from utils.errors import UserError
-from utils.images import IMAGE_STD
+from utils.images import IMAGE_STD, per_channel
 
 
 class ImageLoss(nn.Module):
@@ -78,7 +78,7 @@ def wide_foreground(target: torch.Tensor, background: torch.Tensor | None) -> to
     if background is None:
         raise UserError("loss_weight_foreground needs bg_crop, the background of the target")
     # in colours of 0..1 but for the mean, which a difference does not see
-    std = torch.tensor(IMAGE_STD, device=target.device).view(3, 1, 1)
+    std = per_channel(IMAGE_STD, target.device)
     differs = foreground_mask(target.float() * std, background.float() * std).unsqueeze(1)
     reach = max(1, target.shape[-1] // 16)
     wide = functional.max_pool2d(differs.float(), (1, 2 * reach + 1), stride=1, padding=(0, reach))
@@ -87,8 +87,8 @@ def wide_foreground(target: torch.Tensor, background: torch.Tensor | None) -> to
 
 def sobel(images: torch.Tensor) -> torch.Tensor:
     """Horizontal and vertical Sobel gradients per channel, same size: (B,C,R,R) -> (B,2C,R,R), float32."""
-    smooth = torch.tensor([1.0, 2.0, 1.0], device=images.device)
-    slope = torch.tensor([-1.0, 0.0, 1.0], device=images.device)
+    slope = torch.arange(-1.0, 2.0, device=images.device)  # -1, 0, 1
+    smooth = 2 - slope.abs()
     kernels = torch.stack([torch.outer(smooth, slope), torch.outer(slope, smooth)]) / 8
     channels = images.shape[1]
     with torch.autocast(images.device.type, enabled=False):

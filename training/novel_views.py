@@ -32,6 +32,7 @@ from training.metrics import psnr
 from training.run_folder import RunFolder
 from utils.images import denormalize
 from utils.plotting import save_examples
+from utils.transfer import send
 
 INPUT_KEYS = ("img_crop", "bg_crop", "extrinsic_rot", "extrinsic_rot_inv")
 
@@ -118,7 +119,7 @@ class NovelViewStep:
             inputs = mirror_groups(inputs, group, generator)
         if config["augment_rotation"]:
             turns = random_turns(len(inputs["img_crop"]), config["augment_rotation"], generator)
-            inputs = turn_cameras(inputs, turns.to(device))
+            inputs = turn_cameras(inputs, send(turns, device))
         crops = [key for key in ("img_crop", "bg_crop") if key in inputs]
         changed = augment_color([inputs[key] for key in crops], group, config["augment_color"], generator)
         inputs.update(zip(crops, changed, strict=True))
@@ -134,7 +135,7 @@ class NovelViewStep:
         )
         # positions in the joined batch -> in this process's share, which holds whole groups
         pose, appearance = (own_part(part) % count for part in permutations)
-        inputs |= {"shuffled_pose": pose.to(device), "shuffled_appearance": appearance.to(device)}
+        inputs |= {"shuffled_pose": send(pose, device), "shuffled_appearance": send(appearance, device)}
         if config["average_latents"]:
             inputs["second_source"], _ = evaluation_permutations(count, config["useCamBatches"], device=device)
         return inputs

@@ -29,6 +29,7 @@ from training.losses import pose_loss
 from training.metrics import mpjpe, n_mpjpe
 from training.run_folder import RunFolder
 from utils.errors import UserError
+from utils.transfer import send
 
 
 def train_pose(config: dict, resume: bool = False, said: frozenset[str] = frozenset()) -> RunFolder:
@@ -157,7 +158,7 @@ class CachedLatents:
     def read(self, batches) -> Iterator[dict[str, torch.Tensor]]:
         """Batches of {"points", "3D", "vertical"} for batches of positions in `rows`."""
         for positions in batches:
-            index = torch.from_numpy(positions).to(self.tensors["3D"].device)
+            index = send(torch.from_numpy(positions), self.tensors["3D"].device)
             yield {name: tensor[index] for name, tensor in self.tensors.items()}
 
 
@@ -181,7 +182,7 @@ def turn_about_vertical(batch: dict, limit: float, generator: torch.Generator) -
         return batch
     drawn = own_part(torch.rand(len(batch["3D"]) * idist.get_world_size(), 1, generator=generator))
     angle = (drawn * 2 - 1) * math.radians(limit)
-    turn = roma.rotvec_to_rotmat(batch["vertical"] * angle.to(batch["vertical"].device))
+    turn = roma.rotvec_to_rotmat(batch["vertical"] * send(angle, batch["vertical"].device))
     pose = rotate_points(batch["3D"].unflatten(1, (-1, 3)), turn).flatten(1)
     return {**batch, "points": rotate_points(batch["points"], turn), "3D": pose}
 
@@ -228,7 +229,7 @@ class PoseStep:
             return turn_about_vertical(batch, config["augment_yaw"], generator)
         if config["augment_rotation"]:
             turns = random_turns(len(batch["3D"]), config["augment_rotation"], generator)
-            batch = turn_cameras(batch, turns.to(self.hardware.device))
+            batch = turn_cameras(batch, send(turns, self.hardware.device))
         (crops,) = augment_color([batch["img_crop"]], 1, config["augment_color"], generator)
         return {**batch, "img_crop": crops}
 
