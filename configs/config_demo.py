@@ -29,8 +29,8 @@ config_dict = {
     # nothing need be learned to copy the background, so that a decoder of a quarter of the published widths is enough:
     # it makes almost twice as many steps in the same time
     "add_background": True,
-    # the person is a small part of the crop: without its weight the background dominates the loss
-    "loss_weight_foreground": 4.0,
+    # what a shape looks like is a product, of a layer and a color: learned within minutes only where it is built in
+    "color_by_appearance": True,
     "loss_weight_imageNet": 0.0,
     "perceptual_weights": None,
     # every pair teaches the rotation; the published shuffle makes half of them plain auto-encoding

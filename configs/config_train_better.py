@@ -15,6 +15,7 @@ RECIPE = {
     "sigmoid_bottleneck": False,
     "latent_dropout": 0.0,
     "add_background": True,
+    "color_by_appearance": True,
     "target_other_view": True,
     "average_latents": False,
     "useCamBatches": 2,
@@ -22,13 +23,13 @@ RECIPE = {
     "loss_weight_rgb": 1.0,
     "loss_weight_gradient": 0.0,
     "loss_weight_imageNet": 0.0,
-    "loss_weight_foreground": 4.0,
+    "loss_weight_foreground": 0.0,
     "learning_rate": 2e-3,
     "learning_rate_schedule": "cosine",
     "weight_decay": 0.0,
     "ema_decay": 0.999,
     "augment_mirror": True,
-    "augment_color": 0.3,
+    "augment_color": 0.1,
     "augment_rotation": 0.0,
 }
 

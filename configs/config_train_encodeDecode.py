@@ -42,6 +42,7 @@ config_dict = {
     "implicit_rotation": False,  # ablation: learn the rotation instead of applying it
     "skip_background": True,  # give the decoder the background of the target camera
     "add_background": False,  # paint the difference to that background instead of the whole crop
+    "color_by_appearance": False,  # the last features are layers; the appearance gives each of them its color
     "upsampling_bilinear": True,  # False: transposed convolutions
     "n_hidden_to3Dpose": 2,  # hidden layers of the pose decoder: 0, 1 or 2
     "width_to3Dpose": 2048,  # of its hidden layers

@@ -32,6 +32,9 @@ class ImageDecoder(nn.Module):
 
     `widths`: channels per level, finest first; `grid`: side of the coarsest feature map. `add_background`: what is
     painted is the difference to the background, at first none, so that the background need not be learned.
+    `color_by_appearance`: the finest features are layers, each in a color that the appearance gives it, and with
+    `add_background` each hides a learned share of the background. Shape and color meet in a product, which a few narrow
+    convolutions would have to learn.
     """
 
     def __init__(
@@ -44,8 +47,11 @@ class ImageDecoder(nn.Module):
         upsampling_bilinear: bool,
         skip_background: bool,
         add_background: bool,
+        color_by_appearance: bool,
     ):
         super().__init__()
+        if color_by_appearance and not latent_fg:
+            raise UserError("config: color_by_appearance = True, expected latent_fg above 0 with it")
         if add_background and not skip_background:
             raise UserError("config: add_background = True, expected skip_background = True with it")
         self.grid, self.add_background = grid, add_background
@@ -66,9 +72,13 @@ class ImageDecoder(nn.Module):
             for i, o, skip in zip(coarse_to_fine, coarse_to_fine[1:], skips, strict=False)
         )
         self.to_image = nn.Conv2d(widths[0], 3, 1)
+        self.to_colors = nn.Linear(latent_fg, 3 * widths[0]) if color_by_appearance else None
+        self.to_cover = nn.Conv2d(widths[0], 1, 1) if color_by_appearance and add_background else None
         if add_background:
-            nn.init.zeros_(self.to_image.weight)
-            nn.init.zeros_(self.to_image.bias)
+            for last in (self.to_image, self.to_colors, self.to_cover):
+                if last is not None:
+                    nn.init.zeros_(last.weight)
+                    nn.init.zeros_(last.bias)
 
     def forward(
         self, appearance: torch.Tensor, points: torch.Tensor, background: torch.Tensor | None = None
@@ -80,7 +90,13 @@ class ImageDecoder(nn.Module):
         for level in self.levels[:-1]:
             x = level(x)
         skip = None if self.background is None else self.background(background)
-        image = self.to_image(self.levels[-1](x, skip))
+        layers = self.levels[-1](x, skip)
+        image = self.to_image(layers)
+        if self.to_colors is not None:
+            colors = self.to_colors(appearance).unflatten(1, (3, -1)).to(layers.dtype)
+            image = image + (colors @ layers.flatten(2)).view_as(image)
+        if self.to_cover is not None:
+            image = image - self.to_cover(layers) * background
         return background + image if self.add_background else image
 
 

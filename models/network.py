@@ -29,6 +29,7 @@ ARCHITECTURE_KEYS = (
     "upsampling_bilinear",
     "skip_background",
     "add_background",
+    "color_by_appearance",
     *POSE_DECODER_KEYS,
 )
 _NEED_POINTS = {"3D", "img_crop", "latent_3d"}
@@ -60,6 +61,7 @@ class EncodeDecode(nn.Module):
             upsampling_bilinear=bool(option(config, "upsampling_bilinear")),
             skip_background=bool(option(config, "skip_background")),
             add_background=bool(option(config, "add_background")),
+            color_by_appearance=bool(option(config, "color_by_appearance")),
         )
         self.to_pose = PoseDecoder(
             latent_3d, integer(config, "n_hidden_to3Dpose", lowest=0), integer(config, "width_to3Dpose")

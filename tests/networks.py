@@ -24,6 +24,7 @@ PUBLISHED = {
     "implicit_rotation": False,
     "skip_background": True,
     "add_background": False,
+    "color_by_appearance": False,
     "upsampling_bilinear": True,
     "n_hidden_to3Dpose": 2,
     "width_to3Dpose": 2048,

@@ -19,6 +19,7 @@ VARIANTS = {
     "implicit": {"implicit_rotation": True},
     "transposed": {"upsampling_bilinear": False},
     "no background": {"skip_background": False},
+    "colors by appearance": {"color_by_appearance": True},
     "no appearance": {"latent_fg": 0},
     "pose, no hidden layer": {"n_hidden_to3Dpose": 0},
     "pose, one hidden layer": {"n_hidden_to3Dpose": 1},
@@ -104,9 +105,11 @@ def test_identity_permutation_is_auto_encoding(small):
     torch.testing.assert_close(outputs["cam2cam"], torch.eye(3).expand(4, 3, 3), atol=1e-5, rtol=0)
 
 
-def test_painting_starts_from_the_background_of_the_target_and_learns_the_rest():
+@pytest.mark.parametrize("layered", [False, True])
+def test_painting_starts_from_the_background_of_the_target_and_learns_the_rest(layered):
     torch.manual_seed(0)
-    network, batch = build_network({**SMALL, "add_background": True}).train(), some_inputs()
+    config = {**SMALL, "add_background": True, "color_by_appearance": layered}
+    network, batch = build_network(config).train(), some_inputs()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     torch.testing.assert_close(network(batch)["img_crop"], batch["bg_crop"], rtol=0, atol=0)
     for _ in range(2):
@@ -120,6 +123,31 @@ def test_painting_starts_from_the_background_of_the_target_and_learns_the_rest()
 def test_a_background_that_is_not_given_cannot_be_added():
     with pytest.raises(UserError, match="add_background = True, expected skip_background = True"):
         build_network({**SMALL, "add_background": True, "skip_background": False})
+
+
+def test_layers_take_their_colors_from_the_appearance_and_hide_the_background():
+    torch.manual_seed(0)
+    decoder = build_network({**SMALL, "add_background": True, "color_by_appearance": True}).eval().decoder
+    for last in (decoder.to_image, decoder.to_colors, decoder.to_cover):
+        torch.nn.init.normal_(last.weight)
+    seen = []
+    decoder.levels[-1].register_forward_hook(lambda module, inputs, layers: seen.append(layers))
+    appearance, points, background = torch.randn(2, 16), torch.randn(2, 20, 3), torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        image = decoder(appearance, points, background)
+        layers = seen[0]
+        colors = (appearance @ decoder.to_colors.weight.T).view(2, 3, -1)
+        for row, column in ((0, 0), (31, 40)):
+            values = layers[:, :, row, column, None]  # (2,8,1)
+            share = decoder.to_cover.weight[0, :, 0, 0] @ values
+            painted = colors @ values + decoder.to_image.weight[:, :, 0, 0] @ values
+            expected = (1 - share) * background[:, :, row, column] + painted[..., 0]
+            torch.testing.assert_close(image[:, :, row, column], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_colors_need_an_appearance():
+    with pytest.raises(UserError, match="color_by_appearance = True, expected latent_fg above 0"):
+        build_network({**SMALL, "color_by_appearance": True, "latent_fg": 0})
 
 
 def test_forward_is_a_pure_function(small):

@@ -14,7 +14,7 @@ suite = {
         "no rotation": {"stage1": {"shuffle_3d": False}},
         "implicit rotation": {"stage1": {"implicit_rotation": True}},
         # one code has to tell pose and appearance: nothing can be taken from another instant
-        "no appearance": {"stage1": {"latent_fg": 0, "shuffle_fg": False}},
+        "no appearance": {"stage1": {"latent_fg": 0, "shuffle_fg": False, "color_by_appearance": False}},
         "no background": {"stage1": {"skip_background": False, "add_background": False}},
         # every crop paints itself, background and all, from its own code
         "plain auto-encoder": {

@@ -13,6 +13,8 @@ _changes = {
     "foreground weighs 5 times": {"loss_weight_foreground": 4.0},
     "squared differences": {"MAE": False},
     "paints the difference to the background": {"add_background": True},
+    "colors by appearance": {"color_by_appearance": True},
+    "paints the difference, colors by appearance": {"add_background": True, "color_by_appearance": True},
     "no dropout": {"latent_dropout": 0.0},
     "targets from all four cameras": {"useCamBatches": 4},
     "cosine schedule": {"learning_rate_schedule": "cosine"},
