@@ -1,6 +1,7 @@
 """Measure what the paper claims, what its parts are worth, and what a better recipe gains: suites of trainings.
 
-python configs/experiments.py SUITE [--data DIR] [--scale 64|128] [--seeds N] [--budget MINUTES] [--report] [--page DIR]
+python configs/experiments.py SUITE [--data DIR] [--scale 64|128] [--seeds N] [--budget MINUTES] [--rows NAME ...]
+                              [--labels N ...] [--report] [--page DIR]
                               [stage1.key=value ...] [stage2.key=value ...] [key=value ...]
 
 SUITE is labels, ablation or recipe (configs/experiments/), or a file of your own like those. Finished runs are not
@@ -39,7 +40,8 @@ def main() -> None:
     cells = plan(suite, base_configs(arguments, output), arguments.seeds)
     results = Results(output / f"{name}.json")
     if not arguments.report:
-        whole = run_suite(cells, results, suite.get("views", False), arguments.budget)
+        chosen = choose(cells, arguments.rows, arguments.labels)
+        whole = run_suite(chosen, results, suite.get("views", False), arguments.budget)
         print("all is done" if whole else "not all is done: start again to go on, or read what failed in the report")
     print(f"report: {write_report(arguments.page or output, name, suite, cells, results)}")
 
@@ -54,6 +56,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--scale", type=int, choices=DATA, default=64, help="64: small network; 128: the published one")
     parser.add_argument("--seeds", type=int, metavar="N", default=3, help="repetitions (default 3)")
     parser.add_argument("--budget", type=float, metavar="MINUTES", help="stop after so long; start again to go on")
+    parser.add_argument("--rows", nargs="+", metavar="NAME", help="only rows whose names contain one of these")
+    parser.add_argument("--labels", nargs="+", type=int, metavar="N", help="only these numbers of labels")
     parser.add_argument("--output", metavar="DIR", help="runs and results (default: output/experiments64, or 128)")
     parser.add_argument("--report", action="store_true", help="train nothing, only write the page of what is done")
     parser.add_argument("--page", metavar="DIR", help="where the page and its picture go (default: to output)")
@@ -68,6 +72,22 @@ def read_suite(name: str) -> tuple[str, dict]:
     if not path.is_file():
         raise UserError(f"no suite {name!r}; expected {', '.join(ours)}, or a Python file that defines suite")
     return path.stem, read_config_file(path, "suite")
+
+
+def choose(cells: list, rows: list[str] | None, labels: list[int] | None) -> list:
+    """The part of a suite that is to run now; the report shows all of it."""
+    known_rows, known_labels = {cell.row for cell in cells}, {cell.labels for cell in cells}
+    for name in rows or ():
+        if not any(name in row for row in known_rows):
+            raise UserError(f"--rows {name!r}: no such row; expected part of one of {sorted(known_rows)}")
+    for number in labels or ():
+        if number not in known_labels:
+            raise UserError(f"--labels {number}: not in this suite; expected some of {sorted(known_labels)}")
+    return [
+        cell
+        for cell in cells
+        if (rows is None or any(name in cell.row for name in rows)) and (labels is None or cell.labels in labels)
+    ]
 
 
 def base_configs(arguments: argparse.Namespace, output: Path):

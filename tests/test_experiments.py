@@ -155,6 +155,20 @@ def test_a_budget_stops_a_run_cleanly_and_the_next_one_goes_on(data, tmp_path, c
     assert "1 of the planned trainings are not done yet" in (tmp_path / "out" / "tiny.md").read_text()
 
 
+def test_a_part_of_a_suite_is_run_and_the_report_shows_what_is_missing(data, tmp_path):
+    records = run(tmp_path, data, SUITE, "--seeds", "1", "--rows", "method", "fine", "--labels", "16", "--report")
+    assert records == {}
+    records = run(tmp_path, data, SUITE, "--seeds", "1", "--rows", "meth", "--labels", "16")
+    assert [(record["row"], record["labels"]) for record in records.values()] == [("method", 16)]
+    assert "of the planned trainings are not done yet" in (tmp_path / "out" / "tiny.md").read_text()
+
+
+@pytest.mark.parametrize("part", [("--rows", "nobody"), ("--labels", "17")])
+def test_a_part_that_is_not_in_the_suite_is_refused(part, data, tmp_path):
+    with pytest.raises(UserError, match=f"{part[0]} '?{part[1]}'?: no"):
+        run(tmp_path, data, SUITE, *part)
+
+
 def test_ctrl_c_is_not_taken_for_the_budget(data, tmp_path, monkeypatch):
     def interrupted(trial):
         raise KeyboardInterrupt
