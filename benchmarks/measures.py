@@ -59,7 +59,9 @@ def training_way(way: str, setup: Setup) -> Way:
     optimizer = make_optimizer(network.stage1_parameters(), setup.config)
     step = NovelViewStep(network, criterion, optimizer, setup.hardware, setup.config)
     iterations = iter(range(1, 1_000_000))
-    return Way(lambda: step(batch, next(iterations)), count)
+    # on a GPU the first steps compile, and record CUDA graphs
+    warm_up = 5 if setup.hardware.device.type == "cuda" else 1
+    return Way(lambda: step(batch, next(iterations)), count, warm_up)
 
 
 def cache(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
@@ -109,7 +111,7 @@ def pose_only(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
     """Crops per second from uint8 crops in memory to 3D poses in metres."""
     ways = {}
     for way, setup in setups.items():
-        crops = setup.train.__getitems__(_batches(setup)[0])["img_crop"]
+        crops = setup.train.__getitems__(_batches(setup)[0])["img_crop"].cpu()
         call = plain.poses if way == "plain" else _folded_poses(setup)
         ways[way] = Way(lambda call=call, s=setup, crops=crops: call(s, crops), len(crops))
     return _rates(ways, size)

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for configuration in [given.configuration] if given.configuration else list(CONFIGURATIONS):
             size = TINY if given.quick else FULL
-            setups = make_setups(configuration, Path(folder), size, given.quick)
+            setups = make_setups(configuration, Path(folder), size, given.quick, given.device)
             counted = setups["plain"]
             setups = {way: setups[way] for way in ("fast", "plain") if given.way in (None, way)}
             results[configuration] = {}
@@ -71,6 +71,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     ways = parser.add_mutually_exclusive_group()
     for way, text in (("fast", "as the project does it"), ("plain", "the straightforward way")):
         ways.add_argument(f"--{way}", dest="way", action="store_const", const=way, help=f"only {text}; default: both")
+    parser.add_argument("--device", default="auto", help="auto, cuda, cpu, ... as in the config")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     parser.add_argument("--output", metavar="FILE", type=Path, default=OUTPUT, help=f"default: {OUTPUT}")
     return parser.parse_args(arguments)

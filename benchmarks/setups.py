@@ -12,6 +12,7 @@ from datasets.packed import pack
 from datasets.reader import MultiViewDataset
 from models import build_network
 from training.hardware import Hardware
+from training.loaders import hold_on_device
 
 # configuration -> its config files of stage 1 and stage 2, and what is changed: no weights are downloaded
 CONFIGURATIONS = {
@@ -47,10 +48,10 @@ FULL = Size(instants=26, test_instants=12, cached=128, index_rows=1_500_000, ren
 TINY = Size(instants=4, test_instants=2, cached=8, index_rows=4_000, rendered=3, seconds=0, shortest=0)
 
 
-def read_configs(name: str, quick: bool) -> tuple[dict, dict]:
+def read_configs(name: str, quick: bool, device: str = "auto") -> tuple[dict, dict]:
     """The configs of both stages of a configuration of CONFIGURATIONS."""
     stage1, stage2, changes = CONFIGURATIONS[name]
-    changes = {**changes, "visdom": False, **(QUICK if quick else {})}
+    changes = {**changes, "device": device, "visdom": False, **(QUICK if quick else {})}
     # what is in memory needs no loading: sets that do not fit are what is measured
     changes["preload_images"] = False
     files = (importlib.import_module(f"configs.{module}") for module in (stage1, stage2))
@@ -68,9 +69,9 @@ class Setup(NamedTuple):
     test: MultiViewDataset
 
 
-def make_setups(name: str, folder: Path, size: Size, quick: bool) -> dict[str, Setup]:
+def make_setups(name: str, folder: Path, size: Size, quick: bool, device: str = "auto") -> dict[str, Setup]:
     """The same data and network for both ways: packed and as the config says, or PNG files and float32."""
-    config, pose_config = read_configs(name, quick)
+    config, pose_config = read_configs(name, quick, device)
     folders = {"train": folder / name / "train", "test": folder / name / "test"}
     write_layout(folders["train"], config["inputDimension"], size.instants, SUBJECTS)
     write_layout(folders["test"], config["inputDimension"], size.test_instants, (9,))
@@ -79,8 +80,11 @@ def make_setups(name: str, folder: Path, size: Size, quick: bool) -> dict[str, S
         if way == "fast":
             for path in folders.values():
                 pack(path, progress=False)
+        hardware, network = make_network(config, way)
         datasets = [MultiViewDataset(path, progress=False) for path in folders.values()]
-        setups[way] = Setup(config, pose_config, *make_network(config, way), *datasets)
+        if way == "fast":
+            datasets = [hold_on_device(dataset, config, hardware.device) for dataset in datasets]
+        setups[way] = Setup(config, pose_config, hardware, network, *datasets)
     return setups
 
 

@@ -12,20 +12,22 @@ SHORTEST = 0.2  # seconds of a sample: calls that take less are repeated
 
 
 class Way(NamedTuple):
-    """One way of doing something: `call()` does `count` of it."""
+    """One way of doing something: `call()` does `count` of it, as fast as it will after `warm_up` calls."""
 
     call: Callable[[], object]
     count: int = 1
+    warm_up: int = 1
 
 
 def median_rates(ways: Mapping[str, Way], seconds: float, shortest: float = SHORTEST) -> dict[str, float]:
-    """How many per second each way does: medians over samples that take turns, after one call to warm up.
+    """How many per second each way does: medians over samples that take turns, after calls to warm up.
 
     Samples are taken for about `seconds`, and at least 3 of each way.
     """
     repeats, samples = {}, {}
     for name, way in ways.items():
-        way.call()
+        for _ in range(way.warm_up):
+            way.call()
         once = _time(way.call, 1)
         repeats[name] = max(1, round(shortest / once))
         samples[name] = [way.count / once] if repeats[name] == 1 else []

@@ -3,8 +3,9 @@
 import json
 
 import pytest
+import torch
 
-from benchmarks import run, setups
+from benchmarks import gpu, run, setups
 from benchmarks.timing import Way, median_rates
 from utils.errors import UserError
 
@@ -46,6 +47,27 @@ def test_configurations_are_those_of_the_config_files():
     assert published["inputDimension"] == 128 and published["batch_size_train"] == 32
     assert published["encoderType"] == "ResNet" and published["encoder_weights"] is None
     assert pose["output_types"] == ["3D"] and setups.read_configs("demo", quick=False)[0]["inputDimension"] == 64
+
+
+def test_the_loop_of_a_gpu_is_measured(tmp_path, capsys):
+    file = tmp_path / "gpu.json"
+    gpu.main(["--quick", "--device", "cpu", "--configuration", "demo", "--iterations", "10", "--output", str(file)])
+    (ways,) = json.loads(file.read_text()).values()
+    assert list(ways) == ["compiled", "eager"]
+    for values in ways.values():
+        assert values["iterations_per_second"] > 0 and values["tflop_per_second"] > 0
+        assert values["crops_per_second"] == pytest.approx(8 * values["iterations_per_second"])
+        assert values["peak_mib"] is None  # what only a GPU tells
+    assert "| demo | compiled |" in capsys.readouterr().out
+
+
+def test_the_table_names_the_share_of_what_a_known_chip_reaches(monkeypatch):
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "NVIDIA H200")
+    values = {"iterations_per_second": 222.2, "crops_per_second": 7111.0, "tflop_per_second": 395.0}
+    values |= {"peak_mib": 9000.0, "waits_per_step": 0.0}
+    table = gpu.table({"published": {"compiled": values}}, torch.device("cuda"))
+    assert "NVIDIA H200" in table and "| of 790 |" in table
+    assert "| published | compiled | 222.2 | 7111 | 395 | 50.0% | 9000 | 0 | 0.50 |" in table
 
 
 def test_ways_take_turns(monkeypatch):

@@ -1,0 +1,100 @@
+"""Finding what makes the host wait for a GPU, where there is none: a GPU is pretended."""
+
+import warnings
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from models import build_network
+from training.averaging import WeightAverage
+from training.engine import make_optimizer
+from training.hardware import Hardware
+from training.loaders import hold_on_device, open_training_set
+from training.losses import ImageLoss
+from training.novel_views import INPUT_KEYS, NovelViewStep
+from utils.transfer import send
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what makes the host wait for `device`: results, or their shapes, that only the device knows, and copies
+    to it that are not asynchronous or not from pinned memory. Without a GPU, pinned memory is only pretended."""
+
+    REFUSED = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "_unique", "unique_")
+
+    def __init__(self, device: str):
+        super().__init__()
+        self.device, self.seen, self.pinned = device, set(), []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name, kwargs = str(function).removeprefix("aten."), kwargs or {}
+        self.seen.add(name)
+        if name.startswith("_pin_memory"):
+            self.pinned.append(args[0])
+            return args[0]
+        if name.startswith(self.REFUSED):
+            assert args[0].device.type != self.device, f"{name} waits for the device"
+        if name.startswith(("index.", "index_put", "_index_put_impl")):
+            masks = [index for index in args[1] if index is not None and index.dtype in (torch.bool, torch.uint8)]
+            assert not masks, f"{name} by a mask waits for the device"
+        result = function(*args, **kwargs)
+        if name.startswith("_to_copy") and result.device != args[0].device:
+            at_once = kwargs.get("non_blocking") and any(args[0] is tensor for tensor in self.pinned)
+            assert at_once, f"a copy to {result.device} waits for the device"
+        return result
+
+
+@contextmanager
+def pretended_gpu():
+    """Tensors have shapes and devices, among them "cuda", but no values. Once in a process: torch 2.14 dies of two."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            yield
+
+
+def train_on_a_pretended_gpu(config: dict) -> None:
+    """Two steps of stage 1, reading and averaging included; the backward pass needs a real GPU and is left out."""
+    dataset = open_training_set(config, INPUT_KEYS)
+    with pretended_gpu():
+        hardware = Hardware("cuda", "float32")
+        with torch.device("cuda"):
+            network, criterion = build_network(config), ImageLoss(config)
+        optimizer = make_optimizer(network.stage1_parameters(), config)
+        step = NovelViewStep(network, criterion, optimizer, hardware, {**config, "compile": "never"})
+        dataset = hold_on_device(dataset, config, hardware.device)
+        average = WeightAverage(network, 0.9)
+
+        def backward(loss):
+            for parameter in network.parameters():
+                parameter.grad = torch.empty_like(parameter)
+
+        def iterate(iteration):
+            losses = step(dataset.__getitems__(np.arange(8)), iteration)
+            average.update()
+            return losses
+
+        with patch("torch.Tensor.backward", backward):
+            with NoWaiting("cuda"):
+                iterate(1)
+            with NoWaiting("cuda") as watch:
+                losses = iterate(2)
+    assert losses["loss"].device.type == "cuda" and len(watch.pinned) > 5
+    assert {"_fused_adamw_.default", "_foreach_lerp_.Scalar"} <= watch.seen
+    crops_travel = any(tensor.dtype == torch.uint8 for tensor in watch.pinned)
+    assert crops_travel == (config["crops_on_device"] == "never")
+
+
+def copy_to_a_pretended_gpu() -> None:
+    """Copies that wait are found, and that of `send` does not."""
+    with pretended_gpu():
+        values = torch.ones(3)
+        for waits in (lambda: torch.tensor([1.0, 2.0], device="cuda"), lambda: values.to("cuda", non_blocking=True)):
+            with pytest.raises(AssertionError, match="waits"), NoWaiting("cuda"):
+                waits()
+        with NoWaiting("cuda"):
+            assert send(values, torch.device("cuda")).is_cuda
