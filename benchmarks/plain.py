@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from ignite.metrics import SSIM
 
 from benchmarks.setups import Setup
 from models import training_permutations
@@ -87,9 +88,21 @@ def poses(setup: Setup, crops: torch.Tensor) -> torch.Tensor:
 
 
 def test(setup: Setup) -> None:
-    """The evaluation, batch norm as it is."""
-    with patch("training.evaluation.fold_batch_norm", lambda network: network.eval()):
+    """The evaluation, batch norm as it is, likeness crop by crop."""
+    changes = {"fold_batch_norm": lambda network: network.eval(), "ssim": ssim}
+    with patch.multiple("training.evaluation", **changes):
         evaluate(setup.network, setup.test, setup.config, setup.hardware)
+
+
+def ssim(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Structural similarity of crops (B,3,R,R) in 0..1 -> (B,), by Ignite, which averages what it is given at once."""
+    metric = SSIM(data_range=1.0, device=output.device)
+    values = []
+    for pair in zip(output.split(1), target.split(1), strict=True):
+        metric.reset()
+        metric.update(pair)
+        values.append(metric.compute())
+    return torch.tensor(values)
 
 
 def index(labels: Mapping[str, np.ndarray], cams: int) -> list[list[int]]:

@@ -7,6 +7,7 @@ import pytest
 import roma
 import torch
 from ignite.metrics import PSNR, SSIM
+from torch.nn import functional
 
 from training.metrics import foreground_mask, mpjpe, n_mpjpe, p_mpjpe, psnr, published_n_mpjpe, ssim
 from utils.errors import UserError
@@ -86,14 +87,34 @@ def test_a_prediction_without_extent_is_no_perfect_score(poses):
     torch.testing.assert_close(p_mpjpe(nothing, target), mpjpe(nothing.double(), centred))
 
 
-def test_image_metrics_agree_with_ignite():
+def test_psnr_agrees_with_ignite():
     target = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     output = (target + 0.2 * torch.randn(target.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
-    for ours, theirs in ((psnr, PSNR(1.0)), (ssim, SSIM(1.0))):
-        theirs.update((output, target))
-        assert ours(output, target).shape == (3,)
-        assert ours(output, target).mean().item() == pytest.approx(theirs.compute(), rel=1e-6)
-    assert ssim(target, target).tolist() == pytest.approx([1, 1, 1])
+    reference = PSNR(1.0)
+    reference.update((output, target))
+    assert psnr(output, target).shape == (3,)
+    assert psnr(output, target).mean().item() == pytest.approx(reference.compute(), rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [12, 33, 64])
+def test_ssim_of_each_crop_is_that_of_ignite(size):
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(6, 3, size, size, generator=generator)
+    target[1] = functional.avg_pool2d(target[1], 5, stride=1, padding=2)  # smooth
+    target[2] = 0.7  # flat: what differs is lost in differences of squares, by Ignite too
+    noise = torch.linspace(0, 0.5, 6)[:, None, None, None] * torch.randn(target.shape, generator=generator)
+    output = (target + noise).clamp(0, 1)
+    expected = []
+    for pair in zip(output.split(1), target.split(1), strict=True):
+        reference = SSIM(1.0)
+        reference.update(pair)
+        expected.append(reference.compute())
+    assert expected[0] == pytest.approx(1) and min(expected) < 0.5 and len(set(expected)) == 6
+    for autocast in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            values = ssim(output, target).tolist()
+        assert values.pop(2) == pytest.approx(expected[2], abs=1e-4)
+        assert values == pytest.approx(expected[:2] + expected[3:], abs=1e-5)
 
 
 def test_psnr_of_some_pixels():
