@@ -27,6 +27,25 @@ class _UpLevel(nn.Module):
         return self.conv(x if skip is None else concatenate_channels(skip, x))
 
 
+class ColoredLayers(nn.Module):
+    """Sum of layers, each in a color that the appearance gives it; `over_background` each hides a share of it too."""
+
+    def __init__(self, layers: int, latent_fg: int, over_background: bool):
+        super().__init__()
+        self.colors = nn.Linear(latent_fg, 3 * layers)
+        self.shares = nn.Parameter(torch.empty(layers)) if over_background else None
+
+    def forward(self, layers: torch.Tensor, appearance: torch.Tensor, background: torch.Tensor | None) -> torch.Tensor:
+        """layers (B,L,R,R), appearance (B,A), background (B,3,R,R) -> image (B,3,R,R)."""
+        mix = self.colors(appearance).unflatten(1, (-1, 3))
+        if self.shares is not None:
+            mix = torch.cat([mix, self.shares[:, None].expand(len(mix), -1, 1)], dim=2)
+        # one product for all pixels, which lie one after another where channels are last
+        mixed = layers.permute(0, 2, 3, 1).flatten(1, 2) @ mix.to(layers.dtype)
+        mixed = mixed.unflatten(1, layers.shape[2:]).permute(0, 3, 1, 2)
+        return mixed if self.shares is None else background + mixed[:, :3] - mixed[:, 3:] * background
+
+
 class ImageDecoder(nn.Module):
     """Render appearance and (rotated) points over a background, as one normalised image.
 
@@ -71,14 +90,14 @@ class ImageDecoder(nn.Module):
             _UpLevel(i, o, skip, upsampling_bilinear)
             for i, o, skip in zip(coarse_to_fine, coarse_to_fine[1:], skips, strict=False)
         )
-        self.to_image = nn.Conv2d(widths[0], 3, 1)
-        self.to_colors = nn.Linear(latent_fg, 3 * widths[0]) if color_by_appearance else None
-        self.to_cover = nn.Conv2d(widths[0], 1, 1) if color_by_appearance and add_background else None
+        self.layered = color_by_appearance
+        if color_by_appearance:
+            self.to_image = ColoredLayers(widths[0], latent_fg, over_background=add_background)
+        else:
+            self.to_image = nn.Conv2d(widths[0], 3, 1)
         if add_background:
-            for last in (self.to_image, self.to_colors, self.to_cover):
-                if last is not None:
-                    nn.init.zeros_(last.weight)
-                    nn.init.zeros_(last.bias)
+            for parameter in self.to_image.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(
         self, appearance: torch.Tensor, points: torch.Tensor, background: torch.Tensor | None = None
@@ -90,13 +109,10 @@ class ImageDecoder(nn.Module):
         for level in self.levels[:-1]:
             x = level(x)
         skip = None if self.background is None else self.background(background)
-        layers = self.levels[-1](x, skip)
-        image = self.to_image(layers)
-        if self.to_colors is not None:
-            colors = self.to_colors(appearance).unflatten(1, (3, -1)).to(layers.dtype)
-            image = image + (colors @ layers.flatten(2)).view_as(image)
-        if self.to_cover is not None:
-            image = image - self.to_cover(layers) * background
+        x = self.levels[-1](x, skip)
+        if self.layered:
+            return self.to_image(x, appearance, background)
+        image = self.to_image(x)
         return background + image if self.add_background else image
 
 

@@ -5,6 +5,7 @@ import torch
 
 from models import build_network, evaluation_permutations, training_permutations
 from models.blocks import concatenate_channels
+from models.decoders import ColoredLayers
 from models.latent import invert, rotate_points
 from tests.networks import PUBLISHED, SMALL, some_inputs, turn_about_z
 from utils.errors import UserError
@@ -125,24 +126,22 @@ def test_a_background_that_is_not_given_cannot_be_added():
         build_network({**SMALL, "add_background": True, "skip_background": False})
 
 
-def test_layers_take_their_colors_from_the_appearance_and_hide_the_background():
+@pytest.mark.parametrize("over_background", [False, True])
+def test_layers_take_their_colors_from_the_appearance_and_hide_the_background(over_background):
     torch.manual_seed(0)
-    decoder = build_network({**SMALL, "add_background": True, "color_by_appearance": True}).eval().decoder
-    for last in (decoder.to_image, decoder.to_colors, decoder.to_cover):
-        torch.nn.init.normal_(last.weight)
-    seen = []
-    decoder.levels[-1].register_forward_hook(lambda module, inputs, layers: seen.append(layers))
-    appearance, points, background = torch.randn(2, 16), torch.randn(2, 20, 3), torch.randn(2, 3, 64, 64)
+    paint = ColoredLayers(5, 16, over_background)
+    for parameter in paint.parameters():
+        torch.nn.init.normal_(parameter)
+    layers, appearance, background = torch.randn(2, 5, 8, 8), torch.randn(2, 16), torch.randn(2, 3, 8, 8)
     with torch.no_grad():
-        image = decoder(appearance, points, background)
-        layers = seen[0]
-        colors = (appearance @ decoder.to_colors.weight.T).view(2, 3, -1)
-        for row, column in ((0, 0), (31, 40)):
-            values = layers[:, :, row, column, None]  # (2,8,1)
-            share = decoder.to_cover.weight[0, :, 0, 0] @ values
-            painted = colors @ values + decoder.to_image.weight[:, :, 0, 0] @ values
-            expected = (1 - share) * background[:, :, row, column] + painted[..., 0]
-            torch.testing.assert_close(image[:, :, row, column], expected, rtol=1e-4, atol=1e-4)
+        image = paint(layers, appearance, background)
+        colors = paint.colors(appearance).view(2, 5, 3)
+    for crop, row, column in ((0, 0, 0), (1, 3, 6)):
+        expected = sum(layers[crop, layer, row, column] * colors[crop, layer] for layer in range(5))
+        if over_background:
+            hidden = (layers[crop, :, row, column] * paint.shares.detach()).sum()
+            expected = expected + (1 - hidden) * background[crop, :, row, column]
+        torch.testing.assert_close(image[crop, :, row, column], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_colors_need_an_appearance():
