@@ -161,10 +161,13 @@ def test_losses_on_the_bar_are_those_that_have_arrived(monkeypatch):
 def test_what_is_compiled_where(monkeypatch):
     module = torch.nn.Linear(2, 2)
     monkeypatch.setattr(compiling, "hindrance", lambda device: None)
+    modes = []
+    monkeypatch.setattr("torch.compile", lambda module, dynamic, mode: modes.append((dynamic, mode)) or module)
     compiled = [compile_training(module, {"compile": wanted}, CPU) for wanted in ("auto", "never", "always")]
-    assert compiled[0] is compiled[1] is module and isinstance(compiled[2], torch._dynamo.OptimizedModule)
-    on_gpu = compile_training(module, {"compile": "auto"}, torch.device("cuda"))
-    assert isinstance(on_gpu, torch._dynamo.OptimizedModule)
+    assert compiled[0] is compiled[1] is module is not compiled[2]
+    assert compile_training(module, {"compile": "auto"}, torch.device("cuda")) is not module
+    assert compile_training(module, {"compile": "never"}, torch.device("cuda")) is module
+    assert modes == [(False, None), (False, "reduce-overhead")]
     monkeypatch.setattr("ignite.distributed.get_world_size", lambda: 2)
     assert compile_training(module, {"compile": "auto"}, torch.device("cuda")) is module
     with pytest.raises(UserError, match="compile is 'yes'; expected auto, always or never"):

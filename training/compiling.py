@@ -11,9 +11,8 @@ from utils.errors import UserError
 def compile_training(module: torch.nn.Module, config: dict, device: torch.device) -> Callable:
     """`module` compiled by torch.compile for one shape of batch, or as it is, as `compile` in `config` says.
 
-    "auto": on CUDA, for one process, where compilers work. On CUDA the compiled kernels are replayed as CUDA graphs:
-    whoever calls it must have no gradients of the step before, call `torch.compiler.cudagraph_mark_step_begin()`
-    first, and copy what is kept of its outputs, as the next call writes to the same memory.
+    "auto": on CUDA, for one process, where compilers work. There the compiled kernels are replayed as CUDA graphs, and
+    a call writes to the memory of the call before: until then gradients must be gone, and outputs that are kept copied.
 
     Raises UserError for an unknown value, and for "always" where it cannot be.
     """
@@ -24,7 +23,8 @@ def compile_training(module: torch.nn.Module, config: dict, device: torch.device
         return module
     reason = hindrance(device)
     if reason is None:
-        return torch.compile(module, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
+        mode = "reduce-overhead" if device.type == "cuda" else None
+        return _mark_steps(torch.compile(module, dynamic=False, mode=mode))
     if wanted == "always":
         raise UserError(f"compile is 'always', but nothing can be compiled here ({reason}); expected auto or never")
     print(f"not compiled, and slower for it: {reason}")
@@ -45,3 +45,13 @@ def hindrance(device: torch.device) -> str | None:
     except Exception as error:
         return str(error).strip().splitlines()[0]
     return None
+
+
+def _mark_steps(compiled: Callable) -> Callable:
+    """`compiled`, each call of which begins a step: what CUDA graphs gave in the one before may be overwritten."""
+
+    def call(*arguments):
+        torch.compiler.cudagraph_mark_step_begin()
+        return compiled(*arguments)
+
+    return call

@@ -101,7 +101,6 @@ class NovelViewStep:
         self.network.train()
         # before the forward pass: a CUDA graph that starts anew writes where the last gradients lie
         self.optimizer.zero_grad(set_to_none=True)
-        torch.compiler.cudagraph_mark_step_begin()
         with self.hardware.autocast():
             losses = self.compare(inputs)
         losses["loss"].backward()
