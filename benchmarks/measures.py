@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import subprocess
 import sys
 import time
@@ -49,19 +50,19 @@ def train(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
 def training_way(way: str, setup: Setup) -> Way:
     """Steps of stage 1 on one batch, by a copy of the network."""
     batch = setup.train.__getitems__(_batches(setup)[0])
-    count = len(batch["img_crop"])
+    step, iterations = training_step(way, setup), itertools.count(1)
+    return Way(lambda: step(batch, next(iterations)), len(batch["img_crop"]))
+
+
+def training_step(way: str, setup: Setup) -> Callable[[dict, int], object]:
+    """`step(batch, iteration)` of stage 1, on a copy of the network; both ways draw the same permutations."""
     if way == "plain":
-        step = plain.PlainTraining(setup)
-        return Way(lambda: step(batch), count)
+        return plain.PlainTraining(setup)
     network = deepcopy(setup.network)
     network.output_types = ("img_crop",)
     criterion = setup.hardware.place(ImageLoss(setup.config))
     optimizer = make_optimizer(network.stage1_parameters(), setup.config)
-    step = NovelViewStep(network, criterion, optimizer, setup.hardware, setup.config)
-    iterations = iter(range(1, 1_000_000))
-    # on a GPU the first steps compile, and record CUDA graphs
-    warm_up = 5 if setup.hardware.device.type == "cuda" else 1
-    return Way(lambda: step(batch, next(iterations)), count, warm_up)
+    return NovelViewStep(network, criterion, optimizer, setup.hardware, setup.config)
 
 
 def cache(setups: Setups, size: Size, folder: Path) -> dict[str, float]:

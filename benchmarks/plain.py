@@ -1,4 +1,4 @@
-"""The straightforward way of everything: float32, contiguous, eager, PNG files, no caches, loops over rows.
+"""The straightforward way of everything: float32, contiguous, eager, PNG files, no caches, loops over rows and crops.
 
 The network is ours, so that both ways compute the same. What is measured against this is how the project does it.
 """
@@ -15,6 +15,7 @@ from ignite.metrics import SSIM
 
 from benchmarks.setups import Setup
 from models import training_permutations
+from training.engine import seed_everything
 from training.evaluation import evaluate
 from training.losses import ImageLoss, pose_loss
 from utils.images import normalize
@@ -29,16 +30,21 @@ class PlainTraining:
         self.criterion = ImageLoss(self.config).to(self.device)
         parameters = self.network.stage1_parameters()
         self.optimizer = torch.optim.Adam(parameters, lr=self.config["learning_rate"], foreach=False, fused=False)
-        self.generator = torch.Generator().manual_seed(0)
 
-    def __call__(self, batch: Mapping[str, torch.Tensor]) -> float:
-        inputs = {key: value.to(self.device) for key, value in batch.items()}
-        inputs |= {key: normalize(inputs[key]) for key in ("img_crop", "bg_crop")}
-        config, count = self.config, len(inputs["img_crop"])
+    def __call__(self, batch: Mapping[str, torch.Tensor], iteration: int) -> float:
+        config, count = self.config, len(batch["img_crop"])
         pose, appearance = training_permutations(
-            count, config["useCamBatches"], config["useSubjectBatches"], self.generator
+            count,
+            config["useCamBatches"],
+            config["useSubjectBatches"],
+            seed_everything(config["seed"], iteration),
+            shuffle_3d=config["shuffle_3d"],
+            shuffle_fg=config["shuffle_fg"],
+            other_view=config["target_other_view"],
         )
-        inputs |= {"shuffled_pose": pose.to(self.device), "shuffled_appearance": appearance.to(self.device)}
+        inputs = {**batch, "shuffled_pose": pose, "shuffled_appearance": appearance}
+        inputs = {key: value.to(self.device) for key, value in inputs.items()}
+        inputs |= {key: normalize(inputs[key]) for key in ("img_crop", "bg_crop")}
         self.network.train()
         output = self.network(inputs)["img_crop"]
         loss = self.criterion(output, inputs["img_crop"], inputs["bg_crop"])["loss"]
@@ -49,20 +55,22 @@ class PlainTraining:
 
 
 class PlainPoseTraining:
-    """Steps of stage 2 on rows of labelled crops: every step reads and encodes them anew."""
+    """Steps of stage 2 on rows of labelled crops: every step reads, encodes and, as published, paints them anew."""
 
     def __init__(self, setup: Setup):
-        self.setup = setup
-        parameters = setup.network.stage2_parameters()
+        self.setup, self.network = setup, deepcopy(setup.network)
+        self.network.output_types = ("latent_3d", "img_crop")
+        parameters = self.network.stage2_parameters()
         learning_rate = setup.pose_config["learning_rate"]
         self.optimizer = torch.optim.Adam(parameters, lr=learning_rate, foreach=False, fused=False)
 
     def __call__(self, rows: np.ndarray) -> float:
-        network, batch = self.setup.network, self.setup.hardware.move(self.setup.train.__getitems__(rows))
+        network, batch = self.network, self.setup.hardware.move(self.setup.train.__getitems__(rows))
         network.eval()
         network.to_pose.train()
         with torch.no_grad():
-            points = network.encode(normalize(batch["img_crop"]))[1]
+            crops = {key: normalize(batch[key]) for key in ("img_crop", "bg_crop")}
+            points = network({**batch, **crops})["latent_3d"]
         loss = pose_loss(network.pose(points), batch["3D"], network.pose_mean, network.pose_std)
         self.optimizer.zero_grad()
         loss.backward()

@@ -97,7 +97,7 @@ def make_network(config: dict, way: str) -> tuple[Hardware, torch.nn.Module]:
 
 
 def write_layout(root: Path, size: int, instants: int, subjects: tuple[int, ...]) -> None:
-    """A layout of made-up pictures, of which a PNG file takes as much as one of a rendered person."""
+    """A layout of made-up pictures before others, of which a PNG file takes as much as one of a rendered person."""
     rng = np.random.default_rng(0)
     writer = LayoutWriter(root, size)
     for seq in range(2 * len(subjects)):
@@ -116,7 +116,10 @@ def write_layout(root: Path, size: int, instants: int, subjects: tuple[int, ...]
             "bounding_box_cam": rng.random((count, 4)),
             "intrinsic_crop": eye,
         }
-        writer.add(pictures(count, size, rng), pictures(count, size, rng), rows, f"seq_{seq:03d}")
+        background = pictures(count, size, rng)
+        crops, middle = background.copy(), slice(size // 4, -(size // 4))
+        crops[:, middle, middle] = pictures(count, size // 2, rng)
+        writer.add(crops, background, rows, f"seq_{seq:03d}")
     writer.finish()
 
 
