@@ -10,54 +10,49 @@ from datasets.cameras import Camera, opencv
 from datasets.crop_camera import CropCamera
 from datasets.rgb import Box
 
-CELLS = 32  # the distortion is computed at the corners of so many cells, and is linear between: under 0.03 pixels off
-SPACING = 1.5  # pixels of the picture between samples, at most: each covers two, and 1.0 looks the same
-MAX_OVERSAMPLING = 8
-BOX_STEP = 64  # sides of boxes, pixels: many of one size are converted quicker than each of its own
+CELLS = 48  # the distortion is computed at the corners of so many cells, and is linear between: under 0.02 pixels off
+MAX_FOOTPRINT = 16  # pixels of the picture that are averaged for one of the crop, to each side
 
 
 class CropMap(NamedTuple):
-    """Where a crop's samples lie in the full picture. `pixels` (S,S,2) float32, x and y from the corner of `box`, which
-    holds all that the crop shows; S is a multiple of `size`, the side of the crop: samples are averaged."""
+    """Where the pixels of a crop lie in the full picture.
+
+    pixels: (S,S,2) float32, x and y. footprint: (2,) pixels of the picture that one pixel of the crop covers, across
+    and down, in the middle. box: the part of the picture that the crop is made of.
+    """
 
     pixels: np.ndarray
-    size: int
+    footprint: np.ndarray
     box: Box
 
-    def sample(self, image: np.ndarray) -> np.ndarray:
-        """The crop (size,size,3) uint8 of a full picture (H,W,3) uint8; black beyond the picture's border."""
-        return self.sample_box(self.box.of(image))
+    def sample(self, image: np.ndarray, scale: int = 1, beyond: int = 0) -> np.ndarray:
+        """The crop (S,S,...) uint8 of a full picture (H,W,...) uint8.
 
-    def sample_box(self, image: np.ndarray) -> np.ndarray:
-        """The same, of the picture in `box` alone."""
+        First each pixel becomes the mean of as many as one of the crop covers, so that nothing aliases; between these
+        means the crop is interpolated. scale: 2 for a picture of half the resolution, whose pixels each cover 2 x 2.
+        beyond: value beyond the picture's border.
+        """
         cv2 = opencv()
-        samples = cv2.remap(image, self.pixels, None, cv2.INTER_LINEAR)
-        return (
-            samples
-            if len(samples) == self.size
-            else cv2.resize(samples, (self.size,) * 2, interpolation=cv2.INTER_AREA)
-        )
+        box = self.box.shrunk(scale)
+        across, down = (_averaging(float(width) / scale) for width in self.footprint)
+        means = cv2.sepFilter2D(box.of(image), -1, across, down, borderType=cv2.BORDER_REPLICATE)
+        corner = scale * np.array([box.x0, box.y0]) + (scale - 1) / 2
+        places = (self.pixels - corner.astype(np.float32)) / np.float32(scale)
+        return cv2.remap(means, places, None, cv2.INTER_LINEAR, borderValue=(beyond,) * 4)
 
 
 def crop_map(camera: Camera, turn: np.ndarray, intrinsic_crop: np.ndarray, size: int) -> CropMap:
-    """The map of one crop: `turn` (3,3) original -> turned camera, and `intrinsic_crop` (3,3), as in CropCamera.
-
-    There are nearly as many samples as the crop has pixels of the picture (at most 8 x 8 in a crop's pixel), so that
-    small crops of large boxes do not alias.
-    """
-    corners = np.arange(CELLS + 1) / CELLS
-    u, v = np.meshgrid(corners, corners)
-    rays = np.stack([u, v, np.ones_like(u)], axis=-1) @ np.linalg.inv(intrinsic_crop).T @ turn
+    """The map of one crop: `turn` (3,3) original -> turned camera, and `intrinsic_crop` (3,3), as in CropCamera."""
+    rays = _grid() @ (np.linalg.inv(intrinsic_crop).T @ turn)
     pixels = camera.project(rays)
     pixels[camera.far_outside(rays)] = -1e4
-    steps = [np.linalg.norm(np.diff(pixels, axis=axis), axis=-1) for axis in (0, 1)]
-    middle = max(step[CELLS // 2, CELLS // 2] for step in steps) * CELLS / size
-    oversampling = int(np.clip(np.ceil(middle / SPACING), 1, MAX_OVERSAMPLING))
-    box = _box(pixels, camera)
-    weights = _interpolation(size * oversampling)
-    shifted = (pixels - (box.x0, box.y0)).astype(np.float32)
-    x, y = (weights @ shifted[..., axis] @ weights.T for axis in (0, 1))
-    return CropMap(opencv().merge([x, y]), size, box)
+    middle = CELLS // 2
+    steps = pixels[[middle + 1, middle], [middle, middle + 1]] - pixels[[middle - 1, middle], [middle, middle - 1]]
+    # of a parallelogram, the box that is spread as wide
+    footprint = np.minimum(np.linalg.norm(steps, axis=0) / 2 * CELLS / size, MAX_FOOTPRINT)
+    weights = _interpolation(size)
+    x, y = (weights @ pixels[..., axis].astype(np.float32) @ weights.T for axis in (0, 1))
+    return CropMap(opencv().merge([x, y]), footprint, _box(pixels, footprint, camera))
 
 
 def crop_rows(rotation: np.ndarray, joints_cam: np.ndarray, crop: CropCamera) -> dict[str, np.ndarray]:
@@ -77,19 +72,41 @@ def crop_rows(rotation: np.ndarray, joints_cam: np.ndarray, crop: CropCamera) ->
     }
 
 
-def _box(pixels: np.ndarray, camera: Camera) -> Box:
-    """The part of a camera's picture with all pixels that samples between `pixels` (...,2) are interpolated from."""
+def _box(pixels: np.ndarray, footprint: np.ndarray, camera: Camera) -> Box:
+    """The part of a camera's picture with all that is averaged for crops whose corners are among `pixels` (...,2)."""
     ends = []
+    margin = int(footprint.max()) + 4  # averaging reaches half as far; one more is interpolated with
     for axis, side in ((0, camera.width), (1, camera.height)):
-        first = int(np.clip(pixels[..., axis].min(), 0, side - 2)) // 2 * 2
-        length = max(pixels[..., axis].max() + 2 - first, 2)
-        ends.append((first, min(first + int(-(-length // BOX_STEP) * BOX_STEP), side)))
+        first, last = pixels[..., axis].min() - margin, pixels[..., axis].max() + margin
+        first = int(np.clip(first, 0, side - 1)) // 2 * 2
+        ends.append((first, int(np.clip(last, first + 1, side))))
     (x0, x1), (y0, y1) = ends
     return Box(x0, y0, x1, y1)
 
 
+@functools.cache
+def _grid() -> np.ndarray:
+    """Corners (CELLS+1,CELLS+1,3) of the cells of a crop, 0..1, homogeneous."""
+    corners = np.arange(CELLS + 1) / CELLS
+    u, v = np.meshgrid(corners, corners)
+    return np.stack([u, v, np.ones_like(u)], axis=-1)
+
+
 @functools.lru_cache(maxsize=16)
 def _interpolation(count: int) -> np.ndarray:
-    """Weights (count, CELLS+1) float32 of the cells' corners for `count` samples in the middles of equal intervals."""
+    """Weights (count, CELLS+1) float32 of the cells' corners for `count` pixels in the middles of equal intervals."""
     place = (np.arange(count) + 0.5) / count * CELLS
     return np.clip(1 - np.abs(place[:, None] - np.arange(CELLS + 1)), 0, 1).astype(np.float32)
+
+
+def _averaging(width: float) -> np.ndarray:
+    """Weights of the pixels around one, for the mean over `width` pixels: equal but for the outermost two.
+
+    Their spread is that of `width` pixels less that of one, which each pixel is the mean of already.
+    """
+    variance = max(width**2 - 1, 0) / 12
+    inner = int((np.sqrt(1 + 12 * variance) - 1) / 2)  # to each side
+    squares = inner * (inner + 1) * (2 * inner + 1) / 3
+    outermost = (variance * (2 * inner + 1) - squares) / (2 * ((inner + 1) ** 2 - variance))
+    weights = np.array([outermost, *[1.0] * (2 * inner + 1), outermost])
+    return weights / weights.sum()

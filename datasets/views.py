@@ -136,7 +136,7 @@ def _pieces(
         ):
             _check_size(frame.width, frame.height, view.video, view.camera, view.name)
             places = crop_map(view.camera, turn, intrinsic, job.size)
-            images.append(places.sample_box(rgb.part(frame, places.box)))
+            images.append(rgb.crop(frame, places.sample))
             if background is not None:
                 empty.append(places.sample(background))
         bg_crop = np.stack(empty) if empty else None

@@ -118,9 +118,11 @@ def test_joints_are_seen_where_the_labels_say(prepared, filmed):
         camera = camera_of(*(int(labels[name][row]) for name in ("subj", "cam")), WIDTH)
         pixels = camera.project(joints_cam) / WIDTH
         inside = ((np.minimum(expected, pixels) > 0.08) & (np.maximum(expected, pixels) < 0.92)).all(-1)
-        errors.extend(128 * np.abs(found - expected)[inside].ravel())
+        # of two that touch, video mixes the colours
+        gaps = np.linalg.norm(pixels[:, None] - pixels, axis=-1) + np.eye(3)
+        errors.extend(128 * np.abs(found - expected)[inside & (gaps.min(-1) > 0.03)].ravel())
     assert len(errors) > 3 * labels.num_rows
-    assert np.nanmax(errors) < 1.0 and np.mean(np.isnan(errors)) < 0.02
+    assert np.nanmax(errors) < 0.8 and np.nanmean(errors) < 0.15 and np.mean(np.isnan(errors)) < 0.02
 
 
 def test_backgrounds_have_no_person(prepared):

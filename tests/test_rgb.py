@@ -1,16 +1,19 @@
-"""RGB of a part of a frame is that part of the RGB of the whole, in all usual kinds of colour."""
+"""RGB of frames and of crops of them is that of the standards, in all usual kinds of colour."""
 
 import numpy as np
 import pytest
 
 pytest.importorskip("av")
+pytest.importorskip("cv2")
 
 import av
+import cv2
+from av.video.reformatter import ColorRange, Colorspace
 
+from datasets.cropping import CropMap
 from datasets.rgb import Box, RgbConverter
 
 WIDTH, HEIGHT = 102, 76
-BOXES = [Box(0, 0, 64, 64), Box(10, 6, 74, 62), Box(34, 0, WIDTH, HEIGHT), Box(0, 0, WIDTH, HEIGHT)]
 COLOURS = [  # format, colour space, range
     ("yuv420p", "ITU601", "MPEG"),
     ("yuv420p", "ITU709", "MPEG"),
@@ -23,27 +26,69 @@ COLOURS = [  # format, colour space, range
 
 
 def frame_of(kind: str, space: str, colour_range: str, height: int = HEIGHT):
-    image = np.random.default_rng(0).integers(0, 255, (height, WIDTH, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 255, (height // 10 + 1, WIDTH // 10 + 1, 3), dtype=np.uint8)
+    image = cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_CUBIC)
     frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=kind)
-    frame.colorspace = av.video.reformatter.Colorspace[space]
-    frame.color_range = av.video.reformatter.ColorRange[colour_range]
+    frame.colorspace = Colorspace[space]
+    frame.color_range = ColorRange[colour_range]
     return frame
 
 
+def crop_places(size: int = 32) -> CropMap:
+    """A crop that shrinks the picture to half."""
+    x, y = np.meshgrid(np.arange(size) * 1.9 + 20.3, np.arange(size) * 1.9 + 7.6)
+    return CropMap(np.dstack([x, y]).astype(np.float32), np.full(2, 1.9), Box(0, 0, WIDTH, HEIGHT))
+
+
+def by_the_standard(frame) -> np.ndarray:
+    """RGB (H,W,3) float of a frame in which brightness and colours are even."""
+    y, u, v = (float(np.frombuffer(plane, np.uint8)[0]) for plane in frame.planes)
+    red, blue = (0.2126, 0.0722) if frame.colorspace == Colorspace.ITU709 else (0.299, 0.114)
+    if frame.color_range == ColorRange.JPEG or "j" in frame.format.name:
+        y, u, v = y, u - 128, v - 128
+    else:
+        y, u, v = (y - 16) * 255 / 219, (u - 128) * 255 / 224, (v - 128) * 255 / 224
+    r, b = y + 2 * (1 - red) * v, y + 2 * (1 - blue) * u
+    return np.clip([r, (y - red * r - blue * b) / (1 - red - blue), b], 0, 255)
+
+
+@pytest.mark.parametrize("colour", COLOURS[:5], ids="-".join)
+@pytest.mark.parametrize("values", [(16, 128, 128), (120, 90, 170), (200, 140, 110), (60, 128, 150)])
+def test_colours_are_those_of_the_standard(colour, values):
+    frame, rgb = frame_of(*colour), RgbConverter()
+    for plane, value in zip(frame.planes, values, strict=True):
+        np.frombuffer(plane, np.uint8)[:] = value
+    expected = np.broadcast_to(by_the_standard(frame), (HEIGHT, WIDTH, 3))
+    np.testing.assert_allclose(rgb.full(frame), expected, atol=0.6)
+    np.testing.assert_allclose(rgb.crop(frame, crop_places().sample), expected[:32, :32], atol=0.6)
+
+
 @pytest.mark.parametrize("colour", COLOURS, ids="-".join)
-def test_part_is_a_part_of_the_whole(colour):
+def test_a_crop_is_that_of_the_whole(colour):
+    """Where colours come in half the resolution, they are interpolated otherwise: edges differ, means do not."""
     frame, rgb = frame_of(*colour), RgbConverter()
     whole = rgb.full(frame)
     assert whole.shape == (HEIGHT, WIDTH, 3) and whole.std() > 20
-    for box in BOXES:
-        np.testing.assert_array_equal(rgb.part(frame, box), box.of(whole))
+    crop, expected = rgb.crop(frame, crop_places().sample), crop_places().sample(whole)
+    difference = crop.astype(int) - expected
+    assert np.abs(difference).mean() < 2 and np.abs(difference.mean()) < 0.3
+    shifted = crop_places().sample(np.roll(whole, 2, axis=1))
+    assert np.abs(difference).mean() < 0.2 * np.abs(crop.astype(int) - shifted).mean()
+
+
+@pytest.mark.parametrize("colour", COLOURS, ids="-".join)
+def test_beyond_the_picture_is_black(colour):
+    outside = crop_places()._replace(pixels=np.full((32, 32, 2), -50, np.float32))
+    assert not RgbConverter().crop(frame_of(*colour), outside.sample).any()
 
 
 def test_colour_spaces_differ():
-    images = [RgbConverter().part(frame_of("yuv420p", space, "MPEG"), BOXES[0]) for space in ("ITU601", "ITU709")]
+    images = [RgbConverter().full(frame_of("yuv420p", space, "MPEG")) for space in ("ITU601", "ITU709")]
     assert np.abs(images[0].astype(int) - images[1]).max() > 5
 
 
 def test_pictures_of_odd_size():
-    frame, rgb, box = frame_of(*COLOURS[0], height=75), RgbConverter(), Box(10, 20, 50, 75)
-    np.testing.assert_array_equal(rgb.part(frame, box), box.of(rgb.full(frame)))
+    frame, rgb = frame_of(*COLOURS[0], height=75), RgbConverter()
+    assert rgb.full(frame).shape == (75, WIDTH, 3)
+    places = crop_places()._replace(box=Box(0, 0, WIDTH, 75))
+    assert np.abs(rgb.crop(frame, places.sample).astype(int) - places.sample(rgb.full(frame))).mean() < 2
