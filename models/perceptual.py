@@ -37,6 +37,6 @@ class PerceptualFeatures(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        first = torch.relu(self.bn1(self.conv1(images)))
+        first = torch.relu_(self.bn1(self.conv1(images)))
         second = self.layer1(nn.functional.max_pool2d(first, 3, stride=2, padding=1))
         return first, second, self.layer2(second)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from tests.networks import PUBLISHED
 from training.losses import ImageLoss, pose_loss, sobel, wide_foreground
@@ -127,3 +128,19 @@ def test_pose_loss_agrees_with_the_published_number():
 def test_bad_configurations_are_named(changes, words):
     with pytest.raises(UserError, match=words):
         ImageLoss({**PUBLISHED, **changes})
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_gradients_of_the_losses_keep_channels_last(absolute):
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    output = images.to(memory_format=torch.channels_last).requires_grad_()
+    layouts = []
+    output.register_hook(lambda gradient: layouts.append(gradient.is_contiguous(memory_format=torch.channels_last)))
+    loss = ImageLoss({**PLAIN, "MAE": absolute})(output, images.flip(0).contiguous())["loss"]
+    wanted = (functional.l1_loss if absolute else functional.mse_loss)(output, images.flip(0))
+    torch.testing.assert_close(loss, wanted)
+    (expected,) = torch.autograd.grad(wanted, output)
+    layouts.clear()
+    loss.backward()
+    assert layouts == [True]
+    torch.testing.assert_close(output.grad, expected)

@@ -25,7 +25,7 @@ class ImageLoss(nn.Module):
 
     def __init__(self, config: Mapping[str, Any]):
         super().__init__()
-        self.elementwise = functional.l1_loss if option(config, "MAE") else functional.mse_loss
+        self.penalty = torch.abs if option(config, "MAE") else torch.square
         self.weight_rgb = _weight(config, "loss_weight_rgb")
         self.weight_gradient = _weight(config, "loss_weight_gradient")
         self.weight_perceptual = _weight(config, "loss_weight_imageNet")
@@ -50,24 +50,27 @@ class ImageLoss(nn.Module):
             pixel_weight = 1 + self.weight_foreground * wide_foreground(target, background)
         parts = {}
         if self.weight_rgb:
-            parts["rgb"] = self.weight_rgb * self._compare(output.float(), target.float(), pixel_weight)
+            parts["rgb"] = self.weight_rgb * self._compare(output, target, pixel_weight)
         if self.weight_gradient:
             parts["gradient"] = self.weight_gradient * self._compare(sobel(output), sobel(target), pixel_weight)
         if self.features is not None:
             parts["imageNet"] = self.weight_perceptual * self._perceptual(output, target)
         return {"loss": sum(parts.values()), **parts}
 
-    def _compare(self, output: torch.Tensor, target: torch.Tensor, pixel_weight: torch.Tensor | None) -> torch.Tensor:
+    def _compare(
+        self, output: torch.Tensor, target: torch.Tensor, pixel_weight: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        error = self.penalty(output.float() - target.float())
         if pixel_weight is None:
-            return self.elementwise(output, target)
-        error = self.elementwise(output, target, reduction="none")
+            # not mean(): its gradient has no layout of its own, and takes channels that are last to the front again
+            return error.sum() / error.numel()
         return (error.mean(dim=1, keepdim=True) * pixel_weight).sum() / pixel_weight.sum()
 
     def _perceptual(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             wanted = self.features(target)
         made = self.features(output)
-        return sum(self.elementwise(ours.float(), true.float()) for ours, true in zip(made, wanted, strict=True)) / 3
+        return sum(self._compare(ours, true) for ours, true in zip(made, wanted, strict=True)) / 3
 
 
 def wide_foreground(target: torch.Tensor, background: torch.Tensor | None) -> torch.Tensor:
