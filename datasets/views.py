@@ -136,7 +136,7 @@ def _pieces(
         ):
             _check_size(frame.width, frame.height, view.video, view.camera, view.name)
             places = crop_map(view.camera, turn, intrinsic, job.size)
-            images.append(rgb.crop(frame, places.sample))
+            images.append(rgb.crop(frame, places))
             if background is not None:
                 empty.append(places.sample(background))
         bg_crop = np.stack(empty) if empty else None

@@ -9,8 +9,7 @@ import cv2
 
 from datasets.cameras import Camera
 from datasets.crop_camera import crop_camera, pixel_rays, project
-from datasets.cropping import CropMap, crop_map, crop_rows
-from datasets.rgb import Box
+from datasets.cropping import Box, CropMap, crop_map, crop_rows
 from tests.synthetic import random_joints, ring_cameras
 
 SIZE = 64
@@ -34,7 +33,7 @@ def test_every_pixel_lies_where_its_ray_falls(root):
     exact = camera().project(pixel_rays(crop.intrinsic_crop, SIZE) @ crop.turn)
     inside = ((exact > 0) & (exact < 1000)).all(-1)
     assert inside.mean() > 0.4
-    assert np.abs(places.pixels - exact)[inside].max() < 0.02
+    assert np.abs(places.pixels + places.box[:2] - exact)[inside].max() < 0.005
 
 
 @pytest.mark.parametrize("root", ROOTS)
@@ -92,9 +91,10 @@ def test_a_crop_is_made_of_its_box_alone(root):
     image = np.random.default_rng(0).integers(0, 255, (1000, 1000, 3), dtype=np.uint8)
     places = places_of(root)
     box = places.box
-    full = places._replace(box=Box(0, 0, 1000, 1000))
+    full = places._replace(box=Box(0, 0, 1000, 1000), pixels=places.pixels + np.float32(box[:2]))
     assert np.abs(places.sample(image).astype(int) - full.sample(image)).max() <= 1
-    assert np.abs(places.sample(image[::2, ::2], 2).astype(int) - full.sample(image[::2, ::2], 2)).max() <= 1
+    half = image[::2, ::2]
+    assert np.abs(places.halved().sample(half).astype(int) - full.halved().sample(half)).max() <= 1
     assert box.x0 % 2 == box.y0 % 2 == 0 and 0 <= box.x0 < box.x1 <= 1000 and 0 <= box.y0 < box.y1 <= 1000
 
 
@@ -103,7 +103,7 @@ def test_a_picture_of_half_the_resolution_gives_the_same_crop():
     picture = cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX)
     half = cv2.resize(picture, (500, 500), interpolation=cv2.INTER_AREA)
     places = places_of(ROOTS[0])
-    assert np.abs(places.sample(picture).astype(int) - places.sample(half, 2)).max() <= 2
+    assert np.abs(places.sample(picture).astype(int) - places.halved().sample(half)).max() <= 2
 
 
 def test_what_lies_beyond_the_picture_has_the_value_asked_for():
