@@ -12,7 +12,7 @@ from datasets.crop_camera import CropCamera
 
 NODES = 9  # across and down a crop: the polynomial through them is under 0.001 pixels off
 BEYOND = -1e4  # pixels that are in no picture
-MAX_FOOTPRINT = 16  # pixels of the picture that are averaged for one of the crop, to each side
+MAX_FOOTPRINT = 16  # pixels of the picture that are averaged for one of the crop, across and down
 
 
 class Box(NamedTuple):
@@ -89,7 +89,7 @@ def crop_rows(rotation: np.ndarray, joints_cam: np.ndarray, crop: CropCamera) ->
 
 
 def _box(pixels: np.ndarray, footprint: np.ndarray, camera: Camera) -> Box:
-    """The part of a camera's picture with all that is averaged for crops whose corners are among `pixels` (...,2)."""
+    """The part of a camera's picture that a crop is made of, whose pixels lie at `pixels` (S,S,2)."""
     ends = []
     margin = int(footprint.max()) + 4  # averaging reaches half as far; one more is interpolated with
     for axis, side in ((0, camera.width), (1, camera.height)):
