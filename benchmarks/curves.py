@@ -8,6 +8,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -48,7 +49,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def losses(way: str, setup: Setup, iterations: int) -> np.ndarray:
     """Loss of each iteration of stage 1 (iterations,), on the same crops and permutations for every way."""
-    setup = setup._replace(config={**setup.config, **_PLAIN_DATA, "learning_rate_schedule": "constant"})
+    config = {**setup.config, **_PLAIN_DATA, "learning_rate_schedule": "constant"}
+    setup = setup._replace(config=config, network=deepcopy(setup.network))
     sampler = grouped_sampler(setup.train.labels, np.arange(len(setup.train)), setup.config, shuffle=True)
     step, values = training_step(way, setup), []
     batches = tqdm(TrainingBatches(sampler, 0, iterations), f"training, {way}", unit="iterations")

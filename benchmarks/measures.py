@@ -49,20 +49,20 @@ def train(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
 
 def training_way(way: str, setup: Setup) -> Way:
     """Steps of stage 1 on one batch, by a copy of the network."""
-    batch = setup.train.__getitems__(_batches(setup)[0])
+    setup = setup._replace(network=deepcopy(setup.network))
+    batch = first_batch(setup)
     step, iterations = training_step(way, setup), itertools.count(1)
     return Way(lambda: step(batch, next(iterations)), len(batch["img_crop"]))
 
 
 def training_step(way: str, setup: Setup) -> Callable[[dict, int], object]:
-    """`step(batch, iteration)` of stage 1, on a copy of the network; both ways draw the same permutations."""
+    """`step(batch, iteration)` of stage 1, which trains the network; both ways draw the same permutations."""
+    setup.network.output_types = ("img_crop",)
     if way == "plain":
         return plain.PlainTraining(setup)
-    network = deepcopy(setup.network)
-    network.output_types = ("img_crop",)
     criterion = setup.hardware.place(ImageLoss(setup.config))
-    optimizer = make_optimizer(network.stage1_parameters(), setup.config)
-    return NovelViewStep(network, criterion, optimizer, setup.hardware, setup.config)
+    optimizer = make_optimizer(setup.network.stage1_parameters(), setup.config)
+    return NovelViewStep(setup.network, criterion, optimizer, setup.hardware, setup.config)
 
 
 def cache(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
@@ -112,7 +112,7 @@ def pose_only(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
     """Crops per second from uint8 crops in memory to 3D poses in metres."""
     ways = {}
     for way, setup in setups.items():
-        crops = setup.train.__getitems__(_batches(setup)[0])["img_crop"].cpu()
+        crops = first_batch(setup)["img_crop"].cpu()
         call = plain.poses if way == "plain" else _folded_poses(setup)
         ways[way] = Way(lambda call=call, s=setup, crops=crops: call(s, crops), len(crops))
     return _rates(ways, size)
@@ -167,6 +167,11 @@ def render(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
     return {way: render_rate(made / way, side, size.rendered, 1 if way == "plain" else None) for way in setups}
 
 
+def first_batch(setup: Setup) -> dict[str, torch.Tensor]:
+    """One batch of training crops."""
+    return setup.train.__getitems__(_batches(setup)[0])
+
+
 def training_flop(setup: Setup) -> float:
     """Floating-point operations of convolutions and products per crop of a plain step of stage 1."""
     return _count_flop(training_way("plain", setup))
@@ -174,7 +179,7 @@ def training_flop(setup: Setup) -> float:
 
 def pose_flop(setup: Setup) -> float:
     """The same from a crop to its pose."""
-    crops = setup.train.__getitems__(_batches(setup)[0])["img_crop"]
+    crops = first_batch(setup)["img_crop"]
     return _count_flop(Way(lambda: plain.poses(setup, crops), len(crops)))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measures import training_way
+from benchmarks.measures import first_batch, training_step
 from benchmarks.setups import Setup, make_network
 from datasets.reader import MultiViewDataset
 
@@ -17,8 +17,9 @@ def main() -> None:
     config = ast.literal_eval(sys.stdin.read())
     dataset = MultiViewDataset(data, progress=False)
     setup = Setup(config, config, *make_network(config, way), dataset, dataset)
-    step = training_way(way, setup).call
-    step(), step()
+    # not training_way(), which keeps a second network
+    step, batch = training_step(way, setup), first_batch(setup)
+    step(batch, 1), step(batch, 2)
     if setup.hardware.device.type == "cuda":
         print(torch.cuda.max_memory_allocated() / 2**20)
     else:

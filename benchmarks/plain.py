@@ -22,11 +22,10 @@ from utils.images import normalize
 
 
 class PlainTraining:
-    """Steps of stage 1 on batches of uint8 crops, by a copy of the network."""
+    """Steps of stage 1 on batches of uint8 crops."""
 
     def __init__(self, setup: Setup):
-        self.network, self.config, self.device = deepcopy(setup.network), setup.config, setup.hardware.device
-        self.network.output_types = ("img_crop",)
+        self.network, self.config, self.device = setup.network, setup.config, setup.hardware.device
         self.criterion = ImageLoss(self.config).to(self.device)
         parameters = self.network.stage1_parameters()
         self.optimizer = torch.optim.Adam(parameters, lr=self.config["learning_rate"], foreach=False, fused=False)
