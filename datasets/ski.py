@@ -213,7 +213,7 @@ def _crop_rows(
         camera = _camera(labels, index, picture.shape[:2])
         samples = crop_map(camera, crop.turn[index], crop.intrinsic_crop[index], size)
         crops[index] = samples.sample(picture)
-        outside += _share_outside(samples, camera) / len(roots)
+        outside += share_outside(samples, camera) / len(roots)
     rows = crop_rows(labels.rotations, labels.poses + roots[:, None], crop)
     return crops, {**rows, **labels.ids}, outside
 
@@ -226,9 +226,10 @@ def _camera(labels: SkiLabels, row: int, shape: tuple[int, int]) -> Camera:
     return Camera(labels.rotations[row], labels.centres[row], intrinsics, np.zeros(5), width, height)
 
 
-def _share_outside(samples: CropMap, camera: Camera) -> float:
-    last = np.array([camera.width, camera.height]) - 1
-    return 1 - float(((samples.pixels >= 0) & (samples.pixels <= last)).all(-1).mean())
+def share_outside(samples: CropMap, camera: Camera) -> float:
+    """Share of a crop's pixels that lie outside the camera's picture."""
+    pixels, last = samples.pixels + samples.box[:2], np.array([camera.width, camera.height]) - 1
+    return 1 - float(((pixels >= 0) & (pixels <= last)).all(-1).mean())
 
 
 def _places(labels: SkiLabels) -> np.ndarray:

@@ -7,7 +7,10 @@ import pytest
 pytest.importorskip("cv2")
 
 from datasets import Labels, project
-from datasets.ski import prepare_ski, read_labels, root_positions
+from datasets.cameras import Camera
+from datasets.crop_camera import crop_camera
+from datasets.cropping import crop_map
+from datasets.ski import prepare_ski, read_labels, root_positions, share_outside
 from datasets.validation import validate
 from tests.markers import marker_offsets
 from tests.miniature_ski import write_ski
@@ -130,3 +133,15 @@ def test_stage_1_trains_on_it(source, tmp_path):
     prepare_ski(source, tmp_path / "train", 32, progress=False)
     config = tiny_config(tmp_path / "train", tmp_path / "runs", skip_background=False, num_training_iterations=3)
     assert (train_novel_views(config).path / "models/network_last_val.pth").is_file()
+
+
+@pytest.mark.parametrize("root", [[0.0, 0.0, 5.0], [1.9, 0.0, 5.0], [-1.9, 1.0, 5.0]])
+def test_the_share_outside_the_picture_is_what_is_black(root):
+    camera = Camera(
+        np.eye(3), np.zeros(3), np.array([[250.0, 0, 127.5], [0, 250, 127.5], [0, 0, 1]]), np.zeros(5), 256, 256
+    )
+    crop = crop_camera(np.array(root))
+    samples = crop_map(camera, crop.turn, crop.intrinsic_crop, SIZE)
+    black = (samples.sample(np.full((256, 256), 255, np.uint8)) < 128).mean()
+    assert share_outside(samples, camera) == pytest.approx(black, abs=0.03)
+    assert (black > 0.2) == (root[0] != 0)
