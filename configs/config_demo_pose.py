@@ -19,5 +19,7 @@ config_dict = {
     "learning_rate": 1e-3,
     # stage 1 taught the points to turn with the person: one label stands for all headings
     "augment_yaw": 180.0,
+    # units that few labels never switch on have no variance; dividing by it would blow up the poses that do
+    "pose_variance_floor": 0.1,
     "test_every": 100,
 }

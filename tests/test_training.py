@@ -157,6 +157,14 @@ def test_stage_2_reads_each_crop_once(data, stage1, tmp_path, monkeypatch):
     assert len(read) == len(set(read)) == 144
 
 
+@pytest.mark.parametrize("floor", [0.0, 0.5])
+def test_running_variances_of_the_pose_decoder_stay_above_the_floor(data, stage1, tmp_path, floor):
+    config = tiny_pose_config(data, tmp_path, str(stage1.path), num_training_iterations=60, pose_variance_floor=floor)
+    weights = read_checkpoint(train_pose(config).last_network).weights
+    variances = [weights[name] for name in weights if "to_pose" in name and name.endswith("running_var")]
+    assert len(variances) == 2 and (min(map(torch.min, variances)) >= 0.5) == (floor == 0.5)
+
+
 def test_stage_2_resumes_and_repeats(data, stage1, tmp_path):
     config = tiny_pose_config(data, tmp_path / "a", str(stage1.path), num_training_iterations=8)
     whole = train_pose(config)

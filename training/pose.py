@@ -205,6 +205,7 @@ class PoseStep:
         self.network, self.optimizer, self.hardware, self.config = network, optimizer, hardware, config
         # from points where the encoder is frozen, otherwise from crops
         self.branch = network.to_pose if config["freeze_encoder"] else PoseFromCrops(network)
+        self.norms = [part for part in network.to_pose.modules() if isinstance(part, torch.nn.BatchNorm1d)]
         self.trained = average_gradients(self.branch, some_unused=not config["freeze_encoder"])
 
     def __call__(self, batch: dict, iteration: int) -> dict[str, torch.Tensor]:
@@ -221,6 +222,8 @@ class PoseStep:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
+        for norm in self.norms:
+            norm.running_var.clamp_(min=self.config["pose_variance_floor"])
         return {"loss": loss.detach()}
 
     def _augmented(self, batch: dict, generator: torch.Generator) -> dict[str, torch.Tensor]:
