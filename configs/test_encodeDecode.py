@@ -1,7 +1,7 @@
 """Look at a trained network in the viewer, or measure it. With nothing given: the packaged example.
 
-python configs/test_encodeDecode.py [--config FILE] [--save FILE.png|FILE.gif] [--evaluate] [--index N]
-                                    [--device D] [network_path=RUN_FOLDER_OR_WEIGHTS] [key=value ...]
+python configs/test_encodeDecode.py [--config FILE] [--save FILE.png|FILE.gif] [--evaluate] [--skip-shifted]
+                                    [--index N] [--device D] [network_path=RUN_FOLDER_OR_WEIGHTS] [key=value ...]
 """
 
 import argparse
@@ -17,6 +17,7 @@ from utils.errors import run_script
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", metavar="FILE", help="write a .png, or a .gif that turns; opens no window")
     parser.add_argument("--evaluate", action="store_true", help="measure poses and novel views of the test set")
+    parser.add_argument("--skip-shifted", action="store_true", help="without S9's shifted sequences (Human3.6M)")
     parser.add_argument("--index", metavar="N", type=int, default=0, help="row of the first image (default: 0)")
 
 
@@ -31,7 +32,8 @@ def main() -> None:
     network, config, hardware = open_trained(config, said)
     if arguments.evaluate:
         folder = result_folder(config)
-        evaluate(network, open_test_set(config, evaluation_keys(network)), config, hardware, folder)
+        dataset = open_test_set(config, evaluation_keys(network))
+        evaluate(network, dataset, config, hardware, folder, arguments.skip_shifted)
         print(f"written: {folder / 'evaluation.csv'} and evaluation.md")
     if arguments.save or not arguments.evaluate:
         dataset = open_test_set({**config, "preload_images": False}, VIEW_KEYS)

@@ -1,7 +1,9 @@
 """Evaluation: a network that knows the truth has no error, one that copies the background ties with it."""
 
 import csv
+import shutil
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -70,6 +72,20 @@ def test_the_truth_has_no_error(layout, tmp_path, capsys):
     assert len(written) == len(table) and float(written[-1]["psnr"]) == pytest.approx(100)
     assert "| all " in (tmp_path / "run" / "evaluation.md").read_text()
     assert not [*(tmp_path / "run").glob("*.tmp"), *(tmp_path / "run").glob("*.part")]
+
+
+def test_shifted_sequences_can_be_left_out(layout, tmp_path):
+    network = Stub(None)
+    network.answer = network.truth
+    dataset = MultiViewDataset(shutil.copytree(layout, tmp_path / "set"), evaluation_keys(network))
+    with pytest.raises(UserError, match=r"labels.h5 has no 'shifted'; expected a set that prepare_h36m.py made"):
+        evaluate(network, dataset, CONFIG, CPU, skip_shifted=True)
+    with h5py.File(tmp_path / "set" / "labels.h5", "a") as file:
+        file["shifted"] = (file["subj"][()].reshape(-1) == 9).astype(np.int8)
+    dataset = MultiViewDataset(tmp_path / "set", evaluation_keys(network))
+    marked, everything = (evaluate(network, dataset, CONFIG, CPU, skip_shifted=skip) for skip in (True, False))
+    assert {row["subject"] for row in marked} == {"11", "all"}
+    assert marked[-1]["crops"] == (dataset.labels["subj"] == 11).sum() < everything[-1]["crops"] == len(dataset)
 
 
 def test_every_crop_counts_once_and_is_painted_from_another_camera(layout):

@@ -31,6 +31,7 @@ def evaluate(
     config: dict,
     hardware: Hardware,
     folder: str | os.PathLike | None = None,
+    skip_shifted: bool = False,
 ) -> list[dict]:
     """Test `network` on every crop of `dataset`, each once, in a fixed order, and print the table.
 
@@ -44,10 +45,13 @@ def evaluate(
     and the same with `background_` in front. "all" stands for the mean over all; the last row is the mean
     over every crop. Also written to `evaluation.csv` and `evaluation.md` in `folder`, if one is given.
 
+    `skip_shifted` leaves out the crops that labels.h5 marks by `shifted` (three sequences of Human3.6M's S9).
+
     `dataset` reads `evaluation_keys(network)`. Config keys: batch_size_test, every_nth_frame, num_workers,
     preload_images. Raises UserError when the network's output is not finite: a failed evaluation has no score.
     """
-    pairs = _pair_cameras(dataset.labels, config["every_nth_frame"])
+    rows = _well_labelled_rows(dataset.labels) if skip_shifted else None
+    pairs = _pair_cameras(dataset.labels, config["every_nth_frame"], rows)
     size = max(1, config["batch_size_test"] // 2)
     batches = [pairs[start : start + size].reshape(-1) for start in range(0, len(pairs), size)]
     scores: dict[str, np.ndarray] = {}
@@ -78,12 +82,21 @@ def motion_names(dataset: MultiViewDataset) -> np.ndarray:
     return np.array([f"seq {number}" for number in numbers])[inverse]
 
 
-def _pair_cameras(labels, every_nth_frame: int) -> np.ndarray:
-    """Pairs of rows (P,2), each two neighbouring cameras of one instant, that cover every row.
+def _well_labelled_rows(labels) -> np.ndarray:
+    if "shifted" not in labels:
+        raise UserError(f"{labels.path} has no 'shifted'; expected a set that prepare_h36m.py made")
+    rows = np.flatnonzero(labels["shifted"].reshape(-1) == 0)
+    if not len(rows):
+        raise UserError(f"{labels.path}: 'shifted' is 1 in every row; nothing is left to test on")
+    return rows
+
+
+def _pair_cameras(labels, every_nth_frame: int, rows: np.ndarray | None = None) -> np.ndarray:
+    """Pairs of rows (P,2), each two neighbouring cameras of one instant, that cover every row, or all of `rows`.
 
     Of an odd number of cameras the last is paired with the first; a camera alone with itself.
     """
-    rows = select_rows(labels, every_nth_frame=every_nth_frame)
+    rows = select_rows(labels, every_nth_frame=every_nth_frame, rows=rows)
     instants = group_rows(labels, ("subj", "seq", "frame"), rows, within="cam")
     count = np.repeat(instants.count, instants.count)
     camera = np.arange(len(rows)) - np.repeat(instants.start, instants.count)
