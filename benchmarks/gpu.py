@@ -10,7 +10,6 @@ import contextlib
 import csv
 import datetime
 import io
-import json
 import sys
 import tempfile
 import warnings
@@ -23,18 +22,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from benchmarks.measures import training_flop, training_way
+from benchmarks.results import FOLDER, write_results
 from benchmarks.setups import CONFIGURATIONS, FULL, TINY, Setup, make_setups
 from training.hardware import pick_device
 from training.novel_views import train_novel_views
-from utils.config import ROOT
 from utils.errors import UserError, run_script
-from utils.files import write_whole
 
 # bfloat16 TFLOP/s that large products reach (data sheet: 989), by a part of the chip's name
 REACHED = {"H100": 790, "H200": 790}
 WINDOWS = 5  # of a loop; the first, which compiles, is left out
 PUBLISHED_ITERATIONS = 400_000
-OUTPUT = ROOT / "output" / "benchmarks" / "gpu.json"
+OUTPUT = FOLDER / "gpu.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,9 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 for way, wanted in (("compiled", "auto"), ("eager", "never"))
             }
     print(table(results, device))
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(given.output, lambda part: part.write_text(json.dumps(results, indent=2) + "\n"))
-    print(f"written: {given.output}")
+    write_results(given.output, results)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -6,7 +6,6 @@ Writes output/benchmarks/latest.json: {configuration: {measure: {"fast": x, "pla
 
 import argparse
 import datetime
-import json
 import platform
 import sys
 import tempfile
@@ -19,10 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from benchmarks import measures
+from benchmarks.results import FOLDER, write_results
 from benchmarks.setups import CONFIGURATIONS, FULL, TINY, make_setups
-from utils.config import ROOT
 from utils.errors import UserError, run_script
-from utils.files import write_whole
 
 # measure -> how it is taken, and its unit
 MEASURES = {
@@ -37,7 +35,7 @@ MEASURES = {
     "render": (measures.render, "crops/s"),
 }
 FLOP = {"train": measures.training_flop, "pose_only": measures.pose_flop}  # measures that have a FLOP/s
-OUTPUT = ROOT / "output" / "benchmarks" / "latest.json"
+OUTPUT = FOLDER / "latest.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,9 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print(f"{configuration}: {name} ...", file=sys.stderr, flush=True)
                 results[configuration][name] = _measure(name, setups, counted, size, Path(folder))
     print(table(results, time.perf_counter() - started))
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(given.output, lambda part: part.write_text(json.dumps(results, indent=2) + "\n"))
-    print(f"written: {given.output}")
+    write_results(given.output, results)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

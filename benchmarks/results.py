@@ -1,0 +1,16 @@
+"""Where benchmarks leave their figures."""
+
+import json
+from pathlib import Path
+
+from utils.config import ROOT
+from utils.files import write_whole
+
+FOLDER = ROOT / "output" / "benchmarks"
+
+
+def write_results(path: Path, results: dict) -> None:
+    """Write nested dictionaries of figures as JSON, whole or not at all, and say so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda part: part.write_text(json.dumps(results, indent=2) + "\n"))
+    print(f"written: {path}")
