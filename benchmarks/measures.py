@@ -27,6 +27,7 @@ from training.novel_views import NovelViewStep
 from training.pose import CachedLatents, PoseStep, ShuffledBatches
 from utils.config import ROOT
 from utils.images import normalize
+from utils.memory import keep_freed_memory
 
 Setups = dict[str, Setup]
 
@@ -195,7 +196,12 @@ def _batches(setup: Setup) -> list[np.ndarray]:
 
 
 def _rates(ways: dict[str, Way], size: Size) -> dict[str, float]:
-    return median_rates(ways, size.seconds, size.shortest)
+    return median_rates(ways, size.seconds, size.shortest, begin=deal_with_memory)
+
+
+def deal_with_memory(way: str) -> None:
+    """Freed memory is kept, or in the plain way given back, as the C library does where nobody tells it otherwise."""
+    keep_freed_memory(way != "plain")
 
 
 def _quietly(call: Callable[[Setup], object], setup: Setup) -> Callable[[], None]:

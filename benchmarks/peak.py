@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measures import first_batch, training_step
+from benchmarks.measures import deal_with_memory, first_batch, training_step
 from benchmarks.setups import Setup, make_network
 from datasets.reader import MultiViewDataset
 
@@ -19,6 +19,7 @@ def main() -> None:
     setup = Setup(config, config, *make_network(config, way), dataset, dataset)
     # not training_way(), which keeps a second network
     step, batch = training_step(way, setup), first_batch(setup)
+    deal_with_memory(way)
     step(batch, 1), step(batch, 2)
     if setup.hardware.device.type == "cuda":
         print(torch.cuda.max_memory_allocated() / 2**20)

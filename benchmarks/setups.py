@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torchvision
 
 from datasets.layout import LayoutWriter
 from datasets.packed import pack
@@ -14,19 +15,18 @@ from models import build_network
 from training.hardware import Hardware
 from training.loaders import hold_on_device
 
-# configuration -> its config files of stage 1 and stage 2, and what is changed: no weights are downloaded
+# configuration -> its config files of stage 1 and stage 2
 CONFIGURATIONS = {
-    "published": (
-        "config_train_encodeDecode",
-        "config_train_encodeDecode_pose",
-        {"encoder_weights": None, "perceptual_weights": None},
-    ),
-    "demo": ("config_demo", "config_demo_pose", {}),
+    "published": ("config_train_encodeDecode", "config_train_encodeDecode_pose"),
+    "demo": ("config_demo", "config_demo_pose"),
 }
+# key -> the network whose ImageNet weights it downloads
+PRETRAINED = {"encoder_weights": "resnet50", "perceptual_weights": "resnet18"}
 # a network and sizes for tests of the benchmark itself
 QUICK = {
     "encoderType": "ResNet18", "encoder_width": 8, "inputDimension": 32, "feature_scale": 8, "latent_fg": 16,
     "latent_3d": 30, "width_to3Dpose": 32, "batch_size_train": 8, "batch_size_test": 8,
+    "encoder_weights": None, "perceptual_weights": None,
 }  # fmt: skip
 SUBJECTS = (1, 5, 6, 7, 8)
 CAMERAS = 4
@@ -50,12 +50,20 @@ TINY = Size(instants=4, test_instants=2, cached=8, index_rows=4_000, rendered=3,
 
 def read_configs(name: str, quick: bool, device: str = "auto") -> tuple[dict, dict]:
     """The configs of both stages of a configuration of CONFIGURATIONS."""
-    stage1, stage2, changes = CONFIGURATIONS[name]
-    changes = {**changes, "device": device, "visdom": False, **(QUICK if quick else {})}
     # what is in memory needs no loading: sets that do not fit are what is measured
-    changes["preload_images"] = False
-    files = (importlib.import_module(f"configs.{module}") for module in (stage1, stage2))
+    changes = {"device": device, "visdom": False, "preload_images": False, **(QUICK if quick else {})}
+    files = (importlib.import_module(f"configs.{module}") for module in CONFIGURATIONS[name])
     return tuple({**file.config_dict, **changes} for file in files)
+
+
+def made_up_weights(config: dict, folder: Path) -> dict:
+    """`config` with random weights from files in `folder` for those of ImageNet: nothing is downloaded, and what is
+    pretrained stays frozen, as published."""
+    files = {key: folder / f"{PRETRAINED[key]}.pth" for key in PRETRAINED if config[key] == "imagenet"}
+    for key, file in files.items():
+        if not file.exists():
+            torch.save(getattr(torchvision.models, PRETRAINED[key])(weights=None).state_dict(), file)
+    return {**config, **{key: str(file) for key, file in files.items()}}
 
 
 class Setup(NamedTuple):
@@ -71,7 +79,7 @@ class Setup(NamedTuple):
 
 def make_setups(name: str, folder: Path, size: Size, quick: bool, device: str = "auto") -> dict[str, Setup]:
     """The same data and network for both ways: packed and as the config says, or PNG files and float32."""
-    config, pose_config = read_configs(name, quick, device)
+    config, pose_config = (made_up_weights(config, folder) for config in read_configs(name, quick, device))
     folders = {"train": folder / name / "train", "test": folder / name / "test"}
     write_layout(folders["train"], config["inputDimension"], size.instants, SUBJECTS)
     write_layout(folders["test"], config["inputDimension"], size.test_instants, (9,))

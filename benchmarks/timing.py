@@ -19,13 +19,19 @@ class Way(NamedTuple):
     warm_up: int = 1
 
 
-def median_rates(ways: Mapping[str, Way], seconds: float, shortest: float = SHORTEST) -> dict[str, float]:
+def median_rates(
+    ways: Mapping[str, Way],
+    seconds: float,
+    shortest: float = SHORTEST,
+    begin: Callable[[str], object] = lambda name: None,
+) -> dict[str, float]:
     """How many per second each way does: medians over samples that take turns, after calls to warm up.
 
-    Samples are taken for about `seconds`, and at least 3 of each way.
+    Samples are taken for about `seconds`, and at least 3 of each way. `begin(name)` is called before a way's turn.
     """
     repeats, samples = {}, {}
     for name, way in ways.items():
+        begin(name)
         for _ in range(way.warm_up):
             way.call()
         once = _time(way.call, 1)
@@ -37,6 +43,7 @@ def median_rates(ways: Mapping[str, Way], seconds: float, shortest: float = SHOR
         if taken >= MAX_SAMPLES or (taken >= MIN_SAMPLES and time.perf_counter() > deadline):
             return {name: median(values) for name, values in samples.items()}
         for name, way in ways.items():
+            begin(name)
             samples[name].append(way.count * repeats[name] / _time(way.call, repeats[name]))
 
 

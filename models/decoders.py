@@ -2,8 +2,9 @@
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-from models.blocks import concatenate_channels, conv_bn_relu, double_conv, double_conv_without_norm
+from models.blocks import conv_bn_relu, convolve_both, double_conv, double_conv_without_norm
 from utils.errors import UserError
 from utils.skeleton import NUM_JOINTS
 
@@ -23,8 +24,18 @@ class _UpLevel(nn.Module):
         self.conv = double_conv_without_norm(out_channels + skip_channels, out_channels)
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
-        x = self.up(x)
-        return self.conv(x if skip is None else concatenate_channels(skip, x))
+        x = self._double(x)
+        if skip is None:
+            return self.conv(x)
+        first, activation = self.conv.conv1
+        return self.conv.conv2(activation(convolve_both(first, skip, x)))
+
+    def _double(self, x: torch.Tensor) -> torch.Tensor:
+        if not (isinstance(self.up, nn.Sequential) and torch.is_grad_enabled()):
+            return self.up(x)
+        enlarge_and_convolve, normalise = self.up[:2], self.up[2:]
+        # the enlarged map is four times as large as what it is made from: backward makes it again
+        return normalise(checkpoint(enlarge_and_convolve, x, use_reentrant=False, preserve_rng_state=False))
 
 
 class ColoredLayers(nn.Module):

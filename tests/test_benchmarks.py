@@ -42,11 +42,24 @@ def test_an_unknown_measure_is_named(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_configurations_are_those_of_the_config_files():
+def test_configurations_are_those_of_the_config_files(tmp_path):
     published, pose = setups.read_configs("published", quick=False)
     assert published["inputDimension"] == 128 and published["batch_size_train"] == 32
-    assert published["encoderType"] == "ResNet" and published["encoder_weights"] is None
+    assert published["encoderType"] == "ResNet" and published["encoder_weights"] == "imagenet"
     assert pose["output_types"] == ["3D"] and setups.read_configs("demo", quick=False)[0]["inputDimension"] == 64
+    # nothing is downloaded, and yet the stem is frozen, as published
+    _, network = setups.make_network(setups.made_up_weights(published, tmp_path), "plain")
+    assert not network.encoder.layer2[0].conv1.weight.requires_grad
+    assert network.encoder.layer3[0].conv1.weight.requires_grad
+
+
+def test_each_way_has_its_turn():
+    turns = []
+    ways = {name: Way(lambda name=name: turns.append(name)) for name in ("fast", "plain")}
+    median_rates(ways, 0, 0, begin=lambda name: turns.append(f"now {name}"))
+    assert len(turns) > 8
+    for before, called in zip(turns, turns[1:], strict=False):
+        assert called.startswith("now") or called == before.removeprefix("now ")
 
 
 def test_the_loop_of_a_gpu_is_measured(tmp_path, capsys):

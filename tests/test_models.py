@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models import build_network, evaluation_permutations, training_permutations
-from models.blocks import concatenate_channels
+from models.blocks import convolve_both
 from models.decoders import ColoredLayers
 from models.latent import invert, rotate_points
 from tests.networks import PUBLISHED, SMALL, some_inputs, turn_about_z
@@ -179,13 +179,31 @@ def test_compiles_without_graph_breaks(small):
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_concatenation_is_torch_cat(layout):
-    first, second = (torch.randn(2, c, 4, 4).to(memory_format=layout).requires_grad_() for c in (3, 5))
-    weight = torch.randn(2, 8, 4, 4).to(memory_format=layout)
-    joined = concatenate_channels(first, second)
-    assert torch.equal(joined, torch.cat([first, second], dim=1))
-    (joined * weight).sum().backward()
-    assert torch.equal(first.grad, weight[:, :3]) and torch.equal(second.grad, weight[:, 3:])
+def test_convolving_both_is_convolving_their_concatenation(layout):
+    conv = torch.nn.Conv2d(8, 4, 3, padding=1).to(memory_format=layout)
+    both = [torch.randn(2, c, 6, 6).to(memory_format=layout).requires_grad_() for c in (3, 5)]
+    given = [*both, *conv.parameters()]
+    expected = conv(torch.cat(both, dim=1))
+    weight = torch.randn_like(expected)
+    gradients = torch.autograd.grad((expected * weight).sum(), given)
+    outputs = convolve_both(conv, *both)
+    torch.testing.assert_close(outputs, expected)
+    torch.testing.assert_close(torch.autograd.grad((outputs * weight).sum(), given), gradients)
+
+
+def test_enlarged_maps_are_made_again_not_kept(small):
+    """Backward needs the maps of 4 times the size that the decoder convolves; they are not kept for it."""
+    kept = []
+
+    def keep(tensor):
+        kept.append(tuple(tensor.shape[1:]))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        small(some_inputs())
+    for level, side in zip(small.decoder.levels, (16, 32, 64), strict=True):
+        assert (level.up[1].out_channels, side, side) in kept
+        assert (level.up[1].in_channels, side, side) not in kept
 
 
 def test_evaluation_permutations():

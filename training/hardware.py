@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 import torch
 
 from utils.errors import UserError
+from utils.memory import keep_freed_memory
 from utils.transfer import send
 
 
@@ -34,6 +35,8 @@ class Hardware:
             raise UserError(f"precision {precision!r} is unknown; expected auto, bfloat16 or float32")
         automatic = precision == "auto" and _computes_in_bfloat16(self.device)
         self.bfloat16 = precision == "bfloat16" or automatic
+        if self.device.type == "cpu":
+            keep_freed_memory()
 
     def place(self, module: torch.nn.Module) -> torch.nn.Module:
         """Move a module to the device; convolutions in bfloat16 want their channels last."""
