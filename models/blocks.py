@@ -42,6 +42,12 @@ def convolve_both(conv: nn.Conv2d, first: torch.Tensor, second: torch.Tensor) ->
     )
 
 
+def in_layout_of(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """`x` (B,C,H,W) with its channels last in memory where those of a convolution's `weight` are, which is quicker."""
+    last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+    return x.contiguous(memory_format=torch.channels_last) if last else x
+
+
 def residual_stage(block: type, in_channels: int, planes: int, count: int, stride: int) -> nn.Sequential:
     """`count` residual blocks of torchvision (`BasicBlock` or `Bottleneck`), the first with `stride`.
 

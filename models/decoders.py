@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from models.blocks import conv_bn_relu, convolve_both, double_conv, double_conv_without_norm
+from models.blocks import conv_bn_relu, convolve_both, double_conv, double_conv_without_norm, in_layout_of
 from utils.errors import UserError
 from utils.skeleton import NUM_JOINTS
 
@@ -116,7 +116,7 @@ class ImageDecoder(nn.Module):
         """appearance (B,A), points (B,N,3), background (B,3,R,R) -> image (B,3,R,R)."""
         shape = self.from_points(points.flatten(1)).unflatten(1, (-1, self.grid, self.grid))
         repeated = appearance.to(shape.dtype)[:, :, None, None].expand(-1, -1, self.grid, self.grid)
-        x = torch.cat([repeated, shape], dim=1)
+        x = in_layout_of(self.levels[0].conv.conv1[0].weight, torch.cat([repeated, shape], dim=1))
         for level in self.levels[:-1]:
             x = level(x)
         skip = None if self.background is None else self.background(background)

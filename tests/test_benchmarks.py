@@ -1,6 +1,7 @@
 """The benchmark runs and writes what others read. How fast anything is, no test says."""
 
 import json
+from itertools import pairwise
 
 import pytest
 import torch
@@ -58,7 +59,7 @@ def test_each_way_has_its_turn():
     ways = {name: Way(lambda name=name: turns.append(name)) for name in ("fast", "plain")}
     median_rates(ways, 0, 0, begin=lambda name: turns.append(f"now {name}"))
     assert len(turns) > 8
-    for before, called in zip(turns, turns[1:], strict=False):
+    for before, called in pairwise(turns):
         assert called.startswith("now") or called == before.removeprefix("now ")
 
 

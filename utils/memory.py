@@ -9,9 +9,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # parameters of glibc'
 def keep_freed_memory(keep: bool = True) -> bool:
     """Let this process keep what it frees and use it again; `keep` False: as glibc does by itself. True where it works.
 
-    By itself glibc gives a large tensor's memory back to the system, and the next tensor takes new memory: page by page,
-    each filled with zeros. That is up to half of the time of a training step on a CPU. The price is a process that
-    stays as large as it once was. Other C libraries than glibc (of Linux) have no such setting and are left alone.
+    By itself glibc gives a large tensor's memory back to the system, and the next tensor takes new memory: page by
+    page, each filled with zeros. That is up to half of the time of a training step on a CPU. The price is a process
+    that stays as large as it once was. Other C libraries than glibc (of Linux) have no such setting and are left alone.
     """
     if not sys.platform.startswith("linux"):
         return False
