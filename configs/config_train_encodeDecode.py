@@ -28,6 +28,7 @@ config_dict = {
     "encoder_weights": "imagenet",  # "imagenet" (downloaded by torchvision), a file, or None (random)
     "freeze_encoder_stem": True,  # do not train the stem, layer1 and layer2; False when encoder_weights is None
     "encoder_width": 64,  # channels of the first layer of "ResNet18"; torchvision's has 64
+    "encoder_max_pool": True,  # of "ResNet18", as torchvision's; False: its last map is twice as fine
     "inputDimension": 128,  # side of the crops, pixels
     "sigmoid_bottleneck": True,  # of "ResNet": 128 sigmoids before the latents (published); False: its whole last map
     "num_encoding_layers": 4,  # depth of the U-Net encoder

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from models.network import EncodeDecode, build_network
+from models.network import LATER_KEYS, EncodeDecode, build_network
 from models.published import is_published, load_published_weights
 from models.weights import match_weights, read_file, require_tensors
 from utils.errors import UserError
@@ -114,4 +114,4 @@ def _parse_config(text: Any, source: str) -> dict[str, Any]:
         raise UserError(f"{source}: its 'config' is not JSON ({error})") from error
     if not isinstance(config, dict):
         raise UserError(f"{source}: its 'config' holds {type(config).__name__}, expected a dictionary")
-    return config
+    return {**LATER_KEYS, **config}

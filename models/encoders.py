@@ -16,14 +16,14 @@ from utils.errors import UserError
 
 
 class _ResidualTrunk(nn.Module):
-    """ResNet stem and layer1..layer3 with torchvision's names: (B,3,R,R) -> (B,C,R/16,R/16)."""
+    """ResNet stem and layer1..layer3 with torchvision's names: (B,3,R,R) -> (B,C,R/16,R/16); R/8 without max-pool."""
 
-    def __init__(self, block: type, counts: tuple[int, int, int], width: int):
+    def __init__(self, block: type, counts: tuple[int, int, int], width: int, max_pool: bool = True):
         super().__init__()
         self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if max_pool else nn.Identity()
         self.layer1 = residual_stage(block, width, width, counts[0], stride=1)
         self.layer2 = residual_stage(block, width * block.expansion, 2 * width, counts[1], stride=2)
         self.layer3 = residual_stage(block, 2 * width * block.expansion, 4 * width, counts[2], stride=2)
@@ -77,17 +77,19 @@ class ResNetEncoder(_ResidualTrunk):
 class SmallResNetEncoder(_ResidualTrunk):
     """ResNet-18 to layer3 and one linear layer on its whole grid: quick, and good from 32 px upwards.
 
-    `width` scales all channels; 64 is torchvision's, and the only one that has pretrained weights.
+    `width` scales all channels; 64 is torchvision's, and the only one that has pretrained weights. Without `max_pool`
+    the grid is twice as fine: at 64 px an arm is 3 px wide.
     """
 
-    def __init__(self, size: int, width: int, latent_fg: int, latent_3d: int):
+    def __init__(self, size: int, width: int, latent_fg: int, latent_3d: int, max_pool: bool = True):
         from torchvision.models.resnet import BasicBlock
 
         if size % 16:
             raise UserError(f"config: encoderType 'ResNet18' with inputDimension = {size}, expected a multiple of 16")
-        super().__init__(BasicBlock, (2, 2, 2), width)
+        super().__init__(BasicBlock, (2, 2, 2), width, max_pool)
         self.latent_fg = latent_fg
-        self.fc = nn.Linear(self.out_channels * (size // 16) ** 2, latent_fg + latent_3d)
+        grid = size // 16 if max_pool else size // 8
+        self.fc = nn.Linear(self.out_channels * grid**2, latent_fg + latent_3d)
         init_residual_convs(self)
 
     def forward(self, img: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -136,7 +138,8 @@ def build_encoder(config: Mapping[str, Any]) -> nn.Module:
         encoder = ResNetEncoder(size, latent_fg, latent_3d, bool(option(config, "sigmoid_bottleneck")))
         architecture = "resnet50"
     elif kind == "ResNet18":
-        encoder = SmallResNetEncoder(size, integer(config, "encoder_width"), latent_fg, latent_3d)
+        max_pool = bool(option(config, "encoder_max_pool"))
+        encoder = SmallResNetEncoder(size, integer(config, "encoder_width"), latent_fg, latent_3d, max_pool)
         architecture = "resnet18"
     else:
         raise UserError(f"config: encoderType = {kind!r}, expected 'ResNet', 'ResNet18' or 'UNet'")

@@ -19,6 +19,7 @@ POSE_DECODER_KEYS = ("n_hidden_to3Dpose", "width_to3Dpose")  # of the part that 
 ARCHITECTURE_KEYS = (
     "encoderType",
     "encoder_width",
+    "encoder_max_pool",
     "sigmoid_bottleneck",
     "inputDimension",
     "num_encoding_layers",
@@ -32,6 +33,8 @@ ARCHITECTURE_KEYS = (
     "color_by_appearance",
     *POSE_DECODER_KEYS,
 )
+# Keys of the architecture that came later, with what networks have whose config does not know them yet.
+LATER_KEYS = {"encoder_max_pool": True}
 _NEED_POINTS = {"3D", "img_crop", "latent_3d"}
 _NEED_VIEWS = {"img_crop", "cam2cam", "shuffled_pose", "shuffled_appearance"}
 

@@ -10,6 +10,7 @@ PUBLISHED = {
     "encoder_weights": None,
     "freeze_encoder_stem": True,
     "encoder_width": 64,
+    "encoder_max_pool": True,
     "sigmoid_bottleneck": True,
     "inputDimension": 128,
     "num_encoding_layers": 4,

@@ -106,3 +106,11 @@ def test_interrupted_write_keeps_the_old_file(tmp_path):
         write_whole(path, interrupted)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["network.pth"]
+
+
+def test_a_file_that_is_older_than_a_key_holds_what_networks_were_then(tmp_path):
+    network = build_network({**SMALL, "encoder_max_pool": True})
+    save_weights(tmp_path / "old.pth", network, {key: SMALL[key] for key in SMALL if key != "encoder_max_pool"})
+    loaded, config = load_network(tmp_path / "old.pth")
+    assert config["encoder_max_pool"] is True
+    assert isinstance(loaded.encoder.maxpool, torch.nn.MaxPool2d)

@@ -14,6 +14,7 @@ VARIANTS = {
     "small": {},
     "small, 128 px": {"inputDimension": 128},
     "small, three levels": {"num_encoding_layers": 3, "latent_fg": 8},
+    "without max-pooling": {"encoder_max_pool": False},
     "ResNet": {"encoderType": "ResNet", "inputDimension": 128},
     "UNet": {"encoderType": "UNet", "inputDimension": 128},
     "UNet without appearance": {"encoderType": "UNet", "latent_fg": 0},
