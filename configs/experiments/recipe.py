@@ -35,9 +35,18 @@ suite = {
         **{name: {"stage1": {**published, **change}} for name, change in _changes.items()},
         "no sigmoid bottleneck": {"stage1": {**published, "sigmoid_bottleneck": False}, "scale": 128},
         "larger encoder": {"stage1": {**published, "encoder_width": 64}, "scale": 64},
+        # half as wide, it takes no longer
+        "encoder with a finer last map": {
+            "stage1": {**published, "encoder_max_pool": False, "encoder_width": 16},
+            "scale": 64,
+        },
         "labels turned about the vertical": {"stage1": published, "stage2": {"augment_yaw": 180.0}},
         "config_train_better.py": {"stage1": RECIPE},
         "config_train_better.py, labels turned": {"stage1": RECIPE, "stage2": {"augment_yaw": 180.0}},
+        "config_train_better.py, encoder with a finer last map": {
+            "stage1": {**RECIPE, "encoder_max_pool": False, "encoder_width": 16},
+            "scale": 64,
+        },
     },
     "reference": PUBLISHED,
     "views": True,
