@@ -4,7 +4,7 @@ python configs/experiments.py SUITE [--data DIR] [--scale 64|128] [--seeds N] [-
                               [--labels N ...] [--report] [--page DIR]
                               [stage1.key=value ...] [stage2.key=value ...] [key=value ...]
 
-SUITE is labels, ablation or recipe (configs/experiments/), or a file of your own like those. Finished runs are not
+SUITE is labels, ablation, recipe or better (configs/experiments/), or a file of your own like those. Finished runs are not
 repeated, and an interrupted or killed one goes on. Plain supervision counts as stage 2.
 """
 
@@ -51,7 +51,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=about, epilog=usage, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("suite", metavar="SUITE", help="labels, ablation, recipe, or a file")
+    parser.add_argument("suite", metavar="SUITE", help="labels, ablation, recipe, better, or a file")
     parser.add_argument("--data", metavar="DIR", help="holds train and test (default: data/benchmark64, or benchmark)")
     parser.add_argument("--scale", type=int, choices=DATA, default=64, help="64: small network; 128: the published one")
     parser.add_argument("--seeds", type=int, metavar="N", default=3, help="repetitions (default 3)")

@@ -184,7 +184,7 @@ def test_amounts_of_labels():
         label_counts([49], 10)
 
 
-@pytest.mark.parametrize("name", ["labels", "ablation", "recipe"])
+@pytest.mark.parametrize("name", ["labels", "ablation", "recipe", "better"])
 @pytest.mark.parametrize("scale", ["64", "128"])
 def test_our_suites_make_valid_configs(name, scale, data, tmp_path, monkeypatch):
     planned = []

@@ -179,7 +179,7 @@ def _draw_curves(axes, entries: dict[tuple[str, int], Entry], rows: list[str], l
         counts = [count for count in labels if (row, count) in entries]
         axes.errorbar(counts, *_errors(entries, [(row, count) for count in counts]), marker="o", capsize=3, label=row)
     axes.set_xscale("log")
-    axes.set_xticks(labels, [f"{count:,}" for count in labels])
+    axes.set_xticks(labels, [f"{count:,}" for count in labels], rotation=30)
     axes.minorticks_off()
     axes.set_xlabel("labelled crops")
     axes.grid(alpha=0.3)

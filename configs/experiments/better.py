@@ -1,0 +1,32 @@
+"""What might gain on config_train_better.py: one change at a time, with few and with many labels."""
+
+from configs.config_train_better import RECIPE
+
+BETTER = "config_train_better.py"
+
+_changes = {
+    BETTER: {},
+    "foreground weighs 5 times": {"loss_weight_foreground": 4.0},
+    "targets from all four cameras": {"useCamBatches": 4},
+    "averaged latents": {"average_latents": True},
+    "in-plane rotation": {"augment_rotation": 20.0},
+    "more colour augmentation": {"augment_color": 0.3},
+    "weight decay": {"weight_decay": 0.05},
+    "50 points": {"latent_3d": 150},
+}
+_encoders = {
+    "encoder of twice the width": {"encoder_width": 64},
+    "encoder with a finer last map": {"encoder_max_pool": False},
+    "encoder with a finer last map, of half the width": {"encoder_max_pool": False, "encoder_width": 16},
+}
+
+suite = {
+    "title": "Changes of the better recipe, at the same number of iterations",
+    "labels": [0.01, 0.25],
+    "stage2": {"label_subjects": None},
+    "rows": {
+        **{name: {"stage1": {**RECIPE, **change}} for name, change in _changes.items()},
+        **{name: {"stage1": {**RECIPE, **change}, "scale": 64} for name, change in _encoders.items()},
+    },
+    "reference": BETTER,
+}
