@@ -4,8 +4,8 @@ python configs/experiments.py SUITE [--data DIR] [--scale 64|128] [--seeds N] [-
                               [--labels N ...] [--report] [--page DIR]
                               [stage1.key=value ...] [stage2.key=value ...] [key=value ...]
 
-SUITE is labels, ablation, recipe or better (configs/experiments/), or a file of your own like those. Finished runs are not
-repeated, and an interrupted or killed one goes on. Plain supervision counts as stage 2.
+SUITE is labels, ablation, recipe or better (configs/experiments/), or a file of your own like those. Finished runs are
+not repeated, and an interrupted or killed one goes on. Plain supervision counts as stage 2.
 """
 
 import argparse
