@@ -57,7 +57,8 @@ config_dict = {
     "perceptual_weights": "imagenet",  # of the fixed ResNet-18: "imagenet", a file, or None (random)
     # ---- schedule
     "num_training_iterations": 400_000,
-    "learning_rate": 1e-3,  # of Adam
+    "optimizer": "adam",  # "adam" (published), "muon" (convolutions by Muon, the rest by Adam; training/muon.py)
+    "learning_rate": 1e-3,  # of the optimizer
     "learning_rate_rule": "none",  # how it grows with batch_size_train / 32: "none" (published), "sqrt", "linear"
     "learning_rate_schedule": "constant",  # "constant" (published) or "cosine" (short warm-up, falls to zero)
     "weight_decay": 0.0,  # decoupled, as in AdamW; 0: published

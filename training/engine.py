@@ -17,12 +17,14 @@ from models.checkpoints import save_weights
 from training.averaging import WeightAverage
 from training.distributed import agree_on_buffers, is_main, mean_over_processes
 from training.monitors import VisdomCurves
+from training.muon import Muon
 from training.progress import ShownLosses, fetch
 from training.run_folder import CsvLog, RunFolder
 from utils.errors import UserError
 
 PUBLISHED_BATCH_SIZE = 32  # crops; the batch that `learning_rate` is meant for
 _BATCH_RULES = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}  # `learning_rate_rule` -> power of the relative batch size
+_OPTIMIZERS = {"adam": torch.optim.AdamW, "muon": Muon}
 
 
 @dataclass
@@ -44,10 +46,13 @@ class Stage:
 
 
 def make_optimizer(parameters: Iterable[torch.nn.Parameter], config: dict) -> torch.optim.Optimizer:
-    """Adam (AdamW where `weight_decay` is not 0) over the parameters that train."""
+    """The optimizer that `optimizer` in `config` names, over the parameters that train, with decoupled weight decay."""
+    kind = config["optimizer"]
+    if kind not in _OPTIMIZERS:
+        raise UserError(f"optimizer is {kind!r}; expected one of {', '.join(_OPTIMIZERS)}")
     parameters = [parameter for parameter in parameters if parameter.requires_grad]
     fused = parameters[0].device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(parameters, lr=config["learning_rate"], weight_decay=config["weight_decay"], fused=fused)
+    return _OPTIMIZERS[kind](parameters, lr=config["learning_rate"], weight_decay=config["weight_decay"], fused=fused)
 
 
 def learning_rate(config: dict, iteration: int) -> float:

@@ -13,11 +13,18 @@ _changes = {
     "more colour augmentation": {"augment_color": 0.3},
     "weight decay": {"weight_decay": 0.05},
     "50 points": {"latent_3d": 150},
+    "Muon": {"optimizer": "muon"},
 }
 _encoders = {
     "encoder of twice the width": {"encoder_width": 64},
     "encoder with a finer last map": {"encoder_max_pool": False},
     "encoder with a finer last map, of half the width": {"encoder_max_pool": False, "encoder_width": 16},
+    "encoder with a finer last map, Muon": {"encoder_max_pool": False, "optimizer": "muon"},
+    "encoder with a finer last map, of half the width, Muon": {
+        "encoder_max_pool": False,
+        "encoder_width": 16,
+        "optimizer": "muon",
+    },
 }
 
 suite = {

@@ -1,0 +1,84 @@
+"""The optimizer Muon: what its steps are, which weights it is for, and that its runs resume."""
+
+import pytest
+import torch
+
+from models import build_network
+from models.checkpoints import read_checkpoint
+from tests.synthetic import write_synthetic_layout
+from tests.tiny import SIZE, tiny_config
+from training.engine import make_optimizer
+from training.muon import Muon, orthogonalize
+from training.novel_views import NovelViewStep, train_novel_views
+from utils.errors import UserError
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (12, 40), (40, 12)])
+def test_orthogonalize_keeps_singular_vectors_and_evens_out_singular_values(shape):
+    generator = torch.Generator().manual_seed(0)
+    left, _ = torch.linalg.qr(torch.randn(3, shape[0], min(shape), generator=generator))
+    right, _ = torch.linalg.qr(torch.randn(3, shape[1], min(shape), generator=generator))
+    values = torch.logspace(0, -2, min(shape))
+    even = left.mT @ orthogonalize(100 * (left * values) @ right.mT) @ right
+    diagonal = even.diagonal(dim1=1, dim2=2)
+    assert diagonal.min() > 0.3 and diagonal.max() < 1.4
+    assert (even - torch.diag_embed(diagonal)).abs().max() < 0.05
+
+
+def test_steps_are_orthogonal_for_convolutions_of_features_and_those_of_adam_elsewhere():
+    torch.manual_seed(0)
+    network = torch.nn.ModuleDict(
+        {"image": torch.nn.Conv2d(3, 8, 3), "hidden": torch.nn.Conv2d(8, 4, 3), "linear": torch.nn.Linear(6, 5)}
+    )
+    other = torch.nn.ModuleDict(
+        {"image": torch.nn.Conv2d(3, 8, 3), "hidden": torch.nn.Conv2d(8, 4, 3), "linear": torch.nn.Linear(6, 5)}
+    )
+    other.load_state_dict(network.state_dict())
+    before = network["hidden"].weight.detach().clone()
+    options = {"lr": 0.1, "weight_decay": 0.01, "fused": True}
+    optimizers = [Muon(network.parameters(), **options), torch.optim.AdamW(other.parameters(), **options)]
+    for parameters in zip(network.parameters(), other.parameters(), strict=True):
+        gradient = torch.randn_like(parameters[0])
+        for parameter in parameters:
+            parameter.grad = gradient.clone()
+    for optimizer in optimizers:
+        optimizer.step()
+    for (name, ours), theirs in zip(network.named_parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs) == (name != "hidden.weight"), name
+    change = (network["hidden"].weight - before * (1 - 0.1 * 0.01)).detach().flatten(1)
+    singular = torch.linalg.svdvals(change)
+    assert singular.max() / singular.min() < 2.5
+    assert change.square().mean().sqrt() == pytest.approx(0.1 * 0.5, rel=0.3)
+
+
+def test_the_config_names_the_optimizer(tmp_path):
+    config = tiny_config(tmp_path, tmp_path, optimizer="muon")
+    parameters = build_network(config).stage1_parameters()
+    assert isinstance(make_optimizer(parameters, config), Muon)
+    assert type(make_optimizer(parameters, {**config, "optimizer": "adam"})) is torch.optim.AdamW
+    # a pose decoder has no convolution at all
+    assert isinstance(make_optimizer([torch.nn.Parameter(torch.ones(3, 2))], config), Muon)
+    with pytest.raises(UserError, match="^optimizer is 'sgd'; expected one of adam, muon$"):
+        make_optimizer(parameters, {**config, "optimizer": "sgd"})
+
+
+def test_a_run_with_muon_resumes_as_if_unbroken(tmp_path, monkeypatch):
+    data = write_synthetic_layout(tmp_path / "train", size=SIZE, subjects=(1, 5), sequences_per_subject=3, instants=4)
+    config = tiny_config(data, tmp_path / "whole", optimizer="muon")
+    whole = train_novel_views(config)
+    config["output_folder"] = str(tmp_path / "broken")
+    step = NovelViewStep.__call__
+
+    def break_off(self, batch, iteration):
+        if iteration == 5:  # two after the last checkpoint
+            raise RuntimeError("pulled the plug")
+        return step(self, batch, iteration)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(NovelViewStep, "__call__", break_off)
+        with pytest.raises(RuntimeError, match="pulled the plug"):
+            train_novel_views(config)
+    resumed = train_novel_views(config, resume=True)
+    assert resumed.path.name == whole.path.name
+    ours, theirs = (read_checkpoint(folder.last_network).weights for folder in (resumed, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
