@@ -58,7 +58,7 @@ def test_the_config_names_the_optimizer(tmp_path):
     assert type(make_optimizer(parameters, {**config, "optimizer": "adam"})) is torch.optim.AdamW
     # a pose decoder has no convolution at all
     assert isinstance(make_optimizer([torch.nn.Parameter(torch.ones(3, 2))], config), Muon)
-    with pytest.raises(UserError, match="^optimizer is 'sgd'; expected one of adam, muon$"):
+    with pytest.raises(UserError, match=r"^optimizer is 'sgd'; expected one of adam, muon$"):
         make_optimizer(parameters, {**config, "optimizer": "sgd"})
 
 
