@@ -63,7 +63,7 @@ config_dict = {
     "learning_rate_schedule": "constant",  # "constant" (published) or "cosine" (short warm-up, falls to zero)
     "weight_decay": 0.0,  # decoupled, as in AdamW; 0: published
     "ema_decay": 0.0,  # of a moving average of the weights, which is tested and saved; 0: none (published)
-    "augment_mirror": False,  # stage 1: half of the pairs of instants, at random, as in a mirror
+    "augment_mirror": False,  # half of the pairs of instants (stage 1) or labels, at random, as in a mirror
     "augment_rotation": 0.0,  # degrees by which crops and cameras turn at random about the viewing axis; 0: published
     "augment_color": 0.0,  # strength of a random colour change, one per pair of instants; 0: published
     "print_every": 100,  # iterations between lines of the training log

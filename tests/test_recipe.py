@@ -8,17 +8,18 @@ import torch
 
 from datasets.crop_camera import crop_camera, project
 from models import build_network
-from models.checkpoints import read_checkpoint
+from models.checkpoints import read_checkpoint, save_weights
 from models.latent import rotate_points
 from tests.markers import JOINTS, find_markers, paint_markers
 from tests.networks import PUBLISHED, SMALL, some_inputs
 from tests.synthetic import random_joints, write_synthetic_layout
 from tests.tiny import SIZE, tiny_config, tiny_pose_config
 from training import novel_views
-from training.augmentation import mirror_groups, random_turns, turn_cameras
+from training.augmentation import mirror_groups, mirror_labels, mirror_pose, random_turns, turn_cameras
 from training.novel_views import train_novel_views
-from training.pose import train_pose
+from training.pose import train_pose, turn_about_vertical
 from utils.errors import UserError
+from utils.skeleton import MIRRORED_JOINTS
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,59 @@ def test_mirrored_groups_show_the_mirrored_world_to_mirrored_cameras():
         torch.testing.assert_close(seen, change @ was_seen)  # what was left in the crop is right
     torch.testing.assert_close(result["extrinsic_rot"] @ result["extrinsic_rot_inv"], torch.eye(3).expand(32, 3, 3))
     assert {True, False} == set(kinds)
+
+
+def test_a_mirrored_label_is_what_the_flipped_crop_shows():
+    size, root = 64, np.array([0.0, 0.0, 5.0])  # in front of the camera: the crop's middle column is the mirror
+    joints = random_joints(16, np.random.default_rng(0))
+    poses = torch.from_numpy(joints - joints[:, :1]).float()
+    intrinsic = crop_camera(root).intrinsic_crop
+
+    def seen(some_poses):
+        return project(some_poses.numpy() + root, intrinsic)[:, JOINTS]
+
+    crops = np.stack([paint_markers(size * pixels - 0.5, size, size, 1.5) for pixels in seen(poses)])
+    batch = {"img_crop": torch.from_numpy(crops).permute(0, 3, 1, 2).float(), "3D": poses.flatten(1)}
+    result = mirror_labels(batch, torch.Generator().manual_seed(0))
+    kinds = []
+    for pose, before, crop, old_crop in zip(result["3D"], poses, result["img_crop"], batch["img_crop"], strict=True):
+        kinds.append(not torch.equal(crop, old_crop))
+        # the colour of a marker is that of the joint that it was painted for, which is on the other side now
+        painted = pose.view(1, 17, 3)[:, MIRRORED_JOINTS if kinds[-1] else range(17)]
+        found = find_markers(crop.permute(1, 2, 0).numpy())
+        np.testing.assert_allclose(found, seen(painted)[0], atol=0.5 / size)
+        if not kinds[-1]:
+            assert torch.equal(pose, before.flatten())
+    assert {True, False} == set(kinds)
+
+
+def test_mirrored_points_of_a_frozen_encoder_turn_with_their_labels():
+    generator = torch.Generator().manual_seed(0)
+    pose = torch.randn(12, 51, generator=generator)
+    vertical = torch.nn.functional.normalize(torch.randn(12, 3, generator=generator), dim=1)
+    # an encoder that is right: its points are the joints, also those of the flipped crop
+    points, mirrored_points = pose.unflatten(1, (-1, 3)), mirror_pose(pose).unflatten(1, (-1, 3))
+    batch = {"points": points, "mirrored_points": mirrored_points, "3D": pose, "vertical": vertical}
+    mirrored = mirror_labels(batch, torch.Generator().manual_seed(1))
+    flipped = (mirrored["3D"] != pose).any(1)
+    assert 0 < flipped.sum() < 12
+    turned = turn_about_vertical(mirrored, 180.0, torch.Generator().manual_seed(2))
+    torch.testing.assert_close(turned["points"].flatten(1), turned["3D"])
+    # heights above the ground stay what they were, for the joints on the other side
+    before, after = (torch.einsum("bjc,bc->bj", b["3D"].unflatten(1, (-1, 3)), b["vertical"]) for b in (batch, turned))
+    torch.testing.assert_close(after, torch.where(flipped[:, None], before[:, MIRRORED_JOINTS], before))
+    torch.testing.assert_close(mirror_pose(mirror_pose(pose)), pose)
+
+
+@pytest.mark.parametrize("freeze_encoder", [True, False])
+def test_stage_2_trains_with_mirrored_labels(data, tmp_path, freeze_encoder):
+    network_path = None
+    if freeze_encoder:
+        config, network_path = tiny_config(data, tmp_path), str(tmp_path / "stage1.pth")
+        save_weights(network_path, build_network(config), config)
+    config = tiny_pose_config(data, tmp_path, network_path, freeze_encoder=freeze_encoder)
+    mirrored = _losses(train_pose({**config, "augment_mirror": True}))
+    assert np.isfinite(mirrored).all() and mirrored != _losses(train_pose(config))
 
 
 @pytest.mark.parametrize("changes", [{"augment_rotation": 30.0}, {"augment_mirror": True}, {"average_latents": True}])

@@ -9,6 +9,7 @@ from torch.nn import functional
 from models.latent import rotate_points
 from training.distributed import own_part
 from utils.images import IMAGE_MEAN, IMAGE_STD
+from utils.skeleton import MIRRORED_JOINTS
 from utils.transfer import send
 
 
@@ -49,6 +50,32 @@ def mirror_groups(batch: dict, group: int, generator: torch.Generator) -> dict[s
     for key in ("extrinsic_rot", "extrinsic_rot_inv"):
         changed[key] = signs[:, :, None] * batch[key] * signs[:, None, :]
     return {**batch, **changed}
+
+
+def mirror_labels(batch: dict, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """`batch` of labels with half of them, at random, as in a mirror: their `3D` (B,51) in the camera frame, and
+    either `img_crop` (B,3,R,R), or `points` (B,N,3), for which those of the mirrored crops are `mirrored_points`,
+    and `vertical` (B,3)."""
+    drawn = own_part(torch.rand(len(batch["3D"]) * idist.get_world_size(), generator=generator))
+    mirrored = send(drawn < 0.5, batch["3D"].device)
+    changed = {"3D": torch.where(mirrored[:, None], mirror_pose(batch["3D"]), batch["3D"])}
+    if "points" in batch:
+        changed["points"] = torch.where(mirrored[:, None, None], batch["mirrored_points"], batch["points"])
+        changed["vertical"] = torch.where(mirrored[:, None], mirror_vectors(batch["vertical"]), batch["vertical"])
+    else:
+        crops = batch["img_crop"]
+        changed["img_crop"] = torch.where(mirrored[:, None, None, None], crops.flip(3), crops)
+    return {**batch, **changed}
+
+
+def mirror_pose(pose: torch.Tensor) -> torch.Tensor:
+    """Poses (B,51) in the camera frame as in a mirror: x changes its sign, and left joints are right ones."""
+    return mirror_vectors(pose.unflatten(1, (-1, 3))[:, MIRRORED_JOINTS]).flatten(1)
+
+
+def mirror_vectors(vectors: torch.Tensor) -> torch.Tensor:
+    """Vectors (...,3) of the camera frame, whose x points right in the crop, as they are in the flipped crop."""
+    return torch.cat([-vectors[..., :1], vectors[..., 1:]], dim=-1)
 
 
 def random_turns(count: int, limit: float, generator: torch.Generator) -> torch.Tensor:

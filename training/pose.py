@@ -1,6 +1,7 @@
 """Stage 2: learn 3D pose from few labels, on the points that stage 1 found."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 
 import ignite.distributed as idist
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from datasets.reader import MultiViewDataset
 from models.folding import fold_batch_norm
 from models.latent import rotate_points
-from training.augmentation import augment_color, random_turns, turn_cameras
+from training.augmentation import augment_color, mirror_labels, random_turns, turn_cameras
 from training.distributed import (
     average_gradients,
     is_main,
@@ -135,8 +136,9 @@ class ShuffledBatches:
 class CachedLatents:
     """What labelled crops are to a frozen encoder, on the device.
 
-    `points` (N,P,3), encoded once in eval mode, with batch norm folded; `3D` (N,51), metres; `vertical` (N,3), all in
-    the camera frame. Of several processes each encodes its share of the crops, and all get all.
+    `points` (N,P,3), encoded once in eval mode, with batch norm folded; with `augment_mirror` also `mirrored_points`,
+    those of the flipped crops; `3D` (N,51), metres; `vertical` (N,3), all in the camera frame. Of several processes
+    each encodes its share of the crops, and all get all.
     """
 
     def __init__(self, network, dataset: MultiViewDataset, rows: np.ndarray, hardware: Hardware, config: dict):
@@ -145,10 +147,13 @@ class CachedLatents:
         # shares of the same length: the last rows come twice where it takes that
         share = np.split(np.resize(rows, -(-len(rows) // processes) * processes), processes)[idist.get_rank()]
         chunks = np.array_split(share, -(-len(share) // config["batch_size_test"]))
-        parts = {"points": [], "3D": [], "vertical": []}
+        parts: dict[str, list[torch.Tensor]] = defaultdict(list)
         for batch in tqdm(make_loader(dataset, chunks, config), "encoding", unit="batch", disable=not is_main()):
             with torch.no_grad(), hardware.autocast():
-                parts["points"].append(network.encode(network_input(hardware.move(batch))["img_crop"])[1])
+                crops = network_input(hardware.move(batch))["img_crop"]
+                parts["points"].append(network.encode(crops)[1])
+                if config["augment_mirror"]:
+                    parts["mirrored_points"].append(network.encode(crops.flip(3))[1])
             parts["3D"].append(batch["3D"].to(hardware.device))
             # the world's z axis as the crop's camera sees it
             parts["vertical"].append(batch["extrinsic_rot"][:, :, 2].to(hardware.device))
@@ -156,7 +161,7 @@ class CachedLatents:
         self.tensors = {name: idist.all_gather(values)[: len(rows)] for name, values in encoded.items()}
 
     def read(self, batches) -> Iterator[dict[str, torch.Tensor]]:
-        """Batches of {"points", "3D", "vertical"} for batches of positions in `rows`."""
+        """Batches of {"points", "3D", "vertical", ...} for batches of positions in `rows`."""
         for positions in batches:
             index = send(torch.from_numpy(positions), self.tensors["3D"].device)
             yield {name: tensor[index] for name, tensor in self.tensors.items()}
@@ -228,6 +233,8 @@ class PoseStep:
 
     def _augmented(self, batch: dict, generator: torch.Generator) -> dict[str, torch.Tensor]:
         config = self.config
+        if config["augment_mirror"]:
+            batch = mirror_labels(batch, generator)
         if "points" in batch:
             return turn_about_vertical(batch, config["augment_yaw"], generator)
         if config["augment_rotation"]:

@@ -14,11 +14,17 @@ _changes = {
     "weight decay": {"weight_decay": 0.05},
     "50 points": {"latent_3d": 150},
     "Muon": {"optimizer": "muon"},
+    "Muon, weight decay": {"optimizer": "muon", "weight_decay": 0.05},
 }
 _encoders = {
     "encoder of twice the width": {"encoder_width": 64},
     "encoder with a finer last map": {"encoder_max_pool": False},
     "encoder with a finer last map, of half the width": {"encoder_max_pool": False, "encoder_width": 16},
+    "encoder of twice the width, Muon, weight decay": {
+        "encoder_width": 64,
+        "optimizer": "muon",
+        "weight_decay": 0.05,
+    },
     "encoder with a finer last map, Muon": {"encoder_max_pool": False, "optimizer": "muon"},
     "encoder with a finer last map, of half the width, Muon": {
         "encoder_max_pool": False,

@@ -30,7 +30,7 @@ _changes = {
 suite = {
     "title": "Recipes with 1 % of the labels, at the same number of iterations",
     "labels": [0.01],
-    "stage2": {"label_subjects": None, "augment_yaw": 0.0},
+    "stage2": {"label_subjects": None, "augment_yaw": 0.0, "augment_mirror": False},
     "rows": {
         **{name: {"stage1": {**published, **change}} for name, change in _changes.items()},
         "no sigmoid bottleneck": {"stage1": {**published, "sigmoid_bottleneck": False}, "scale": 128},
@@ -41,8 +41,12 @@ suite = {
             "scale": 64,
         },
         "labels turned about the vertical": {"stage1": published, "stage2": {"augment_yaw": 180.0}},
+        "labels in the mirror": {"stage1": published, "stage2": {"augment_mirror": True}},
         "config_train_better.py": {"stage1": RECIPE},
-        "config_train_better.py, labels turned": {"stage1": RECIPE, "stage2": {"augment_yaw": 180.0}},
+        "config_train_better.py, labels turned and mirrored": {
+            "stage1": RECIPE,
+            "stage2": {"augment_yaw": 180.0, "augment_mirror": True},
+        },
         "config_train_better.py, encoder with a finer last map": {
             "stage1": {**RECIPE, "encoder_max_pool": False, "encoder_width": 16},
             "scale": 64,
