@@ -11,26 +11,16 @@ _changes = {
     "averaged latents": {"average_latents": True},
     "in-plane rotation": {"augment_rotation": 20.0},
     "more colour augmentation": {"augment_color": 0.3},
-    "weight decay": {"weight_decay": 0.05},
+    "no weight decay": {"weight_decay": 0.0},
+    "more weight decay": {"weight_decay": 0.2},
+    "Adam instead of Muon": {"optimizer": "adam"},
+    "Adam, no weight decay": {"optimizer": "adam", "weight_decay": 0.0},
     "50 points": {"latent_3d": 150},
-    "Muon": {"optimizer": "muon"},
-    "Muon, weight decay": {"optimizer": "muon", "weight_decay": 0.05},
 }
 _encoders = {
     "encoder of twice the width": {"encoder_width": 64},
     "encoder with a finer last map": {"encoder_max_pool": False},
     "encoder with a finer last map, of half the width": {"encoder_max_pool": False, "encoder_width": 16},
-    "encoder of twice the width, Muon, weight decay": {
-        "encoder_width": 64,
-        "optimizer": "muon",
-        "weight_decay": 0.05,
-    },
-    "encoder with a finer last map, Muon": {"encoder_max_pool": False, "optimizer": "muon"},
-    "encoder with a finer last map, of half the width, Muon": {
-        "encoder_max_pool": False,
-        "encoder_width": 16,
-        "optimizer": "muon",
-    },
 }
 
 suite = {

@@ -6,6 +6,8 @@ from configs.config_train_encodeDecode import config_dict
 PUBLISHED = "published recipe"
 # at 64 px the base is the demo, which has another recipe: this takes it back; networks and schedule lengths stay
 published = {key: config_dict[key] for key in RECIPE}
+# of stage 2: what its labels stand for
+labels_augmented = {"augment_yaw": 180.0, "augment_mirror": True}
 
 _changes = {
     PUBLISHED: {},
@@ -17,6 +19,7 @@ _changes = {
     "paints the difference, colors by appearance": {"add_background": True, "color_by_appearance": True},
     "no dropout": {"latent_dropout": 0.0},
     "targets from all four cameras": {"useCamBatches": 4},
+    "Muon": {"optimizer": "muon"},
     "cosine schedule": {"learning_rate_schedule": "cosine"},
     "weight decay": {"weight_decay": 0.05},
     "average of weights": {"ema_decay": 0.999},
@@ -42,13 +45,13 @@ suite = {
         },
         "labels turned about the vertical": {"stage1": published, "stage2": {"augment_yaw": 180.0}},
         "labels in the mirror": {"stage1": published, "stage2": {"augment_mirror": True}},
+        "labels turned and mirrored": {"stage1": published, "stage2": labels_augmented},
         "config_train_better.py": {"stage1": RECIPE},
-        "config_train_better.py, labels turned and mirrored": {
-            "stage1": RECIPE,
-            "stage2": {"augment_yaw": 180.0, "augment_mirror": True},
-        },
-        "config_train_better.py, encoder with a finer last map": {
-            "stage1": {**RECIPE, "encoder_max_pool": False, "encoder_width": 16},
+        "config_train_better.py, labels turned and mirrored": {"stage1": RECIPE, "stage2": labels_augmented},
+        "config_train_better.py, larger encoder": {"stage1": {**RECIPE, "encoder_width": 64}, "scale": 64},
+        "config_train_better.py, larger encoder, labels turned and mirrored": {
+            "stage1": {**RECIPE, "encoder_width": 64},
+            "stage2": labels_augmented,
             "scale": 64,
         },
     },
