@@ -70,7 +70,8 @@ def cache(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
     """Crops per second that a frozen encoder encodes for stage 2."""
     rows = np.arange(size.cached)
     ways = {
-        "fast": lambda s: CachedLatents(s.network, s.train, rows, s.hardware, s.config),
+        # both ways encode each crop once: no flipped ones
+        "fast": lambda s: CachedLatents(s.network, s.train, rows, s.hardware, {**s.config, "augment_mirror": False}),
         "plain": lambda s: plain.encode(s, rows),
     }
     return _rates({way: Way(_quietly(ways[way], setup), len(rows)) for way, setup in setups.items()}, size)
@@ -90,7 +91,7 @@ def pose_train(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
 
 def _pose_steps(setup: Setup, size: Size, batches: ShuffledBatches) -> Iterator[object]:
     with contextlib.redirect_stderr(io.StringIO()):
-        latents = CachedLatents(setup.network, setup.train, np.arange(size.cached), setup.hardware, setup.config)
+        latents = CachedLatents(setup.network, setup.train, np.arange(size.cached), setup.hardware, setup.pose_config)
     optimizer = make_optimizer(setup.network.stage2_parameters(), setup.pose_config)
     step = PoseStep(setup.network, optimizer, setup.hardware, setup.pose_config)
     for iteration, batch in enumerate(latents.read(batches)):

@@ -116,7 +116,7 @@ def test_every_network_is_one_graph(variant):
     assert step.network.decoder.to_image.weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("changes", [{}, AUGMENTED])
+@pytest.mark.parametrize("changes", [{}, AUGMENTED, {"optimizer": "muon"}])
 def test_no_step_waits_for_the_device(changes):
     step, batch = make_step(tiny_config("", "", **changes)), make_batch()
     step(batch, 1)
@@ -126,9 +126,9 @@ def test_no_step_waits_for_the_device(changes):
     assert {"convolution_backward.default", "_fused_adamw_.default"} <= watch.seen
 
 
-@pytest.mark.parametrize("held", ["always", "never"])
-def test_no_step_waits_for_a_gpu(data, held):
-    config = tiny_config(data, "", preload_images=True, crops_on_device=held, **AUGMENTED)
+@pytest.mark.parametrize(("held", "optimizer"), [("always", "adam"), ("never", "adam"), ("always", "muon")])
+def test_no_step_waits_for_a_gpu(data, held, optimizer):
+    config = tiny_config(data, "", preload_images=True, crops_on_device=held, optimizer=optimizer, **AUGMENTED)
     assert run_processes(1, train_on_a_pretended_gpu, config) == [0]
 
 
