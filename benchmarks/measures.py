@@ -68,10 +68,9 @@ def training_step(way: str, setup: Setup) -> Callable[[dict, int], object]:
 
 def cache(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
     """Crops per second that a frozen encoder encodes for stage 2."""
-    rows = np.arange(size.cached)
+    rows, once = np.arange(size.cached), {"augment_mirror": False}  # no flipped crops: the plain way has none
     ways = {
-        # both ways encode each crop once: no flipped ones
-        "fast": lambda s: CachedLatents(s.network, s.train, rows, s.hardware, {**s.config, "augment_mirror": False}),
+        "fast": lambda s: CachedLatents(s.network, s.train, rows, s.hardware, {**s.config, **once}),
         "plain": lambda s: plain.encode(s, rows),
     }
     return _rates({way: Way(_quietly(ways[way], setup), len(rows)) for way, setup in setups.items()}, size)
