@@ -17,7 +17,7 @@ from tests.synthetic import write_synthetic_layout
 from tests.tiny import CHANGES, SIZE
 from training import experiments, novel_views
 from training.experiment_plan import label_counts
-from training.experiment_report import spread
+from training.experiment_report import POSE_SCORES, Entry, _all_scores, spread
 from utils.errors import UserError
 
 SUITE = """
@@ -108,6 +108,15 @@ def test_the_report_has_tables_pictures_and_failures_but_no_numbers_for_them(fin
     values = [r["scores"]["n_mpjpe_mm"] for r in records.values() if r["row"] == "method" and r["labels"] == 16]
     assert "| method " in tables and spread(np.array(values)) in tables and "mean pose" in tables
     assert "not done yet" not in page
+
+
+def test_several_seeds_of_several_rows_are_compared():
+    rest = {name: np.array([1.0, 2.0]) for score in POSE_SCORES for name in (score, f"mean_pose_{score}")}
+    errors = {"first": np.array([9.0, 11.0]), "second": np.array([4.0, 6.0])}
+    entries = {(row, 9): Entry({**rest, "n_mpjpe_mm": values}, np.ones(2)) for row, values in errors.items()}
+    first, second = _all_scores({"reference": "first"}, entries, 9).splitlines()[2:4]
+    assert "10.0 ± 1.4" in first and "%" not in first
+    assert "5.0 ± 1.4" in second and "-50 %" in second
 
 
 def test_finished_runs_are_not_repeated_and_failed_ones_are_tried_again(finished, data, monkeypatch):

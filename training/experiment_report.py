@@ -128,7 +128,9 @@ def _all_scores(suite: Mapping[str, Any], entries: dict[tuple[str, int], Entry],
     reference, lines = entries.get((suite.get("reference"), count)), []
     for row in _rows(entries):
         entry = entries[row, count]
-        change = "-" if reference in (None, entry) else f"{100 * (_ratio(entry, reference) - 1):+.0f} %"
+        change = (
+            "-" if reference is None or row == suite["reference"] else f"{100 * (_ratio(entry, reference) - 1):+.0f} %"
+        )
         poses = [spread(entry.scores[name]) for name in POSE_SCORES]
         seen = [
             spread(entry.scores[name], 3 if name == "ssim" else 1) if name in entry.scores else "-" for name in views
