@@ -172,7 +172,7 @@ def _draw(suite: Mapping[str, Any], entries: dict[tuple[str, int], Entry]) -> Fi
     (axes.axhline if curves else axes.axvline)(baseline, color="0.5", linestyle="--", label=MEAN_POSE)
     (axes.set_ylabel if curves else axes.set_xlabel)("N-MPJPE on unseen subjects (mm)")
     axes.legend(fontsize=8) if curves else figure.legend(fontsize=8, loc="outside lower right")
-    axes.set_title(suite["title"], fontsize=10)
+    figure.suptitle(suite["title"], fontsize=10)
     return figure
 
 
