@@ -41,8 +41,7 @@ def mirror_groups(batch: dict, group: int, generator: torch.Generator) -> dict[s
     Mirrored people move as people do, so that a set stands for twice as many motions and rooms.
     """
     device, count = batch["img_crop"].device, len(batch["img_crop"]) // group
-    drawn = own_part(torch.rand(count * idist.get_world_size(), generator=generator))
-    mirrored = send((drawn < 0.5).repeat_interleave(group), device)
+    mirrored = send(_random_half(count, generator).repeat_interleave(group), device)
     crops = {key: batch[key] for key in ("img_crop", "bg_crop") if key in batch}
     changed = {key: torch.where(mirrored[:, None, None, None], crop.flip(3), crop) for key, crop in crops.items()}
     signs = torch.ones(len(mirrored), 3, device=device)
@@ -56,8 +55,7 @@ def mirror_labels(batch: dict, generator: torch.Generator) -> dict[str, torch.Te
     """`batch` of labels with half of them, at random, as in a mirror: their `3D` (B,51) in the camera frame, and
     either `img_crop` (B,3,R,R), or `points` (B,N,3), for which those of the mirrored crops are `mirrored_points`,
     and `vertical` (B,3)."""
-    drawn = own_part(torch.rand(len(batch["3D"]) * idist.get_world_size(), generator=generator))
-    mirrored = send(drawn < 0.5, batch["3D"].device)
+    mirrored = send(_random_half(len(batch["3D"]), generator), batch["3D"].device)
     changed = {"3D": torch.where(mirrored[:, None], mirror_pose(batch["3D"]), batch["3D"])}
     if "points" in batch:
         changed["points"] = torch.where(mirrored[:, None, None], batch["mirrored_points"], batch["points"])
@@ -111,6 +109,14 @@ def turn_cameras(batch: dict, turns: torch.Tensor) -> dict[str, torch.Tensor]:
     if "3D" in batch:
         turned["3D"] = rotate_points(batch["3D"].unflatten(1, (-1, 3)), turns).flatten(1)
     return {**batch, **turned}
+
+
+def _random_half(count: int, generator: torch.Generator) -> torch.Tensor:
+    """Which of `count` are changed, each with a chance of one half: (count,) bool, on the CPU.
+
+    Drawn for the joined batch: of several processes each gets its share.
+    """
+    return own_part(torch.rand(count * idist.get_world_size(), generator=generator)) < 0.5
 
 
 def _random_color_maps(count: int, strength: float, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

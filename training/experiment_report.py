@@ -128,9 +128,8 @@ def _all_scores(suite: Mapping[str, Any], entries: dict[tuple[str, int], Entry],
     reference, lines = entries.get((suite.get("reference"), count)), []
     for row in _rows(entries):
         entry = entries[row, count]
-        change = (
-            "-" if reference is None or row == suite["reference"] else f"{100 * (_ratio(entry, reference) - 1):+.0f} %"
-        )
+        compared = reference is not None and row != suite["reference"]
+        change = f"{100 * (_ratio(entry, reference) - 1):+.0f} %" if compared else "-"
         poses = [spread(entry.scores[name]) for name in POSE_SCORES]
         seen = [
             spread(entry.scores[name], 3 if name == "ssim" else 1) if name in entry.scores else "-" for name in views

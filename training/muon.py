@@ -66,11 +66,11 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonalize(matrices: torch.Tensor) -> torch.Tensor:
-    """The same singular vectors with all singular values near 1 (0.7 to 1.2): (N,R,C) -> (N,R,C), float32."""
+    """Matrices (N,R,C), float32, with their singular vectors, and singular values near 1 (0.7 to 1.2; less where they
+    are a hundredth of the largest)."""
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
-    x = x.float() / (x.float().flatten(1).norm(dim=1)[:, None, None] + 1e-7)
-    x = x.bfloat16()
+    x = (x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)).bfloat16()
     a, b, c = _COEFFICIENTS
     for _ in range(_STEPS):
         gram = x @ x.mT

@@ -33,7 +33,5 @@ BONES = (
 RIGHT_JOINTS = (1, 2, 3, 14, 15, 16)
 LEFT_JOINTS = (4, 5, 6, 11, 12, 13)
 # in a mirror a left joint is a right one: pose[:, MIRRORED_JOINTS]
-MIRRORED_JOINTS = tuple(
-    dict([*zip(LEFT_JOINTS, RIGHT_JOINTS, strict=True), *zip(RIGHT_JOINTS, LEFT_JOINTS, strict=True)]).get(joint, joint)
-    for joint in range(NUM_JOINTS)
-)
+_OTHER_SIDE = dict(zip(LEFT_JOINTS + RIGHT_JOINTS, RIGHT_JOINTS + LEFT_JOINTS, strict=True))
+MIRRORED_JOINTS = tuple(_OTHER_SIDE.get(joint, joint) for joint in range(NUM_JOINTS))
