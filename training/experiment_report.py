@@ -180,7 +180,7 @@ def _draw_curves(axes, entries: dict[tuple[str, int], Entry], rows: list[str], l
         counts = [count for count in labels if (row, count) in entries]
         axes.errorbar(counts, *_errors(entries, [(row, count) for count in counts]), marker="o", capsize=3, label=row)
     axes.set_xscale("log")
-    axes.set_xticks(labels, [f"{count:,}" for count in labels], rotation=30)
+    axes.set_xticks(labels, [f"{count:,}" for count in labels], rotation=45, ha="right", rotation_mode="anchor")
     axes.minorticks_off()
     axes.set_xlabel("labelled crops")
     axes.grid(alpha=0.3)
@@ -189,7 +189,8 @@ def _draw_curves(axes, entries: dict[tuple[str, int], Entry], rows: list[str], l
 def _draw_bars(axes, entries: dict[tuple[str, int], Entry], rows: list[str], labels: list[int]) -> None:
     means, errors = _errors(entries, [(row, labels[0]) for row in rows])
     bars = axes.barh(rows, means, xerr=errors if any(errors) else None, capsize=3, color="tab:blue", alpha=0.8)
-    axes.bar_label(bars, fmt="%.0f", padding=3, fontsize=8)
+    # white behind the number: it may lie on the line of the mean pose
+    axes.bar_label(bars, fmt="%.0f", padding=3, fontsize=8, bbox={"color": "white", "pad": 0.5}, zorder=3)
     axes.margins(x=0.1)
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
