@@ -72,6 +72,7 @@ def test_stage_2_of_two_processes_has_the_gradients_of_one(data, tmp_path, freez
         config = tiny_config(data, tmp_path)
         save_weights(network_path, build_network(config), config)
     changes = {"freeze_encoder": freeze_encoder, "augment_yaw": 90.0, "augment_mirror": True, "augment_color": 0.3}
+    changes |= {"augment_points": 0.3}
     changes |= {"num_training_iterations": 3, "learning_rate": 1e-4, "batch_size_train": 6, "precision": "float32"}
 
     def make_config(output):

@@ -17,7 +17,7 @@ from tests.tiny import SIZE, tiny_config, tiny_pose_config
 from training import novel_views
 from training.augmentation import mirror_groups, mirror_labels, mirror_pose, random_turns, turn_cameras
 from training.novel_views import train_novel_views
-from training.pose import train_pose, turn_about_vertical
+from training.pose import shake_points, train_pose, turn_about_vertical
 from utils.errors import UserError
 from utils.skeleton import MIRRORED_JOINTS
 
@@ -152,6 +152,19 @@ def test_mirrored_points_of_a_frozen_encoder_turn_with_their_labels():
     before, after = (torch.einsum("bjc,bc->bj", b["3D"].unflatten(1, (-1, 3)), b["vertical"]) for b in (batch, turned))
     torch.testing.assert_close(after, torch.where(flipped[:, None], before[:, MIRRORED_JOINTS], before))
     torch.testing.assert_close(mirror_pose(mirror_pose(pose)), pose)
+
+
+def test_shaken_points_are_off_by_a_share_of_their_own_spread():
+    torch.manual_seed(0)
+    points = torch.randn(40, 500, 3) * torch.linspace(0.1, 10, 40)[:, None, None]
+    batch = {"points": points, "3D": torch.randn(40, 51)}
+    shaken = shake_points(batch, 0.3, torch.Generator().manual_seed(1))
+    again = shake_points(batch, 0.3, torch.Generator().manual_seed(1))
+    noise = shaken["points"] - points
+    torch.testing.assert_close(noise.std(dim=(1, 2)) / points.std(dim=(1, 2)), torch.full((40,), 0.3), rtol=0.1, atol=0)
+    assert noise.mean(dim=(1, 2)).div(points.std(dim=(1, 2))).abs().max() < 0.05
+    assert torch.equal(shaken["points"], again["points"]) and torch.equal(shaken["3D"], batch["3D"])
+    assert shake_points(batch, 0.0, torch.Generator()) is batch
 
 
 @pytest.mark.parametrize("freeze_encoder", [True, False])

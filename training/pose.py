@@ -192,6 +192,17 @@ def turn_about_vertical(batch: dict, limit: float, generator: torch.Generator) -
     return {**batch, "points": rotate_points(batch["points"], turn), "3D": pose}
 
 
+def shake_points(batch: dict, strength: float, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Add normal noise to the `points` (B,P,3) of labels, its deviation `strength` times that of all the crop's
+    coordinates: points of unseen people are a little off from those that labels know."""
+    if strength == 0:
+        return batch
+    points = batch["points"]
+    drawn = own_part(torch.randn(len(points) * idist.get_world_size(), *points.shape[1:], generator=generator))
+    noise = strength * points.std(dim=(1, 2), keepdim=True) * send(drawn, points.device)
+    return {**batch, "points": points + noise}
+
+
 class PoseFromCrops(torch.nn.Module):
     """Normalised crops (B,3,R,R) -> normalised poses (B,51): what plain supervision trains, as one module."""
 
@@ -236,7 +247,8 @@ class PoseStep:
         if config["augment_mirror"]:
             batch = mirror_labels(batch, generator)
         if "points" in batch:
-            return turn_about_vertical(batch, config["augment_yaw"], generator)
+            batch = turn_about_vertical(batch, config["augment_yaw"], generator)
+            return shake_points(batch, config["augment_points"], generator)
         if config["augment_rotation"]:
             turns = random_turns(len(batch["3D"]), config["augment_rotation"], generator)
             batch = turn_cameras(batch, send(turns, self.hardware.device))
