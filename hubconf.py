@@ -48,7 +48,7 @@ def encode_decode(weights="demo64", **config):
     return network.eval()
 
 
-def pose_from_crop(weights="demo64", device="auto", precision="auto", statistics=None):
+def pose_from_crop(weights="demo64", device="auto", precision="auto", statistics=None, flip_test=False):
     """A callable: crops -> poses (N,17,3), numpy float32, metres, root-centred, in the camera frame of each crop.
 
     It takes an image file, a PIL image, uint8 arrays (H,W,3) or (N,H,W,3), uint8 tensors (3,H,W) or (N,3,H,W), or a
@@ -58,7 +58,8 @@ def pose_from_crop(weights="demo64", device="auto", precision="auto", statistics
 
     weights: see above, but not None. device: "auto", "cpu", "cuda", "mps". precision: "auto" (bfloat16 where the
     hardware computes in it), "float32", "bfloat16". statistics: a folder in the training layout whose `pose_mean`
-    and `pose_std` the poses are scaled with; needed for published weights, which hold none.
+    and `pose_std` the poses are scaled with; needed for published weights, which hold none. flip_test: the mean with
+    the pose of the crop's mirror image, which is better, for twice the time.
     """
     _import_from_here_first()
     import torch
@@ -72,7 +73,7 @@ def pose_from_crop(weights="demo64", device="auto", precision="auto", statistics
     network = encode_decode(weights)
     if statistics is not None:
         network.set_pose_statistics(*map(torch.as_tensor, read_statistics(statistics)))
-    return PoseFromCrop(network, device, precision)
+    return PoseFromCrop(network, device, precision, flip_test)
 
 
 def _weights_path(weights):

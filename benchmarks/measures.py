@@ -105,7 +105,7 @@ def _plain_pose_steps(setup: Setup, size: Size, batches: ShuffledBatches) -> Ite
 
 def test(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
     """Crops per second of the evaluation of poses and novel views, all of its metrics included."""
-    ways = {"fast": lambda s: evaluate(s.network, s.test, s.config, s.hardware), "plain": plain.test}
+    ways = {"fast": lambda s: evaluate(s.network, s.test, s.pose_config, s.hardware), "plain": plain.test}
     return _rates({way: Way(_quietly(ways[way], setup), len(setup.test)) for way, setup in setups.items()}, size)
 
 

@@ -98,7 +98,7 @@ def test(setup: Setup) -> None:
     """The evaluation, batch norm as it is, likeness crop by crop."""
     changes = {"fold_batch_norm": lambda network: network.eval(), "ssim": ssim}
     with patch.multiple("training.evaluation", **changes):
-        evaluate(setup.network, setup.test, setup.config, setup.hardware)
+        evaluate(setup.network, setup.test, setup.pose_config, setup.hardware)
 
 
 def ssim(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -47,6 +47,7 @@ config_dict = {
     "upsampling_bilinear": True,  # False: transposed convolutions
     "n_hidden_to3Dpose": 2,  # hidden layers of the pose decoder: 0, 1 or 2
     "width_to3Dpose": 2048,  # of its hidden layers
+    "dropout_to3Dpose": 0.5,  # after each of its two hidden layers; with fewer there is none
     "output_types": ["img_crop"],  # what the network returns; see models/network.py
     # ---- loss
     "MAE": True,  # absolute differences; False: squared

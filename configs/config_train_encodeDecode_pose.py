@@ -11,6 +11,7 @@ config_dict = {
     "freeze_encoder": True,  # False: the encoder is trained too (with network_path None: plain supervision)
     "augment_yaw": 0.0,  # degrees by which frozen points and their labels turn at random together; 0: published
     "augment_points": 0.0,  # noise on frozen points, in standard deviations of a crop's coordinates; 0: published
+    "flip_test": False,  # in tests, poses are the mean of those of a crop and of its mirror image; False: published
     "pose_variance_floor": 0.0,  # least running variance of the pose decoder's batch norm; 0: published
     "output_types": ["3D"],
     "shuffle_fg": False,

@@ -130,7 +130,7 @@ class ImageDecoder(nn.Module):
 class PoseDecoder(nn.Module):
     """Points (B,N,3) in the camera frame -> normalised pose (B,51), 17 joints x (x,y,z), root-centred."""
 
-    def __init__(self, latent_3d: int, num_hidden: int, width: int, dropout: float = 0.5):
+    def __init__(self, latent_3d: int, num_hidden: int, width: int, dropout: float):
         super().__init__()
         layers: list[nn.Module] = []
         features = latent_3d

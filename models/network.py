@@ -67,7 +67,10 @@ class EncodeDecode(nn.Module):
             color_by_appearance=bool(option(config, "color_by_appearance")),
         )
         self.to_pose = PoseDecoder(
-            latent_3d, integer(config, "n_hidden_to3Dpose", lowest=0), integer(config, "width_to3Dpose")
+            latent_3d,
+            integer(config, "n_hidden_to3Dpose", lowest=0),
+            integer(config, "width_to3Dpose"),
+            probability(config, "dropout_to3Dpose"),
         )
         # of the training set's poses, metres: a trained pose decoder means nothing without them
         self.register_buffer("pose_mean", torch.zeros(3 * NUM_JOINTS))

@@ -29,6 +29,7 @@ PUBLISHED = {
     "upsampling_bilinear": True,
     "n_hidden_to3Dpose": 2,
     "width_to3Dpose": 2048,
+    "dropout_to3Dpose": 0.5,
     "output_types": list(OUTPUT_TYPES),
     "MAE": True,
     "loss_weight_rgb": 1.0,

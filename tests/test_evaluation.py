@@ -15,7 +15,7 @@ from training.hardware import Hardware
 from training.tables import group_means, table_text
 from utils.errors import UserError
 
-CONFIG = {"batch_size_test": 10, "every_nth_frame": 1, "num_workers": 0, "preload_images": True}
+CONFIG = {"batch_size_test": 10, "every_nth_frame": 1, "num_workers": 0, "preload_images": True, "flip_test": False}
 CPU = Hardware("cpu", "float32")
 
 

@@ -126,6 +126,16 @@ def test_finished_runs_are_not_repeated_and_failed_ones_are_tried_again(finished
     assert tried == ["breaks"] * 4
 
 
+def test_another_way_of_testing_trains_nothing_and_is_another_result(data, tmp_path):
+    ((key, first),) = run(tmp_path, data, ONE_ROW, "--seeds", "1").items()
+    runs = set((tmp_path / "out").glob("*_*"))
+    records = run(tmp_path, data, ONE_ROW, "stage2.flip_test=True", "--seeds", "1")
+    assert set((tmp_path / "out").glob("*_*")) == runs and records.pop(key) == first
+    ((_, flipped),) = records.items()
+    assert flipped["run"] == first["run"] and flipped["scores"]["psnr"] == first["scores"]["psnr"]
+    assert flipped["scores"]["n_mpjpe_mm"] != first["scores"]["n_mpjpe_mm"]
+
+
 def test_a_killed_suite_goes_on(data, tmp_path):
     assert run_processes(1, _die_in_stage_1, arguments_of(tmp_path, data, ONE_ROW, "--seeds", "1")) == [-9]
     (log,) = (tmp_path / "out").glob("encode_*/debug_log_training.txt")

@@ -9,12 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
+from configs.config_test_encodeDecode import config_dict
 from datasets import MultiViewDataset
 from models import build_network, save_weights
 from models.published import published_name
 from tests.networks import SMALL
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT
+from training.augmentation import mirror_pose
+from training.evaluation import evaluate
 from training.inference import cut_square, read_crops
 from training.metrics import n_mpjpe
 from utils.errors import UserError
@@ -59,6 +62,25 @@ def test_poses_are_metres_in_the_frame_of_the_crop(pose_from_crop, people):
     mirrored = torch.from_numpy(poses * np.float32([-1, 1, 1]))
     turned = torch.from_numpy(poses * np.float32([-1, 1, -1]))
     assert error < 0.8 * n_mpjpe(mirrored, true).mean() and error < 0.8 * n_mpjpe(turned, true).mean()
+
+
+def test_flip_test_knows_no_left_and_right(pose_from_crop, people):
+    crops, true = people["img_crop"], people["3D"].reshape(-1, 17, 3)
+    flipping = load("pose_from_crop", device="cpu", precision="float32", flip_test=True)
+    poses = flipping(crops)
+    error, plain = (n_mpjpe(torch.from_numpy(p), true).mean() for p in (poses, pose_from_crop(crops)))
+    assert error < plain
+    # what it sees in the mirror is the mirrored pose, which without flip_test holds only roughly
+    few, mirrored = crops[:8], mirror_pose(torch.from_numpy(poses[:8]).flatten(1)).reshape(-1, 17, 3).numpy()
+    np.testing.assert_allclose(flipping(few.flip(3)), mirrored, atol=1e-4)
+    assert np.abs(pose_from_crop(few.flip(3)) - mirrored).max() > 1e-2
+    # the evaluation does the same
+    config = {**config_dict, "num_workers": 0, "flip_test": True}
+    dataset = MultiViewDataset(SAMPLE_SET, keys=("img_crop", "3D"))
+    network = load("encode_decode")
+    network.output_types = ("3D",)
+    table = evaluate(network, dataset, config, flipping.hardware)
+    assert table[-1]["n_mpjpe_mm"] == pytest.approx(1000 * float(error), rel=1e-4)
 
 
 def test_every_kind_of_crop_gives_the_same_pose(pose_from_crop, people, tmp_path):

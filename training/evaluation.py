@@ -11,6 +11,7 @@ from datasets.sampler import group_rows, select_rows
 from models.folding import fold_batch_norm
 from models.latent import evaluation_permutations
 from training.hardware import Hardware
+from training.inference import mirrored_poses
 from training.loaders import make_loader, network_input
 from training.metrics import foreground_mask, mpjpe, n_mpjpe, p_mpjpe, psnr, published_n_mpjpe, ssim
 from training.tables import group_means, table_text, write_table
@@ -47,8 +48,9 @@ def evaluate(
 
     `skip_shifted` leaves out the crops that labels.h5 marks by `shifted` (three sequences of Human3.6M's S9).
 
-    `dataset` reads `evaluation_keys(network)`. Config keys: batch_size_test, every_nth_frame, num_workers,
-    preload_images. Raises UserError when the network's output is not finite: a failed evaluation has no score.
+    `dataset` reads `evaluation_keys(network)`. Config keys: batch_size_test, every_nth_frame, flip_test,
+    num_workers, preload_images. Raises UserError when the network's output is not finite: a failed evaluation has no
+    score.
     """
     rows = _well_labelled_rows(dataset.labels) if skip_shifted else None
     pairs = _pair_cameras(dataset.labels, config["every_nth_frame"], rows)
@@ -58,7 +60,7 @@ def evaluate(
     network = fold_batch_norm(network)
     loader = make_loader(dataset, batches, config)
     for rows, batch in zip(batches, tqdm(loader, "Evaluating", unit="batch"), strict=True):
-        for name, values in _batch_scores(network, hardware.move(batch), hardware).items():
+        for name, values in _batch_scores(network, hardware.move(batch), hardware, config["flip_test"]).items():
             column = scores.setdefault(name, np.full(len(dataset), np.nan))
             column[rows] = np.where(_is_alone(rows), np.nan, values) if name in _VIEW_SCORES else values
     table = _table(dataset, np.unique(pairs), scores)
@@ -111,7 +113,7 @@ def _is_alone(rows: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def _batch_scores(network, batch: dict, hardware: Hardware) -> dict:
+def _batch_scores(network, batch: dict, hardware: Hardware, flip_test: bool) -> dict:
     """Every score of one batch of camera pairs: name -> (B,)."""
     inputs = network_input(batch)
     target, donor = evaluation_permutations(len(inputs["img_crop"]), 2, device=hardware.device)
@@ -120,7 +122,11 @@ def _batch_scores(network, batch: dict, hardware: Hardware) -> dict:
     scores = {}
     if "3D" in output:
         _check_finite(output["3D"], "pose")
-        scores |= _pose_scores(network.denormalize_pose(output["3D"].float()), batch["3D"])
+        pose = network.denormalize_pose(output["3D"].float())
+        if flip_test:
+            with hardware.autocast():
+                pose = (pose + mirrored_poses(network, inputs["img_crop"])) / 2
+        scores |= _pose_scores(pose, batch["3D"])
         scores |= _pose_scores(network.pose_mean.expand_as(batch["3D"]), batch["3D"], "mean_pose_")
     if "img_crop" in output:
         _check_finite(output["img_crop"], "image")

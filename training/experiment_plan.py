@@ -39,9 +39,9 @@ class Trial(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What the results are filed under: the name of the last run, which stands for all of its config."""
+        """What the results are filed under: names of runs, which stand for what was trained, and how it is tested."""
         stages = [run_name({**config, "network_path": None}, stage) for stage, config in self.stages]
-        return f"{stages[-1]} on {' on '.join(stages[-2::-1])}" if len(stages) > 1 else stages[-1]
+        return " on ".join(stages[::-1]) + (", flip_test" if self.stages[-1][1]["flip_test"] else "")
 
     def __str__(self) -> str:
         choice = f", choice {self.choice + 1}" if self.choice else ""

@@ -12,8 +12,11 @@ from utils.files import write_whole
 
 BEST_NETWORK = "models/network_best_val_t1.pth"
 
-# Where and how fast a run runs is not what it computes: these keys do not name a run.
-_NOT_IN_HASH = ("output_folder", "device", "num_workers", "preload_images", "crops_on_device", "compile", "visdom")
+# Where and how fast a run runs, and how it is tested, is not what it learns: these keys do not name a run.
+_NOT_IN_HASH = (
+    *("output_folder", "device", "num_workers", "preload_images", "crops_on_device", "compile", "visdom"),
+    "flip_test",
+)
 
 
 def run_name(config: dict, stage: str) -> str:
