@@ -4,8 +4,9 @@
     poses = torch.hub.load(FOLDER, "pose_from_crop", source="local")("crop.png")
 
 With "owner/repository" in place of FOLDER, and without `source`, torch.hub downloads the repository. `weights` is
-"demo64" (in the repository: small, 64 px, trained on rendered people), "published" (those of the published
-implementation, 128 px, Human3.6M; to be fetched by hand), the path of a run folder or of a file of weights, or None.
+"benchmark64" or "demo64" (in the repository: small, 64 px, trained on rendered people, for 80 and for 14 minutes),
+"published" (those of the published implementation, 128 px, Human3.6M; to be fetched by hand), the path of a run folder
+or of a file of weights, or None.
 """
 
 import pathlib
@@ -14,12 +15,13 @@ import sys
 dependencies = ["torch", "torchvision", "numpy", "PIL", "h5py", "ignite", "roma", "safetensors", "tqdm"]
 
 _ROOT = pathlib.Path(__file__).resolve().parent
+_PACKAGED = ("benchmark64", "demo64")
 _PACKAGES = ("configs", "datasets", "models", "training", "utils")
 _PUBLISHED_FILE = "network_best_val_t1.pth"
 _PUBLISHED_HOME = "https://github.com/hrhodin/UnsupervisedGeometryAwareRepresentationLearning"
 
 
-def encode_decode(weights="demo64", **config):
+def encode_decode(weights="benchmark64", **config):
     """The network (models.EncodeDecode), float32 on the CPU, in eval mode, with its config as `network.config`.
 
     weights: see above. None: random weights of the published configuration. `config`: keys of
@@ -48,7 +50,7 @@ def encode_decode(weights="demo64", **config):
     return network.eval()
 
 
-def pose_from_crop(weights="demo64", device="auto", precision="auto", statistics=None, flip_test=False):
+def pose_from_crop(weights="benchmark64", device="auto", precision="auto", statistics=None, flip_test=False):
     """A callable: crops -> poses (N,17,3), numpy float32, metres, root-centred, in the camera frame of each crop.
 
     It takes an image file, a PIL image, uint8 arrays (H,W,3) or (N,H,W,3), uint8 tensors (3,H,W) or (N,3,H,W), or a
@@ -79,12 +81,13 @@ def pose_from_crop(weights="demo64", device="auto", precision="auto", statistics
 def _weights_path(weights):
     from utils.errors import UserError
 
-    if weights == "demo64":
-        return str(_ROOT / "examples" / "weights" / "demo64.safetensors")
+    if weights in _PACKAGED:
+        return str(_ROOT / "examples" / "weights" / f"{weights}.safetensors")
     if weights == "published":
         return _published_weights()
     if not pathlib.Path(weights).exists():
-        raise UserError(f"weights {str(weights)!r} do not exist; expected 'demo64', 'published', a path, or None")
+        expected = ", ".join(map(repr, (*_PACKAGED, "published")))
+        raise UserError(f"weights {str(weights)!r} do not exist; expected {expected}, a path, or None")
     return str(weights)
 
 

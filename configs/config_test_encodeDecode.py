@@ -6,7 +6,7 @@ from utils.config import ROOT
 
 config_dict = {
     **stage2,
-    "network_path": str(ROOT / "examples" / "weights" / "demo64.safetensors"),
+    "network_path": str(ROOT / "examples" / "weights" / "benchmark64.safetensors"),
     "dataset_folder_test": str(ROOT / "examples" / "sample_set"),
     "output_types": ["img_crop", "3D"],
 }

@@ -40,8 +40,9 @@ def people():
     return dataset.__getitems__(range(len(dataset)))
 
 
-def test_the_packaged_network_encodes_and_decodes():
-    network = load("encode_decode")
+@pytest.mark.parametrize("weights", ["benchmark64", "demo64"])
+def test_packaged_networks_encode_and_decode(weights):
+    network = load("encode_decode", weights=weights)
     size = network.config["inputDimension"]
     assert not network.training and network.size == size and set(network.output_types) == {"img_crop", "3D"}
     with torch.no_grad():
