@@ -77,9 +77,10 @@ def _protocol(cells: list[Cell]) -> str:
                   for stage, changed in trial.stages if stage == "encode"}  # fmt: skip
     views = f"stage 1 of {' or '.join(f'{n:,}' for n in sorted(iterations))} iterations, " if iterations else ""
     several = "s" if seeds > 1 else ""
+    mirror = " and of its mirror image, poses being the mean of both (`flip_test`)" if config["flip_test"] else ""
     return (
         f"Trained on the training set of `{config['training_set']}` (crops of {config['inputDimension']} px), tested "
-        f"on all crops of its test set, whose subjects no training sees; {views}{seeds} seed{several}, "
+        f"on every crop of its test set{mirror}, whose subjects no training sees; {views}{seeds} seed{several}, "
         "mean ± standard deviation of those that are done. Labels that choose the best network are counted among the "
         f"labels. {PUBLISHED_NOTE}"
     )
