@@ -19,10 +19,6 @@ config_dict = {
     "learning_rate": 1e-3,
     # stage 1 taught the points to turn with the person: one label stands for all headings
     "augment_yaw": 180.0,
-    # unseen people have points that are a little off from what the labels know
-    "augment_points": 0.5,
-    # half of a narrow network is too few to see so many points
-    "dropout_to3Dpose": 0.2,
     # units that few labels never switch on have no variance; dividing by it would blow up the poses that do
     "pose_variance_floor": 0.1,
     "test_every": 100,

@@ -7,7 +7,6 @@ config_dict = {
     **demo_pose,
     "network_path": None,
     "freeze_encoder": False,
-    "dropout_to3Dpose": 0.5,  # as published: less gains nothing here
     "num_training_iterations": 400,
     "test_every": 25,
 }

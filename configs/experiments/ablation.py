@@ -6,7 +6,7 @@ suite = {
     "title": "Ablations with 1 % of the labels",
     "labels": [0.01],
     # labels as published; only features that turn with the person would allow to turn labels about the vertical
-    "stage2": {"label_subjects": None, "augment_yaw": 0.0, "augment_mirror": False, "augment_points": 0.0},
+    "stage2": {"label_subjects": None, "augment_yaw": 0.0, "augment_mirror": False},
     "rows": {
         FULL: {},
         "the method, labels turned about the vertical": {"stage2": {"augment_yaw": 180.0}},

@@ -33,7 +33,7 @@ _changes = {
 suite = {
     "title": "Recipes with 1 % of the labels, at the same number of iterations",
     "labels": [0.01],
-    "stage2": {"label_subjects": None, "augment_yaw": 0.0, "augment_mirror": False, "augment_points": 0.0},
+    "stage2": {"label_subjects": None, "augment_yaw": 0.0, "augment_mirror": False},
     "rows": {
         **{name: {"stage1": {**published, **change}} for name, change in _changes.items()},
         "no sigmoid bottleneck": {"stage1": {**published, "sigmoid_bottleneck": False}, "scale": 128},
