@@ -2,9 +2,9 @@
 
 Measured on the benchmark at 64 px with 2,000 iterations (docs/results/recipe.md): novel views of 26.0 instead of 23.8
 dB in half the time, and 116 instead of 127 mm N-MPJPE with 1 % of the labels, by the optimizer: with Adam and no
-weight decay it stays at 126. The winner is this recipe with an encoder of twice the width (`encoder_width=64`), and
-stage 2 with labels turned and mirrored (`augment_yaw=180 augment_mirror=True`): 105 mm, 17 % less than the published
-recipe. After 8,000 iterations the lead is smaller: 101 against 109 mm, with the demo's encoder. An average of weights
+weight decay it stays at 126. The winner is this recipe with an encoder of twice the demo's width, which is the
+default here, and config_train_better_pose.py for stage 2: 105 mm, 17 % less than the published recipe with the
+demo's. After 8,000 iterations the lead is smaller: 101 against 109 mm, with the demo's encoder. An average of weights
 (`ema_decay` 0.999) is no part of it: after so few iterations it still holds the first weights (23.8 dB). Measured on
 the demo's data, one by one: squared instead of absolute differences, +0.28 dB; the difference to the background,
 +0.15 dB; layers colored by appearance, +0.6 dB; a foreground weight of 5, nothing. Not measured one by one: the other

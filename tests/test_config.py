@@ -12,6 +12,7 @@ MODULES = [
     "config_train_encodeDecode",
     "config_train_encodeDecode_pose",
     "config_train_better",
+    "config_train_better_pose",
     "config_test_encodeDecode",
     "config_demo",
     "config_demo_pose",
