@@ -32,13 +32,15 @@ def open_network(config: dict, said: frozenset[str] = frozenset()) -> torch.nn.M
     return network.eval()
 
 
-def mirrored_poses(network: torch.nn.Module, crops: torch.Tensor) -> torch.Tensor:
-    """Poses (B,51), metres, camera frame, of normalised crops (B,3,R,R) by way of their mirror images.
+def direct_poses(network: torch.nn.Module, crops: torch.Tensor) -> torch.Tensor:
+    """Poses (B,51), metres, camera frame, of normalised crops (B,3,R,R)."""
+    _, points = network.encode(crops)
+    return network.denormalize_pose(network.pose(points))
 
-    The mean of these and of the poses without a mirror is better than either (`flip_test`), for twice the time.
-    """
-    _, points = network.encode(crops.flip(3))
-    return mirror_pose(network.denormalize_pose(network.pose(points)))
+
+def mirrored_poses(network: torch.nn.Module, crops: torch.Tensor) -> torch.Tensor:
+    """The same by way of the crops' mirror images: the mean of both is better than either (`flip_test`)."""
+    return mirror_pose(direct_poses(network, crops.flip(3)))
 
 
 class PoseFromCrop:
@@ -71,8 +73,7 @@ class PoseFromCrop:
         for batch in read_crops(crops, self.network.size).split(batch_size):
             with self.hardware.autocast():
                 images = normalize(batch.to(self.hardware.device))
-                _, points = self.network.encode(images)
-                pose = self.network.denormalize_pose(self.network.pose(points))
+                pose = direct_poses(self.network, images)
                 if self.flip_test:
                     pose = (pose + mirrored_poses(self.network, images)) / 2
             poses.append(pose.unflatten(1, (NUM_JOINTS, 3)).cpu())

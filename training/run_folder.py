@@ -14,7 +14,13 @@ BEST_NETWORK = "models/network_best_val_t1.pth"
 
 # Where and how fast a run runs, and how it is tested, is not what it learns: these keys do not name a run.
 _NOT_IN_HASH = (
-    *("output_folder", "device", "num_workers", "preload_images", "crops_on_device", "compile", "visdom"),
+    "output_folder",
+    "device",
+    "num_workers",
+    "preload_images",
+    "crops_on_device",
+    "compile",
+    "visdom",
     "flip_test",
 )
 
