@@ -37,7 +37,7 @@ def encode_decode(weights="benchmark64", **config):
     from configs.config_test_encodeDecode import config_dict, optional_keys
     from configs.config_train_encodeDecode import config_dict as published_config
     from models import build_network
-    from training.inference import open_network
+    from training.trained.inference import open_network
     from utils.config import check_config
 
     check_config(config, config_dict, optional_keys)
@@ -66,8 +66,8 @@ def pose_from_crop(weights="benchmark64", device="auto", precision="auto", stati
     _import_from_here_first()
     import torch
 
-    from datasets.labels import read_statistics
-    from training.inference import PoseFromCrop
+    from datasets.layout.labels import read_statistics
+    from training.trained.inference import PoseFromCrop
     from utils.errors import UserError
 
     if weights is None:

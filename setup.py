@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 root = Path(__file__).parent
 requirements = [
@@ -14,7 +14,7 @@ setup(
     long_description=(root / "README.md").read_text() if (root / "README.md").exists() else "",
     long_description_content_type="text/markdown",
     license="MIT",
-    packages=["configs", "models", "datasets", "training", "utils"],
+    packages=find_packages(include=["configs*", "models*", "datasets*", "training*", "utils*"]),
     python_requires=">=3.10",
     install_requires=requirements,
     extras_require={

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from benchmarks.measures import training_step
 from benchmarks.setups import CONFIGURATIONS, FULL, Setup, make_setups
-from training.loaders import TrainingBatches, grouped_sampler
+from training.loop.loaders import TrainingBatches, grouped_sampler
 from utils.errors import UserError, run_script
 
 WINDOW = 20  # iterations that are averaged

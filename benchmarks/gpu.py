@@ -24,8 +24,8 @@ import torch
 from benchmarks.measures import training_flop, training_way
 from benchmarks.results import FOLDER, write_results
 from benchmarks.setups import CONFIGURATIONS, FULL, TINY, Setup, make_setups
-from training.hardware import pick_device
-from training.novel_views import train_novel_views
+from training.loop.hardware import pick_device
+from training.stages.novel_views import train_novel_views
 from utils.errors import UserError, run_script
 
 # bfloat16 TFLOP/s that large products reach (data sheet: 989), by a part of the chip's name

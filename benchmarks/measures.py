@@ -18,13 +18,13 @@ from benchmarks import plain
 from benchmarks.setups import Setup, Size
 from benchmarks.timing import Way, median_rates
 from datasets.sampler import GroupedBatchSampler
-from models.folding import fold_batch_norm
-from training.engine import make_optimizer
-from training.evaluation import evaluate
-from training.loaders import grouped_sampler, make_loader
-from training.losses import ImageLoss
-from training.novel_views import NovelViewStep
-from training.pose import CachedLatents, PoseStep, ShuffledBatches
+from models.geometry_aware.folding import fold_batch_norm
+from training.loop.engine import make_optimizer
+from training.loop.loaders import grouped_sampler, make_loader
+from training.stages.losses import ImageLoss
+from training.stages.novel_views import NovelViewStep
+from training.stages.pose import CachedLatents, PoseStep, ShuffledBatches
+from training.trained.evaluation import evaluate
 from utils.config import ROOT
 from utils.images import normalize
 from utils.memory import keep_freed_memory

@@ -15,9 +15,9 @@ from ignite.metrics import SSIM
 
 from benchmarks.setups import Setup
 from models import training_permutations
-from training.engine import seed_everything
-from training.evaluation import evaluate
-from training.losses import ImageLoss, pose_loss
+from training.loop.engine import seed_everything
+from training.stages.losses import ImageLoss, pose_loss
+from training.trained.evaluation import evaluate
 from utils.images import normalize
 
 
@@ -97,7 +97,7 @@ def poses(setup: Setup, crops: torch.Tensor) -> torch.Tensor:
 def test(setup: Setup) -> None:
     """The evaluation, batch norm as it is, likeness crop by crop."""
     changes = {"fold_batch_norm": lambda network: network.eval(), "ssim": ssim}
-    with patch.multiple("training.evaluation", **changes):
+    with patch.multiple("training.trained.evaluation", **changes):
         evaluate(setup.network, setup.test, setup.pose_config, setup.hardware)
 
 

@@ -5,9 +5,9 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from datasets.layout import LayoutWriter
-from datasets.rendered import SUBJECTS, RenderSet, SequenceRenderer, plan_sequences
-from datasets.workers import map_processes
+from datasets.layout.workers import map_processes
+from datasets.layout.writer import LayoutWriter
+from datasets.rendered.dataset import SUBJECTS, RenderSet, SequenceRenderer, plan_sequences
 
 PIECE = 32  # crops of a sequence of the least length
 

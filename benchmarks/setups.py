@@ -8,12 +8,12 @@ import numpy as np
 import torch
 import torchvision
 
-from datasets.layout import LayoutWriter
-from datasets.packed import pack
+from datasets.layout.packed import pack
+from datasets.layout.writer import LayoutWriter
 from datasets.reader import MultiViewDataset
 from models import build_network
-from training.hardware import Hardware
-from training.loaders import hold_on_device
+from training.loop.hardware import Hardware
+from training.loop.loaders import hold_on_device
 
 # configuration -> its config files of stage 1 and stage 2
 CONFIGURATIONS = {

@@ -48,7 +48,7 @@ config_dict = {
     "n_hidden_to3Dpose": 2,  # hidden layers of the pose decoder: 0, 1 or 2
     "width_to3Dpose": 2048,  # of its hidden layers
     "dropout_to3Dpose": 0.5,  # after each of its two hidden layers; with fewer there is none
-    "output_types": ["img_crop"],  # what the network returns; see models/network.py
+    "output_types": ["img_crop"],  # what the network returns; see models/geometry_aware/network.py
     # ---- loss
     "MAE": True,  # absolute differences; False: squared
     "loss_weight_rgb": 1.0,  # pixels
@@ -58,7 +58,7 @@ config_dict = {
     "perceptual_weights": "imagenet",  # of the fixed ResNet-18: "imagenet", a file, or None (random)
     # ---- schedule
     "num_training_iterations": 400_000,
-    "optimizer": "adam",  # "adam" (published), "muon" (convolutions by Muon, the rest by Adam; training/muon.py)
+    "optimizer": "adam",  # "adam" (published), "muon" (convolutions by Muon, the rest by Adam; training/loop/muon.py)
     "learning_rate": 1e-3,  # of the optimizer
     "learning_rate_rule": "none",  # how it grows with batch_size_train / 32: "none" (published), "sqrt", "linear"
     "learning_rate_schedule": "constant",  # "constant" (published) or "cosine" (short warm-up, falls to zero)

@@ -43,9 +43,9 @@ def main() -> None:
 
 def render_and_train(output: Path) -> tuple:
     """Render both sets, train stage 1, stage 2 and the comparison; return the run folders of the last two."""
-    from datasets.rendered import render_dataset
-    from training.novel_views import train_novel_views
-    from training.pose import train_pose
+    from datasets.rendered.dataset import render_dataset
+    from training.stages.novel_views import train_novel_views
+    from training.stages.pose import train_pose
 
     folders = {
         "dataset_folder_train": str(output / "train"),
@@ -67,7 +67,7 @@ def render_and_train(output: Path) -> tuple:
 
 def open_run(run):
     """A run's network, its test config and its hardware; poses and novel views, where they are trained."""
-    from training.testing import open_trained
+    from training.trained.testing import open_trained
 
     config = {**test_config, "network_path": str(run.path), "preload_images": True}
     return open_trained(config, frozenset({"network_path"}))
@@ -75,8 +75,8 @@ def open_run(run):
 
 def test(run) -> dict[str, float]:
     """Evaluate a run on the test subjects; return the scores over all of them."""
-    from training.evaluation import evaluate, evaluation_keys
-    from training.loaders import open_test_set
+    from training.loop.loaders import open_test_set
+    from training.trained.evaluation import evaluate, evaluation_keys
 
     network, config, hardware = open_run(run)
     return evaluate(network, open_test_set(config, evaluation_keys(network)), config, hardware, run.path)[-1]
@@ -84,9 +84,9 @@ def test(run) -> dict[str, float]:
 
 def paint(output: Path, run) -> None:
     """Novel views of test subjects, the viewer's panels, and a turning gif."""
-    from training.loaders import open_test_set
-    from training.novel_views import plot_views
-    from training.viewing import VIEW_KEYS, TurningView
+    from training.loop.loaders import open_test_set
+    from training.stages.novel_views import plot_views
+    from training.trained.viewing import VIEW_KEYS, TurningView
     from utils.viewer import save
 
     network, config, hardware = open_run(run)

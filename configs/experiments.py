@@ -4,7 +4,7 @@ python configs/experiments.py SUITE [--data DIR] [--scale 64|128] [--seeds N] [-
                               [--labels N ...] [--report] [--page DIR]
                               [stage1.key=value ...] [stage2.key=value ...] [key=value ...]
 
-SUITE is labels, ablation, recipe or better (configs/experiments/), or a file of your own like those. Finished runs are
+SUITE is labels, ablation, recipe or better (configs/suites/), or a file of your own like those. Finished runs are
 not repeated, and an interrupted or killed one goes on. Plain supervision counts as stage 2.
 """
 
@@ -24,16 +24,16 @@ from configs import (
 from utils.config import ROOT, parse_override, read_config_file
 from utils.errors import UserError, run_script
 
-SUITES = Path(__file__).with_suffix("")
+SUITES = Path(__file__).with_name("suites")
 DATA = {64: "benchmark64", 128: "benchmark"}
 
 
 def main() -> None:
     arguments = parse_arguments()
-    from training.experiment_plan import plan
-    from training.experiment_report import write_report
-    from training.experiment_results import Results
-    from training.experiments import run_suite
+    from training.experiments.plan import plan
+    from training.experiments.report import write_report
+    from training.experiments.results import Results
+    from training.experiments.run import run_suite
 
     output = Path(arguments.output or ROOT / "output" / f"experiments{arguments.scale}")
     name, suite = read_suite(arguments.suite)
@@ -92,7 +92,7 @@ def choose(cells: list, rows: list[str] | None, labels: list[int] | None) -> lis
 
 def base_configs(arguments: argparse.Namespace, output: Path):
     """The configs that suites change: the demo's at 64 px, the published ones at 128 px, and what the user changed."""
-    from training.experiment_plan import Base
+    from training.experiments.plan import Base
 
     data = Path(arguments.data or ROOT / "data" / DATA[arguments.scale]).resolve()
     if not data.is_dir():

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main() -> None:
     arguments, config, said = config_arguments(__doc__, "config_test_encodeDecode", extend=add_arguments)
-    from training.testing import export_weights
+    from training.trained.testing import export_weights
 
     export_weights(config, said, arguments.output)
     print(f"written: {arguments.output}, {Path(arguments.output).stat().st_size / 1e6:.1f} MB")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.packed import pack
+from datasets.layout.packed import pack
 from utils.errors import run_script
 
 

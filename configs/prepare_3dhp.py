@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.crop_camera import BOX_METRES
-from datasets.mpi_inf_3dhp import CAMERAS, SUBJECTS, prepare_3dhp
+from datasets.cameras.crop_camera import BOX_METRES
+from datasets.sources.mpi_inf_3dhp.prepare import CAMERAS, SUBJECTS, prepare_3dhp
 from utils.errors import run_script
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.h36m import prepare_h36m
-from datasets.h36m_report import report_text
+from datasets.sources.human36m.prepare import prepare_h36m
+from datasets.sources.human36m.report import report_text
 from utils.errors import run_script
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.crop_camera import BOX_METRES
-from datasets.ski import SPLITS, prepare_ski
+from datasets.cameras.crop_camera import BOX_METRES
+from datasets.sources.ski import SPLITS, prepare_ski
 from utils.errors import run_script
 
 

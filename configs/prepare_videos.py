@@ -9,9 +9,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.crop_camera import BOX_METRES
-from datasets.recordings import Recording, one_recording, read_recordings
-from datasets.videos import CUT, prepare_videos
+from datasets.cameras.crop_camera import BOX_METRES
+from datasets.sources.own_videos.prepare import CUT, prepare_videos
+from datasets.sources.own_videos.recordings import Recording, one_recording, read_recordings
 from utils.errors import UserError, run_script
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.presets import PRESETS, render_preset
-from datasets.rendered import render_dataset
+from datasets.rendered.dataset import render_dataset
+from datasets.rendered.presets import PRESETS, render_preset
 from utils.errors import UserError, run_script
 
 

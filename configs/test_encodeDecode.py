@@ -23,10 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main() -> None:
     arguments, config, said = config_arguments(__doc__, "config_test_encodeDecode", extend=add_arguments)
-    from training.evaluation import evaluate, evaluation_keys
-    from training.loaders import open_test_set
-    from training.testing import open_trained, result_folder
-    from training.viewing import VIEW_KEYS, TurningView
+    from training.loop.loaders import open_test_set
+    from training.trained.evaluation import evaluate, evaluation_keys
+    from training.trained.testing import open_trained, result_folder
+    from training.trained.viewing import VIEW_KEYS, TurningView
     from utils.viewer import save, show
 
     network, config, hardware = open_trained(config, said)

@@ -15,8 +15,8 @@ from utils.errors import run_script
 
 def main() -> None:
     arguments, config, _ = config_arguments(__doc__, "config_train_encodeDecode", resume=True)
-    from training.distributed import is_main
-    from training.novel_views import train_novel_views
+    from training.loop.distributed import is_main
+    from training.stages.novel_views import train_novel_views
 
     folder = train_novel_views(config, arguments.resume)
     if is_main():

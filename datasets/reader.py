@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from datasets.crops import CropArray, PngCrops
-from datasets.labels import ROW_KEYS, Labels
-from datasets.layout import IMAGE_KINDS
-from datasets.packed import open_packed
+from datasets.layout.crops import CropArray, PngCrops
+from datasets.layout.labels import ROW_KEYS, Labels
+from datasets.layout.packed import open_packed
+from datasets.layout.writer import IMAGE_KINDS
 from utils.errors import UserError
 from utils.transfer import send
 
@@ -28,7 +28,7 @@ class MultiViewDataset(Dataset):
 
     root: folder of the layout. keys: which of BATCH_KEYS (or further per-row numbers of labels.h5) an item has;
     None: all of BATCH_KEYS. preload: hold all crops in memory. progress: show a bar while that lasts.
-    Crops that were packed (datasets/packed.py) are read from there, not decoded.
+    Crops that were packed (datasets/layout/packed.py) are read from there, not decoded.
 
     `dataset[row]` and, with a leading batch dimension, `dataset.__getitems__(rows)`:
         img_crop, bg_crop (3,R,R) uint8 RGB; extrinsic_rot (3,3) world -> camera and extrinsic_rot_inv, its inverse;

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from models.network import LATER_KEYS, EncodeDecode, build_network
-from models.published import is_published, load_published_weights
-from models.weights import match_weights, read_file, require_tensors
+from models.geometry_aware.network import LATER_KEYS, EncodeDecode, build_network
+from models.geometry_aware.published import is_published, load_published_weights
+from models.parts.weights import match_weights, read_file, require_tensors
 from utils.errors import UserError
 from utils.files import write_whole
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from datasets import Labels, image_path, project
-from datasets.png import read_png
+from datasets.layout.png import read_png
 
 JOINTS = (10, 13, 16)  # head top, left wrist, right wrist: in the red, green and blue channel
 FLOOR = 20  # grey level of the background

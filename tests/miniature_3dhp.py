@@ -7,7 +7,7 @@ import av
 import numpy as np
 import scipy.io
 
-from datasets.mpi_inf_3dhp import JOINTS
+from datasets.sources.mpi_inf_3dhp.prepare import JOINTS
 from tests import markers
 from tests.synthetic import random_joints, ring_cameras
 

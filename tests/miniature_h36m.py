@@ -10,11 +10,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from datasets.cameras import Camera
-from datasets.h36m_metadata import CAMERA_IDS
-from datasets.h36m_source import JOINTS
-from datasets.scene import subject_cameras
-from datasets.video import write_video
+from datasets.cameras.camera import Camera
+from datasets.rendered.scene import subject_cameras
+from datasets.sources.human36m.archives import JOINTS
+from datasets.sources.human36m.metadata import CAMERA_IDS
+from datasets.video.frames import write_video
 from tests.markers import JOINTS as MARKED
 from tests.markers import paint_markers
 from tests.synthetic import random_joints
@@ -179,8 +179,8 @@ class RenderedPeople:
     """Rendered people who move fast, in the rendered room, seen by distorting cameras."""
 
     def __init__(self, fps: float = 4):
-        from datasets.raycast import Room, default_device
-        from datasets.room import build_room, lamp_points
+        from datasets.rendered.raycast import Room, default_device
+        from datasets.rendered.room import build_room, lamp_points
 
         self.fps, self.room = fps, Room(build_room(), lamp_points(), default_device())
 
@@ -191,8 +191,8 @@ class RenderedPeople:
 
     def perform(self, subject: int, number: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (T,V,3) and joints (T,17,3) of a sequence, world, metres."""
-        from datasets.motions import make_motion
-        from datasets.people import load_body
+        from datasets.motion.motions import make_motion
+        from datasets.people.body import load_body
 
         body = load_body(subject)
         name = ("walking", "sitting_down", "greeting", "walking")[number]
@@ -200,10 +200,10 @@ class RenderedPeople:
 
     def renderer(self, subject: int):
         """The subject in one set of clothes and one light: a camera's pictures differ by the person alone."""
-        from datasets.looks import Wardrobe
-        from datasets.people import load_body
-        from datasets.raycast import Renderer
-        from datasets.scene import sequence_light
+        from datasets.people.body import load_body
+        from datasets.people.clothes import Wardrobe
+        from datasets.rendered.raycast import Renderer
+        from datasets.rendered.scene import sequence_light
 
         body, rng = load_body(subject), np.random.default_rng(subject)
         look = Wardrobe(body, subject).dress(rng)
@@ -214,7 +214,7 @@ def full_picture(render, vertices: np.ndarray, camera: Camera) -> tuple[np.ndarr
     """The distorted picture (H,W,3) of a camera, and the same without the person: a wide pinhole picture, sampled."""
     import cv2
 
-    from datasets.raycast import View
+    from datasets.rendered.raycast import View
 
     key = (*camera.intrinsics.ravel().tolist(), *camera.distortion.tolist())
     pixels, focal, size = _wide_pinhole(camera.width, camera.height, key)

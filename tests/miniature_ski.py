@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from datasets.png import write_png
+from datasets.layout.png import write_png
 from tests.markers import JOINTS, paint_markers
 from tests.synthetic import random_joints, ring_cameras
 

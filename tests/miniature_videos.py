@@ -7,8 +7,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from datasets.cameras import Camera
-from datasets.video import write_video
+from datasets.cameras.camera import Camera
+from datasets.video.frames import write_video
 from tests.markers import FLOOR, JOINTS, paint_markers
 from tests.synthetic import random_joints, ring_cameras
 from utils.skeleton import BONES

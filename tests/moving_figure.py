@@ -7,7 +7,7 @@ import numpy as np
 import roma
 import torch
 
-from datasets.kinematics import rotation_x, rotation_y, rotation_z
+from datasets.people.kinematics import rotation_x, rotation_y, rotation_z
 
 # joint: parent, offset in metres in a T-pose (x forward, y left, z up), names of Poser's and MotionBuilder's kind
 _MIDDLE = {

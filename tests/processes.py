@@ -8,7 +8,7 @@ from multiprocessing import get_context
 import torch
 
 _context = get_context("forkserver")
-_context.set_forkserver_preload(["tests.processes", "training.novel_views", "training.pose"])
+_context.set_forkserver_preload(["tests.processes", "training.stages.novel_views", "training.stages.pose"])
 
 
 def run_processes(count: int, function, *arguments, timeout: float = 120) -> list[int]:
@@ -42,7 +42,7 @@ def _enter(rank: int, count: int, port: int, function, arguments: tuple) -> None
 
 def train(stage: str, config: dict, resume: bool = False, die_at: int | None = None) -> None:
     """One training, as the scripts run it; kill it with signal 9 before iteration `die_at`."""
-    from training import novel_views, pose
+    from training.stages import novel_views, pose
 
     step_class, run = {
         "views": (novel_views.NovelViewStep, novel_views.train_novel_views),
@@ -67,8 +67,8 @@ def train_and_keep_gradients(stage: str, config: dict, path: str) -> None:
     """
     from safetensors.torch import save_file
 
-    from training import novel_views, pose
-    from training.distributed import is_main
+    from training.loop.distributed import is_main
+    from training.stages import novel_views, pose
 
     for norm in (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d):
         norm.train = lambda self, mode=True: torch.nn.Module.train(self, False)

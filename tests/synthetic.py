@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.crop_camera import crop_camera, project
-from datasets.layout import LayoutWriter
+from datasets.cameras.crop_camera import crop_camera, project
+from datasets.layout.writer import LayoutWriter
 from utils.skeleton import BONES
 
 # T-pose bone vectors (metres, world frame: x to the person's left, y backwards, z up), in the order of BONES

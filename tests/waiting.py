@@ -11,12 +11,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from models import build_network
-from training.averaging import WeightAverage
-from training.engine import make_optimizer
-from training.hardware import Hardware
-from training.loaders import hold_on_device, open_training_set
-from training.losses import ImageLoss
-from training.novel_views import INPUT_KEYS, NovelViewStep
+from training.loop.averaging import WeightAverage
+from training.loop.engine import make_optimizer
+from training.loop.hardware import Hardware
+from training.loop.loaders import hold_on_device, open_training_set
+from training.stages.losses import ImageLoss
+from training.stages.novel_views import INPUT_KEYS, NovelViewStep
 from utils.transfer import send
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets.cameras import Camera, opencv
+from datasets.cameras.camera import Camera, opencv
 from utils.errors import UserError
 
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}

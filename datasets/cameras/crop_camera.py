@@ -78,3 +78,20 @@ def _turn_to_axis(ray: np.ndarray) -> np.ndarray:
         [x, y, z],
     ]
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def crop_rows(rotation: np.ndarray, joints_cam: np.ndarray, crop: CropCamera) -> dict[str, np.ndarray]:
+    """Rows of labels.h5 for N crops (any leading dimensions): `3D` (N,17,3), `extrinsic_rot`, `extrinsic_rot_inv`,
+    `bounding_box_cam`, `intrinsic_crop`.
+
+    rotation: (3,3) or (N,3,3) world -> original camera. joints_cam: (N,17,3) metres, original camera's frame, root
+    first. crop: of these N roots.
+    """
+    rotations = crop.turn @ rotation
+    return {
+        "3D": (joints_cam - joints_cam[..., :1, :]) @ crop.turn.swapaxes(-1, -2),
+        "extrinsic_rot": rotations,
+        "extrinsic_rot_inv": rotations.swapaxes(-1, -2),
+        "bounding_box_cam": crop.bounding_box_cam,
+        "intrinsic_crop": crop.intrinsic_crop,
+    }

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from datasets.labels import Labels
-from datasets.layout import image_path
-from datasets.png import map_threads, read_png
+from datasets.layout.labels import Labels
+from datasets.layout.png import map_threads, read_png
+from datasets.layout.writer import image_path
 from utils.errors import UserError
 
 

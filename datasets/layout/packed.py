@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datasets.crops import CropArray, PngCrops
-from datasets.labels import Labels
-from datasets.layout import IMAGE_KINDS
-from datasets.png import map_threads
+from datasets.layout.crops import CropArray, PngCrops
+from datasets.layout.labels import Labels
+from datasets.layout.png import map_threads
+from datasets.layout.writer import IMAGE_KINDS
 from utils.errors import UserError
 from utils.files import write_whole
 

@@ -10,7 +10,7 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-from datasets.labels import is_finished
+from datasets.layout.labels import is_finished
 from utils.errors import UserError
 from utils.files import write_whole
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from datasets.labels import LABELS_FILE, PARTS_FOLDER, POSE_KEYS, POSE_SIZE, ROW_KEYS, ROW_SHAPES, is_finished
-from datasets.png import map_threads, write_png
+from datasets.layout.labels import LABELS_FILE, PARTS_FOLDER, POSE_KEYS, POSE_SIZE, ROW_KEYS, ROW_SHAPES, is_finished
+from datasets.layout.png import map_threads, write_png
 from utils.errors import UserError
 from utils.files import write_whole
 

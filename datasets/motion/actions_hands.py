@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from datasets.actor import Actor
-from datasets.footsteps import SIDES
-from datasets.kinematics import envelope
+from datasets.motion.actor import Actor
+from datasets.motion.footsteps import SIDES
+from datasets.people.kinematics import envelope
 
 
 def other(side: str) -> str:

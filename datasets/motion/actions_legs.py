@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from datasets.actions import gesture, hand_on_thigh, rest_arm
-from datasets.actor import Actor
-from datasets.footsteps import SIDES
-from datasets.kinematics import envelope, follow_keys
+from datasets.motion.actions_hands import gesture, hand_on_thigh, rest_arm
+from datasets.motion.actor import Actor
+from datasets.motion.footsteps import SIDES
+from datasets.people.kinematics import envelope, follow_keys
 
 
 def walking(actor: Actor) -> None:

@@ -1,11 +1,13 @@
-"""An actor: one random person on the floor, to whom motions (datasets/actions.py) give things to do."""
+"""An actor: one random person on the floor, to whom motions (datasets/motion/actions_hands.py) give things to do."""
 
 import itertools
 
 import numpy as np
 
-from datasets.footsteps import SIDES, walk_along
-from datasets.kinematics import (
+from datasets.motion.footsteps import SIDES, walk_along
+from datasets.motion.posing import Intent, Limbs, clear_arms, hang, reach, solve, trunk_rotations
+from datasets.people.body import Body, Motion
+from datasets.people.kinematics import (
     envelope,
     follow_keys,
     gaussian_smooth,
@@ -15,8 +17,6 @@ from datasets.kinematics import (
     smooth_noise,
     transform,
 )
-from datasets.people import Body, Motion
-from datasets.posing import Intent, Limbs, clear_arms, hang, reach, solve, trunk_rotations
 
 _RATE = 50  # motions are made at least this fine (Hz), then thinned to the frames asked for
 

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.kinematics import gaussian_smooth, to_matrix, to_rotation_vector, transform
-from datasets.people import BONE_INDEX, Body
+from datasets.people.body import BONE_INDEX, Body
+from datasets.people.kinematics import gaussian_smooth, to_matrix, to_rotation_vector, transform
 
 _ROUNDS = 8
 MARGIN = 0.025  # metres kept free

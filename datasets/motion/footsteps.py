@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.kinematics import ease
+from datasets.people.kinematics import ease
 
 SIDES = ("left", "right")
 

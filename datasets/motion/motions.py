@@ -1,10 +1,10 @@
-"""Motions for the bodies of datasets/people.py: seeded, smooth, feet on the floor, inside a square of the room."""
+"""Motions for the bodies of datasets/people/body.py: seeded, smooth, feet on the floor, inside a square of the room."""
 
 import numpy as np
 
-from datasets import actions, actions_legs
-from datasets.actor import Actor
-from datasets.people import Body, Motion
+from datasets.motion import actions_hands, actions_legs
+from datasets.motion.actor import Actor
+from datasets.people.body import Body, Motion
 from utils.errors import UserError
 
 _ACTIONS = {
@@ -17,16 +17,16 @@ _ACTIONS = {
         actions_legs.bending,
         actions_legs.kicking,
         actions_legs.exercise,
-        actions.reaching,
-        actions.greeting,
-        actions.phoning,
-        actions.discussion,
-        actions.directions,
-        actions.photo,
-        actions.eating,
-        actions.waiting,
-        actions.carrying,
-        actions.stretching,
+        actions_hands.reaching,
+        actions_hands.greeting,
+        actions_hands.phoning,
+        actions_hands.discussion,
+        actions_hands.directions,
+        actions_hands.photo,
+        actions_hands.eating,
+        actions_hands.waiting,
+        actions_hands.carrying,
+        actions_hands.stretching,
     )
 }
 MOTIONS = tuple(_ACTIONS)

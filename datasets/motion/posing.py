@@ -8,9 +8,10 @@ forearm pronation (palm turned inward and down) and wrist flexion, all radians.
 
 import numpy as np
 
-from datasets.clearance import MARGIN, clear_arm, hand_points, obstacles
-from datasets.footsteps import SIDES, Foot
-from datasets.kinematics import (
+from datasets.motion.clearance import MARGIN, clear_arm, hand_points, obstacles
+from datasets.motion.footsteps import SIDES, Foot
+from datasets.people.body import BONE_INDEX, BONE_NAMES, Body, Motion
+from datasets.people.kinematics import (
     gaussian_smooth,
     rotation_x,
     rotation_y,
@@ -21,7 +22,6 @@ from datasets.kinematics import (
     two_bone_ik,
     unit,
 )
-from datasets.people import BONE_INDEX, BONE_NAMES, Body, Motion
 
 MAX_ELBOW = np.deg2rad(148)
 MAX_KNEE = np.deg2rad(152)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.kinematics import rotation_x
+from datasets.people.kinematics import rotation_x
 from utils.errors import UserError
 
 SUBJECTS = (1, 5, 6, 7, 8, 9, 11)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.patterns import PATTERNS, paint, ripples
-from datasets.people import BONE_INDEX, Body
+from datasets.people.body import BONE_INDEX, Body
+from datasets.people.patterns import PATTERNS, paint, ripples
 
 GRID = 4  # texels along the edge of a triangle; the kernels' GRID
 _ARM = ("upper_arm", "forearm", "forearm_twist", "hand")

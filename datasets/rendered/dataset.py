@@ -6,18 +6,17 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from datasets.arguments import check_at_least, check_split
-from datasets.captured import Piece, cut_pieces, describe_clips, find_clips, play, split_clips
-from datasets.crop_camera import crop_camera
-from datasets.cropping import crop_rows
-from datasets.layout import LayoutWriter, check_size
-from datasets.looks import Wardrobe
-from datasets.motions import MOTIONS, make_motion
-from datasets.people import Motion, load_body
-from datasets.raycast import Renderer, Room, View, default_device, warp_kernels
-from datasets.room import build_room, lamp_points
-from datasets.scene import AREA, NUM_CAMERAS, sequence_light, subject_cameras
-from datasets.workers import claim_folder, map_processes
+from datasets.cameras.crop_camera import crop_camera, crop_rows
+from datasets.layout.arguments import check_at_least, check_split
+from datasets.layout.workers import claim_folder, map_processes
+from datasets.layout.writer import LayoutWriter, check_size
+from datasets.motion.captured.clips import Piece, cut_pieces, describe_clips, find_clips, play, split_clips
+from datasets.motion.motions import MOTIONS, make_motion
+from datasets.people.body import Motion, load_body
+from datasets.people.clothes import Wardrobe
+from datasets.rendered.raycast import Renderer, Room, View, default_device, warp_kernels
+from datasets.rendered.room import build_room, lamp_points
+from datasets.rendered.scene import AREA, NUM_CAMERAS, sequence_light, subject_cameras
 from utils.errors import UserError
 
 SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}

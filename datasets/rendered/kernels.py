@@ -2,7 +2,7 @@
 
 import warp as wp
 
-from datasets.depth_buffers import Picture, edges, hides, nearest_face, nearest_inverse, shifted
+from datasets.rendered.depth_buffers import Picture, edges, hides, nearest_face, nearest_inverse, shifted
 
 wp.set_module_options({"enable_backward": False, "fast_math": True})
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets.labels import ROW_SHAPES, Labels
-from datasets.motions import MOTIONS
-from datasets.rendered import RenderSet, label_sequence, plan_sequences, render_dataset
-from datasets.workers import map_processes
+from datasets.layout.labels import ROW_SHAPES, Labels
+from datasets.layout.workers import map_processes
+from datasets.motion.motions import MOTIONS
+from datasets.rendered.dataset import RenderSet, label_sequence, plan_sequences, render_dataset
 from utils.errors import UserError
 
 _IDS = ("subj", "seq", "frame", "cam")

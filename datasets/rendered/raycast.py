@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.crop_camera import crop_camera
+from datasets.cameras.crop_camera import crop_camera
 from utils.errors import UserError
 
 AMBIENT_REACH = 1.5  # metres within which a surface takes light from its neighbours
@@ -72,7 +72,7 @@ def warp_kernels() -> tuple[ModuleType, ModuleType, ModuleType]:
     else:
         warp.config.quiet = True
     warp.init()
-    from datasets import depth_buffers, kernels
+    from datasets.rendered import depth_buffers, kernels
 
     line = f"warp compiles the rendering kernels into {warp.config.kernel_cache_dir} (once) ..."
     notice = threading.Timer(3, lambda: print(line, file=sys.stderr, flush=True))

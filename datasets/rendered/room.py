@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from datasets import materials
-from datasets.materials import plain
-from datasets.raycast import Surface
+from datasets.rendered import materials
+from datasets.rendered.materials import plain
+from datasets.rendered.raycast import Surface
 
 HALF_X, HALF_Y, HEIGHT = 5.6, 5.3, 3.2
 LAMPS = ((1.0, 1.5), (-1.3, -0.8))  # centres on the ceiling

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.raycast import Light
-from datasets.room import lamp_points
+from datasets.rendered.raycast import Light
+from datasets.rendered.room import lamp_points
 
 NUM_CAMERAS = 4
 AREA = 1.5  # the subject's root stays within |x|, |y| <= AREA, metres

@@ -16,14 +16,15 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from datasets.arguments import check_split
-from datasets.cameras import Camera
-from datasets.crop_camera import BOX_METRES, CropCamera, crop_camera, project
-from datasets.cropping import CropMap, crop_map, crop_rows
-from datasets.labels import LABELS_FILE, read_statistics
-from datasets.layout import LayoutWriter, check_size
-from datasets.png import read_png
-from datasets.workers import claim_folder
+from datasets.cameras.agreement import disagreement
+from datasets.cameras.camera import Camera
+from datasets.cameras.crop_camera import BOX_METRES, CropCamera, crop_camera, crop_rows, project
+from datasets.layout.arguments import check_split
+from datasets.layout.labels import LABELS_FILE, read_statistics
+from datasets.layout.png import read_png
+from datasets.layout.workers import claim_folder
+from datasets.layout.writer import LayoutWriter, check_size
+from datasets.video.cropping import CropMap, crop_map
 from utils.errors import UserError
 
 SPLITS = ("train", "test")
@@ -192,13 +193,11 @@ def _check_sequences(folder: Path, labels: SkiLabels) -> None:
 def _check_views_agree(folder: Path, labels: SkiLabels) -> None:
     """Poses turned into the world by 'R_cam_2_world' must be the same for all cameras of an instant."""
     world = labels.poses @ labels.rotations
-    keys = np.stack([labels.ids[name] for name in ("subj", "seq", "frame")], axis=1)
-    _, first, instant = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    difference = np.linalg.norm(world - world[first[instant.reshape(-1)]], axis=-1).max(axis=1)
-    others = np.delete(difference, first)
-    if np.median(others) > MAX_VIEW_DIFFERENCE:
+    extent, _ = disagreement(world, np.stack([labels.ids[name] for name in ("subj", "seq", "frame")], axis=1))
+    typical = np.median(extent)
+    if typical > MAX_VIEW_DIFFERENCE:
         raise UserError(
-            f"{folder / LABELS_FILE}: cameras of one instant disagree about '3D' by {np.median(others):.2f} m in the "
+            f"{folder / LABELS_FILE}: cameras of one instant disagree about '3D' by {typical:.2f} m in the "
             "median; expected camera-frame poses in metres that 'R_cam_2_world' turns into one"
         )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.video import count_frames, read_frames, read_key_frames
+from datasets.video.frames import count_frames, read_frames, read_key_frames
 from utils.errors import UserError
 
 CAPACITY = 120  # frames in memory at once: 360 MB at 1000 x 1000 pixels

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.polynomial import chebyshev
 
-from datasets.cameras import Camera, opencv
-from datasets.crop_camera import CropCamera
+from datasets.cameras.camera import Camera, opencv
 
 NODES = 9  # across and down a crop: the polynomial through them is under 0.001 pixels off
 BEYOND = -1e4  # pixels that are in no picture
@@ -69,23 +68,6 @@ def crop_map(camera: Camera, turn: np.ndarray, intrinsic_crop: np.ndarray, size:
     box = _box(pixels, footprint, camera)
     pixels -= np.array([box.x0, box.y0], np.float32)
     return CropMap(pixels, footprint, box)
-
-
-def crop_rows(rotation: np.ndarray, joints_cam: np.ndarray, crop: CropCamera) -> dict[str, np.ndarray]:
-    """Rows of labels.h5 for N crops (any leading dimensions): `3D` (N,17,3), `extrinsic_rot`, `extrinsic_rot_inv`,
-    `bounding_box_cam`, `intrinsic_crop`.
-
-    rotation: (3,3) or (N,3,3) world -> original camera. joints_cam: (N,17,3) metres, original camera's frame, root
-    first. crop: of these N roots.
-    """
-    rotations = crop.turn @ rotation
-    return {
-        "3D": (joints_cam - joints_cam[..., :1, :]) @ crop.turn.swapaxes(-1, -2),
-        "extrinsic_rot": rotations,
-        "extrinsic_rot_inv": rotations.swapaxes(-1, -2),
-        "bounding_box_cam": crop.bounding_box_cam,
-        "intrinsic_crop": crop.intrinsic_crop,
-    }
 
 
 def _box(pixels: np.ndarray, footprint: np.ndarray, camera: Camera) -> Box:

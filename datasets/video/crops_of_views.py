@@ -10,15 +10,15 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from datasets.background import CAPACITY, MIN_KEY_FRAMES, median_of_videos
-from datasets.cameras import Camera
-from datasets.crop_camera import CropCamera, crop_camera
-from datasets.cropping import crop_map, crop_rows
-from datasets.layout import LayoutWriter
-from datasets.png import read_png, write_png
-from datasets.rgb import RgbConverter
-from datasets.video import count_frames, decode_frames, read_frames
-from datasets.workers import map_processes
+from datasets.cameras.camera import Camera
+from datasets.cameras.crop_camera import CropCamera, crop_camera, crop_rows
+from datasets.layout.png import read_png, write_png
+from datasets.layout.workers import map_processes
+from datasets.layout.writer import LayoutWriter
+from datasets.video.background import CAPACITY, MIN_KEY_FRAMES, median_of_videos
+from datasets.video.cropping import crop_map
+from datasets.video.frames import count_frames, decode_frames, read_frames
+from datasets.video.rgb import RgbConverter
 from utils.errors import UserError
 from utils.files import write_whole
 

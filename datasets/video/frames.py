@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from datasets.rgb import RgbConverter, pyav
+from datasets.video.rgb import RgbConverter, pyav
 from utils.errors import UserError
 from utils.files import write_whole
 

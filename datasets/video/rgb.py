@@ -9,7 +9,7 @@ import numpy as np
 from utils.errors import UserError
 
 if TYPE_CHECKING:
-    from datasets.cropping import CropMap
+    from datasets.video.cropping import CropMap
 
 PLANAR = ("yuv420p", "yuvj420p")  # 8 bits, colours at half the resolution: the formats of nearly all video
 NO_COLOUR = 128

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.decoders import ImageDecoder, PoseDecoder
-from models.encoders import build_encoder
-from models.latent import ImplicitRotation, camera_to_camera, evaluation_permutations, invert, rotate_points
-from models.options import coarsest_grid, decoder_widths, integer, option, probability
+from models.parts.decoders import ImageDecoder, PoseDecoder
+from models.parts.encoders import build_encoder
+from models.parts.latent import ImplicitRotation, camera_to_camera, evaluation_permutations, invert, rotate_points
+from models.parts.options import coarsest_grid, decoder_widths, integer, option, probability
 from utils.errors import UserError
 from utils.skeleton import NUM_JOINTS
 

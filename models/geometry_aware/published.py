@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from models.weights import match_weights, read_file, require_tensors
+from models.parts.weights import match_weights, read_file, require_tensors
 
 # our prefix -> published prefix; {} is our index plus one
 _PREFIXES = (

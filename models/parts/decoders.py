@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from models.blocks import conv_bn_relu, convolve_both, double_conv, double_conv_without_norm, in_layout_of
+from models.parts.blocks import conv_bn_relu, convolve_both, double_conv, double_conv_without_norm, in_layout_of
 from utils.errors import UserError
 from utils.skeleton import NUM_JOINTS
 

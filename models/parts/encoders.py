@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.blocks import double_conv, init_residual_convs, residual_stage
-from models.options import coarsest_grid, decoder_widths, integer, option, probability
-from models.weights import load_pretrained
+from models.parts.blocks import double_conv, init_residual_convs, residual_stage
+from models.parts.options import coarsest_grid, decoder_widths, integer, option, probability
+from models.parts.weights import load_pretrained
 from utils.errors import UserError
 
 

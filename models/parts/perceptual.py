@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from models.blocks import init_residual_convs, residual_stage
-from models.weights import load_pretrained
+from models.parts.blocks import init_residual_convs, residual_stage
+from models.parts.weights import load_pretrained
 
 
 class PerceptualFeatures(nn.Module):

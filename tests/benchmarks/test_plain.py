@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from benchmarks import curves, plain, setups
-from models.network import EncodeDecode
-from training.hardware import Hardware
+from models.geometry_aware.network import EncodeDecode
+from training.loop.hardware import Hardware
 from utils.errors import UserError
 
 

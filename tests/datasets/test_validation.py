@@ -11,6 +11,7 @@ import pytest
 
 from datasets.validation import validate
 from tests.synthetic import write_synthetic_layout
+from tests.tiny import ROOT
 from utils.errors import UserError
 
 
@@ -124,7 +125,7 @@ def test_crop_of_another_size_is_named(layout):
 
 
 def test_script(layout, tmp_path):
-    script = Path(__file__).parents[1] / "configs/validate_dataset.py"
+    script = ROOT / "configs/validate_dataset.py"
 
     def run(folder):
         return subprocess.run([sys.executable, script, folder], cwd=tmp_path, capture_output=True, text=True)

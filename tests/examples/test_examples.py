@@ -12,10 +12,10 @@ from datasets.validation import validate
 from models.checkpoints import read_checkpoint
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT, SIZE, run_script, tiny_config, tiny_pose_config
-from training.load import load_trained
-from training.novel_views import train_novel_views
-from training.pose import train_pose
-from training.testing import export_weights, open_trained
+from training.stages.novel_views import train_novel_views
+from training.stages.pose import train_pose
+from training.trained.load import load_trained
+from training.trained.testing import export_weights, open_trained
 from utils.errors import UserError
 
 

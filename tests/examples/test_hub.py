@@ -12,14 +12,14 @@ from PIL import Image
 from configs.config_test_encodeDecode import config_dict
 from datasets import MultiViewDataset
 from models import build_network, save_weights
-from models.published import published_name
+from models.geometry_aware.published import published_name
 from tests.networks import SMALL
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT
-from training.augmentation import mirror_pose
-from training.evaluation import evaluate
-from training.inference import cut_square, read_crops
 from training.metrics import n_mpjpe
+from training.stages.augmentation import mirror_pose
+from training.trained.evaluation import evaluate
+from training.trained.inference import cut_square, read_crops
 from utils.errors import UserError
 
 SAMPLE_SET = ROOT / "examples" / "sample_set"

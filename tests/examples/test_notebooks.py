@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbclient.exceptions import CellTimeoutError
 
-from datasets.labels import Labels
+from datasets.layout.labels import Labels
 from datasets.validation import validate
 from examples.run_notebooks import execute, lighten
 from tests.tiny import ROOT

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from models import build_network, evaluation_permutations, training_permutations
-from models.blocks import convolve_both
-from models.decoders import ColoredLayers
-from models.latent import invert, rotate_points
+from models.parts.blocks import convolve_both
+from models.parts.decoders import ColoredLayers
+from models.parts.latent import invert, rotate_points
 from tests.networks import PUBLISHED, SMALL, some_inputs, turn_about_z
 from utils.errors import UserError
 

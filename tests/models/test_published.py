@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from models import build_network, is_published, load_network, load_published_weights, load_weights
-from models.published import published_name
+from models.geometry_aware.published import published_name
 from tests.deterministic import REFERENCE, inputs, state_dict
 from tests.networks import PUBLISHED, SMALL, turn_about_z
-from training.losses import ImageLoss
+from training.stages.losses import ImageLoss
 from utils.errors import UserError
 
 NAMES = {

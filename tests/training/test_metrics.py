@@ -1,7 +1,5 @@
 """Laws of the pose errors, and agreement with the published numbers and with Ignite."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import roma
@@ -9,10 +7,11 @@ import torch
 from ignite.metrics import PSNR, SSIM
 from torch.nn import functional
 
+from tests.tiny import ROOT
 from training.metrics import foreground_mask, mpjpe, n_mpjpe, p_mpjpe, psnr, published_n_mpjpe, ssim
 from utils.errors import UserError
 
-DATA = Path(__file__).parent / "data"
+DATA = ROOT / "tests" / "data"
 
 
 @pytest.fixture

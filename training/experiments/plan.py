@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets.labels import Labels
-from models.network import ARCHITECTURE_KEYS, POSE_DECODER_KEYS
-from training.run_folder import run_name
+from datasets.layout.labels import Labels
+from models.geometry_aware.network import ARCHITECTURE_KEYS, POSE_DECODER_KEYS
+from training.loop.run_folder import run_name
 from utils.config import check_config
 from utils.errors import UserError
 

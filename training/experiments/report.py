@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from training.experiment_plan import Cell
-from training.experiment_results import Results
-from training.experiments import trials_of
-from training.tables import markdown_table
+from training.experiments.plan import Cell
+from training.experiments.results import Results
+from training.experiments.run import trials_of
+from training.trained.tables import markdown_table
 from utils.files import write_whole
 
 MEAN_POSE = "mean pose of the training set"

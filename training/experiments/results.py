@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training.experiment_plan import Trial
+from training.experiments.plan import Trial
 from utils.errors import UserError
 from utils.files import write_whole
 

@@ -1,6 +1,6 @@
 """Suites of experiments: what a suite's dictionary means, and running it within a budget, resumably.
 
-A suite (configs/experiments/*.py) is a dictionary:
+A suite (configs/suites/*.py) is a dictionary:
 
     title        one line for the report
     labels       amounts of labels: numbers of crops (int), or fractions of all that may be used (float)
@@ -22,14 +22,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from training.evaluation import evaluate, evaluation_keys
-from training.experiment_plan import Cell, Trial
-from training.experiment_results import Results, training_minutes, validation_score
-from training.loaders import open_test_set
-from training.novel_views import train_novel_views
-from training.pose import train_pose
-from training.run_folder import RunFolder
-from training.testing import open_trained
+from training.experiments.plan import Cell, Trial
+from training.experiments.results import Results, training_minutes, validation_score
+from training.loop.loaders import open_test_set
+from training.loop.run_folder import RunFolder
+from training.stages.novel_views import train_novel_views
+from training.stages.pose import train_pose
+from training.trained.evaluation import evaluate, evaluation_keys
+from training.trained.testing import open_trained
 from utils.errors import UserError
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import ignite.distributed as idist
 import torch
 
-from training.hardware import pick_device
+from training.loop.hardware import pick_device
 from utils.errors import UserError
 
 

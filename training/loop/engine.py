@@ -14,12 +14,12 @@ from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 
 from models.checkpoints import save_weights
-from training.averaging import WeightAverage
-from training.distributed import agree_on_buffers, is_main, mean_over_processes
-from training.monitors import VisdomCurves
-from training.muon import Muon
-from training.progress import ShownLosses, fetch
-from training.run_folder import CsvLog, RunFolder
+from training.loop.averaging import WeightAverage
+from training.loop.distributed import agree_on_buffers, is_main, mean_over_processes
+from training.loop.monitors import VisdomCurves
+from training.loop.muon import Muon
+from training.loop.progress import ShownLosses, fetch
+from training.loop.run_folder import CsvLog, RunFolder
 from utils.errors import UserError
 
 PUBLISHED_BATCH_SIZE = 32  # crops; the batch that `learning_rate` is meant for

@@ -10,7 +10,7 @@ import torch
 
 from datasets.reader import MultiViewDataset, collate_batch
 from datasets.sampler import GroupedBatchSampler, split_validation
-from training.distributed import is_main
+from training.loop.distributed import is_main
 from utils.errors import UserError
 from utils.images import normalize
 

@@ -6,8 +6,8 @@ import ignite.distributed as idist
 import torch
 from torch.nn import functional
 
-from models.latent import rotate_points
-from training.distributed import own_part
+from models.parts.latent import rotate_points
+from training.loop.distributed import own_part
 from utils.images import IMAGE_MEAN, IMAGE_STD
 from utils.skeleton import MIRRORED_JOINTS
 from utils.transfer import send

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from models.options import option
-from models.perceptual import PerceptualFeatures
+from models.parts.options import option
+from models.parts.perceptual import PerceptualFeatures
 from training.metrics import foreground_mask
 from utils.errors import UserError
 from utils.images import IMAGE_STD, per_channel

@@ -5,9 +5,8 @@ import torch
 
 from datasets.reader import MultiViewDataset
 from models import build_network, evaluation_permutations, training_permutations
-from training.augmentation import augment_color, mirror_groups, random_turns, turn_cameras
-from training.compiling import compile_training
-from training.distributed import (
+from training.loop.compiling import compile_training
+from training.loop.distributed import (
     average_gradients,
     is_main,
     joined_processes,
@@ -15,9 +14,9 @@ from training.distributed import (
     own_items,
     own_part,
 )
-from training.engine import Stage, fit, make_optimizer, seed_everything
-from training.hardware import Hardware
-from training.loaders import (
+from training.loop.engine import Stage, fit, make_optimizer, seed_everything
+from training.loop.hardware import Hardware
+from training.loop.loaders import (
     TrainingBatches,
     grouped_sampler,
     hold_on_device,
@@ -27,9 +26,10 @@ from training.loaders import (
     spread,
     training_rows,
 )
-from training.losses import ImageLoss
+from training.loop.run_folder import RunFolder
 from training.metrics import psnr
-from training.run_folder import RunFolder
+from training.stages.augmentation import augment_color, mirror_groups, random_turns, turn_cameras
+from training.stages.losses import ImageLoss
 from utils.images import denormalize
 from utils.plotting import save_examples
 from utils.transfer import send

@@ -11,10 +11,9 @@ import torch
 from tqdm import tqdm
 
 from datasets.reader import MultiViewDataset
-from models.folding import fold_batch_norm
-from models.latent import rotate_points
-from training.augmentation import augment_color, mirror_labels, random_turns, turn_cameras
-from training.distributed import (
+from models.geometry_aware.folding import fold_batch_norm
+from models.parts.latent import rotate_points
+from training.loop.distributed import (
     average_gradients,
     is_main,
     joined_processes,
@@ -22,13 +21,14 @@ from training.distributed import (
     own_items,
     own_part,
 )
-from training.engine import Stage, fit, make_optimizer, seed_everything
-from training.hardware import Hardware
-from training.load import load_for_pose
-from training.loaders import hold_on_device, make_loader, network_input, open_training_set, training_rows
-from training.losses import pose_loss
+from training.loop.engine import Stage, fit, make_optimizer, seed_everything
+from training.loop.hardware import Hardware
+from training.loop.loaders import hold_on_device, make_loader, network_input, open_training_set, training_rows
+from training.loop.run_folder import RunFolder
 from training.metrics import mpjpe, n_mpjpe
-from training.run_folder import RunFolder
+from training.stages.augmentation import augment_color, mirror_labels, random_turns, turn_cameras
+from training.stages.losses import pose_loss
+from training.trained.load import load_for_pose
 from utils.errors import UserError
 from utils.transfer import send
 

@@ -8,13 +8,13 @@ from tqdm import tqdm
 
 from datasets.reader import MultiViewDataset
 from datasets.sampler import group_rows, select_rows
-from models.folding import fold_batch_norm
-from models.latent import evaluation_permutations
-from training.hardware import Hardware
-from training.inference import mirrored_poses
-from training.loaders import make_loader, network_input
+from models.geometry_aware.folding import fold_batch_norm
+from models.parts.latent import evaluation_permutations
+from training.loop.hardware import Hardware
+from training.loop.loaders import make_loader, network_input
 from training.metrics import foreground_mask, mpjpe, n_mpjpe, p_mpjpe, psnr, published_n_mpjpe, ssim
-from training.tables import group_means, table_text, write_table
+from training.trained.inference import mirrored_poses
+from training.trained.tables import group_means, table_text, write_table
 from utils.errors import UserError
 from utils.images import denormalize
 

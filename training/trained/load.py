@@ -7,9 +7,9 @@ from torch import nn
 
 from models import build_network, load_published_weights
 from models.checkpoints import Checkpoint, read_checkpoint
-from models.network import ARCHITECTURE_KEYS, POSE_DECODER_KEYS, EncodeDecode
-from models.weights import match_weights
-from training.run_folder import BEST_NETWORK
+from models.geometry_aware.network import ARCHITECTURE_KEYS, POSE_DECODER_KEYS, EncodeDecode
+from models.parts.weights import match_weights
+from training.loop.run_folder import BEST_NETWORK
 from utils.errors import UserError
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 
 from models.checkpoints import save_weights
-from training.hardware import Hardware
-from training.load import load_trained, weights_file
-from training.loaders import open_test_set
+from training.loop.hardware import Hardware
+from training.loop.loaders import open_test_set
+from training.trained.load import load_trained, weights_file
 from utils.config import ROOT
 from utils.errors import UserError
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from datasets.reader import MultiViewDataset
-from training.evaluation import motion_names
-from training.hardware import Hardware
-from training.loaders import network_input
+from training.loop.hardware import Hardware
+from training.loop.loaders import network_input
 from training.metrics import n_mpjpe
+from training.trained.evaluation import motion_names
 from utils.errors import UserError
 from utils.images import denormalize
 from utils.plotting import crop_to_image

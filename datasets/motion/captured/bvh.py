@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.kinematics import rotation_x, rotation_y, rotation_z, to_matrix, to_rotation_vector
+from datasets.people.kinematics import rotation_x, rotation_y, rotation_z, to_matrix, to_rotation_vector
 from utils.errors import UserError
 
 _TURNS = (rotation_x, rotation_y, rotation_z)

@@ -2,17 +2,17 @@
 
 A file's joints are found by name and its axes and unit from the skeleton. Lengths are in leg lengths (hip to ankle) of
 the captured person, so that they fit other bodies; the world has z up and the floor at z = 0. Rotations are those from
-the neutral stance of datasets/people.py: upright, arms hanging, feet flat, palms towards the thighs.
+the neutral stance of datasets/people/body.py: upright, arms hanging, feet flat, palms towards the thighs.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from datasets.bvh import Clip, despike, resample
-from datasets.footsteps import SIDES
-from datasets.joint_names import JOINTS, find_joints
-from datasets.kinematics import gaussian_smooth, to_matrix, transform, unit
+from datasets.motion.captured.bvh import Clip, despike, resample
+from datasets.motion.captured.joint_names import JOINTS, find_joints
+from datasets.motion.footsteps import SIDES
+from datasets.people.kinematics import gaussian_smooth, to_matrix, transform, unit
 from utils.errors import UserError
 
 RATE = 30  # frames per second at which motion is analysed

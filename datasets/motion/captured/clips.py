@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from datasets.bvh import read_bvh
-from datasets.capture import RATE, Capture, analyse
-from datasets.people import Body, Motion
-from datasets.retarget import retarget
+from datasets.motion.captured.bvh import read_bvh
+from datasets.motion.captured.capture import RATE, Capture, analyse
+from datasets.motion.captured.retarget import retarget
+from datasets.people.body import Body, Motion
 from utils.errors import UserError
 
 _TEST_EVERY = 5  # one clip in so many tests, where there are as many

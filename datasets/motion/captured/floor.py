@@ -4,11 +4,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.capture import RATE, Capture
-from datasets.footsteps import SIDES
-from datasets.kinematics import gaussian_smooth, rotation_y, to_matrix, to_rotation_vector, transform, two_bone_ik, unit
-from datasets.people import BONE_INDEX, Body
-from datasets.posing import Limbs, limb_frame, running_max, soft_limit
+from datasets.motion.captured.capture import RATE, Capture
+from datasets.motion.footsteps import SIDES
+from datasets.motion.posing import Limbs, limb_frame, running_max, soft_limit
+from datasets.people.body import BONE_INDEX, Body
+from datasets.people.kinematics import (
+    gaussian_smooth,
+    rotation_y,
+    to_matrix,
+    to_rotation_vector,
+    transform,
+    two_bone_ik,
+    unit,
+)
 
 _NEAR = 0.07  # a foot this low in the capture (leg lengths) is taken to be on the floor, if it is the lower one
 _HIGH = 0.25  # leg lengths over which a foot leaves the floor behind

@@ -1,7 +1,7 @@
 """Finds the joints of a person in a captured skeleton by the names that the usual tools give them."""
 
-from datasets.bvh import END, Clip
-from datasets.footsteps import SIDES
+from datasets.motion.captured.bvh import END, Clip
+from datasets.motion.footsteps import SIDES
 from utils.errors import UserError
 
 # per bone: the joint that starts it, and that joint's names without side; the first name is Poser's (lShin), where it

@@ -1,16 +1,14 @@
-"""Lets a body of datasets/people.py move as a captured person did: its limbs point where the captured limbs point.
+"""Lets a body of datasets/people/body.py move as a captured person did: its limbs point where the captured limbs point.
 
 Lengths are the body's own, translation is scaled by the length of the legs, feet stand where they are planted.
 """
 
 import numpy as np
 
-from datasets.capture import RATE, Capture, Side
-from datasets.floor import plant_feet
-from datasets.footsteps import SIDES
-from datasets.kinematics import rotation_y, rotation_z, to_matrix, to_rotation_vector, unit
-from datasets.people import BONE_INDEX, BONE_NAMES, Body, Motion
-from datasets.posing import (
+from datasets.motion.captured.capture import RATE, Capture, Side
+from datasets.motion.captured.floor import plant_feet
+from datasets.motion.footsteps import SIDES
+from datasets.motion.posing import (
     HEAD_SHARES,
     MAX_ELBOW,
     MAX_HEAD,
@@ -22,6 +20,8 @@ from datasets.posing import (
     limb_frame,
     soft_limit,
 )
+from datasets.people.body import BONE_INDEX, BONE_NAMES, Body, Motion
+from datasets.people.kinematics import rotation_y, rotation_z, to_matrix, to_rotation_vector, unit
 
 _BEFORE = RATE // 2  # frames looked at before and after those asked for, so that ends move like the middle
 _MAX_PRONATION, _MAX_WRIST = np.array([-1.3, 1.5]), 1.1  # radians

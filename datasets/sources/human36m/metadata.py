@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from datasets.cameras import Camera
+from datasets.cameras.camera import Camera
 from utils.errors import UserError
 
 METADATA_FILE = "metadata.xml"

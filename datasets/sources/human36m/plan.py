@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.h36m_metadata import CAMERA_IDS, Metadata, Sequence
-from datasets.h36m_source import Source, read_poses
-from datasets.video import count_frames, read_frames
+from datasets.sources.human36m.archives import Source, read_poses
+from datasets.sources.human36m.metadata import CAMERA_IDS, Metadata, Sequence
+from datasets.video.frames import count_frames, read_frames
 from utils.errors import UserError
 
 # (subject, file name): the poses of these lie beside the person in the pictures

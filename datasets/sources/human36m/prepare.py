@@ -8,18 +8,18 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from datasets.arguments import check_at_least, choose_subjects
-from datasets.cameras import opencv
-from datasets.h36m_metadata import CAMERA_IDS, Metadata, Sequence, find_metadata, read_metadata
-from datasets.h36m_plan import View, check_views, plan_subject, pose_lengths
-from datasets.h36m_report import Entry, SubjectNotes, entry, write_report
-from datasets.h36m_source import Source, cdf_library
-from datasets.h36m_views import Task, camera_backgrounds, write_view
-from datasets.labels import PARTS_FOLDER, is_finished, read_statistics
-from datasets.layout import LayoutWriter, check_size
-from datasets.video import pyav
-from datasets.views import write_background
-from datasets.workers import claim_folder, worker_pool
+from datasets.cameras.camera import opencv
+from datasets.layout.arguments import check_at_least, choose_subjects
+from datasets.layout.labels import PARTS_FOLDER, is_finished, read_statistics
+from datasets.layout.workers import claim_folder, worker_pool
+from datasets.layout.writer import LayoutWriter, check_size
+from datasets.sources.human36m.archives import Source, cdf_library
+from datasets.sources.human36m.metadata import CAMERA_IDS, Metadata, Sequence, find_metadata, read_metadata
+from datasets.sources.human36m.plan import View, check_views, plan_subject, pose_lengths
+from datasets.sources.human36m.report import Entry, SubjectNotes, entry, write_report
+from datasets.sources.human36m.views import Task, camera_backgrounds, write_view
+from datasets.video.crops_of_views import write_background
+from datasets.video.frames import pyav
 from utils.errors import UserError
 
 SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.h36m_metadata import CAMERA_IDS
-from datasets.h36m_plan import View
+from datasets.sources.human36m.metadata import CAMERA_IDS
+from datasets.sources.human36m.plan import View
 from utils.files import write_whole
 
 REPORT_FILE = "report.csv"

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets import views
-from datasets.crop_camera import BOX_METRES
-from datasets.h36m_metadata import CAMERA_IDS, Metadata
-from datasets.h36m_plan import View
-from datasets.h36m_source import read_poses
+from datasets.cameras.crop_camera import BOX_METRES
+from datasets.sources.human36m.archives import read_poses
+from datasets.sources.human36m.metadata import CAMERA_IDS, Metadata
+from datasets.sources.human36m.plan import View
+from datasets.video import crops_of_views
 from utils.errors import UserError
 
 BACKGROUNDS = "backgrounds"
@@ -23,12 +23,12 @@ class Task(NamedTuple):
     metadata: Metadata
 
 
-def camera_backgrounds(output: Path, planned: list[View]) -> list[views.Background]:
+def camera_backgrounds(output: Path, planned: list[View]) -> list[crops_of_views.Background]:
     """The backgrounds that some views of one subject need: of each camera, over all of its videos."""
     cameras = {view.cam: _background_file(output, view) for view in planned}
     return [
         # a broken video is told when its own crops are made
-        views.Background(file, [view.video for view in planned if view.cam == cam], skip_broken=True)
+        crops_of_views.Background(file, [view.video for view in planned if view.cam == cam], skip_broken=True)
         for cam, file in cameras.items()
     ]
 
@@ -38,15 +38,15 @@ def write_view(task: Task, view: View) -> tuple[View, int, str]:
 
     Returns the view, the number of its crops on disk, and what broke, or "".
     """
-    job = views.CropJob(task.output, task.size, BOX_METRES)
+    job = crops_of_views.CropJob(task.output, task.size, BOX_METRES)
     crops = _with_labels(task, view)
     try:
-        return view, views.write_view(crops, job), ""
+        return view, crops_of_views.write_view(crops, job), ""
     except UserError as error:
-        return view, views.written_crops(crops, job), str(error)
+        return view, crops_of_views.written_crops(crops, job), str(error)
 
 
-def _with_labels(task: Task, view: View) -> views.View:
+def _with_labels(task: Task, view: View) -> crops_of_views.View:
     from PIL import Image
 
     sequence, count = view.sequence, len(view.frames)
@@ -61,7 +61,7 @@ def _with_labels(task: Task, view: View) -> views.View:
         "motion": sequence.motion,
         "shifted": np.int8(view.shifted),
     }
-    return views.View(
+    return crops_of_views.View(
         key=f"seq_{sequence.seq:03d}_cam_{view.cam:02d}",
         name=view.name,
         video=view.video,

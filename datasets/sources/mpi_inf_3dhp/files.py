@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.calibration import UP_AXES
-from datasets.cameras import Camera
+from datasets.cameras.calibration import UP_AXES
+from datasets.cameras.camera import Camera
 from utils.errors import UserError
 
 SEQUENCES = (1, 2)  # of every subject

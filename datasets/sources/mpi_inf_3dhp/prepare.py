@@ -7,15 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from datasets.arguments import check_at_least, check_box, choose_subjects
-from datasets.cameras import Camera
-from datasets.crop_camera import BOX_METRES
-from datasets.labels import read_statistics
-from datasets.layout import LayoutWriter, check_size
-from datasets.mpi_inf_3dhp_files import NUM_ANNOTATED, read_annotations, read_cameras, sequence_folders
-from datasets.sightings import MIN_CAMERAS
-from datasets.views import Background, CropJob, View, checked_length, write_backgrounds, write_views
-from datasets.workers import claim_folder
+from datasets.cameras.agreement import MIN_CAMERAS, disagreement
+from datasets.cameras.camera import Camera
+from datasets.cameras.crop_camera import BOX_METRES
+from datasets.layout.arguments import check_at_least, check_box, choose_subjects
+from datasets.layout.labels import read_statistics
+from datasets.layout.workers import claim_folder
+from datasets.layout.writer import LayoutWriter, check_size
+from datasets.sources.mpi_inf_3dhp.files import NUM_ANNOTATED, read_annotations, read_cameras, sequence_folders
+from datasets.video.crops_of_views import Background, CropJob, View, checked_length, write_backgrounds, write_views
 from utils.errors import UserError
 from utils.files import write_whole
 from utils.skeleton import ROOT
@@ -155,17 +155,17 @@ def _leave_lonely_frames_out(tracks: dict[int, tuple]) -> int:
 
 def _check_views_agree(tracks: dict[int, tuple], folder: Path) -> None:
     """Poses of all cameras, moved into the world, must be the same."""
-    worlds = {
-        cam: dict(zip(t[2].tolist(), t[3] @ t[1].rotation + t[1].centre, strict=True)) for cam, t in tracks.items()
-    }
-    (first, reference), *others = worlds.items()
-    for cam, poses in others:
-        common = sorted(set(reference) & set(poses))
-        difference = np.median([np.abs(reference[frame] - poses[frame]).max() for frame in common] or [0.0])
-        if difference > MAX_VIEW_DIFFERENCE:
+    (first, reference), *others = tracks.items()
+    for cam, track in others:
+        pair = (reference, track)
+        common = np.intersect1d(reference[2], track[2])
+        views = [(camera, joints[np.isin(frames, common)]) for _, camera, frames, joints in pair]
+        world = np.concatenate([joints @ camera.rotation + camera.centre for camera, joints in views])
+        extent, _ = disagreement(world, np.tile(common, 2))
+        if len(common) and np.median(extent) > MAX_VIEW_DIFFERENCE:
             raise UserError(
-                f"{folder}: cameras {first} and {cam} disagree about the place of the person by {difference:.2f} m; "
-                "expected annot.mat, in mm, and camera.calibration of one sequence"
+                f"{folder}: cameras {first} and {cam} disagree about the place of the person by "
+                f"{np.median(extent):.2f} m; expected annot.mat, in mm, and camera.calibration of one sequence"
             )
 
 

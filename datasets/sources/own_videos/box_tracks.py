@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.calibration import Calibration
-from datasets.person_boxes import Boxes, locate_person
-from datasets.recordings import Recording
+from datasets.cameras.agreement import MIN_CAMERAS
+from datasets.cameras.calibration import Calibration
+from datasets.sources.own_videos.boxes import Boxes, locate_person
+from datasets.sources.own_videos.recordings import Recording
 from utils.skeleton import ROOT
-
-MIN_CAMERAS = 2
 
 
 class Sightings(NamedTuple):

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.calibration import numbers, read_json
-from datasets.cameras import Camera, opencv
+from datasets.cameras.calibration import numbers, read_json
+from datasets.cameras.camera import Camera, opencv
 from utils.errors import UserError
 
 Boxes = dict[str, dict[int, np.ndarray]]  # camera name -> frame number -> x0, y0, width, height in pixels

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.calibration import Calibration, read_calibration
-from datasets.person_boxes import Boxes, PersonDetector, read_boxes
-from datasets.png import read_png
-from datasets.recordings import Recording, read_poses
-from datasets.sightings import Sightings, filmed_instants, sightings_by_boxes, sightings_by_poses
-from datasets.video import read_frames
-from datasets.views import View, checked_length
+from datasets.cameras.calibration import Calibration, read_calibration
+from datasets.layout.png import read_png
+from datasets.sources.own_videos.box_tracks import Sightings, filmed_instants, sightings_by_boxes, sightings_by_poses
+from datasets.sources.own_videos.boxes import Boxes, PersonDetector, read_boxes
+from datasets.sources.own_videos.recordings import Recording, read_poses
+from datasets.video.crops_of_views import View, checked_length
+from datasets.video.frames import read_frames
 from utils.errors import UserError
 from utils.files import write_whole
 

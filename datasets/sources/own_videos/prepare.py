@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from datasets.arguments import check_at_least, check_box
-from datasets.crop_camera import BOX_METRES
-from datasets.labels import PARTS_FOLDER, read_statistics
-from datasets.layout import LayoutWriter, check_size
-from datasets.recordings import Recording
-from datasets.video_plan import (
+from datasets.cameras.crop_camera import BOX_METRES
+from datasets.layout.arguments import check_at_least, check_box
+from datasets.layout.labels import PARTS_FOLDER, read_statistics
+from datasets.layout.workers import claim_folder, map_processes
+from datasets.layout.writer import LayoutWriter, check_size
+from datasets.sources.own_videos.plan import (
     Plan,
     detect,
     detected_boxes,
@@ -24,8 +24,8 @@ from datasets.video_plan import (
     sequence_numbers,
     with_boxes,
 )
-from datasets.views import Background, CropJob, View, write_backgrounds, write_views
-from datasets.workers import claim_folder, map_processes
+from datasets.sources.own_videos.recordings import Recording
+from datasets.video.crops_of_views import Background, CropJob, View, write_backgrounds, write_views
 from utils.errors import UserError
 from utils.files import write_whole
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.calibration import read_json
+from datasets.cameras.calibration import read_json
 from utils.errors import UserError
 from utils.skeleton import NUM_JOINTS, ROOT
 

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from datasets.cameras import Camera, opencv
+from datasets.cameras.camera import Camera, opencv
 from tests.synthetic import ring_cameras
 from utils.errors import UserError
 

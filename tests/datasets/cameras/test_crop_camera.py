@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datasets.crop_camera import crop_camera, pixel_rays, project
+from datasets.cameras.crop_camera import crop_camera, pixel_rays, project
 from utils.errors import UserError
 
 

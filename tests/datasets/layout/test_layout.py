@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -13,12 +12,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from datasets.crop_camera import project
-from datasets.labels import Labels, is_finished
-from datasets.layout import LayoutWriter, image_path, pose_statistics
+from datasets.cameras.crop_camera import project
+from datasets.layout.labels import Labels, is_finished
+from datasets.layout.writer import LayoutWriter, image_path, pose_statistics
 from datasets.reader import MultiViewDataset, collate_batch
 from datasets.sampler import GroupedBatchSampler
 from tests.synthetic import write_synthetic_layout
+from tests.tiny import ROOT
 from utils.errors import UserError
 
 
@@ -145,7 +145,7 @@ def test_resumes_where_it_stopped(tmp_path):
 
 KILLED_JOB = """
 import sys
-from tests.test_layout import LayoutWriter, made_up_piece
+from tests.datasets.layout.test_layout import LayoutWriter, made_up_piece
 writer = LayoutWriter(sys.argv[1], 64)
 for seq in range(1, 200):
     if not writer.has(f"seq_{seq:03d}"):
@@ -155,7 +155,7 @@ for seq in range(1, 200):
 
 
 def test_a_killed_job_loses_only_its_last_piece(tmp_path):
-    root = Path(__file__).parents[1]
+    root = ROOT
     job = subprocess.Popen([sys.executable, "-c", KILLED_JOB, tmp_path], cwd=root, stdout=subprocess.PIPE)
     for _ in range(2):
         job.stdout.readline()

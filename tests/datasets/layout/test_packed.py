@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.layout import LayoutWriter, image_path
-from datasets.packed import PACKED_FOLDER, UNFINISHED_FOLDER, open_packed, pack
-from datasets.png import read_png, write_png
+from datasets.layout.packed import PACKED_FOLDER, UNFINISHED_FOLDER, open_packed, pack
+from datasets.layout.png import read_png, write_png
+from datasets.layout.writer import LayoutWriter, image_path
 from datasets.reader import MultiViewDataset
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT, run_script, tiny_config
-from training.loaders import hold_on_device
-from training.novel_views import train_novel_views
+from training.loop.loaders import hold_on_device
+from training.stages.novel_views import train_novel_views
 from utils.errors import UserError
 
 SIZE = 16
@@ -38,7 +38,7 @@ def forbid_png(monkeypatch):
     def refuse(path):
         raise AssertionError(f"{path} was decoded")
 
-    monkeypatch.setattr("datasets.crops.read_png", refuse)
+    monkeypatch.setattr("datasets.layout.crops.read_png", refuse)
 
 
 @pytest.mark.parametrize("preload", [False, True])
@@ -193,7 +193,7 @@ def test_an_interrupted_packing_goes_on_where_it_stopped(layout, kept, monkeypat
     (unfinished / "img_crop.npy").write_bytes(whole[:kept])
     assert MultiViewDataset(layout).decodes  # what is unfinished is not read
     decoded = []
-    monkeypatch.setattr("datasets.crops.read_png", lambda path: decoded.append(path) or read_png(path))
+    monkeypatch.setattr("datasets.layout.crops.read_png", lambda path: decoded.append(path) or read_png(path))
     pack(layout, progress=False)
     again = sum("img_crop" in path for path in decoded) - 1  # the first tells the size
     assert again == 40 - max(0, kept - 128) // (3 * SIZE**2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.png import read_png, write_png
+from datasets.layout.png import read_png, write_png
 
 SHAPES = [(128, 128), (1, 1), (3, 70), (50, 2)]
 

@@ -11,7 +11,7 @@ from tests.tiny import ROOT
 SCRIPT = """
 import os, sys, time
 from pathlib import Path
-from datasets.workers import map_processes
+from datasets.layout.workers import map_processes
 
 def work(item):
     Path(sys.argv[1], str(os.getpid())).touch()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from datasets.bvh import despike, read_bvh, resample
-from datasets.kinematics import rotation_x, rotation_z
+from datasets.motion.captured.bvh import despike, read_bvh, resample
+from datasets.people.kinematics import rotation_x, rotation_z
 from utils.errors import UserError
 
 HEADER = """HIERARCHY

@@ -11,9 +11,9 @@ pytest.importorskip("warp")
 
 from configs.render_dataset import main
 from datasets import Labels
-from datasets.captured import cut_pieces, describe_clips, find_clips, play, split_clips
-from datasets.people import load_body
-from datasets.rendered import MOTION_FRAMES, SUBJECTS, RenderSet, plan_captured, render_dataset
+from datasets.motion.captured.clips import cut_pieces, describe_clips, find_clips, play, split_clips
+from datasets.people.body import load_body
+from datasets.rendered.dataset import MOTION_FRAMES, SUBJECTS, RenderSet, plan_captured, render_dataset
 from datasets.validation import validate
 from tests.moving_figure import squat_and_wave, write_figure
 from utils.errors import UserError

@@ -3,9 +3,9 @@ import pytest
 
 pytest.importorskip("anny")
 
-from datasets.motions import MOTIONS, make_motion
-from datasets.people import BONE_INDEX, load_body
-from datasets.posing import MAX_ELBOW, MAX_KNEE
+from datasets.motion.motions import MOTIONS, make_motion
+from datasets.motion.posing import MAX_ELBOW, MAX_KNEE
+from datasets.people.body import BONE_INDEX, load_body
 from utils.errors import UserError
 from utils.skeleton import BONES, JOINT_NAMES
 

@@ -5,13 +5,13 @@ import pytest
 
 pytest.importorskip("anny")
 
-from datasets.bvh import read_bvh
-from datasets.capture import analyse
-from datasets.footsteps import SIDES
-from datasets.kinematics import rotation_z
-from datasets.people import BONE_INDEX, load_body
-from datasets.posing import MAX_ELBOW
-from datasets.retarget import facing, retarget
+from datasets.motion.captured.bvh import read_bvh
+from datasets.motion.captured.capture import analyse
+from datasets.motion.captured.retarget import facing, retarget
+from datasets.motion.footsteps import SIDES
+from datasets.motion.posing import MAX_ELBOW
+from datasets.people.body import BONE_INDEX, load_body
+from datasets.people.kinematics import rotation_z
 from tests.moving_figure import splayed, squat_and_wave, tangled, write_figure
 from utils.errors import UserError
 from utils.skeleton import JOINT_NAMES

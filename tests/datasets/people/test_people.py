@@ -3,7 +3,7 @@ import pytest
 
 pytest.importorskip("anny")
 
-from datasets.people import BONE_INDEX, BONE_NAMES, SUBJECTS, Body, Motion, load_body
+from datasets.people.body import BONE_INDEX, BONE_NAMES, SUBJECTS, Body, Motion, load_body
 from utils.errors import UserError
 from utils.skeleton import BONES, JOINT_NAMES, LEFT_JOINTS, RIGHT_JOINTS
 

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("warp")
 
-from datasets.raycast import View, _draw, default_device, warp_kernels
+from datasets.rendered.raycast import View, _draw, default_device, warp_kernels
 
 SAMPLES = 32
 FOCAL = 0.8

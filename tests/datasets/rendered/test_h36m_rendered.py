@@ -12,12 +12,12 @@ pytest.importorskip("anny")
 pytest.importorskip("warp")
 
 from datasets import Labels, image_path
-from datasets.h36m import prepare_h36m
-from datasets.png import read_png
-from datasets.raycast import View
+from datasets.layout.png import read_png
+from datasets.rendered.raycast import View
+from datasets.sources.human36m.prepare import prepare_h36m
 from tests.miniature_h36m import RenderedPeople, camera_of, write_miniature
 from tests.tiny import tiny_config
-from training.novel_views import train_novel_views
+from training.stages.novel_views import train_novel_views
 
 WIDTH = 200
 

@@ -10,10 +10,11 @@ pytest.importorskip("anny")
 pytest.importorskip("warp")
 
 from configs import render_dataset as render_script
-from datasets import Labels, presets
-from datasets.motions import MOTIONS
-from datasets.presets import KINDS, PRESETS, check_labels, fingerprint, planned_labels, render_preset
-from datasets.rendered import SUBJECTS, plan_sequences
+from datasets import Labels
+from datasets.motion.motions import MOTIONS
+from datasets.rendered import presets
+from datasets.rendered.dataset import SUBJECTS, plan_sequences
+from datasets.rendered.presets import KINDS, PRESETS, check_labels, fingerprint, planned_labels, render_preset
 from utils.errors import UserError
 
 

@@ -16,13 +16,14 @@ pytest.importorskip("anny")
 pytest.importorskip("warp")
 
 from datasets import Labels, image_path, project
-from datasets.png import read_png
-from datasets.rendered import SUBJECTS, RenderSet, plan_sequences, render_dataset
-from datasets.scene import subject_cameras
+from datasets.layout.png import read_png
+from datasets.rendered.dataset import SUBJECTS, RenderSet, plan_sequences, render_dataset
+from datasets.rendered.scene import subject_cameras
 from datasets.validation import validate
+from tests.tiny import ROOT
 from utils.errors import UserError
 
-SCRIPT = Path(__file__).parents[1] / "configs" / "render_dataset.py"
+SCRIPT = ROOT / "configs" / "render_dataset.py"
 SIZE = 48
 
 

@@ -12,13 +12,13 @@ pytest.importorskip("scipy")
 import scipy.io as scipy_io
 
 from datasets import Labels
-from datasets.mpi_inf_3dhp import prepare_3dhp
-from datasets.mpi_inf_3dhp_files import read_cameras
+from datasets.sources.mpi_inf_3dhp.files import read_cameras
+from datasets.sources.mpi_inf_3dhp.prepare import prepare_3dhp
 from datasets.validation import validate
 from tests.markers import FLOOR, marker_offsets, read_crop
 from tests.miniature_3dhp import write_3dhp
 from tests.tiny import run_script, tiny_config
-from training.novel_views import train_novel_views
+from training.stages.novel_views import train_novel_views
 from utils.errors import UserError
 
 SIZE = 64
@@ -78,13 +78,13 @@ def test_cameras_are_in_metres_with_z_up(source):
 
 
 def test_every_nth_frame_resume_and_no_background(source, tmp_path, monkeypatch):
-    monkeypatch.setattr("datasets.mpi_inf_3dhp.LayoutWriter.finish", lambda self, *arguments: None)
+    monkeypatch.setattr("datasets.sources.mpi_inf_3dhp.prepare.LayoutWriter.finish", lambda self, *arguments: None)
     options = dict(every=3, cameras=(0, 2), background=False)
     prepare(source[0], tmp_path / "out", **options)
     monkeypatch.undo()
     with pytest.raises(UserError, match=r"holds a set of .*'every': 3"):
         prepare(source[0], tmp_path / "out", cameras=(0, 2), background=False)
-    monkeypatch.setattr("datasets.views.crop_map", None)  # nothing is cropped again
+    monkeypatch.setattr("datasets.video.crops_of_views.crop_map", None)  # nothing is cropped again
     report = prepare(source[0], tmp_path / "out", **options)
     assert prepare(source[0], tmp_path / "out", **options) == report and report.count("nothing") == 2
     assert sorted(set(Labels(tmp_path / "out")["frame"])) == [0, 3, 6]

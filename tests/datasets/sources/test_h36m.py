@@ -13,10 +13,10 @@ pytest.importorskip("cv2")
 pytest.importorskip("cdflib")
 
 from datasets import Labels, image_path, project, validate
-from datasets.h36m import prepare_h36m
-from datasets.h36m_metadata import CAMERA_IDS, find_metadata, read_metadata, rotation_from_angles
-from datasets.h36m_report import report_text
-from datasets.png import read_png
+from datasets.layout.png import read_png
+from datasets.sources.human36m.metadata import CAMERA_IDS, find_metadata, read_metadata, rotation_from_angles
+from datasets.sources.human36m.prepare import prepare_h36m
+from datasets.sources.human36m.report import report_text
 from tests.markers import JOINTS as MARKED
 from tests.markers import find_markers
 from tests.miniature_h36m import camera_of, marked_people, write_metadata, write_miniature

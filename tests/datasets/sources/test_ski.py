@@ -7,15 +7,15 @@ import pytest
 pytest.importorskip("cv2")
 
 from datasets import Labels, project
-from datasets.cameras import Camera
-from datasets.crop_camera import crop_camera
-from datasets.cropping import crop_map
-from datasets.ski import prepare_ski, read_labels, root_positions, share_outside
+from datasets.cameras.camera import Camera
+from datasets.cameras.crop_camera import crop_camera
+from datasets.sources.ski import prepare_ski, read_labels, root_positions, share_outside
 from datasets.validation import validate
+from datasets.video.cropping import crop_map
 from tests.markers import marker_offsets
 from tests.miniature_ski import write_ski
 from tests.tiny import run_script, tiny_config
-from training.novel_views import train_novel_views
+from training.stages.novel_views import train_novel_views
 from utils.errors import UserError
 
 SIZE = 64
@@ -69,12 +69,12 @@ def test_rotations_are_turned_with_the_crops(source, prepared):
 
 
 def test_resumes_and_takes_statistics_over(source, prepared, tmp_path, monkeypatch):
-    monkeypatch.setattr("datasets.ski.LayoutWriter.finish", lambda self, *arguments: None)
+    monkeypatch.setattr("datasets.sources.ski.LayoutWriter.finish", lambda self, *arguments: None)
     prepare_ski(source, tmp_path / "test", SIZE, "train", prepared, progress=False)
     monkeypatch.undo()
     with pytest.raises(UserError, match=r"holds a set of .*2\.0.*; expected .*1\.5"):
         prepare_ski(source, tmp_path / "test", SIZE, "train", prepared, box_metres=1.5, progress=False)
-    monkeypatch.setattr("datasets.ski.crop_map", None)  # nothing is cropped again
+    monkeypatch.setattr("datasets.sources.ski.crop_map", None)  # nothing is cropped again
     prepare_ski(source, tmp_path / "test", SIZE, "train", prepared, progress=False)
     np.testing.assert_array_equal(Labels(tmp_path / "test")["pose_std"], Labels(prepared)["pose_std"])
     assert "finished already" in prepare_ski(source, tmp_path / "test", SIZE, "train", prepared, progress=False)

@@ -14,18 +14,18 @@ pytest.importorskip("av")
 
 import configs.prepare_videos as prepare_videos_script
 from datasets import Labels, project
-from datasets.calibration import read_calibration
-from datasets.person_boxes import PersonDetector, locate_person, read_boxes
-from datasets.recordings import one_recording, read_poses, read_recordings
+from datasets.cameras.calibration import read_calibration
+from datasets.sources.own_videos.boxes import PersonDetector, locate_person, read_boxes
+from datasets.sources.own_videos.plan import make_plan, make_views, sequence_numbers
+from datasets.sources.own_videos.prepare import prepare_videos
+from datasets.sources.own_videos.recordings import one_recording, read_poses, read_recordings
 from datasets.validation import validate
-from datasets.video_plan import make_plan, make_views, sequence_numbers
-from datasets.videos import prepare_videos
-from datasets.views import CropJob, write_view
+from datasets.video.crops_of_views import CropJob, write_view
 from tests.markers import FLOOR, marker_offsets, read_crop
 from tests.miniature_videos import OFFSETS, camera_fields, true_box, write_recording
 from tests.tiny import ROOT, run_script, tiny_config, tiny_pose_config
-from training.novel_views import train_novel_views
-from training.pose import train_pose
+from training.stages.novel_views import train_novel_views
+from training.stages.pose import train_pose
 from utils.errors import UserError
 
 SIZE = 64
@@ -126,8 +126,10 @@ def assert_centred(truth, root, metres):
 
 def test_resumes_where_it_stopped(filmed, with_poses, tmp_path, monkeypatch):
     source, written = recording(filmed, poses=filmed.poses), []
-    monkeypatch.setattr("datasets.views.CHUNK", 4)
-    monkeypatch.setattr("datasets.layout.write_png", lambda path, image: written.append(path) or write_until(30, path))
+    monkeypatch.setattr("datasets.video.crops_of_views.CHUNK", 4)
+    monkeypatch.setattr(
+        "datasets.layout.writer.write_png", lambda path, image: written.append(path) or write_until(30, path)
+    )
 
     def write_until(limit, path):
         if len(written) > limit:
@@ -141,7 +143,7 @@ def test_resumes_where_it_stopped(filmed, with_poses, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"holds a set of .*'cut': 5.*; expected .*'cut': 6"):
         prepare_videos([source], tmp_path / "out", SIZE, cut=6, workers=1, progress=False)
     monkeypatch.undo()
-    monkeypatch.setattr("datasets.views.CHUNK", 4)
+    monkeypatch.setattr("datasets.video.crops_of_views.CHUNK", 4)
     report = prepare_videos([source], tmp_path / "out", SIZE, cut=5, workers=1, progress=False)
     assert prepare_videos([source], tmp_path / "out", SIZE, cut=5, workers=1, progress=False) == report
     labels, expected = Labels(tmp_path / "out"), Labels(with_poses)

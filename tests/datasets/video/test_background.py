@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip("av")
 
-from datasets.background import FrameReservoir, median_frame, median_of_videos, spread_frames
-from datasets.video import write_video
+from datasets.video.background import FrameReservoir, median_frame, median_of_videos, spread_frames
+from datasets.video.frames import write_video
 from utils.errors import UserError
 
 

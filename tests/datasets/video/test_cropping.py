@@ -7,9 +7,9 @@ pytest.importorskip("cv2")
 
 import cv2
 
-from datasets.cameras import Camera
-from datasets.crop_camera import crop_camera, pixel_rays, project
-from datasets.cropping import Box, CropMap, crop_map, crop_rows
+from datasets.cameras.camera import Camera
+from datasets.cameras.crop_camera import crop_camera, crop_rows, pixel_rays, project
+from datasets.video.cropping import Box, CropMap, crop_map
 from tests.synthetic import random_joints, ring_cameras
 
 SIZE = 64

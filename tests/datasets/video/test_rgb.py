@@ -10,8 +10,8 @@ import av
 import cv2
 from av.video.reformatter import ColorRange, Colorspace
 
-from datasets.cropping import Box, CropMap
-from datasets.rgb import RgbConverter
+from datasets.video.cropping import Box, CropMap
+from datasets.video.rgb import RgbConverter
 
 WIDTH, HEIGHT = 102, 76
 COLOURS = [  # format, colour space, range

@@ -8,7 +8,15 @@ import pytest
 
 pytest.importorskip("av")
 
-from datasets.video import count_frames, decode_frames, numbers_by_time, pyav, read_frames, read_key_frames, write_video
+from datasets.video.frames import (
+    count_frames,
+    decode_frames,
+    numbers_by_time,
+    pyav,
+    read_frames,
+    read_key_frames,
+    write_video,
+)
 from utils.errors import UserError
 
 COUNT = 60
@@ -86,7 +94,7 @@ def test_leaving_frames_out_changes_no_other(name, options, first, sure, moving,
 
 
 def test_frames_that_no_other_needs_are_not_decoded(moving, tmp_path, monkeypatch):
-    from datasets import video
+    from datasets.video import frames as video
 
     path, decoded, decode = filmed(tmp_path / "pyramid.mp4", moving, PYRAMID), [], video._decode
 

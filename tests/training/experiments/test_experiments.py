@@ -15,9 +15,10 @@ from configs.config_train_encodeDecode import config_dict
 from tests.processes import run_processes
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import CHANGES, SIZE
-from training import experiments, novel_views
-from training.experiment_plan import label_counts
-from training.experiment_report import POSE_SCORES, Entry, _all_scores, spread
+from training.experiments import run as experiments
+from training.experiments.plan import label_counts
+from training.experiments.report import POSE_SCORES, Entry, _all_scores, spread
+from training.stages import novel_views
 from utils.errors import UserError
 
 SUITE = """

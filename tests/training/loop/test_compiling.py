@@ -13,12 +13,12 @@ from tests.processes import run_processes
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config
 from tests.waiting import NoWaiting, copy_to_a_pretended_gpu, train_on_a_pretended_gpu
-from training import compiling, progress
-from training.compiling import compile_training
-from training.engine import make_optimizer, seed_everything
-from training.hardware import Hardware
-from training.losses import ImageLoss
-from training.novel_views import NovelViewStep, train_novel_views
+from training.loop import compiling, progress
+from training.loop.compiling import compile_training
+from training.loop.engine import make_optimizer, seed_everything
+from training.loop.hardware import Hardware
+from training.stages.losses import ImageLoss
+from training.stages.novel_views import NovelViewStep, train_novel_views
 from utils.errors import UserError
 
 CPU = torch.device("cpu")

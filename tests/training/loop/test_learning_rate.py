@@ -6,8 +6,8 @@ from configs.config_train_encodeDecode import config_dict as stage1
 from configs.config_train_encodeDecode_pose import config_dict as stage2
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config
-from training.engine import PUBLISHED_BATCH_SIZE, learning_rate
-from training.novel_views import train_novel_views
+from training.loop.engine import PUBLISHED_BATCH_SIZE, learning_rate
+from training.stages.novel_views import train_novel_views
 from utils.errors import UserError
 
 

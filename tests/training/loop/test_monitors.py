@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from training.monitors import VisdomCurves
+from training.loop.monitors import VisdomCurves
 
 SERVE = "import sys; from visdom.server.run_server import main; sys.argv[1:] = {!r}; main()"
 

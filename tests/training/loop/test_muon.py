@@ -7,9 +7,9 @@ from models import build_network
 from models.checkpoints import read_checkpoint
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config
-from training.engine import make_optimizer
-from training.muon import Muon, orthogonalize
-from training.novel_views import NovelViewStep, train_novel_views
+from training.loop.engine import make_optimizer
+from training.loop.muon import Muon, orthogonalize
+from training.stages.novel_views import NovelViewStep, train_novel_views
 from utils.errors import UserError
 
 

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from tests.networks import PUBLISHED
-from training.losses import ImageLoss, pose_loss, sobel, wide_foreground
+from training.stages.losses import ImageLoss, pose_loss, sobel, wide_foreground
 from utils.errors import UserError
 
 PLAIN = {**PUBLISHED, "loss_weight_imageNet": 0.0}
@@ -109,7 +109,7 @@ def test_sobel_sees_slopes_and_no_constants():
 
 
 def test_pose_loss_agrees_with_the_published_number():
-    from tests.test_metrics import DATA
+    from tests.training.test_metrics import DATA
 
     with np.load(DATA / "pose_losses.npz", allow_pickle=False) as archive:
         reference = {name: torch.from_numpy(values) for name, values in archive.items()}

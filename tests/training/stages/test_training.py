@@ -14,11 +14,11 @@ import torch
 from models.checkpoints import read_checkpoint
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT, SIZE, run_script, tiny_config, tiny_pose_config, write_config_file
-from training.augmentation import augment_color
-from training.loaders import TrainingBatches, grouped_sampler, open_training_set, training_rows
-from training.novel_views import train_novel_views
-from training.pose import ShuffledBatches, labelled_rows, train_pose
-from training.run_folder import CsvLog, run_name
+from training.loop.loaders import TrainingBatches, grouped_sampler, open_training_set, training_rows
+from training.loop.run_folder import CsvLog, run_name
+from training.stages.augmentation import augment_color
+from training.stages.novel_views import train_novel_views
+from training.stages.pose import ShuffledBatches, labelled_rows, train_pose
 from utils.errors import UserError
 from utils.images import normalize
 
@@ -81,7 +81,7 @@ def test_resume_after_kill_repeats_what_an_unbroken_run_does(data, stage1, tmp_p
     file = write_config_file(tmp_path / "config.py", config)
     script = (
         "import os, sys; sys.path.insert(0, sys.argv[1])\n"
-        "import training.novel_views as n; from utils.config import read_config_file\n"
+        "import training.stages.novel_views as n; from utils.config import read_config_file\n"
         "step = n.NovelViewStep.__call__\n"
         "n.NovelViewStep.__call__ = lambda *a: os.kill(os.getpid(), 9) if a[2] == 5 else step(*a)\n"
         "n.train_novel_views(read_config_file(sys.argv[2]))\n"
@@ -169,7 +169,7 @@ def test_stage_2_resumes_and_repeats(data, stage1, tmp_path):
     config = tiny_pose_config(data, tmp_path / "a", str(stage1.path), num_training_iterations=8)
     whole = train_pose(config)
     halves = {**config, "output_folder": str(tmp_path / "b")}
-    from training import pose
+    from training.stages import pose
 
     class Interrupted(Exception):
         pass

@@ -10,9 +10,9 @@ import torch
 
 from datasets.reader import MultiViewDataset
 from tests.synthetic import write_synthetic_layout
-from training.evaluation import evaluate, evaluation_keys, motion_names
-from training.hardware import Hardware
-from training.tables import group_means, table_text
+from training.loop.hardware import Hardware
+from training.trained.evaluation import evaluate, evaluation_keys, motion_names
+from training.trained.tables import group_means, table_text
 from utils.errors import UserError
 
 CONFIG = {"batch_size_test": 10, "every_nth_frame": 1, "num_workers": 0, "preload_images": True, "flip_test": False}

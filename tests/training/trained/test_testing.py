@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
@@ -14,16 +13,17 @@ from configs.config_test_encodeDecode import config_dict
 from datasets.reader import MultiViewDataset
 from models import build_network
 from models.checkpoints import save_weights
-from models.published import published_name
+from models.geometry_aware.published import published_name
 from tests.synthetic import write_synthetic_layout
-from training.hardware import Hardware
-from training.loaders import network_input
-from training.testing import open_trained, result_folder
-from training.viewing import VIEW_KEYS, TurningView, yaw_rotation
+from tests.tiny import ROOT
+from training.loop.hardware import Hardware
+from training.loop.loaders import network_input
+from training.trained.testing import open_trained, result_folder
+from training.trained.viewing import VIEW_KEYS, TurningView, yaw_rotation
 from utils.errors import UserError, run_script
 from utils.images import denormalize
 
-SCRIPT = Path(__file__).parents[1] / "configs" / "test_encodeDecode.py"
+SCRIPT = ROOT / "configs" / "test_encodeDecode.py"
 TINY = {
     **config_dict,
     "encoderType": "UNet",

@@ -1,0 +1,1 @@
+"""The files of a set: labels.h5, PNG crops, packed crops; writing them, resumably."""

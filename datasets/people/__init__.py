@@ -1,0 +1,1 @@
+"""A body and its clothes, at rest."""

@@ -1,0 +1,1 @@
+"""Rendered people: pictures of bodies in rooms, with exact labels."""

@@ -1,0 +1,1 @@
+"""Real data sets, each converted to the training layout. None knows another."""

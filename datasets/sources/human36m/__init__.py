@@ -1,0 +1,1 @@
+"""Human3.6M, from its official download."""

@@ -1,0 +1,1 @@
+"""Videos of your own calibrated cameras."""

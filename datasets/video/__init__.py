@@ -1,0 +1,1 @@
+"""From the frames of real cameras to crops and backgrounds."""

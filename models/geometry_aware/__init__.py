@@ -1,0 +1,1 @@
+"""Unsupervised geometry-aware representation (Rhodin, Salzmann, Fua, ECCV 2018)."""

@@ -1,0 +1,1 @@
+"""Parts of networks that belong to no method."""

@@ -1,0 +1,1 @@
+"""Suites of trainings: plan, run, results, report."""

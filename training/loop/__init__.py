@@ -1,0 +1,1 @@
+"""The loop that all stages share: engine, loaders, devices, processes, run folders."""

@@ -1,0 +1,1 @@
+"""Trained networks: opening, evaluating, viewing and exporting them."""
