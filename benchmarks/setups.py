@@ -13,7 +13,7 @@ from datasets.layout.writer import LayoutWriter
 from datasets.reader import MultiViewDataset
 from models import build_network
 from training.loop.hardware import Hardware
-from training.loop.loaders import hold_on_device
+from training.loop.loaders import cache_on_device
 
 # configuration -> its config files of stage 1 and stage 2
 CONFIGURATIONS = {
@@ -91,7 +91,7 @@ def make_setups(name: str, folder: Path, size: Size, quick: bool, device: str = 
         hardware, network = make_network(config, way)
         datasets = [MultiViewDataset(path, progress=False) for path in folders.values()]
         if way == "fast":
-            datasets = [hold_on_device(dataset, config, hardware.device) for dataset in datasets]
+            datasets = [cache_on_device(dataset, config, hardware.device) for dataset in datasets]
         setups[way] = Setup(config, pose_config, hardware, network, *datasets)
     return setups
 

@@ -14,7 +14,7 @@ from models import build_network
 from training.loop.averaging import WeightAverage
 from training.loop.engine import make_optimizer
 from training.loop.hardware import Hardware
-from training.loop.loaders import hold_on_device, open_training_set
+from training.loop.loaders import cache_on_device, open_training_set
 from training.stages.losses import ImageLoss
 from training.stages.novel_views import INPUT_KEYS, NovelViewStep
 from utils.transfer import send
@@ -66,7 +66,7 @@ def train_on_a_pretended_gpu(config: dict) -> None:
             network, criterion = build_network(config), ImageLoss(config)
         optimizer = make_optimizer(network.stage1_parameters(), config)
         step = NovelViewStep(network, criterion, optimizer, hardware, {**config, "compile": "never"})
-        dataset = hold_on_device(dataset, config, hardware.device)
+        dataset = cache_on_device(dataset, config, hardware.device)
         average = WeightAverage(network, 0.9)
 
         def backward(loss):

@@ -19,9 +19,9 @@ def compile_training(module: torch.nn.Module, config: dict, device: torch.device
     wanted = config["compile"]
     if wanted not in ("auto", "always", "never"):
         raise UserError(f"compile is {wanted!r}; expected auto, always or never")
-    if wanted == "never" or (wanted == "auto" and not is_automatic(device)):
+    if wanted == "never" or (wanted == "auto" and not compiles_by_default(device)):
         return module
-    reason = hindrance(device)
+    reason = why_not_compiled(device)
     if reason is None:
         mode = "reduce-overhead" if device.type == "cuda" else None
         return _mark_steps(torch.compile(module, dynamic=False, mode=mode))
@@ -31,12 +31,12 @@ def compile_training(module: torch.nn.Module, config: dict, device: torch.device
     return module
 
 
-def is_automatic(device: torch.device) -> bool:
+def compiles_by_default(device: torch.device) -> bool:
     """Whether "auto" means to compile: on a CPU it takes longer than it gains, and several processes are not tried."""
     return device.type == "cuda" and idist.get_world_size() == 1
 
 
-def hindrance(device: torch.device) -> str | None:
+def why_not_compiled(device: torch.device) -> str | None:
     """Why torch.compile does not work on `device`; None where it does. Whatever it needs, a trial finds out."""
     if idist.get_world_size() > 1:
         return "several processes"

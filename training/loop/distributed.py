@@ -21,7 +21,7 @@ from utils.errors import UserError
 
 
 @contextmanager
-def joined_processes(device: str) -> Iterator[None]:
+def process_group(device: str) -> Iterator[None]:
     """Join the processes that torchrun started, by nccl on CUDA and by gloo elsewhere; each takes a GPU of its own."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
@@ -53,12 +53,12 @@ def average_gradients(module: torch.nn.Module, some_unused: bool = False) -> tor
     return idist.auto_model(module, find_unused_parameters=some_unused)
 
 
-def own_part(drawn: torch.Tensor) -> torch.Tensor:
+def local_shard(drawn: torch.Tensor) -> torch.Tensor:
     """This process's share of what was drawn for the joined batch (B,...)."""
     return drawn.chunk(idist.get_world_size())[idist.get_rank()]
 
 
-def own_items(items: list) -> list:
+def local_items(items: list) -> list:
     """This process's share of a list, which all processes have: every world_size-th item."""
     return items[idist.get_rank() :: idist.get_world_size()]
 
@@ -74,7 +74,7 @@ def mean_over_processes(means: Mapping[str, float], count: int = 1) -> dict[str,
     return {name: value / total[-1] for name, value in zip(names, total[:-1], strict=True)}
 
 
-def agree_on_buffers(module: torch.nn.Module) -> None:
+def sync_buffers(module: torch.nn.Module) -> None:
     """Running statistics of rank 0 everywhere, so that all processes test the network that is saved."""
     if idist.get_world_size() > 1:
         for buffer in module.buffers():

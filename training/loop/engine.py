@@ -15,10 +15,10 @@ from ignite.handlers import ProgressBar
 
 from models.checkpoints import save_weights
 from training.loop.averaging import WeightAverage
-from training.loop.distributed import agree_on_buffers, is_main, mean_over_processes
+from training.loop.distributed import is_main, mean_over_processes, sync_buffers
 from training.loop.monitors import VisdomCurves
 from training.loop.muon import Muon
-from training.loop.progress import ShownLosses, fetch
+from training.loop.progress import ShownLosses, to_floats
 from training.loop.run_folder import CsvLog, RunFolder
 from utils.errors import UserError
 
@@ -145,7 +145,7 @@ class _Loop:
         return losses
 
     def log(self, engine: Engine) -> None:
-        losses = mean_over_processes(fetch(engine.state.output))
+        losses = mean_over_processes(to_floats(engine.state.output))
         now, (then, before) = time.perf_counter(), self.clock
         self.clock = (now, self.iteration)
         rate = (self.iteration - before) / (now - then)
@@ -162,7 +162,7 @@ class _Loop:
         if not math.isfinite(loss):
             return self._stop(engine, loss)
         with self.average.in_place():
-            agree_on_buffers(self.stage.network)
+            sync_buffers(self.stage.network)
             self.evaluation = self.stage.evaluate()
             if is_main():
                 self.keep()

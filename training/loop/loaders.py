@@ -14,8 +14,6 @@ from training.loop.distributed import is_main
 from utils.errors import UserError
 from utils.images import normalize
 
-STAGE1_KEYS = ("img_crop", "bg_crop", "extrinsic_rot", "extrinsic_rot_inv")
-
 
 def open_training_set(config: dict, keys: tuple[str, ...]) -> MultiViewDataset:
     """The layout in `dataset_folder_train`; a missing one is an error that says how to get it."""
@@ -45,7 +43,7 @@ def _open(config: dict, folder_key: str, split: str, keys: tuple[str, ...]) -> M
     return dataset
 
 
-def hold_on_device(dataset: MultiViewDataset, config: dict, device: torch.device) -> MultiViewDataset:
+def cache_on_device(dataset: MultiViewDataset, config: dict, device: torch.device) -> MultiViewDataset:
     """`dataset` with its crops in the memory of `device`, as `crops_on_device` says: batches are gathered there.
 
     "auto": on a GPU, where crops are packed or preloaded and take at most half of its free memory.
@@ -118,8 +116,8 @@ class TrainingBatches:
                 iteration += 1
 
 
-def spread(batches: list, crops: int) -> list:
-    """At most `crops` crops' worth of `batches`, evenly spread, at least one batch."""
+def evenly_spaced(batches: list, crops: int) -> list:
+    """At most `crops` crops' worth of `batches`, evenly spaced, at least one batch."""
     if not batches:
         return batches
     keep = max(1, min(len(batches), crops // len(batches[0])))
@@ -149,7 +147,7 @@ def _leave_interrupts_to_the_main_process(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def network_input(batch: dict) -> dict:
+def normalize_batch(batch: dict) -> dict:
     """A batch on its device -> the network's input: normalised crops (B,3,R,R) and rotations (B,3,3)."""
     crops = {key: normalize(batch[key]) for key in ("img_crop", "bg_crop") if key in batch}
     return {**batch, **crops}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 
-def fetch(losses: Mapping[str, torch.Tensor]) -> dict[str, float]:
+def to_floats(losses: Mapping[str, torch.Tensor]) -> dict[str, float]:
     """Scalars by name as numbers, in one copy, which waits for the device."""
     return dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
 
@@ -23,7 +23,7 @@ class ShownLosses:
             self.under_way = begin_copy(losses)
         has_arrived, copies = self.under_way
         if has_arrived():
-            self.text = {name: f"{value:.4f}" for name, value in fetch(copies).items()}
+            self.text = {name: f"{value:.4f}" for name, value in to_floats(copies).items()}
             self.under_way = None
         return self.text
 

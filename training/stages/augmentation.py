@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from models.parts.latent import rotate_points
-from training.loop.distributed import own_part
+from training.loop.distributed import local_shard
 from utils.images import IMAGE_MEAN, IMAGE_STD
 from utils.skeleton import MIRRORED_JOINTS
 from utils.transfer import send
@@ -27,7 +27,7 @@ def augment_color(
         return images
     count = images[0].shape[0] // group
     joined = count * idist.get_world_size()
-    matrices, shifts = (own_part(part) for part in _random_color_maps(joined, strength, generator))
+    matrices, shifts = (local_shard(part) for part in _random_color_maps(joined, strength, generator))
     device = images[0].device
     matrices = send(matrices.repeat_interleave(group, 0), device)
     shifts = send(shifts.repeat_interleave(group, 0), device)
@@ -81,7 +81,7 @@ def random_turns(count: int, limit: float, generator: torch.Generator) -> torch.
 
     They turn the scene: X_cam becomes turn @ X_cam. Of several processes each gets those of its share of the batch.
     """
-    drawn = own_part(torch.rand(count * idist.get_world_size(), generator=generator))
+    drawn = local_shard(torch.rand(count * idist.get_world_size(), generator=generator))
     angle = (drawn * 2 - 1) * math.radians(limit)
     turns = torch.eye(3).repeat(count, 1, 1)
     turns[:, 0, 0] = turns[:, 1, 1] = angle.cos()
@@ -116,7 +116,7 @@ def _random_half(count: int, generator: torch.Generator) -> torch.Tensor:
 
     Drawn for the joined batch: of several processes each gets its share.
     """
-    return own_part(torch.rand(count * idist.get_world_size(), generator=generator)) < 0.5
+    return local_shard(torch.rand(count * idist.get_world_size(), generator=generator)) < 0.5
 
 
 def _random_color_maps(count: int, strength: float, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,21 +9,21 @@ from training.loop.compiling import compile_training
 from training.loop.distributed import (
     average_gradients,
     is_main,
-    joined_processes,
+    local_items,
+    local_shard,
     mean_over_processes,
-    own_items,
-    own_part,
+    process_group,
 )
 from training.loop.engine import Stage, fit, make_optimizer, seed_everything
 from training.loop.hardware import Hardware
 from training.loop.loaders import (
     TrainingBatches,
+    cache_on_device,
+    evenly_spaced,
     grouped_sampler,
-    hold_on_device,
     make_loader,
-    network_input,
+    normalize_batch,
     open_training_set,
-    spread,
     training_rows,
 )
 from training.loop.run_folder import RunFolder
@@ -39,16 +39,18 @@ INPUT_KEYS = ("img_crop", "bg_crop", "extrinsic_rot", "extrinsic_rot_inv")
 
 def train_novel_views(config: dict, resume: bool = False) -> RunFolder:
     """Train the network of `config` to paint novel views, with all processes of torchrun; return its run folder."""
-    with joined_processes(config["device"]):
+    with process_group(config["device"]):
         return _train(config, resume)
 
 
 def _train(config: dict, resume: bool) -> RunFolder:
     hardware = Hardware(config["device"], config["precision"])
     folder = RunFolder(config, "encode")
-    dataset = hold_on_device(open_training_set(config, INPUT_KEYS), config, hardware.device)
+    dataset = cache_on_device(open_training_set(config, INPUT_KEYS), config, hardware.device)
     train_rows, held_out_rows = training_rows(dataset.labels, config)
-    held_out = spread(list(grouped_sampler(dataset.labels, held_out_rows, config, False)), config["validation_crops"])
+    held_out = evenly_spaced(
+        list(grouped_sampler(dataset.labels, held_out_rows, config, False)), config["validation_crops"]
+    )
     sampler = grouped_sampler(dataset.labels, train_rows, config, shuffle=True)
 
     seed_everything(config["seed"])
@@ -63,7 +65,7 @@ def _train(config: dict, resume: bool) -> RunFolder:
         optimizer=optimizer,
         step=NovelViewStep(network, criterion, optimizer, hardware, config),
         evaluate=lambda: evaluate_views(
-            network, criterion, make_loader(dataset, own_items(held_out), config), hardware
+            network, criterion, make_loader(dataset, local_items(held_out), config), hardware
         ),
         batches=lambda first, last: make_loader(dataset, TrainingBatches(sampler, first, last), config),
         score="loss",
@@ -112,7 +114,7 @@ class NovelViewStep:
     def prepare(self, batch: dict, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Crops to the device, normalised, augmented; and this iteration's permutations."""
         config = self.config
-        inputs, device = network_input(self.hardware.move(batch)), self.hardware.device
+        inputs, device = normalize_batch(self.hardware.move(batch)), self.hardware.device
         group = config["useCamBatches"] * (2 if config["useSubjectBatches"] else 1)
         if config["augment_mirror"]:
             inputs = mirror_groups(inputs, group, generator)
@@ -133,7 +135,7 @@ class NovelViewStep:
             other_view=config["target_other_view"],
         )
         # positions in the joined batch -> in this process's share, which holds whole groups
-        pose, appearance = (own_part(part) % count for part in permutations)
+        pose, appearance = (local_shard(part) % count for part in permutations)
         inputs |= {"shuffled_pose": send(pose, device), "shuffled_appearance": send(appearance, device)}
         if config["average_latents"]:
             inputs["second_source"], _ = evaluation_permutations(count, config["useCamBatches"], device=device)
@@ -147,7 +149,7 @@ def evaluate_views(network, criterion, loader, hardware: Hardware) -> dict[str, 
     totals: dict[str, float] = {}
     count = 0
     for batch in loader:
-        inputs = network_input(hardware.move(batch))
+        inputs = normalize_batch(hardware.move(batch))
         with hardware.autocast():
             output = network(inputs)["img_crop"]
             losses = criterion(output, inputs["img_crop"], inputs.get("bg_crop"))
@@ -166,7 +168,7 @@ def plot_views(network, dataset: MultiViewDataset, rows, hardware: Hardware, pat
     without shuffling, is asked for the other view.
     """
     network.eval()
-    inputs = network_input(hardware.move(dataset.__getitems__(rows)))
+    inputs = normalize_batch(hardware.move(dataset.__getitems__(rows)))
     target, donor = evaluation_permutations(len(rows), network.sub_batch, device=hardware.device)
     with hardware.autocast():
         output = network({**inputs, "shuffled_pose": target, "shuffled_appearance": donor})["img_crop"]

@@ -16,14 +16,14 @@ from models.parts.latent import rotate_points
 from training.loop.distributed import (
     average_gradients,
     is_main,
-    joined_processes,
+    local_items,
+    local_shard,
     mean_over_processes,
-    own_items,
-    own_part,
+    process_group,
 )
 from training.loop.engine import Stage, fit, make_optimizer, seed_everything
 from training.loop.hardware import Hardware
-from training.loop.loaders import hold_on_device, make_loader, network_input, open_training_set, training_rows
+from training.loop.loaders import cache_on_device, make_loader, normalize_batch, open_training_set, training_rows
 from training.loop.run_folder import RunFolder
 from training.metrics import mpjpe, n_mpjpe
 from training.stages.augmentation import augment_color, mirror_labels, random_turns, turn_cameras
@@ -39,7 +39,7 @@ def train_pose(config: dict, resume: bool = False, said: frozenset[str] = frozen
     With `freeze_encoder` every labelled crop is encoded once, and an epoch costs what the pose
     decoder costs. `said` names the keys that the user gave (they must agree with `network_path`).
     """
-    with joined_processes(config["device"]):
+    with process_group(config["device"]):
         return _train(config, resume, said)
 
 
@@ -66,7 +66,7 @@ def _train(config: dict, resume: bool, said: frozenset[str]) -> RunFolder:
     else:
         encoder = [parameter for parameter in network.encoder.parameters() if parameter.requires_grad]
         optimizer = make_optimizer(encoder + network.stage2_parameters(), config)
-        source = LabelledCrops(hold_on_device(dataset, config, hardware.device), config)
+        source = LabelledCrops(cache_on_device(dataset, config, hardware.device), config)
         train, held_out = train_rows, held_out_rows
     step = PoseStep(network, optimizer, hardware, config)
 
@@ -75,7 +75,7 @@ def _train(config: dict, resume: bool, said: frozenset[str]) -> RunFolder:
 
     def evaluate() -> dict[str, float]:
         chunks = np.array_split(held_out, -(-len(held_out) // config["batch_size_test"]))
-        return step.evaluate(source.read(own_items(chunks)))
+        return step.evaluate(source.read(local_items(chunks)))
 
     fit(Stage(network, optimizer, step, evaluate, batches, score="n_mpjpe"), config, folder, resume)
     return folder
@@ -150,7 +150,7 @@ class CachedLatents:
         parts: dict[str, list[torch.Tensor]] = defaultdict(list)
         for batch in tqdm(make_loader(dataset, chunks, config), "encoding", unit="batch", disable=not is_main()):
             with torch.no_grad(), hardware.autocast():
-                crops = network_input(hardware.move(batch))["img_crop"]
+                crops = normalize_batch(hardware.move(batch))["img_crop"]
                 parts["points"].append(network.encode(crops)[1])
                 if config["augment_mirror"]:
                     parts["mirrored_points"].append(network.encode(crops.flip(3))[1])
@@ -185,7 +185,7 @@ def turn_about_vertical(batch: dict, limit: float, generator: torch.Generator) -
     """
     if limit == 0:
         return batch
-    drawn = own_part(torch.rand(len(batch["3D"]) * idist.get_world_size(), 1, generator=generator))
+    drawn = local_shard(torch.rand(len(batch["3D"]) * idist.get_world_size(), 1, generator=generator))
     angle = (drawn * 2 - 1) * math.radians(limit)
     turn = roma.rotvec_to_rotmat(batch["vertical"] * send(angle, batch["vertical"].device))
     pose = rotate_points(batch["3D"].unflatten(1, (-1, 3)), turn).flatten(1)
@@ -198,7 +198,7 @@ def shake_points(batch: dict, strength: float, generator: torch.Generator) -> di
     if strength == 0:
         return batch
     points = batch["points"]
-    drawn = own_part(torch.randn(len(points) * idist.get_world_size(), *points.shape[1:], generator=generator))
+    drawn = local_shard(torch.randn(len(points) * idist.get_world_size(), *points.shape[1:], generator=generator))
     noise = strength * points.std(dim=(1, 2), keepdim=True) * send(drawn, points.device)
     return {**batch, "points": points + noise}
 
@@ -231,7 +231,7 @@ class PoseStep:
         self.network.to_pose.train()
         if not self.config["freeze_encoder"]:
             self.network.encoder.train()
-        batch = self._augmented(network_input(self.hardware.move(batch)), generator)
+        batch = self._augmented(normalize_batch(self.hardware.move(batch)), generator)
         with self.hardware.autocast():
             prediction = self.trained(_input(batch)).float()
         loss = pose_loss(prediction, batch["3D"], self.network.pose_mean, self.network.pose_std)
@@ -261,7 +261,7 @@ class PoseStep:
         self.network.eval()
         values: dict[str, list[torch.Tensor]] = {"loss": [], "mpjpe": [], "n_mpjpe": []}
         for batch in batches:
-            batch = network_input(self.hardware.move(batch))
+            batch = normalize_batch(self.hardware.move(batch))
             with self.hardware.autocast():
                 normalized = self.branch(_input(batch)).float()
             pose, target = self.network.denormalize_pose(normalized), batch["3D"]

@@ -11,7 +11,7 @@ from datasets.sampler import group_rows, select_rows
 from models.geometry_aware.folding import fold_batch_norm
 from models.parts.latent import evaluation_permutations
 from training.loop.hardware import Hardware
-from training.loop.loaders import make_loader, network_input
+from training.loop.loaders import make_loader, normalize_batch
 from training.metrics import foreground_mask, mpjpe, n_mpjpe, p_mpjpe, psnr, published_n_mpjpe, ssim
 from training.trained.inference import mirrored_poses
 from training.trained.tables import group_means, table_text, write_table
@@ -115,7 +115,7 @@ def _is_alone(rows: np.ndarray) -> np.ndarray:
 @torch.no_grad()
 def _batch_scores(network, batch: dict, hardware: Hardware, flip_test: bool) -> dict:
     """Every score of one batch of camera pairs: name -> (B,)."""
-    inputs = network_input(batch)
+    inputs = normalize_batch(batch)
     target, donor = evaluation_permutations(len(inputs["img_crop"]), 2, device=hardware.device)
     with hardware.autocast():
         output = network({**inputs, "shuffled_pose": target, "shuffled_appearance": donor})

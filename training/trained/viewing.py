@@ -7,7 +7,7 @@ import torch
 
 from datasets.reader import MultiViewDataset
 from training.loop.hardware import Hardware
-from training.loop.loaders import network_input
+from training.loop.loaders import normalize_batch
 from training.metrics import n_mpjpe
 from training.trained.evaluation import motion_names
 from utils.errors import UserError
@@ -71,7 +71,7 @@ class TurningView:
 
     def _encode(self, row: int) -> dict:
         batch = self.hardware.move(self.dataset.__getitems__([row]))
-        inputs, predicted, true = network_input(batch), None, None
+        inputs, predicted, true = normalize_batch(batch), None, None
         with self.hardware.autocast():
             appearance, points = self.network.encode(inputs["img_crop"])
             if "3D" in self.network.output_types:

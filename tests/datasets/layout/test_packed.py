@@ -18,7 +18,7 @@ from datasets.layout.writer import LayoutWriter, image_path
 from datasets.reader import MultiViewDataset
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT, run_script, tiny_config
-from training.loop.loaders import hold_on_device
+from training.loop.loaders import cache_on_device
 from training.stages.novel_views import train_novel_views
 from utils.errors import UserError
 
@@ -117,7 +117,7 @@ def test_training_on_packed_crops_is_the_same_training(tmp_path, monkeypatch):
 def test_where_crops_are_held(layout):
     def held(wanted):
         dataset = MultiViewDataset(layout)
-        return hold_on_device(dataset, {"crops_on_device": wanted}, torch.device("cpu"))
+        return cache_on_device(dataset, {"crops_on_device": wanted}, torch.device("cpu"))
 
     assert held("auto").decodes and held("never").decodes
     with pytest.raises(UserError, match="expected preloaded or packed"):

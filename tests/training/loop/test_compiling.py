@@ -42,7 +42,7 @@ def data(tmp_path_factory):
 @pytest.fixture
 def compiler():
     """Compiling starts afresh, and a second compilation of anything is an error."""
-    if reason := compiling.hindrance(CPU):
+    if reason := compiling.why_not_compiled(CPU):
         pytest.skip(f"nothing can be compiled here: {reason}")
     torch._dynamo.reset()
     counters.clear()
@@ -160,7 +160,7 @@ def test_losses_on_the_bar_are_those_that_have_arrived(monkeypatch):
 
 def test_what_is_compiled_where(monkeypatch):
     module = torch.nn.Linear(2, 2)
-    monkeypatch.setattr(compiling, "hindrance", lambda device: None)
+    monkeypatch.setattr(compiling, "why_not_compiled", lambda device: None)
     modes = []
     monkeypatch.setattr("torch.compile", lambda module, dynamic, mode: modes.append((dynamic, mode)) or module)
     compiled = [compile_training(module, {"compile": wanted}, CPU) for wanted in ("auto", "never", "always")]
@@ -182,7 +182,7 @@ def test_without_a_compiler_auto_goes_on_and_always_says_so_in_one_line(tmp_path
         with pytest.raises(UserError, match=r"compile is 'always'.*no-such-compiler.*expected auto or never") as error:
             compile_training(module, {"compile": "always"}, CPU)
         assert "\n" not in str(error.value)
-        monkeypatch.setattr(compiling, "is_automatic", lambda device: True)
+        monkeypatch.setattr(compiling, "compiles_by_default", lambda device: True)
         assert compile_training(module, {"compile": "auto"}, CPU) is module
     assert "not compiled" in capsys.readouterr().out
 

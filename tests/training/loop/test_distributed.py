@@ -15,7 +15,7 @@ from models.checkpoints import read_checkpoint, save_weights
 from tests.processes import run_processes, train, train_and_keep_gradients
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT, SIZE, tiny_config, tiny_pose_config, write_config_file
-from training.loop.distributed import joined_processes
+from training.loop.distributed import process_group
 from training.loop.run_folder import run_name
 from utils.errors import UserError
 
@@ -132,5 +132,5 @@ def test_a_batch_that_cannot_be_shared_ends_before_anything_is_written(data, tmp
 def test_one_process_cannot_have_a_device_of_its_own_choice(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr("training.loop.distributed.pick_device", torch.device)
-    with pytest.raises(UserError, match="device is 'cuda:1'; expected auto, cuda or cpu"), joined_processes("cuda:1"):
+    with pytest.raises(UserError, match="device is 'cuda:1'; expected auto, cuda or cpu"), process_group("cuda:1"):
         pass

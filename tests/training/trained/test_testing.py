@@ -17,7 +17,7 @@ from models.geometry_aware.published import published_name
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT
 from training.loop.hardware import Hardware
-from training.loop.loaders import network_input
+from training.loop.loaders import normalize_batch
 from training.trained.testing import open_trained, result_folder
 from training.trained.viewing import VIEW_KEYS, TurningView, yaw_rotation
 from utils.errors import UserError, run_script
@@ -167,7 +167,7 @@ def test_yaw_turns_poses_about_the_vertical(view):
 
 def test_the_view_is_the_networks_own(view):
     batch = view.dataset.__getitems__([7])
-    output = view.network({**network_input(batch), "external_rotation_global": yaw_rotation(0.7)})
+    output = view.network({**normalize_batch(batch), "external_rotation_global": yaw_rotation(0.7)})
     expected = denormalize(output["img_crop"])[0].permute(1, 2, 0).detach()
     panels = view(0, 0.7)
     np.testing.assert_allclose(panels.output_image, expected, atol=1e-5)
