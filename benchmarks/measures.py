@@ -25,9 +25,9 @@ from training.stages.losses import ImageLoss
 from training.stages.novel_views import NovelViewStep
 from training.stages.pose import CachedLatents, PoseStep, ShuffledBatches
 from training.trained.evaluation import evaluate
-from utils.config import ROOT
 from utils.images import normalize
 from utils.memory import keep_freed_memory
+from utils.paths import ROOT
 
 Setups = dict[str, Setup]
 

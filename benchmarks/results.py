@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from utils.config import ROOT
 from utils.files import write_whole
+from utils.paths import ROOT
 
 FOLDER = ROOT / "output" / "benchmarks"
 

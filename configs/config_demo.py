@@ -2,9 +2,9 @@
 
 from configs.config_train_encodeDecode import config_dict as published
 from configs.config_train_encodeDecode import optional_keys  # noqa: F401
-from utils.config import ROOT
+from utils.paths import WORK
 
-DEMO = ROOT / "output" / "demo"
+DEMO = WORK / "output" / "demo"
 
 config_dict = {
     **published,

@@ -2,7 +2,7 @@
 
 from configs.config_train_encodeDecode_pose import config_dict as stage2
 from configs.config_train_encodeDecode_pose import optional_keys  # noqa: F401
-from utils.config import ROOT
+from utils.paths import ROOT
 
 config_dict = {
     **stage2,

@@ -5,12 +5,12 @@ stage 2 knows are in config_train_encodeDecode_pose.py). A config file of your o
 out; any key can be changed on the command line: `python configs/train_encodeDecode.py latent_fg=64`.
 """
 
-from utils.config import ROOT
+from utils.paths import WORK
 
 config_dict = {
     # ---- data: folders in the training layout (README, "Data layout")
-    "dataset_folder_train": str(ROOT / "data" / "train"),  # subjects that are trained on
-    "dataset_folder_test": str(ROOT / "data" / "test"),  # subjects that only evaluation sees
+    "dataset_folder_train": str(WORK / "data" / "train"),  # subjects that are trained on
+    "dataset_folder_test": str(WORK / "data" / "test"),  # subjects that only evaluation sees
     "training_set": "h36m",  # a name of your own for the set; part of the run folder's name
     "actor_subset": [1, 5, 6, 7, 8],  # training subjects; None: all that are there
     "useCamBatches": 2,  # crops of one instant, from different cameras, that stand together in a batch
@@ -75,7 +75,7 @@ config_dict = {
     "precision": "auto",  # "auto" (bfloat16 where the hardware has it), "bfloat16", "float32"
     "compile": "auto",  # torch.compile of stage 1's steps: "auto" (on one CUDA GPU), "always", "never"
     "seed": 0,
-    "output_folder": str(ROOT / "output"),
+    "output_folder": str(WORK / "output"),
     "visdom": True,  # send curves to a visdom server at localhost:8097 when there is one
 }
 

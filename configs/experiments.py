@@ -21,8 +21,9 @@ from configs import (
     config_train_encodeDecode,
     config_train_encodeDecode_pose,
 )
-from utils.config import ROOT, parse_override, read_config_file
+from utils.config import parse_override, read_config_file
 from utils.errors import UserError, run_script
+from utils.paths import WORK
 
 SUITES = Path(__file__).with_name("suites")
 DATA = {64: "benchmark64", 128: "benchmark"}
@@ -35,7 +36,7 @@ def main() -> None:
     from training.experiments.results import Results
     from training.experiments.run import run_suite
 
-    output = Path(arguments.output or ROOT / "output" / f"experiments{arguments.scale}")
+    output = Path(arguments.output or WORK / "output" / f"experiments{arguments.scale}")
     name, suite = read_suite(arguments.suite)
     cells = plan(suite, base_configs(arguments, output), arguments.seeds)
     results = Results(output / f"{name}.json")
@@ -94,7 +95,7 @@ def base_configs(arguments: argparse.Namespace, output: Path):
     """The configs that suites change: the demo's at 64 px, the published ones at 128 px, and what the user changed."""
     from training.experiments.plan import Base
 
-    data = Path(arguments.data or ROOT / "data" / DATA[arguments.scale]).resolve()
+    data = Path(arguments.data or WORK / "data" / DATA[arguments.scale]).resolve()
     if not data.is_dir():
         raise UserError(
             f"no folder {str(data)!r}; render the benchmark with `python configs/render_dataset.py --preset "

@@ -11,8 +11,6 @@ from pathlib import Path
 from utils.errors import UserError
 from utils.files import write_whole
 
-ROOT = Path(__file__).resolve().parents[1]
-
 
 def read_config_file(path: str | os.PathLike, name: str = "config_dict") -> dict:
     """Return a copy of the dictionary `name` that the Python file at `path` defines."""

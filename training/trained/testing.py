@@ -9,8 +9,8 @@ from models.checkpoints import save_weights
 from training.loop.hardware import Hardware
 from training.loop.loaders import open_test_set
 from training.trained.load import load_trained, weights_file
-from utils.config import ROOT
 from utils.errors import UserError
+from utils.paths import ROOT
 
 # Exported weights name no folder of the machine that made them: they are tried on the packaged pictures.
 EXAMPLES = str(ROOT / "examples" / "sample_set")
