@@ -1,10 +1,10 @@
-"""Where the project's own files are, and where its data and runs go."""
+"""Where the project's own files are, and where data and runs go by default."""
 
 from pathlib import Path
 
-# the folder that holds configs/, models/, ... and examples/: a checkout, or the installed package
+# This folder holds configs/, models/, examples/, ...: the root of a checkout, or the installed package.
 ROOT = Path(__file__).resolve().parents[1]
 IN_CHECKOUT = (ROOT / "pyproject.toml").is_file()
 
-# Default home of data/ and output/. An installed package must not write beside its code: there it is the current folder.
+# Parent of data/ and output/. An installed package must not write beside its code, and takes the current folder.
 WORK = ROOT if IN_CHECKOUT else Path.cwd()
