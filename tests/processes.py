@@ -5,10 +5,13 @@ import socket
 import time
 from multiprocessing import get_context
 
+import pytest
 import torch
 
 _context = get_context("forkserver")
-_context.set_forkserver_preload(["tests.processes", "training.stages.novel_views", "training.stages.pose"])
+_context.set_forkserver_preload(
+    ["tests.processes", "tests.runs", "training.stages.novel_views", "training.stages.pose"]
+)
 
 
 def run_processes(count: int, function, *arguments, timeout: float = 120) -> list[int]:
@@ -42,21 +45,13 @@ def _enter(rank: int, count: int, port: int, function, arguments: tuple) -> None
 
 def train(stage: str, config: dict, resume: bool = False, die_at: int | None = None) -> None:
     """One training, as the scripts run it; kill it with signal 9 before iteration `die_at`."""
-    from training.stages import novel_views, pose
+    from tests import runs
+    from training.stages.novel_views import train_novel_views
+    from training.stages.pose import train_pose
 
-    step_class, run = {
-        "views": (novel_views.NovelViewStep, novel_views.train_novel_views),
-        "pose": (pose.PoseStep, pose.train_pose),
-    }[stage]
-    step = step_class.__call__
-
-    def perhaps_die(self, batch, iteration):
-        if iteration == die_at:
-            os.kill(os.getpid(), 9)
-        return step(self, batch, iteration)
-
-    step_class.__call__ = perhaps_die
-    run(config, resume)
+    if die_at is not None:
+        runs.die_at(pytest.MonkeyPatch(), die_at, kill=True)
+    {"views": train_novel_views, "pose": train_pose}[stage](config, resume)
 
 
 def train_and_keep_gradients(stage: str, config: dict, path: str) -> None:

@@ -1,7 +1,5 @@
 """What a newcomer sees first: packaged weights on packaged pictures, with nothing else done; and how they are made."""
 
-import csv
-
 import imageio.v3 as imageio
 import pytest
 import torch
@@ -10,6 +8,7 @@ from configs.config_test_encodeDecode import config_dict
 from datasets import MultiViewDataset
 from datasets.validation import validate
 from models.checkpoints import read_checkpoint
+from tests.runs import read_log
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT, SIZE, run_script, tiny_config, tiny_pose_config
 from training.stages.novel_views import train_novel_views
@@ -30,8 +29,7 @@ def test_packaged_weights_beat_the_mean_pose_and_the_background(tmp_path):
     result = run_script("test_encodeDecode.py", "--evaluate", f"output_folder={tmp_path}")
     assert result.returncode == 0, result.stderr
     (table,) = tmp_path.rglob("evaluation.csv")
-    with open(table, newline="") as file:
-        overall = list(csv.DictReader(file))[-1]
+    overall = read_log(table)[-1]
     assert float(overall["n_mpjpe_mm"]) < 0.8 * float(overall["mean_pose_n_mpjpe_mm"])
     assert float(overall["psnr"]) > float(overall["background_psnr"]) + 1
 

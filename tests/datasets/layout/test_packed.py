@@ -1,6 +1,5 @@
 """Packed crops: the bytes of the PNG files without decoding them, and never those of another set."""
 
-import csv
 import json
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from datasets.layout.packed import PACKED_FOLDER, UNFINISHED_FOLDER, open_packed
 from datasets.layout.png import read_png, write_png
 from datasets.layout.writer import LayoutWriter, image_path
 from datasets.reader import MultiViewDataset
+from tests.runs import losses
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT, run_script, tiny_config
 from training.loop.loaders import cache_on_device
@@ -100,18 +100,16 @@ def test_crops_held_on_a_device_give_the_same_batches(layout):
 def test_training_on_packed_crops_is_the_same_training(tmp_path, monkeypatch):
     data = write_synthetic_layout(tmp_path / "set", 32, (1, 5), 2, 4)
 
-    def losses(name, **changes):
+    def train(name, **changes):
         config = tiny_config(data, tmp_path / name, num_training_iterations=3, **changes)
-        log = train_novel_views(config).path / "debug_log_training.txt"
-        with log.open(newline="") as file:
-            return [row["loss"] for row in csv.DictReader(file)]
+        return losses(train_novel_views(config))
 
-    from_png = losses("png")
+    from_png = train("png")
     pack(data, progress=False)
     forbid_png(monkeypatch)
-    assert losses("packed", num_workers=2) == from_png
-    assert losses("held", crops_on_device="always") == from_png
-    assert losses("preloaded", preload_images=True) == from_png
+    assert train("packed", num_workers=2) == from_png
+    assert train("held", crops_on_device="always") == from_png
+    assert train("preloaded", preload_images=True) == from_png
 
 
 def test_where_crops_are_held(layout):

@@ -1,7 +1,5 @@
 """Rendered people in the form of Human3.6M: the prepared crops are what the turned cameras see; a network trains."""
 
-import csv
-
 import numpy as np
 import pytest
 
@@ -16,6 +14,7 @@ from datasets.layout.png import read_png
 from datasets.rendered.raycast import View
 from datasets.sources.human36m.prepare import prepare_h36m
 from tests.miniature_h36m import RenderedPeople, camera_of, write_miniature
+from tests.runs import losses
 from tests.tiny import tiny_config
 from training.stages.novel_views import train_novel_views
 
@@ -54,6 +53,5 @@ def test_crops_are_what_the_turned_camera_sees(rendered):
 
 def test_stage_1_trains_on_it(rendered, tmp_path):
     folder = train_novel_views(tiny_config(rendered[0], tmp_path, num_training_iterations=3))
-    with open(folder.path / "debug_log_training.txt", newline="") as file:
-        losses = [float(row["loss"]) for row in csv.DictReader(file)]
-    assert len(losses) == 3 and np.isfinite(losses).all()
+    logged = list(losses(folder).values())
+    assert len(logged) == 3 and np.isfinite(logged).all()

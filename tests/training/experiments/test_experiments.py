@@ -1,7 +1,6 @@
 """Suites of experiments on a tiny set: planned, run, interrupted, killed, out of time, failed, and reported."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -13,12 +12,12 @@ from configs import experiments as script
 from configs.config_train_better import RECIPE
 from configs.config_train_encodeDecode import config_dict
 from tests.processes import run_processes
+from tests.runs import die_at
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import CHANGES, SIZE
 from training.experiments import run as experiments
 from training.experiments.plan import label_counts
 from training.experiments.report import POSE_SCORES, Entry, _all_scores, spread
-from training.stages import novel_views
 from utils.errors import UserError
 
 SUITE = """
@@ -151,14 +150,7 @@ def test_a_killed_suite_goes_on(data, tmp_path):
 
 
 def _die_in_stage_1(arguments: list[str]) -> None:
-    step = novel_views.NovelViewStep.__call__
-
-    def dies(self, batch, iteration):
-        if iteration == 5:
-            os.kill(os.getpid(), 9)
-        return step(self, batch, iteration)
-
-    novel_views.NovelViewStep.__call__ = dies
+    die_at(pytest.MonkeyPatch(), 5, kill=True)
     sys.argv = ["experiments.py", *arguments]
     script.main()
 

@@ -1,7 +1,5 @@
 """`compile`: the same training as without, as one graph, and no step waits for the device."""
 
-import csv
-
 import pytest
 import torch
 from torch._dynamo.utils import counters
@@ -10,6 +8,7 @@ from models import build_network
 from models.checkpoints import read_checkpoint
 from tests.networks import some_inputs
 from tests.processes import run_processes
+from tests.runs import Died, die_at, losses
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config
 from tests.waiting import NoWaiting, copy_to_a_pretended_gpu, train_on_a_pretended_gpu
@@ -50,18 +49,13 @@ def compiler():
         yield
 
 
-def rows_of(run):
-    with open(run.path / "debug_log_training.txt", newline="") as file:
-        return [(row["iteration"], float(row["loss"])) for row in csv.DictReader(file)]
-
-
 def test_compiled_training_has_the_losses_of_eager_training_and_one_graph(data, tmp_path, compiler):
     config = {**tiny_config(data, tmp_path, latent_dropout=0.0), **SMALLEST}
-    compiled = rows_of(train_novel_views(config))
+    compiled = losses(train_novel_views(config))
     graphs, breaks = counters["stats"]["unique_graphs"], dict(counters["graph_break"])
-    eager = rows_of(train_novel_views({**config, "compile": "never", "output_folder": str(tmp_path / "eager")}))
-    assert len(eager) == 4 and eager[0][1] != eager[-1][1]
-    assert [loss for _, loss in compiled] == pytest.approx([loss for _, loss in eager], rel=1e-4)
+    eager = losses(train_novel_views({**config, "compile": "never", "output_folder": str(tmp_path / "eager")}))
+    assert len(eager) == 4 and eager[1] != eager[4]
+    assert compiled == pytest.approx(eager, rel=1e-4)
     assert graphs == 2 and not breaks  # the trial's and the step's
 
 
@@ -69,19 +63,12 @@ def test_compiled_training_resumes_and_repeats_what_an_unbroken_run_does(data, t
     config = {**tiny_config(data, tmp_path / "whole", latent_dropout=0.0), **SMALLEST}
     whole = train_novel_views(config)
     config["output_folder"] = str(tmp_path / "halves")
-    original = NovelViewStep.__call__
-
-    def dies(self, batch, iteration):
-        if iteration == 4:
-            raise RuntimeError("killed")
-        return original(self, batch, iteration)
-
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
-        patch.setattr(NovelViewStep, "__call__", dies)
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        die_at(patch, 4)
         train_novel_views(config)
     torch._dynamo.reset()
     resumed = train_novel_views(config, resume=True)
-    assert rows_of(resumed) == rows_of(whole) and len(rows_of(whole)) == 4
+    assert losses(resumed) == losses(whole) and len(losses(whole)) == 4
     ours, theirs = (read_checkpoint(run.last_network).weights for run in (resumed, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 

@@ -1,6 +1,5 @@
 """Several processes on one machine: together they do what one process does on the joined batch."""
 
-import csv
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from safetensors.torch import load_file
 from models import build_network
 from models.checkpoints import read_checkpoint, save_weights
 from tests.processes import run_processes, train, train_and_keep_gradients
+from tests.runs import losses, read_log
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT, SIZE, tiny_config, tiny_pose_config, write_config_file
 from training.loop.distributed import process_group
@@ -24,15 +24,6 @@ from utils.errors import UserError
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data") / "train"
     return write_synthetic_layout(root, size=SIZE, subjects=(1, 5), sequences_per_subject=2, instants=5)
-
-
-def rows_of(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def losses_of(folder):
-    return [(row["iteration"], row["loss"]) for row in rows_of(folder / "debug_log_training.txt")]
 
 
 def assert_two_do_what_one_does(tmp_path, stage, make_config):
@@ -48,7 +39,7 @@ def assert_two_do_what_one_does(tmp_path, stage, make_config):
     for name, expected in alone.items():  # sums in another order: not bit for bit
         torch.testing.assert_close(together[name], expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
     for log in ("debug_log_training.txt", "debug_log_testing.txt"):
-        for theirs, ours in zip(*(rows_of(folder / log) for folder in folders), strict=True):
+        for theirs, ours in zip(*(read_log(folder / log) for folder in folders), strict=True):
             for key in ours.keys() - {"iterations_per_second"}:
                 assert float(ours[key]) == pytest.approx(float(theirs[key]), rel=1e-3), (log, key)
 
@@ -88,9 +79,9 @@ def test_a_killed_run_resumes_and_repeats_what_an_unbroken_one_does(data, tmp_pa
     config = {**config, "output_folder": str(tmp_path / "broken")}
     broken = tmp_path / "broken" / run_name(config, "encode")
     assert -signal.SIGKILL in run_processes(2, train, "views", config, False, 5)
-    assert [row["iteration"] for row in rows_of(broken / "debug_log_testing.txt")] == ["3"]
+    assert [row["iteration"] for row in read_log(broken / "debug_log_testing.txt")] == ["3"]
     assert run_processes(2, train, "views", config, True) == [0, 0]
-    assert losses_of(broken) == losses_of(whole) and len(losses_of(whole)) == 6
+    assert losses(broken) == losses(whole) and len(losses(whole)) == 6
     ours, theirs = (read_checkpoint(path / "models/network_last_val.pth").weights for path in (broken, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
@@ -98,7 +89,7 @@ def test_a_killed_run_resumes_and_repeats_what_an_unbroken_one_does(data, tmp_pa
 def test_fewer_held_out_batches_than_processes(data, tmp_path):
     config = tiny_config(data, tmp_path, validation_crops=1, num_training_iterations=1)
     assert run_processes(2, train, "views", config) == [0, 0]
-    (row,) = rows_of(tmp_path / run_name(config, "encode") / "debug_log_testing.txt")
+    (row,) = read_log(tmp_path / run_name(config, "encode") / "debug_log_testing.txt")
     assert 0 < float(row["loss"]) < 100 and float(row["psnr"]) > 0
 
 
@@ -119,8 +110,8 @@ def test_torchrun_writes_one_run(data, tmp_path):
     folder = tmp_path / run_name(config, "encode")
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == [folder]
     assert result.stdout.count("crops to train on") == result.stdout.count("trained: ") == 1
-    assert [iteration for iteration, _ in losses_of(folder)] == list("123456")
-    assert [row["iteration"] for row in rows_of(folder / "debug_log_testing.txt")] == list("36")
+    assert list(losses(folder)) == [1, 2, 3, 4, 5, 6]
+    assert [row["iteration"] for row in read_log(folder / "debug_log_testing.txt")] == list("36")
 
 
 def test_a_batch_that_cannot_be_shared_ends_before_anything_is_written(data, tmp_path):

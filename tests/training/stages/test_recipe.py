@@ -1,7 +1,5 @@
 """What a better recipe may switch on: in-plane turns, averaged latents, averaged weights, no sigmoid bottleneck."""
 
-import csv
-
 import numpy as np
 import pytest
 import torch
@@ -12,6 +10,7 @@ from models.checkpoints import read_checkpoint, save_weights
 from models.parts.latent import rotate_points
 from tests.markers import JOINTS, find_markers, paint_markers
 from tests.networks import PUBLISHED, SMALL, some_inputs
+from tests.runs import Died, die_at, losses
 from tests.synthetic import random_joints, write_synthetic_layout
 from tests.tiny import SIZE, tiny_config, tiny_pose_config
 from training.stages import novel_views
@@ -174,21 +173,21 @@ def test_stage_2_trains_with_mirrored_labels(data, tmp_path, freeze_encoder):
         config, network_path = tiny_config(data, tmp_path), str(tmp_path / "stage1.pth")
         save_weights(network_path, build_network(config), config)
     config = tiny_pose_config(data, tmp_path, network_path, freeze_encoder=freeze_encoder)
-    mirrored = _losses(train_pose({**config, "augment_mirror": True}))
-    assert np.isfinite(mirrored).all() and mirrored != _losses(train_pose(config))
+    mirrored = losses(train_pose({**config, "augment_mirror": True}))
+    assert np.isfinite(list(mirrored.values())).all() and mirrored != losses(train_pose(config))
 
 
 @pytest.mark.parametrize("changes", [{"augment_rotation": 30.0}, {"augment_mirror": True}, {"average_latents": True}])
 def test_stage_1_trains_with_it_and_differently(data, tmp_path, changes):
     runs = [train_novel_views(tiny_config(data, tmp_path, **c)) for c in ({}, changes)]
-    plain, changed = (_losses(run) for run in runs)
-    assert len(plain) == len(changed) == 6 and np.isfinite(changed).all() and plain != changed
+    plain, changed = (losses(run) for run in runs)
+    assert len(plain) == len(changed) == 6 and np.isfinite(list(changed.values())).all() and plain != changed
 
 
 def test_plain_supervision_turns_crops_and_labels_together(data, tmp_path):
     config = tiny_pose_config(data, tmp_path, None, freeze_encoder=False)
-    plain, turned = (_losses(train_pose({**config, "augment_rotation": angle})) for angle in (0.0, 180.0))
-    assert np.isfinite(turned).all() and plain != turned
+    plain, turned = (losses(train_pose({**config, "augment_rotation": angle})) for angle in (0.0, 180.0))
+    assert np.isfinite(list(turned.values())).all() and plain != turned
 
 
 def test_the_average_of_weights_is_what_is_tested_and_saved(data, tmp_path, monkeypatch):
@@ -196,9 +195,9 @@ def test_the_average_of_weights_is_what_is_tested_and_saved(data, tmp_path, monk
     original = novel_views.NovelViewStep.__call__
 
     def keeps(self, batch, iteration):
-        losses = original(self, batch, iteration)
+        values = original(self, batch, iteration)
         seen.append(self.network.decoder.to_image.weight.detach().clone())
-        return losses
+        return values
 
     monkeypatch.setattr(novel_views.NovelViewStep, "__call__", keeps)
     run = train_novel_views(tiny_config(data, tmp_path, ema_decay=decay))
@@ -210,21 +209,14 @@ def test_the_average_of_weights_is_what_is_tested_and_saved(data, tmp_path, monk
     assert not torch.allclose(saved, seen[-1], atol=1e-6)
     # what trains is not touched by testing
     plain = train_novel_views(tiny_config(data, tmp_path / "plain"))
-    assert _losses(plain) == _losses(run)
+    assert losses(plain) == losses(run)
 
 
 def test_the_average_of_weights_resumes(data, tmp_path, monkeypatch):
     whole = train_novel_views(tiny_config(data, tmp_path / "whole", ema_decay=0.5))
-    original = novel_views.NovelViewStep.__call__
-
-    def dies(self, batch, iteration):
-        if iteration == 5:
-            raise RuntimeError
-        return original(self, batch, iteration)
-
     config = tiny_config(data, tmp_path / "halves", ema_decay=0.5)
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr(novel_views.NovelViewStep, "__call__", dies)
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        die_at(patch, 5)
         train_novel_views(config)
     resumed = train_novel_views(config, resume=True)
     ours, theirs = (read_checkpoint(run.last_network).weights for run in (resumed, whole))
@@ -238,8 +230,8 @@ def test_an_average_that_never_moves_is_refused(data, tmp_path):
 
 def test_the_foreground_is_weighted_also_where_the_decoder_sees_no_background(data, tmp_path):
     config = tiny_config(data, tmp_path, skip_background=False)
-    plain, weighted = (_losses(train_novel_views({**config, "loss_weight_foreground": w})) for w in (0.0, 4.0))
-    assert np.isfinite(weighted).all() and plain != weighted
+    plain, weighted = (losses(train_novel_views({**config, "loss_weight_foreground": w})) for w in (0.0, 4.0))
+    assert np.isfinite(list(weighted.values())).all() and plain != weighted
 
 
 def test_fine_tuning_goes_on_with_the_trained_pose_decoder(data, tmp_path):
@@ -255,8 +247,3 @@ def test_fine_tuning_goes_on_with_the_trained_pose_decoder(data, tmp_path):
     weights = read_checkpoint(anew.last_network).weights
     assert weights["to_pose.layers.0.weight"].shape[0] == 64
     assert torch.equal(weights["encoder.fc.weight"], before["encoder.fc.weight"])
-
-
-def _losses(run) -> list[float]:
-    with open(run.path / "debug_log_training.txt", newline="") as file:
-        return [float(row["loss"]) for row in csv.DictReader(file)]

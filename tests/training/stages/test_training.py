@@ -1,6 +1,5 @@
 """Both stages of training on a tiny set: what they write, what they leave alone, and how they resume."""
 
-import csv
 import os
 import signal
 import subprocess
@@ -12,6 +11,8 @@ import pytest
 import torch
 
 from models.checkpoints import read_checkpoint
+from tests.processes import run_processes, train
+from tests.runs import Died, die_at, losses, read_log
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT, SIZE, run_script, tiny_config, tiny_pose_config, write_config_file
 from training.loop.loaders import TrainingBatches, grouped_sampler, open_training_set, training_rows
@@ -34,35 +35,26 @@ def stage1(data, tmp_path_factory):
     return train_novel_views(tiny_config(data, tmp_path_factory.mktemp("output")))
 
 
-def rows_of(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def losses_of(folder):
-    return [(row["iteration"], row["loss"]) for row in rows_of(folder.path / "debug_log_training.txt")]
-
-
 def test_stage_1_writes_the_run_folder(stage1):
     assert stage1.path.name.startswith("encode_resL3_ResNet18_layers4_")
     for file in ("config.json", "models/network_last_val.pth", "models/network_best_val_t1.pth"):
         assert (stage1.path / file).stat().st_size > 0
-    assert [row["iteration"] for row in rows_of(stage1.path / "debug_log_training.txt")] == list("123456")
-    assert [row["iteration"] for row in rows_of(stage1.path / "debug_log_testing.txt")] == list("36")
+    assert list(losses(stage1)) == [1, 2, 3, 4, 5, 6]
+    assert [row["iteration"] for row in read_log(stage1.path / "debug_log_testing.txt")] == list("36")
     assert sorted(path.name for path in stage1.images.iterdir()) == ["example_000000.png", "example_000006.png"]
     assert not list(stage1.path.rglob("*.tmp")) and not list(stage1.path.rglob("*.part"))
 
 
 def test_stage_1_learns(data, tmp_path):
     folder = train_novel_views(tiny_config(data, tmp_path, num_training_iterations=40, learning_rate=3e-3))
-    tested = [float(row["loss"]) for row in rows_of(folder.path / "debug_log_testing.txt")]
+    tested = [float(row["loss"]) for row in read_log(folder.path / "debug_log_testing.txt")]
     assert tested[-1] < 0.7 * tested[0]
 
 
 def test_the_best_network_is_the_one_with_the_lowest_held_out_loss(data, tmp_path):
     # so high a learning rate gets worse at some point
     folder = train_novel_views(tiny_config(data, tmp_path, learning_rate=0.3, test_every=1))
-    scores = [float(row["loss"]) for row in rows_of(folder.path / "debug_log_testing.txt")]
+    scores = [float(row["loss"]) for row in read_log(folder.path / "debug_log_testing.txt")]
     best, last = (read_checkpoint(file).weights for file in (folder.best_network, folder.last_network))
     same = all(torch.equal(best[name], last[name]) for name in best)
     assert same == (np.argmin(scores) == len(scores) - 1)
@@ -70,29 +62,19 @@ def test_the_best_network_is_the_one_with_the_lowest_held_out_loss(data, tmp_pat
 
 def test_same_seed_same_run_other_seed_other_run(data, stage1, tmp_path):
     again = train_novel_views(tiny_config(data, tmp_path))
-    assert losses_of(again) == losses_of(stage1)
+    assert losses(again) == losses(stage1)
     other = train_novel_views(tiny_config(data, tmp_path, seed=1))
-    assert losses_of(other) != losses_of(stage1)
+    assert losses(other) != losses(stage1)
 
 
 def test_resume_after_kill_repeats_what_an_unbroken_run_does(data, stage1, tmp_path):
     # a process that dies without warning between two evaluations
     config = tiny_config(data, tmp_path)
-    file = write_config_file(tmp_path / "config.py", config)
-    script = (
-        "import os, sys; sys.path.insert(0, sys.argv[1])\n"
-        "import training.stages.novel_views as n; from utils.config import read_config_file\n"
-        "step = n.NovelViewStep.__call__\n"
-        "n.NovelViewStep.__call__ = lambda *a: os.kill(os.getpid(), 9) if a[2] == 5 else step(*a)\n"
-        "n.train_novel_views(read_config_file(sys.argv[2]))\n"
-    )
-    killed = subprocess.run([sys.executable, "-c", script, str(ROOT), str(file)], capture_output=True, timeout=300)
-    assert killed.returncode == -signal.SIGKILL
-    path = tmp_path / run_name(config, "encode")
-    assert [row["iteration"] for row in rows_of(path / "debug_log_training.txt")] == list("1234")
+    assert run_processes(1, train, "views", config, False, 5) == [-signal.SIGKILL]
+    assert list(losses(tmp_path / run_name(config, "encode"))) == [1, 2, 3, 4]
     resumed = train_novel_views(config, resume=True)
-    assert losses_of(resumed) == losses_of(stage1)
-    tests = [rows_of(folder.path / "debug_log_testing.txt") for folder in (resumed, stage1)]
+    assert losses(resumed) == losses(stage1)
+    tests = [read_log(folder.path / "debug_log_testing.txt") for folder in (resumed, stage1)]
     assert tests[0] == tests[1]
     ours, theirs = (read_checkpoint(folder.last_network).weights for folder in (resumed, stage1))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -143,8 +125,8 @@ def test_stage_2_trains_the_pose_decoder_and_nothing_else(data, stage1, tmp_path
             assert not changed, name
     assert any(not torch.equal(v, after.weights[n]) for n, v in before.weights.items() if n.startswith("to_pose."))
     assert after.weights["pose_std"].min() > 0 and after.weights["pose_mean"].abs().sum() > 0
-    losses = [float(row["loss"]) for row in rows_of(folder.path / "debug_log_training.txt")]
-    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    logged = list(losses(folder).values())
+    assert np.mean(logged[-5:]) < np.mean(logged[:5])
 
 
 def test_stage_2_reads_each_crop_once(data, stage1, tmp_path, monkeypatch):
@@ -165,29 +147,14 @@ def test_running_variances_of_the_pose_decoder_stay_above_the_floor(data, stage1
     assert len(variances) == 2 and (min(map(torch.min, variances)) >= 0.5) == (floor == 0.5)
 
 
-def test_stage_2_resumes_and_repeats(data, stage1, tmp_path):
+def test_stage_2_resumes_and_repeats(data, stage1, tmp_path, monkeypatch):
     config = tiny_pose_config(data, tmp_path / "a", str(stage1.path), num_training_iterations=8)
     whole = train_pose(config)
     halves = {**config, "output_folder": str(tmp_path / "b")}
-    from training.stages import pose
-
-    class Interrupted(Exception):
-        pass
-
-    step = pose.PoseStep.__call__
-
-    def dies(self, batch, iteration):
-        if iteration == 5:
-            raise Interrupted
-        return step(self, batch, iteration)
-
-    pose.PoseStep.__call__ = dies
-    try:
-        with pytest.raises(Interrupted):
-            train_pose(halves)
-    finally:
-        pose.PoseStep.__call__ = step
-    assert losses_of(train_pose(halves, resume=True)) == losses_of(whole)
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        die_at(patch, 5)
+        train_pose(halves)
+    assert losses(train_pose(halves, resume=True)) == losses(whole)
 
 
 def test_supervised_baseline_trains_the_encoder(data, tmp_path):
@@ -255,7 +222,7 @@ def test_a_log_that_a_kill_cut_short_is_mended(tmp_path):
     path.write_text("iteration,loss\n1,0.5\n2,0.4\n3,0")
     log = CsvLog(path, 2)
     log.append({"iteration": 3, "loss": 0.3})
-    assert [row["loss"] for row in rows_of(path)] == ["0.5", "0.4", "0.3"]
+    assert [row["loss"] for row in read_log(path)] == ["0.5", "0.4", "0.3"]
 
 
 BAD_INPUT = {

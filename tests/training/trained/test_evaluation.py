@@ -1,6 +1,5 @@
 """Evaluation: a network that knows the truth has no error, one that copies the background ties with it."""
 
-import csv
 import shutil
 
 import h5py
@@ -9,6 +8,7 @@ import pytest
 import torch
 
 from datasets.reader import MultiViewDataset
+from tests.runs import read_log
 from tests.synthetic import write_synthetic_layout
 from training.loop.hardware import Hardware
 from training.trained.evaluation import evaluate, evaluation_keys, motion_names
@@ -67,8 +67,7 @@ def test_the_truth_has_no_error(layout, tmp_path, capsys):
     assert overall["background_psnr_foreground"] < overall["background_psnr"]
     assert "novel views" in capsys.readouterr().out.lower()
 
-    with (tmp_path / "run" / "evaluation.csv").open(newline="") as file:
-        written = list(csv.DictReader(file))
+    written = read_log(tmp_path / "run" / "evaluation.csv")
     assert len(written) == len(table) and float(written[-1]["psnr"]) == pytest.approx(100)
     assert "| all " in (tmp_path / "run" / "evaluation.md").read_text()
     assert not [*(tmp_path / "run").glob("*.tmp"), *(tmp_path / "run").glob("*.part")]
