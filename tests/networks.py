@@ -54,8 +54,3 @@ SMALL = {
 
 def some_inputs(size: int = 64, batch: int = 4, seed: int = 3) -> dict[str, torch.Tensor]:
     return inputs(seed, batch, size)
-
-
-def turn_about_z(angle: float) -> torch.Tensor:
-    cos, sin = torch.tensor(angle).cos(), torch.tensor(angle).sin()
-    return torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])

@@ -2,31 +2,22 @@
 
 import numpy as np
 
+from utils.geometry import rotation_about
+
 
 def rotation_x(angle) -> np.ndarray:
     """Rotations (..., 3, 3) about x by angles (...)."""
-    return _about(0, angle)
+    return rotation_about("x", np.asarray(angle, dtype=np.float64))
 
 
 def rotation_y(angle) -> np.ndarray:
     """Rotations (..., 3, 3) about y by angles (...)."""
-    return _about(1, angle)
+    return rotation_about("y", np.asarray(angle, dtype=np.float64))
 
 
 def rotation_z(angle) -> np.ndarray:
     """Rotations (..., 3, 3) about z by angles (...)."""
-    return _about(2, angle)
-
-
-def _about(axis: int, angle) -> np.ndarray:
-    angle = np.asarray(angle, dtype=np.float64)
-    i, j = (axis + 1) % 3, (axis + 2) % 3
-    matrix = np.zeros((*angle.shape, 3, 3))
-    matrix[..., axis, axis] = 1
-    matrix[..., i, i] = matrix[..., j, j] = np.cos(angle)
-    matrix[..., j, i] = np.sin(angle)
-    matrix[..., i, j] = -matrix[..., j, i]
-    return matrix
+    return rotation_about("z", np.asarray(angle, dtype=np.float64))
 
 
 def to_matrix(rotation_vector: np.ndarray) -> np.ndarray:

@@ -8,9 +8,10 @@ from torch import nn
 
 from models.parts.decoders import ImageDecoder, PoseDecoder
 from models.parts.encoders import build_encoder
-from models.parts.latent import ImplicitRotation, camera_to_camera, evaluation_permutations, invert, rotate_points
+from models.parts.latent import ImplicitRotation, camera_to_camera, evaluation_permutations, invert
 from models.parts.options import coarsest_grid, decoder_widths, integer, option, probability
 from utils.errors import UserError
+from utils.geometry import rotate_points
 from utils.skeleton import NUM_JOINTS
 
 OUTPUT_TYPES = ("3D", "img_crop", "latent_3d", "cam2cam", "shuffled_pose", "shuffled_appearance")

@@ -31,12 +31,6 @@ def camera_to_camera(
         return turn
 
 
-def rotate_points(points: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
-    """Turn points (B,N,3), one per row, by rotations (B,3,3); float32."""
-    with torch.autocast(points.device.type, enabled=False):
-        return points.float() @ rotation.float().transpose(1, 2)
-
-
 class ImplicitRotation(nn.Module):
     """Ablation: layers that learn to rotate, fed with the points and the nine numbers of the rotation."""
 

@@ -17,10 +17,10 @@ from tests.networks import SMALL
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT
 from training.metrics import n_mpjpe
-from training.stages.augmentation import mirror_pose
 from training.trained.evaluation import evaluate
 from training.trained.inference import cut_square, read_crops
 from utils.errors import UserError
+from utils.geometry import mirror_pose
 
 SAMPLE_SET = ROOT / "examples" / "sample_set"
 

@@ -9,9 +9,10 @@ import torch
 from models import build_network, is_published, load_network, load_published_weights, load_weights
 from models.geometry_aware.published import published_name
 from tests.deterministic import REFERENCE, inputs, state_dict
-from tests.networks import PUBLISHED, SMALL, turn_about_z
+from tests.networks import PUBLISHED, SMALL
 from training.stages.losses import ImageLoss
 from utils.errors import UserError
+from utils.geometry import yaw_rotation
 
 NAMES = {
     "3D": "pose",
@@ -43,7 +44,7 @@ def relative_error(ours, reference):
 def test_outputs_agree(network, file, seed):
     batch = inputs(seed, 4)
     if file == "published_user_rotation":
-        batch |= {"external_rotation_global": turn_about_z(0.7), "external_rotation_cam": torch.eye(3)}
+        batch |= {"external_rotation_global": yaw_rotation(0.7), "external_rotation_cam": torch.eye(3)}
     with torch.no_grad():
         outputs = network(batch)
     with np.load(REFERENCE / f"{file}.npz", allow_pickle=False) as reference:

@@ -6,10 +6,9 @@ import ignite.distributed as idist
 import torch
 from torch.nn import functional
 
-from models.parts.latent import rotate_points
 from training.loop.distributed import local_shard
+from utils.geometry import mirror_pose, mirror_vectors, rotate_points, rotation_about
 from utils.images import IMAGE_MEAN, IMAGE_STD
-from utils.skeleton import MIRRORED_JOINTS
 from utils.transfer import send
 
 
@@ -66,27 +65,13 @@ def mirror_labels(batch: dict, generator: torch.Generator) -> dict[str, torch.Te
     return {**batch, **changed}
 
 
-def mirror_pose(pose: torch.Tensor) -> torch.Tensor:
-    """Poses (B,51) in the camera frame as in a mirror: x changes its sign, and left joints are right ones."""
-    return mirror_vectors(pose.unflatten(1, (-1, 3))[:, MIRRORED_JOINTS]).flatten(1)
-
-
-def mirror_vectors(vectors: torch.Tensor) -> torch.Tensor:
-    """Vectors (...,3) of the camera frame, whose x points right in the crop, as they are in the flipped crop."""
-    return torch.cat([-vectors[..., :1], vectors[..., 1:]], dim=-1)
-
-
 def random_turns(count: int, limit: float, generator: torch.Generator) -> torch.Tensor:
     """Rotations (count,3,3) about the viewing axis z, by up to `limit` degrees either way.
 
     They turn the scene: X_cam becomes turn @ X_cam. Of several processes each gets those of its share of the batch.
     """
     drawn = local_shard(torch.rand(count * idist.get_world_size(), generator=generator))
-    angle = (drawn * 2 - 1) * math.radians(limit)
-    turns = torch.eye(3).repeat(count, 1, 1)
-    turns[:, 0, 0] = turns[:, 1, 1] = angle.cos()
-    turns[:, 1, 0], turns[:, 0, 1] = angle.sin(), -angle.sin()
-    return turns
+    return rotation_about("z", (drawn * 2 - 1) * math.radians(limit))
 
 
 def turn_crops(crops: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:

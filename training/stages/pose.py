@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from datasets.reader import MultiViewDataset
 from models.geometry_aware.folding import fold_batch_norm
-from models.parts.latent import rotate_points
 from training.loop.distributed import (
     average_gradients,
     is_main,
@@ -30,6 +29,7 @@ from training.stages.augmentation import augment_color, mirror_labels, random_tu
 from training.stages.losses import pose_loss
 from training.trained.load import load_for_pose
 from utils.errors import UserError
+from utils.geometry import rotate_points
 from utils.transfer import send
 
 

@@ -9,10 +9,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torchvision.transforms.v2.functional import resize
 
 from training.loop.hardware import Hardware
-from training.stages.augmentation import mirror_pose
 from training.trained.load import load_trained
 from training.trained.testing import trained_outputs
 from utils.errors import UserError
+from utils.geometry import mirror_pose
 from utils.images import normalize
 from utils.skeleton import NUM_JOINTS
 

@@ -1,7 +1,5 @@
 """What the viewer shows of a trained network: one crop, and its view and poses under a yaw."""
 
-import math
-
 import numpy as np
 import torch
 
@@ -11,17 +9,12 @@ from training.loop.loaders import normalize_batch
 from training.metrics import n_mpjpe
 from training.trained.evaluation import motion_names
 from utils.errors import UserError
+from utils.geometry import yaw_rotation
 from utils.images import denormalize
 from utils.plotting import crop_to_image
 from utils.viewer import View
 
 VIEW_KEYS = ("img_crop", "bg_crop", "extrinsic_rot", "extrinsic_rot_inv")
-
-
-def yaw_rotation(yaw: float) -> torch.Tensor:
-    """Rotation (3,3) of the world by `yaw` radians about its vertical axis, z."""
-    cos, sin = math.cos(yaw), math.sin(yaw)
-    return torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
 
 class TurningView:

@@ -7,17 +7,17 @@ import torch
 from datasets.cameras.crop_camera import crop_camera, project
 from models import build_network
 from models.checkpoints import read_checkpoint, save_weights
-from models.parts.latent import rotate_points
 from tests.markers import JOINTS, find_markers, paint_markers
 from tests.networks import PUBLISHED, SMALL, some_inputs
 from tests.runs import Died, die_at, losses
 from tests.synthetic import random_joints, write_synthetic_layout
 from tests.tiny import SIZE, tiny_config, tiny_pose_config
 from training.stages import novel_views
-from training.stages.augmentation import mirror_groups, mirror_labels, mirror_pose, random_turns, turn_cameras
+from training.stages.augmentation import mirror_groups, mirror_labels, random_turns, turn_cameras
 from training.stages.novel_views import train_novel_views
 from training.stages.pose import shake_points, train_pose, turn_about_vertical
 from utils.errors import UserError
+from utils.geometry import mirror_pose, rotate_points
 from utils.skeleton import MIRRORED_JOINTS
 
 

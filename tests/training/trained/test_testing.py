@@ -19,8 +19,9 @@ from tests.tiny import ROOT
 from training.loop.hardware import Hardware
 from training.loop.loaders import normalize_batch
 from training.trained.testing import open_trained, result_folder
-from training.trained.viewing import VIEW_KEYS, TurningView, yaw_rotation
+from training.trained.viewing import VIEW_KEYS, TurningView
 from utils.errors import UserError, run_script
+from utils.geometry import yaw_rotation
 from utils.images import denormalize
 
 SCRIPT = ROOT / "configs" / "test_encodeDecode.py"
