@@ -13,7 +13,7 @@ from datasets.layout.labels import ROW_KEYS, Labels
 from datasets.layout.packed import open_packed
 from datasets.layout.writer import IMAGE_KINDS
 from utils.errors import UserError
-from utils.transfer import send
+from utils.transfer import to_device
 
 BATCH_KEYS = IMAGE_KINDS + ROW_KEYS
 
@@ -105,7 +105,7 @@ class MultiViewDataset(Dataset):
     def __getitems__(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
         """The batch of these rows, already collated: every value has a leading dimension of len(rows)."""
         rows = np.asarray(rows, dtype=np.int64)
-        index = send(torch.from_numpy(np.where(rows < 0, rows + len(self), rows)), self.device)
+        index = to_device(torch.from_numpy(np.where(rows < 0, rows + len(self), rows)), self.device)
         return {key: self._values(key, rows, index) for key in self.keys}
 
     def _values(self, key: str, rows: np.ndarray, index: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
 
 from utils.errors import run_script
-from utils.files import write_whole
+from utils.files import write_atomically
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -28,7 +28,7 @@ def main() -> None:
         notebook = nbformat.read(path, as_version=4)
         execute(notebook)
         lighten(notebook)
-        write_whole(path, lambda part, notebook=notebook: nbformat.write(notebook, part))
+        write_atomically(path, lambda part, notebook=notebook: nbformat.write(notebook, part))
 
 
 def execute(notebook, timeout: int = 600) -> None:

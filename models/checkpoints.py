@@ -12,7 +12,7 @@ from models.geometry_aware.network import LATER_KEYS, EncodeDecode, build_networ
 from models.geometry_aware.published import is_published, load_published_weights
 from models.parts.weights import match_weights, read_file, require_tensors
 from utils.errors import UserError
-from utils.files import write_whole
+from utils.files import write_atomically
 
 
 class Checkpoint(NamedTuple):
@@ -35,9 +35,9 @@ def save_weights(
     if Path(path).suffix == ".safetensors":
         from safetensors.torch import save_file
 
-        write_whole(path, lambda part: save_file(weights, part, metadata={"config": text}))
+        write_atomically(path, lambda part: save_file(weights, part, metadata={"config": text}))
     else:
-        write_whole(path, lambda part: torch.save({"config": text, "weights": weights}, part))
+        write_atomically(path, lambda part: torch.save({"config": text, "weights": weights}, part))
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

@@ -17,7 +17,7 @@ from training.loop.hardware import Hardware
 from training.loop.loaders import cache_on_device, open_training_set
 from training.stages.losses import ImageLoss
 from training.stages.novel_views import INPUT_KEYS, NovelViewStep
-from utils.transfer import send
+from utils.transfer import to_device
 
 
 class NoWaiting(TorchDispatchMode):
@@ -90,11 +90,11 @@ def train_on_a_pretended_gpu(config: dict) -> None:
 
 
 def copy_to_a_pretended_gpu() -> None:
-    """Copies that wait are found, and that of `send` does not."""
+    """Copies that wait are found, and that of `to_device` does not."""
     with pretended_gpu():
         values = torch.ones(3)
         for waits in (lambda: torch.tensor([1.0, 2.0], device="cuda"), lambda: values.to("cuda", non_blocking=True)):
             with pytest.raises(AssertionError, match="waits"), NoWaiting("cuda"):
                 waits()
         with NoWaiting("cuda"):
-            assert send(values, torch.device("cuda")).is_cuda
+            assert to_device(values, torch.device("cuda")).is_cuda

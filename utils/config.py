@@ -9,7 +9,7 @@ import runpy
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.files import write_whole
+from utils.files import write_atomically
 
 
 def read_config_file(path: str | os.PathLike, name: str = "config_dict") -> dict:
@@ -86,7 +86,7 @@ def _has_type(value: object, expected: type) -> bool:
 
 def write_config(path: str | os.PathLike, config: dict) -> None:
     """Write `config` as JSON, whole or not at all."""
-    write_whole(path, lambda part: part.write_text(json.dumps(config, indent=2) + "\n"))
+    write_atomically(path, lambda part: part.write_text(json.dumps(config, indent=2) + "\n"))
 
 
 def config_hash(config: dict) -> str:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written atomically."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 _FULL = 1 << 16  # bytes: a disk with less has no room for the next block of a file
 
 
-def write_whole(path: str | os.PathLike, write: Callable[[Path], object]) -> None:
+def write_atomically(path: str | os.PathLike, write: Callable[[Path], object]) -> None:
     """Call `write(temporary_path)`, then put the result at `path`; an interrupted write leaves `path` as it was.
 
     A full disk is an OSError that names `path`, also where the writer says something else (torch, safetensors).

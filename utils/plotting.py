@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D
 
-from utils.files import write_whole
+from utils.files import write_atomically
 from utils.skeleton import BONES, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
 
 LEFT_COLOR, RIGHT_COLOR, TRUNK_COLOR = "tab:blue", "tab:red", "0.25"
@@ -128,7 +128,7 @@ def save_examples(
 def save_figure(figure: Figure, path: str | os.PathLike, **options) -> None:
     """Write `figure` to `path`, in the format of its ending, whole or not at all."""
     path = Path(path)
-    write_whole(path, lambda part: figure.savefig(part, format=path.suffix[1:] or "png", **options))
+    write_atomically(path, lambda part: figure.savefig(part, format=path.suffix[1:] or "png", **options))
 
 
 def to_array(values) -> np.ndarray:

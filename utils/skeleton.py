@@ -20,7 +20,7 @@ JOINT_NAMES = (
     "right_wrist",
 )
 NUM_JOINTS = len(JOINT_NAMES)
-ROOT = 0
+ROOT_JOINT = 0
 
 BONES = (
     (0, 1), (1, 2), (2, 3),

@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from utils.errors import UserError
-from utils.files import write_whole
+from utils.files import write_atomically
 from utils.plotting import draw_image, draw_skeleton, move_skeleton, save_figure, skeleton_legend, style_skeleton_axes
 
 TITLES = ("Input image", "Output image", "Predicted pose", "True pose")
@@ -25,7 +25,7 @@ SWEEP_FRAMES = 36
 FRAME_MILLISECONDS = 100
 
 
-class View(NamedTuple):
+class Panels(NamedTuple):
     """What the four panels show. Poses are (17,3), metres, camera frame; None where there is none."""
 
     input_image: np.ndarray  # (R,R,3), colours in 0..1
@@ -38,13 +38,13 @@ class View(NamedTuple):
 class Viewer:
     """Four panels in a row on `figure` and, unless `controls` is off, a button and a slider below.
 
-    `view(index, yaw)` gives the `View` of image `index`, 0 <= index < count, turned by `yaw` radians
+    `view(index, yaw)` gives the `Panels` of image `index`, 0 <= index < count, turned by `yaw` radians
     about the world's vertical axis. The viewer keeps the references that matplotlib's widgets
     need to stay alive, so keep the viewer.
     """
 
     def __init__(
-        self, figure: Figure, view: Callable[[int, float], View], count: int, index: int = 0, controls: bool = True
+        self, figure: Figure, view: Callable[[int, float], Panels], count: int, index: int = 0, controls: bool = True
     ):
         if not 0 <= index < count:
             raise UserError(f"there is no image {index}; expected 0 to {count - 1}")
@@ -113,7 +113,7 @@ class Viewer:
         self.slider.on_changed(self.set_yaw)
 
 
-def show(view: Callable[[int, float], View], count: int, index: int = 0) -> Viewer:
+def show(view: Callable[[int, float], Panels], count: int, index: int = 0) -> Viewer:
     """Open the viewer in a window and wait until it is closed."""
     import matplotlib.pyplot as plt  # chooses a backend, which may need a screen
 
@@ -131,7 +131,7 @@ def show(view: Callable[[int, float], View], count: int, index: int = 0) -> View
     return viewer
 
 
-def save(path: str | os.PathLike, view: Callable[[int, float], View], count: int, index: int = 0) -> None:
+def save(path: str | os.PathLike, view: Callable[[int, float], Panels], count: int, index: int = 0) -> None:
     """Write the panels to `path` without a screen: a .png of one view, or a .gif of a full turn."""
     path = Path(path)
     if path.suffix not in (".png", ".gif"):
@@ -151,4 +151,4 @@ def save(path: str | os.PathLike, view: Callable[[int, float], View], count: int
         # few colours and no dithering: a file of half the size that looks the same
         frames.append(frame.quantize(128, dither=Image.Dither.NONE))
     options = {"save_all": True, "append_images": frames[1:], "duration": FRAME_MILLISECONDS, "loop": 0}
-    write_whole(path, lambda part: frames[0].save(part, "GIF", **options))
+    write_atomically(path, lambda part: frames[0].save(part, "GIF", **options))

@@ -23,7 +23,7 @@ from datasets.layout.labels import Labels
 from datasets.layout.png import map_threads
 from datasets.layout.writer import IMAGE_KINDS
 from utils.errors import UserError
-from utils.files import write_whole
+from utils.files import write_atomically
 
 PACKED_FOLDER = "packed"
 UNFINISHED_FOLDER = ".packing"
@@ -72,7 +72,7 @@ def pack(root: str | Path, progress: bool = True) -> str:
             rows = np.unique(index, return_index=True)[1]
         _append_crops(unfinished / f"{kind}.npy", png, rows, kind, progress)
     about = {"labels": job, "size": png.size, "kinds": kinds}
-    write_whole(unfinished / ABOUT_FILE, lambda part: part.write_text(json.dumps(about)))
+    write_atomically(unfinished / ABOUT_FILE, lambda part: part.write_text(json.dumps(about)))
     shutil.rmtree(labels.root / PACKED_FOLDER, ignore_errors=True)
     os.replace(unfinished, labels.root / PACKED_FOLDER)
     return _report(labels)
@@ -126,7 +126,7 @@ def _claim(folder: Path, job: str) -> None:
     if folder.is_dir() and not (mark.exists() and mark.read_text() == job):
         shutil.rmtree(folder)
     folder.mkdir(exist_ok=True)
-    write_whole(mark, lambda part: part.write_text(job))
+    write_atomically(mark, lambda part: part.write_text(job))
 
 
 def _check_disk(png: PngCrops, kinds: int, folder: Path) -> None:
@@ -153,7 +153,7 @@ def _background_index(path: Path, png: PngCrops, progress: bool) -> np.ndarray:
             bar.update(done)
     _, first, inverse = np.unique(digests, axis=0, return_index=True, return_inverse=True)
     index = np.argsort(np.argsort(first))[inverse.reshape(-1)].astype(np.int64)
-    write_whole(path, lambda part: _save(part, index))
+    write_atomically(path, lambda part: _save(part, index))
     return index
 
 

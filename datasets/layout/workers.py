@@ -12,7 +12,7 @@ from typing import Any
 
 from datasets.layout.labels import is_finished
 from utils.errors import UserError
-from utils.files import write_whole
+from utils.files import write_atomically
 
 
 def map_processes(
@@ -86,5 +86,5 @@ def claim_folder(output: Path, file: str, job: dict) -> bool:
     if output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output} holds other files; expected an empty or new folder, or this set unfinished")
     output.mkdir(parents=True, exist_ok=True)
-    write_whole(mark, lambda part: part.write_text(json.dumps(job)))
+    write_atomically(mark, lambda part: part.write_text(json.dumps(job)))
     return False

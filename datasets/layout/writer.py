@@ -17,7 +17,7 @@ import numpy as np
 from datasets.layout.labels import LABELS_FILE, PARTS_FOLDER, POSE_KEYS, POSE_SIZE, ROW_KEYS, ROW_SHAPES, is_finished
 from datasets.layout.png import map_threads, write_png
 from utils.errors import UserError
-from utils.files import write_whole
+from utils.files import write_atomically
 
 IMAGE_KINDS = ("img_crop", "bg_crop")
 MIN_SIZE = 16  # side of a crop, pixels
@@ -84,7 +84,7 @@ class LayoutWriter:
             if crops.shape != expected or crops.dtype != np.uint8:
                 raise UserError(f"{kind} is {crops.dtype} {crops.shape}; expected uint8 {expected}")
         self._write_images(images, rows)
-        write_whole(self._part(key), lambda part: _save_rows(part, rows))
+        write_atomically(self._part(key), lambda part: _save_rows(part, rows))
 
     def finish(self, pose_mean: np.ndarray | None = None, pose_std: np.ndarray | None = None) -> None:
         """Write labels.h5 from all pieces, ordered by key, and forget the part files.
@@ -97,7 +97,7 @@ class LayoutWriter:
         if not keys or (self.total is not None and sum(lengths) != self.total):
             raise UserError(f"{self.root} has {sum(lengths)} rows; expected {self.total or 'at least one'}")
         given = None if pose_mean is None or pose_std is None else (pose_mean, pose_std)
-        write_whole(self.root / LABELS_FILE, lambda part: self._write_labels(part, keys, lengths, given))
+        write_atomically(self.root / LABELS_FILE, lambda part: self._write_labels(part, keys, lengths, given))
         shutil.rmtree(self.parts)
 
     def _part(self, key: str) -> Path:
@@ -109,7 +109,7 @@ class LayoutWriter:
     def _check_same_job(self) -> None:
         job_file = self.parts / "job.json"
         if not job_file.exists():
-            write_whole(job_file, lambda part: part.write_text(json.dumps({"size": self.size})))
+            write_atomically(job_file, lambda part: part.write_text(json.dumps({"size": self.size})))
             return
         held = json.loads(job_file.read_text())["size"]
         if held != self.size:

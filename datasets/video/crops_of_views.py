@@ -20,7 +20,7 @@ from datasets.video.cropping import crop_map
 from datasets.video.frames import count_frames, decode_frames, read_frames
 from datasets.video.rgb import RgbConverter
 from utils.errors import UserError
-from utils.files import write_whole
+from utils.files import write_atomically
 
 CHUNK = 256  # crops that a process holds at once
 BACKGROUND_BYTES = 400_000_000  # of the frames that a background is the median of
@@ -93,7 +93,7 @@ def write_background(background: Background) -> None:
     options = capacity, background.min_key_frames, background.skip_broken
     picture = median_of_videos(background.videos, each, *options)
     background.file.parent.mkdir(exist_ok=True)
-    write_whole(background.file, lambda part: write_png(str(part), picture))
+    write_atomically(background.file, lambda part: write_png(str(part), picture))
 
 
 def write_view(view: View, job: CropJob) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 
 from datasets.video.rgb import RgbConverter, pyav
 from utils.errors import UserError
-from utils.files import write_whole
+from utils.files import write_atomically
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -108,7 +108,7 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: int = 50, c
                 container.mux(stream.encode(pyav().VideoFrame.from_ndarray(image, format="rgb24")))
             container.mux(stream.encode())
 
-    write_whole(path, write)
+    write_atomically(path, write)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import torch
 from models import build_network, load_network, load_weights, read_checkpoint, save_weights
 from tests.networks import SMALL
 from utils.errors import UserError
-from utils.files import write_whole
+from utils.files import write_atomically
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_interrupted_write_keeps_the_old_file(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_whole(path, interrupted)
+        write_atomically(path, interrupted)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["network.pth"]
 

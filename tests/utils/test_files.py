@@ -6,7 +6,7 @@ from collections import namedtuple
 import pytest
 
 from utils import files
-from utils.files import write_whole
+from utils.files import write_atomically
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -18,7 +18,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         raise ValueError("broke off")
 
     with pytest.raises(ValueError, match="broke off"):
-        write_whole(path, half)
+        write_atomically(path, half)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -35,6 +35,6 @@ def test_a_full_disk_is_named_whatever_the_writer_says(tmp_path, monkeypatch, me
         raise RuntimeError(message)
 
     with pytest.raises(OSError) as caught:
-        write_whole(tmp_path / "big.pth", full)
+        write_atomically(tmp_path / "big.pth", full)
     assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(tmp_path / "big.pth")
     assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from utils.errors import UserError
 from utils.plotting import LEFT_COLOR, RIGHT_COLOR, crop_to_image, draw_skeleton, save_examples
 from utils.skeleton import BONES
-from utils.viewer import View, Viewer, save, show
+from utils.viewer import Panels, Viewer, save, show
 
 POSES = np.random.default_rng(0).normal(size=(3, 17, 3)) * 0.4
 IMAGES = np.random.default_rng(1).random((3, 16, 16, 3))
@@ -20,7 +20,7 @@ IMAGES = np.random.default_rng(1).random((3, 16, 16, 3))
 def view(index, yaw):
     """The image darkens and the poses turn with the yaw."""
     turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
-    return View(
+    return Panels(
         IMAGES[index], IMAGES[index] * np.cos(yaw / 4) ** 2, POSES[index] @ turn, POSES[index], f"number {index}"
     )
 
@@ -87,7 +87,7 @@ def test_the_yaw_stays_with_the_next_image(viewer):
 def test_panels_may_be_empty_and_fill_later():
     figure = Figure()
     FigureCanvasAgg(figure)
-    viewer = Viewer(figure, lambda index, yaw: View(IMAGES[0], None, None, POSES[0] if index else None), 2)
+    viewer = Viewer(figure, lambda index, yaw: Panels(IMAGES[0], None, None, POSES[0] if index else None), 2)
     pixels(viewer)
     viewer.next_image()
     viewer.next_image()

@@ -11,7 +11,7 @@ from training.experiments.plan import Cell
 from training.experiments.results import Results
 from training.experiments.run import trials_of
 from training.trained.tables import markdown_table
-from utils.files import write_whole
+from utils.files import write_atomically
 
 MEAN_POSE = "mean pose of the training set"
 POSE_SCORES = {"n_mpjpe_mm": "N-MPJPE (mm)", "mpjpe_mm": "MPJPE (mm)", "pa_mpjpe_mm": "PA-MPJPE (mm)"}
@@ -37,11 +37,11 @@ def write_report(folder: str | Path, name: str, suite: Mapping[str, Any], cells:
     parts = [f"# {suite['title']}", _protocol(cells)]
     if entries:
         picture = _draw(suite, entries)
-        write_whole(folder / f"{name}.png", lambda part: picture.savefig(part, format="png", dpi=110))
+        write_atomically(folder / f"{name}.png", lambda part: picture.savefig(part, format="png", dpi=110))
         parts += [f"![{suite['title']}]({name}.png)", *_tables(suite, entries)]
     parts += _missing(cells, results)
     page = folder / f"{name}.md"
-    write_whole(page, lambda part: part.write_text("\n\n".join(parts) + "\n"))
+    write_atomically(page, lambda part: part.write_text("\n\n".join(parts) + "\n"))
     return page
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from training.experiments.plan import Trial
 from utils.errors import UserError
-from utils.files import write_whole
+from utils.files import write_atomically
 
 
 class Results:
@@ -29,7 +29,7 @@ class Results:
         self.records[trial.key] = {**named, **record}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.records, indent=1) + "\n"
-        write_whole(self.path, lambda part: part.write_text(text))
+        write_atomically(self.path, lambda part: part.write_text(text))
 
     def get(self, trial: Trial) -> dict[str, Any] | None:
         """The record of a trial, if it has one."""

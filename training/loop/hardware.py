@@ -6,7 +6,7 @@ import torch
 
 from utils.errors import UserError
 from utils.memory import keep_freed_memory
-from utils.transfer import send
+from utils.transfer import to_device
 
 
 def pick_device(name: str) -> torch.device:
@@ -45,7 +45,7 @@ class Hardware:
 
     def move(self, batch: dict) -> dict:
         """Move the tensors of a batch to the device."""
-        return {key: send(value, self.device) for key, value in batch.items()}
+        return {key: to_device(value, self.device) for key, value in batch.items()}
 
     def autocast(self) -> AbstractContextManager:
         """Context in which the network's large products run in the chosen precision."""

@@ -8,7 +8,7 @@ import torch
 
 from utils.config import config_hash, write_config
 from utils.errors import UserError
-from utils.files import write_whole
+from utils.files import write_atomically
 
 BEST_NETWORK = "models/network_best_val_t1.pth"
 
@@ -90,7 +90,7 @@ class RunFolder:
 
     def save_state(self, state: dict) -> None:
         """Write the state of a resumable run, whole or not at all."""
-        write_whole(self.state_file, lambda part: torch.save(state, part))
+        write_atomically(self.state_file, lambda part: torch.save(state, part))
 
 
 class CsvLog:
@@ -107,7 +107,7 @@ class CsvLog:
             writer = csv.DictWriter(text, self.fields)
             writer.writeheader()
             writer.writerows(kept)
-        write_whole(path, lambda part: part.write_text(text.getvalue(), newline=""))
+        write_atomically(path, lambda part: part.write_text(text.getvalue(), newline=""))
 
     def append(self, row: dict) -> None:
         """Add a row; the first one also writes the header."""

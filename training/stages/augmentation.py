@@ -9,7 +9,7 @@ from torch.nn import functional
 from training.loop.distributed import local_shard
 from utils.geometry import mirror_pose, mirror_vectors, rotate_points, rotation_about
 from utils.images import IMAGE_MEAN, IMAGE_STD
-from utils.transfer import send
+from utils.transfer import to_device
 
 
 def augment_color(
@@ -28,8 +28,8 @@ def augment_color(
     joined = count * idist.get_world_size()
     matrices, shifts = (local_shard(part) for part in _random_color_maps(joined, strength, generator))
     device = images[0].device
-    matrices = send(matrices.repeat_interleave(group, 0), device)
-    shifts = send(shifts.repeat_interleave(group, 0), device)
+    matrices = to_device(matrices.repeat_interleave(group, 0), device)
+    shifts = to_device(shifts.repeat_interleave(group, 0), device)
     return [torch.baddbmm(shifts, matrices, image.flatten(2)).view(image.shape) for image in images]
 
 
@@ -40,7 +40,7 @@ def mirror_groups(batch: dict, group: int, generator: torch.Generator) -> dict[s
     Mirrored people move as people do, so that a set stands for twice as many motions and rooms.
     """
     device, count = batch["img_crop"].device, len(batch["img_crop"]) // group
-    mirrored = send(_random_half(count, generator).repeat_interleave(group), device)
+    mirrored = to_device(_random_half(count, generator).repeat_interleave(group), device)
     crops = {key: batch[key] for key in ("img_crop", "bg_crop") if key in batch}
     changed = {key: torch.where(mirrored[:, None, None, None], crop.flip(3), crop) for key, crop in crops.items()}
     signs = torch.ones(len(mirrored), 3, device=device)
@@ -54,7 +54,7 @@ def mirror_labels(batch: dict, generator: torch.Generator) -> dict[str, torch.Te
     """`batch` of labels with half of them, at random, as in a mirror: their `3D` (B,51) in the camera frame, and
     either `img_crop` (B,3,R,R), or `points` (B,N,3), for which those of the mirrored crops are `mirrored_points`,
     and `vertical` (B,3)."""
-    mirrored = send(_random_half(len(batch["3D"]), generator), batch["3D"].device)
+    mirrored = to_device(_random_half(len(batch["3D"]), generator), batch["3D"].device)
     changed = {"3D": torch.where(mirrored[:, None], mirror_pose(batch["3D"]), batch["3D"])}
     if "points" in batch:
         changed["points"] = torch.where(mirrored[:, None, None], batch["mirrored_points"], batch["points"])

@@ -32,7 +32,7 @@ from training.stages.augmentation import augment_color, mirror_groups, random_tu
 from training.stages.losses import ImageLoss
 from utils.images import denormalize
 from utils.plotting import save_examples
-from utils.transfer import send
+from utils.transfer import to_device
 
 INPUT_KEYS = ("img_crop", "bg_crop", "extrinsic_rot", "extrinsic_rot_inv")
 
@@ -120,7 +120,7 @@ class NovelViewStep:
             inputs = mirror_groups(inputs, group, generator)
         if config["augment_rotation"]:
             turns = random_turns(len(inputs["img_crop"]), config["augment_rotation"], generator)
-            inputs = turn_cameras(inputs, send(turns, device))
+            inputs = turn_cameras(inputs, to_device(turns, device))
         crops = [key for key in ("img_crop", "bg_crop") if key in inputs]
         changed = augment_color([inputs[key] for key in crops], group, config["augment_color"], generator)
         inputs.update(zip(crops, changed, strict=True))
@@ -136,7 +136,7 @@ class NovelViewStep:
         )
         # positions in the joined batch -> in this process's share, which holds whole groups
         pose, appearance = (local_shard(part) % count for part in permutations)
-        inputs |= {"shuffled_pose": send(pose, device), "shuffled_appearance": send(appearance, device)}
+        inputs |= {"shuffled_pose": to_device(pose, device), "shuffled_appearance": to_device(appearance, device)}
         if config["average_latents"]:
             inputs["second_source"], _ = evaluation_permutations(count, config["useCamBatches"], device=device)
         return inputs

@@ -30,7 +30,7 @@ from training.stages.losses import pose_loss
 from training.trained.load import load_for_pose
 from utils.errors import UserError
 from utils.geometry import rotate_points
-from utils.transfer import send
+from utils.transfer import to_device
 
 
 def train_pose(config: dict, resume: bool = False, said: frozenset[str] = frozenset()) -> RunFolder:
@@ -163,7 +163,7 @@ class CachedLatents:
     def read(self, batches) -> Iterator[dict[str, torch.Tensor]]:
         """Batches of {"points", "3D", "vertical", ...} for batches of positions in `rows`."""
         for positions in batches:
-            index = send(torch.from_numpy(positions), self.tensors["3D"].device)
+            index = to_device(torch.from_numpy(positions), self.tensors["3D"].device)
             yield {name: tensor[index] for name, tensor in self.tensors.items()}
 
 
@@ -187,7 +187,7 @@ def turn_about_vertical(batch: dict, limit: float, generator: torch.Generator) -
         return batch
     drawn = local_shard(torch.rand(len(batch["3D"]) * idist.get_world_size(), 1, generator=generator))
     angle = (drawn * 2 - 1) * math.radians(limit)
-    turn = roma.rotvec_to_rotmat(batch["vertical"] * send(angle, batch["vertical"].device))
+    turn = roma.rotvec_to_rotmat(batch["vertical"] * to_device(angle, batch["vertical"].device))
     pose = rotate_points(batch["3D"].unflatten(1, (-1, 3)), turn).flatten(1)
     return {**batch, "points": rotate_points(batch["points"], turn), "3D": pose}
 
@@ -199,7 +199,7 @@ def shake_points(batch: dict, strength: float, generator: torch.Generator) -> di
         return batch
     points = batch["points"]
     drawn = local_shard(torch.randn(len(points) * idist.get_world_size(), *points.shape[1:], generator=generator))
-    noise = strength * points.std(dim=(1, 2), keepdim=True) * send(drawn, points.device)
+    noise = strength * points.std(dim=(1, 2), keepdim=True) * to_device(drawn, points.device)
     return {**batch, "points": points + noise}
 
 
@@ -251,7 +251,7 @@ class PoseStep:
             return shake_points(batch, config["augment_points"], generator)
         if config["augment_rotation"]:
             turns = random_turns(len(batch["3D"]), config["augment_rotation"], generator)
-            batch = turn_cameras(batch, send(turns, self.hardware.device))
+            batch = turn_cameras(batch, to_device(turns, self.hardware.device))
         (crops,) = augment_color([batch["img_crop"]], 1, config["augment_color"], generator)
         return {**batch, "img_crop": crops}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.files import write_whole
+from utils.files import write_atomically
 
 ALL = "all"
 GROUP_COLUMNS = ("subject", "motion", "crops")
@@ -77,7 +77,7 @@ def write_table(folder: str | os.PathLike, table: list[dict]) -> None:
     writer.writeheader()
     writer.writerows(table)
     for name, content in (("evaluation.csv", text.getvalue()), ("evaluation.md", table_text(table))):
-        write_whole(folder / name, lambda part, content=content: part.write_text(content, newline=""))
+        write_atomically(folder / name, lambda part, content=content: part.write_text(content, newline=""))
 
 
 def _mean(values: np.ndarray) -> float:

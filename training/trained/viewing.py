@@ -12,7 +12,7 @@ from utils.errors import UserError
 from utils.geometry import yaw_rotation
 from utils.images import denormalize
 from utils.plotting import crop_to_image
-from utils.viewer import View
+from utils.viewer import Panels
 
 VIEW_KEYS = ("img_crop", "bg_crop", "extrinsic_rot", "extrinsic_rot_inv")
 
@@ -38,7 +38,7 @@ class TurningView:
         return len(self.rows)
 
     @torch.no_grad()
-    def __call__(self, index: int, yaw: float) -> View:
+    def __call__(self, index: int, yaw: float) -> Panels:
         """The panels of image `index`, turned by `yaw` radians."""
         if self._encoded is None or self._encoded[0] != index:
             self._encoded = (index, self._encode(self.rows[index]))
@@ -46,7 +46,7 @@ class TurningView:
         turned = {**crop["inputs"], "external_rotation_global": yaw_rotation(yaw).to(self.hardware.device)}
         cam2cam = self.network.cam2cam(turned, torch.zeros(1, dtype=torch.long, device=self.hardware.device))
         turn = cam2cam[0].cpu().numpy().T
-        return View(
+        return Panels(
             crop_to_image(denormalize(crop["inputs"]["img_crop"])[0]),
             self._paint(crop, cam2cam),
             None if crop["predicted"] is None else crop["predicted"] @ turn,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from datasets.sources.human36m.metadata import CAMERA_IDS
 from datasets.sources.human36m.plan import View
-from utils.files import write_whole
+from utils.files import write_atomically
 
 REPORT_FILE = "report.csv"
 
@@ -55,7 +55,7 @@ class SubjectNotes:
 
     def add(self, subject: int, entries: list[Entry]) -> None:
         """The subject is done, with these entries."""
-        write_whole(self._file(subject), lambda part: part.write_text(json.dumps(entries)))
+        write_atomically(self._file(subject), lambda part: part.write_text(json.dumps(entries)))
 
     def entries(self, subjects: Iterable[int]) -> list[Entry]:
         """Entries of these subjects, which must be done."""
@@ -74,7 +74,7 @@ def write_report(output: Path, entries: list[Entry]) -> None:
             table.writerow(Entry._fields)
             table.writerows(entries)
 
-    write_whole(output / REPORT_FILE, write)
+    write_atomically(output / REPORT_FILE, write)
 
 
 def report_text(output: str | Path) -> str:

@@ -17,8 +17,8 @@ from datasets.layout.writer import LayoutWriter, check_size
 from datasets.sources.mpi_inf_3dhp.files import NUM_ANNOTATED, read_annotations, read_cameras, sequence_folders
 from datasets.video.crops_of_views import Background, CropJob, View, checked_length, write_backgrounds, write_views
 from utils.errors import UserError
-from utils.files import write_whole
-from utils.skeleton import ROOT
+from utils.files import write_atomically
+from utils.skeleton import ROOT_JOINT
 
 SUBJECTS = {"train": (1, 2, 3, 4, 5, 6, 7), "test": (8,)}  # the set's own test sequences have one camera only
 CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)  # at the height of the chest or a little above; 11 to 13 look down from the ceiling
@@ -78,7 +78,7 @@ def prepare_3dhp(
     if background:
         write_backgrounds([Background(view.background, [view.video]) for view in views], workers, progress)
     write_views(views, CropJob(output, size, box_metres), workers, progress)
-    write_whole(output / REPORT_FILE, lambda part: part.write_text(report))
+    write_atomically(output / REPORT_FILE, lambda part: part.write_text(report))
     writer.finish(*mean_std)
     return report
 
@@ -101,7 +101,7 @@ def plan_sequence(folder: Path, subject: int, number: int, job: CaptureSet, outp
             notes.append(f"camera {cam} ends {len(joints) - length} frames before its poses")
         _check_projection(cameras[cam], joints, _joints(annotations["annot2"][cam], 2, folder, cam), folder, cam)
         frames = np.arange(0, min(length, len(joints)), job.every)
-        seen = cameras[cam].sees(joints[frames, ROOT])
+        seen = cameras[cam].sees(joints[frames, ROOT_JOINT])
         tracks[cam] = (video, cameras[cam], frames[seen], joints[frames[seen]])
     if len(tracks) < MIN_CAMERAS:
         raise UserError(f"{folder}: {len(tracks)} of cameras {job.cameras} have a video; expected at least two")
@@ -120,7 +120,7 @@ def _view(subject: int, number: int, cam: int, track: tuple, job: CaptureSet, ou
     ids["motion"] = np.full(len(frames), f"Seq{number}")
     background = output / BACKGROUNDS / f"S{subject}_Seq{number}_{cam}.png" if job.background else None
     key, name = f"seq_{seq:03d}_cam_{cam:02d}", f"camera {cam} of S{subject} Seq{number}"
-    return View(key, name, video, camera, frames, joints[:, ROOT], joints, ids, background)
+    return View(key, name, video, camera, frames, joints[:, ROOT_JOINT], joints, ids, background)
 
 
 def _joints(array: np.ndarray, axes: int, folder: Path, cam: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from datasets.cameras.agreement import MIN_CAMERAS
 from datasets.cameras.calibration import Calibration
 from datasets.sources.own_videos.boxes import Boxes, locate_person
 from datasets.sources.own_videos.recordings import Recording
-from utils.skeleton import ROOT
+from utils.skeleton import ROOT_JOINT
 
 
 class Sightings(NamedTuple):
@@ -45,11 +45,11 @@ def sightings_by_poses(
     for column, name in enumerate(recording.videos):
         filmed = known + recording.offsets[name] < num_frames[name]
         camera = calibration.cameras[name]
-        seen[:, column] = filmed & camera.sees(camera.world_to_cam(poses[known, ROOT]))
+        seen[:, column] = filmed & camera.sees(camera.world_to_cam(poses[known, ROOT_JOINT]))
     enough = seen.sum(1) >= MIN_CAMERAS
     skipped["with the person in fewer than two pictures"] = int((~enough).sum())
     joints = poses[known[enough]]
-    return Sightings(known[enough], joints[:, ROOT], joints, seen[enough], skipped)
+    return Sightings(known[enough], joints[:, ROOT_JOINT], joints, seen[enough], skipped)
 
 
 def sightings_by_boxes(recording: Recording, calibration: Calibration, boxes: Boxes, instants: range) -> Sightings:

@@ -14,7 +14,7 @@ from datasets.sources.own_videos.recordings import Recording, read_poses
 from datasets.video.crops_of_views import View, checked_length
 from datasets.video.frames import read_frames
 from utils.errors import UserError
-from utils.files import write_whole
+from utils.files import write_atomically
 
 MIN_SEQUENCES = 4  # of a recording, so that training can hold one out
 
@@ -102,7 +102,7 @@ def detect(detection: Detection) -> None:
         with open(part, "wb") as file:
             np.save(file, rows)
 
-    write_whole(detection.file, write)
+    write_atomically(detection.file, write)
 
 
 def detected_boxes(plan: Plan, found: Sequence[Detection]) -> Boxes:

@@ -27,7 +27,7 @@ from datasets.sources.own_videos.plan import (
 from datasets.sources.own_videos.recordings import Recording
 from datasets.video.crops_of_views import Background, CropJob, View, write_backgrounds, write_views
 from utils.errors import UserError
-from utils.files import write_whole
+from utils.files import write_atomically
 
 SET_FILE = "videos.json"  # what a folder was prepared with
 REPORT_FILE = "report.txt"
@@ -73,7 +73,7 @@ def prepare_videos(
     plans = _detect(plans, pictures, output / PARTS_FOLDER / "boxes", show)
     views, report = _make_views(plans, pictures if background else None, options)
     write_views(views, CropJob(output, size, box_metres), **show)
-    write_whole(output / REPORT_FILE, lambda part: part.write_text(report))
+    write_atomically(output / REPORT_FILE, lambda part: part.write_text(report))
     writer.finish(*mean_std)
     return report
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from datasets.cameras.calibration import read_json
 from utils.errors import UserError
-from utils.skeleton import NUM_JOINTS, ROOT
+from utils.skeleton import NUM_JOINTS, ROOT_JOINT
 
 MAX_JOINT_DISTANCE = 3.0  # metres from the root: more is another unit
 _FIELDS = ("name", "subject", "videos", "calibration", "offsets", "boxes", "poses")
@@ -128,7 +128,7 @@ def read_poses(path: str | Path) -> np.ndarray:
         raise UserError(f"{path} has shape {poses.shape}; expected (T, {NUM_JOINTS}, 3) or (T, {size})")
     poses = poses.reshape(-1, NUM_JOINTS, 3)
     poses[~np.isfinite(poses).all((1, 2))] = np.nan
-    reach = np.linalg.norm(poses - poses[:, ROOT : ROOT + 1], axis=-1)
+    reach = np.linalg.norm(poses - poses[:, ROOT_JOINT : ROOT_JOINT + 1], axis=-1)
     known = np.isfinite(reach).all(1)
     if not known.any():
         raise UserError(f"{path} has no pose without NaN; expected metres")
