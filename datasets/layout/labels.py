@@ -1,6 +1,7 @@
 """labels.h5 of the training layout: its keys, and reading it into memory in one canonical form."""
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import h5py
@@ -27,6 +28,7 @@ ROW_SHAPES = {
 }
 ROW_KEYS = tuple(ROW_SHAPES)
 ID_KEYS = ("frame", "cam", "seq", "subj")
+CROP_KEYS = ("seq", "cam", "frame", "bounding_box_cam")  # which crops a layout has
 STATISTIC_KEYS = ("pose_mean", "pose_std")
 POSE_KEYS = ("3D", *STATISTIC_KEYS)  # a set without 3D poses, for stage 1 only, has none of these
 
@@ -42,6 +44,14 @@ def read_statistics(root: str | Path | None) -> tuple[np.ndarray | None, np.ndar
         return None, None
     labels = Labels(root)
     return labels["pose_mean"], labels["pose_std"]
+
+
+def fingerprint(labels: Mapping[str, np.ndarray], keys: Iterable[str] = CROP_KEYS) -> str:
+    """Hexadecimal digits that stand for the arrays of `keys`, by default for which crops a layout has."""
+    digest = hashlib.blake2b(digest_size=16)
+    for key in keys:
+        digest.update(labels[key])
+    return digest.hexdigest()
 
 
 class Labels(Mapping):

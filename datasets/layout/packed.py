@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from datasets.layout.crops import CropArray, PngCrops
-from datasets.layout.labels import Labels
+from datasets.layout.labels import Labels, fingerprint
 from datasets.layout.png import map_threads
 from datasets.layout.writer import IMAGE_KINDS
 from utils.errors import UserError
@@ -76,14 +76,6 @@ def pack(root: str | Path, progress: bool = True) -> str:
     shutil.rmtree(labels.root / PACKED_FOLDER, ignore_errors=True)
     os.replace(unfinished, labels.root / PACKED_FOLDER)
     return _report(labels)
-
-
-def fingerprint(labels: Labels) -> str:
-    """Hexadecimal digits that stand for which crops a layout has: ids and boxes of all rows."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name in ("seq", "cam", "frame", "bounding_box_cam"):
-        digest.update(labels[name])
-    return digest.hexdigest()
 
 
 def _again(labels: Labels) -> str:

@@ -4,13 +4,12 @@
 
 Every process takes its share of each batch, whole groups, and gradients are averaged (DistributedDataParallel): with
 losses that are means over crops, that is one step on the joined batch. Random choices are drawn for the joined batch
-by every process alike. Two things are of a process's own share, as is usual: the batch statistics of batch norm in
-training (its running statistics are those of rank 0), and the sum of pixel weights of `loss_weight_foreground`.
-Alone, nothing here changes anything.
+by every process alike. One thing is of a process's own share, as is usual: the batch statistics of batch norm in
+training (its running statistics are those of rank 0). Alone, nothing here changes anything.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import ignite.distributed as idist
@@ -19,13 +18,24 @@ import torch
 from training.loop.hardware import pick_device
 from utils.errors import UserError
 
+_VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
+
 
 @contextmanager
 def process_group(device: str) -> Iterator[None]:
-    """Join the processes that torchrun started, by nccl on CUDA and by gloo elsewhere; each takes a GPU of its own."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    """Join the processes that torchrun started, by nccl on CUDA and by gloo elsewhere; each takes a GPU of its own.
+
+    Raises UserError for an incomplete environment, for a `device` with a number, and for too few GPUs.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         yield
         return
+    missing = [name for name in _VARIABLES if name not in os.environ]
+    if missing:
+        raise UserError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} is not set; "
+            "start several processes by torchrun, or unset WORLD_SIZE"
+        )
     kind = pick_device(device)
     if kind.index is not None:
         raise UserError(f"device is {device!r}; expected auto, cuda or cpu: each process takes a GPU of its own")
@@ -40,17 +50,26 @@ def process_group(device: str) -> Iterator[None]:
 
 def is_main() -> bool:
     """Whether this process is the one that writes, prints and draws bars; also before it has joined the others."""
-    return os.environ.get("RANK", "0") == "0"
+    # RANK alone says nothing: a batch system may set it for a process that trains alone.
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK") == "0"
 
 
 def average_gradients(module: torch.nn.Module, some_unused: bool = False) -> torch.nn.Module:
-    """`module`, called in its place in training: gradients become means over all processes.
+    """`module` for use in training: its gradients become means over all processes.
 
     `some_unused`: a step may leave out parameters that require gradients. Weights and buffers become those of rank 0.
     """
     if idist.get_world_size() == 1:
         return module
     return idist.auto_model(module, find_unused_parameters=some_unused)
+
+
+def draw_shard(draw: Callable[..., torch.Tensor], count: int, *shape: int, generator: torch.Generator) -> torch.Tensor:
+    """This process's share (count,*shape) of random numbers for the joined batch; `draw`: torch.rand or torch.randn.
+
+    All processes have the same generator. Each draws all numbers, so that together they use those of one process.
+    """
+    return local_shard(draw(count * idist.get_world_size(), *shape, generator=generator))
 
 
 def local_shard(drawn: torch.Tensor) -> torch.Tensor:
@@ -67,7 +86,7 @@ def mean_over_processes(means: Mapping[str, float], count: int = 1) -> dict[str,
     """Means over `count` things of this process (none: an empty dictionary) -> means over those of all processes."""
     if idist.get_world_size() == 1:
         return dict(means)
-    # who saw nothing does not know the names
+    # A process without any items does not know the names, and takes them from one that has some.
     names = max(idist.all_gather(",".join(means)), key=len).split(",")
     sums = [count * float(means.get(name, 0.0)) for name in names]
     total = idist.all_reduce(torch.tensor([*sums, count], dtype=torch.float64, device=idist.device())).tolist()
@@ -75,7 +94,7 @@ def mean_over_processes(means: Mapping[str, float], count: int = 1) -> dict[str,
 
 
 def sync_buffers(module: torch.nn.Module) -> None:
-    """Running statistics of rank 0 everywhere, so that all processes test the network that is saved."""
+    """Copy the running statistics of rank 0 to all processes, so that all test the network that is saved."""
     if idist.get_world_size() > 1:
         for buffer in module.buffers():
             torch.distributed.broadcast(buffer, src=0)

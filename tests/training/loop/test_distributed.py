@@ -15,7 +15,7 @@ from tests.processes import run_processes, train, train_and_keep_gradients
 from tests.runs import losses, read_log
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT, SIZE, tiny_config, tiny_pose_config, write_config_file
-from training.loop.distributed import process_group
+from training.loop.distributed import is_main, process_group
 from training.loop.run_folder import run_name
 from utils.errors import UserError
 
@@ -121,7 +121,23 @@ def test_a_batch_that_cannot_be_shared_ends_before_anything_is_written(data, tmp
 
 
 def test_one_process_cannot_have_a_device_of_its_own_choice(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "2")
     monkeypatch.setattr("training.loop.distributed.pick_device", torch.device)
     with pytest.raises(UserError, match="device is 'cuda:1'; expected auto, cuda or cpu"), process_group("cuda:1"):
         pass
+
+
+def test_an_incomplete_environment_is_one_line(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match=r"^WORLD_SIZE is 2, but RANK, .* not set; .*torchrun"), process_group("cpu"):
+        pass
+
+
+def test_a_process_alone_writes_whatever_its_rank_is_called(monkeypatch):
+    monkeypatch.setenv("RANK", "3")
+    assert is_main()
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert not is_main()
