@@ -46,7 +46,7 @@ class PlainTraining:
         inputs |= {key: normalize(inputs[key]) for key in ("img_crop", "bg_crop")}
         self.network.train()
         output = self.network(inputs)["img_crop"]
-        loss = self.criterion(output, inputs["img_crop"], inputs["bg_crop"])["loss"]
+        loss = self.criterion(output, inputs["img_crop"])["loss"]
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

@@ -4,12 +4,11 @@ Measured on the benchmark at 64 px with 2,000 iterations (docs/results/recipe.md
 dB in half the time, and 116 instead of 127 mm N-MPJPE with 1 % of the labels, by the optimizer: with Adam and no
 weight decay it stays at 126. The winner is this recipe with an encoder of twice the demo's width, which is the
 default here, and config_train_better_pose.py for stage 2: 105 mm, 17 % less than the published recipe with the
-demo's. After 8,000 iterations the lead is smaller: 101 against 109 mm, with the demo's encoder. An average of weights
-(`ema_decay` 0.999) is no part of it: after so few iterations it still holds the first weights (23.8 dB). Measured on
+demo's. After 8,000 iterations the lead is smaller: 101 against 109 mm, with the demo's encoder. Measured on
 the demo's data, one by one: squared instead of absolute differences, +0.28 dB; the difference to the background,
-+0.15 dB; layers colored by appearance, +0.6 dB; a foreground weight of 5, nothing. Not measured one by one: the other
-view as target, mirrored pairs, the cosine schedule, and the sigmoid bottleneck, which only the encoder for 128 px
-has. The suite measures each: `python configs/experiments.py recipe`.
++0.15 dB; layers colored by appearance, +0.6 dB. Not measured one by one: the other view as target, mirrored pairs,
+the cosine schedule, and the sigmoid bottleneck, which only the encoder for 128 px has. What gained nothing is listed
+in docs/results.md. The suite measures each: `python configs/experiments.py recipe`.
 """
 
 from configs.config_train_encodeDecode import config_dict as published
@@ -22,18 +21,15 @@ RECIPE = {
     "add_background": True,
     "color_by_appearance": True,
     "target_other_view": True,
-    "average_latents": False,
     "useCamBatches": 2,
     "MAE": False,
     "loss_weight_rgb": 1.0,
     "loss_weight_gradient": 0.0,
     "loss_weight_imageNet": 0.0,
-    "loss_weight_foreground": 0.0,
     "optimizer": "muon",
     "learning_rate": 2e-3,
     "learning_rate_schedule": "cosine",
     "weight_decay": 0.05,
-    "ema_decay": 0.0,
     "augment_mirror": True,
     "augment_color": 0.1,
     "augment_rotation": 0.0,

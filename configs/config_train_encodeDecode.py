@@ -39,7 +39,6 @@ config_dict = {
     "shuffle_fg": True,  # take the appearance from another instant
     "shuffle_3d": True,  # take the 3D points from another camera
     "target_other_view": False,  # always paint another camera; the published shuffle keeps half of them
-    "average_latents": False,  # train to paint from the mean of two cameras' 3D points, each turned to the target
     "implicit_rotation": False,  # ablation: learn the rotation instead of applying it
     "skip_background": True,  # give the decoder the background of the target camera
     "add_background": False,  # paint the difference to that background instead of the whole crop
@@ -54,16 +53,13 @@ config_dict = {
     "loss_weight_rgb": 1.0,  # pixels
     "loss_weight_gradient": 0.0,  # Sobel gradients
     "loss_weight_imageNet": 2.0,  # features of a fixed ResNet-18
-    "loss_weight_foreground": 0.0,  # extra weight of the pixels that differ from the background; 0: published
     "perceptual_weights": "imagenet",  # of the fixed ResNet-18: "imagenet", a file, or None (random)
     # ---- schedule
     "num_training_iterations": 400_000,
     "optimizer": "adam",  # "adam" (published), "muon" (convolutions by Muon, the rest by Adam; training/loop/muon.py)
     "learning_rate": 1e-3,  # of the optimizer
-    "learning_rate_rule": "none",  # how it grows with batch_size_train / 32: "none" (published), "sqrt", "linear"
     "learning_rate_schedule": "constant",  # "constant" (published) or "cosine" (short warm-up, falls to zero)
     "weight_decay": 0.0,  # decoupled, as in AdamW; 0: published
-    "ema_decay": 0.0,  # of a moving average of the weights, which is tested and saved; 0: none (published)
     "augment_mirror": False,  # half of the pairs of instants (stage 1) or labels, at random, as in a mirror
     "augment_rotation": 0.0,  # degrees by which crops and cameras turn at random about the viewing axis; 0: published
     "augment_color": 0.0,  # strength of a random colour change, one per pair of instants; 0: published

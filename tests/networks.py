@@ -35,7 +35,6 @@ PUBLISHED = {
     "loss_weight_rgb": 1.0,
     "loss_weight_gradient": 0.0,
     "loss_weight_imageNet": 2.0,
-    "loss_weight_foreground": 0.0,
     "perceptual_weights": None,
 }
 

@@ -11,7 +11,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from models import build_network
-from training.loop.averaging import WeightAverage
 from training.loop.engine import make_optimizer
 from training.loop.hardware import Hardware
 from training.loop.loaders import cache_on_device, open_training_set
@@ -58,7 +57,7 @@ def pretended_gpu():
 
 
 def train_on_a_pretended_gpu(config: dict) -> None:
-    """Two steps of stage 1, reading and averaging included; the backward pass needs a real GPU and is left out."""
+    """Two steps of stage 1, reading included; the backward pass needs a real GPU and is left out."""
     dataset = open_training_set(config, INPUT_KEYS)
     with pretended_gpu():
         hardware = Hardware("cuda", "float32")
@@ -67,16 +66,13 @@ def train_on_a_pretended_gpu(config: dict) -> None:
         optimizer = make_optimizer(network.stage1_parameters(), config)
         step = NovelViewStep(network, criterion, optimizer, hardware, {**config, "compile": "never"})
         dataset = cache_on_device(dataset, config, hardware.device)
-        average = WeightAverage(network, 0.9)
 
         def backward(loss):
             for parameter in network.parameters():
                 parameter.grad = torch.empty_like(parameter)
 
         def iterate(iteration):
-            losses = step(dataset.__getitems__(np.arange(8)), iteration)
-            average.update()
-            return losses
+            return step(dataset.__getitems__(np.arange(8)), iteration)
 
         with patch("torch.Tensor.backward", backward):
             with NoWaiting("cuda"):
@@ -84,7 +80,7 @@ def train_on_a_pretended_gpu(config: dict) -> None:
             with NoWaiting("cuda") as watch:
                 losses = iterate(2)
     assert losses["loss"].device.type == "cuda" and len(watch.pinned) > 5
-    assert {"_fused_adamw_.default", "_foreach_lerp_.Scalar"} <= watch.seen
+    assert "_fused_adamw_.default" in watch.seen
     crops_travel = any(tensor.dtype == torch.uint8 for tensor in watch.pinned)
     assert crops_travel == (config["crops_on_device"] == "never")
 

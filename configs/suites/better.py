@@ -6,9 +6,7 @@ BETTER = "config_train_better.py"
 
 _changes = {
     BETTER: {},
-    "foreground weighs 5 times": {"loss_weight_foreground": 4.0},
     "targets from all four cameras": {"useCamBatches": 4},
-    "averaged latents": {"average_latents": True},
     "in-plane rotation": {"augment_rotation": 20.0},
     "more colour augmentation": {"augment_color": 0.3},
     "no weight decay": {"weight_decay": 0.0},

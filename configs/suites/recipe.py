@@ -11,7 +11,6 @@ published = {key: config_dict[key] for key in RECIPE}
 _changes = {
     PUBLISHED: {},
     "target always another view": {"target_other_view": True},
-    "foreground weighs 5 times": {"loss_weight_foreground": 4.0},
     "squared differences": {"MAE": False},
     "paints the difference to the background": {"add_background": True},
     "colors by appearance": {"color_by_appearance": True},
@@ -21,12 +20,9 @@ _changes = {
     "Muon": {"optimizer": "muon"},
     "cosine schedule": {"learning_rate_schedule": "cosine"},
     "weight decay": {"weight_decay": 0.05},
-    "average of weights": {"ema_decay": 0.999},
     "mirrored pairs": {"augment_mirror": True},
     "colour augmentation": {"augment_color": 0.3},
     "in-plane rotation": {"augment_rotation": 30.0},
-    "averaged latents": {"average_latents": True},
-    "averaged latents of four cameras' pairs": {"average_latents": True, "useCamBatches": 4},
 }
 
 suite = {

@@ -82,9 +82,8 @@ class EncodeDecode(nn.Module):
 
         `input_dict`: `img_crop`, `bg_crop` (B,3,R,R) normalised; `extrinsic_rot`, `extrinsic_rot_inv` (B,3,3),
         world -> camera and back. Optional: `shuffled_pose`, `shuffled_appearance` (B,) indices, in place of the
-        evaluation permutations; `second_source` (B,) indices: slot i is painted from the mean of the points of i and
-        of this crop, each as the target camera sees them; `external_rotation_global`, `external_rotation_cam` (3,3)
-        or (B,3,3), with which every crop is seen from its own, turned, camera.
+        evaluation permutations; `external_rotation_global`, `external_rotation_cam` (3,3) or (B,3,3), with which
+        every crop is seen from its own, turned, camera.
 
         Returns a subset of: `3D` (B,51) normalised pose in the camera frame of crop i; `img_crop` (B,3,R,R),
         output j to compare with input crop j; `latent_3d` (B,N,3) unrotated; `cam2cam` (B,3,3);
@@ -102,9 +101,6 @@ class EncodeDecode(nn.Module):
             outputs.update(cam2cam=cam2cam, shuffled_pose=target, shuffled_appearance=donor)
         if "img_crop" in wanted:
             rotated = self.rotate(points, cam2cam)
-            if "second_source" in input_dict:
-                second = input_dict["second_source"]
-                rotated = (rotated + self.rotate(points[second], self.cam2cam(input_dict, target, second))) / 2
             background = input_dict["bg_crop"][target] if self.decoder.background is not None else None
             image = self.decode(appearance[donor], rotated, background)
             outputs["img_crop"] = self.unshuffle(image, target)
@@ -153,17 +149,11 @@ class EncodeDecode(nn.Module):
         target, donor = evaluation_permutations(len(rotations), self.sub_batch, shuffle, rotations.device)
         return input_dict.get("shuffled_pose", target), input_dict.get("shuffled_appearance", donor)
 
-    def cam2cam(
-        self, input_dict: Mapping[str, torch.Tensor], target: torch.Tensor, source: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Rotations (B,3,3) from the camera of crop `source[i]` (None: i) to that of crop `target[i]`.
-
-        External rotations are included.
-        """
-        to_world = input_dict["extrinsic_rot_inv"]
+    def cam2cam(self, input_dict: Mapping[str, torch.Tensor], target: torch.Tensor) -> torch.Tensor:
+        """Rotations (B,3,3) from the camera of crop i to that of crop `target[i]`; external rotations are included."""
         return camera_to_camera(
             input_dict["extrinsic_rot"],
-            to_world if source is None else to_world[source],
+            input_dict["extrinsic_rot_inv"],
             target,
             input_dict.get("external_rotation_global"),
             input_dict.get("external_rotation_cam"),

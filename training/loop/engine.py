@@ -1,6 +1,5 @@
 """The loop that both stages share: Ignite engine, logs, evaluation, checkpoints, exact resume."""
 
-import difflib
 import math
 import signal
 import time
@@ -14,7 +13,6 @@ from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 
 from models.checkpoints import save_weights
-from training.loop.averaging import WeightAverage
 from training.loop.distributed import is_main, mean_over_processes, sync_buffers
 from training.loop.monitors import VisdomCurves
 from training.loop.muon import Muon
@@ -22,8 +20,6 @@ from training.loop.progress import ShownLosses, to_floats
 from training.loop.run_folder import CsvLog, RunFolder
 from utils.errors import UserError
 
-PUBLISHED_BATCH_SIZE = 32  # crops; the batch that `learning_rate` is meant for
-_BATCH_RULES = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}  # `learning_rate_rule` -> power of the relative batch size
 _OPTIMIZERS = {"adam": torch.optim.AdamW, "muon": Muon}
 
 
@@ -58,10 +54,10 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], config: dict) -> to
 def learning_rate(config: dict, iteration: int) -> float:
     """Learning rate of an iteration (counted from 1); a function of nothing else, so that it resumes.
 
-    It grows with `batch_size_train` by `learning_rate_rule`, and changes over time by `learning_rate_schedule`.
+    It changes over time by `learning_rate_schedule`.
     """
     schedule, total = config["learning_rate_schedule"], config["num_training_iterations"]
-    highest = config["learning_rate"] * _batch_factor(config)
+    highest = config["learning_rate"]
     if schedule == "constant":
         return highest
     if schedule == "cosine":
@@ -70,15 +66,6 @@ def learning_rate(config: dict, iteration: int) -> float:
             return highest * iteration / warm_up
         return highest * 0.5 * (1 + math.cos(math.pi * (iteration - warm_up) / max(1, total - warm_up)))
     raise UserError(f"learning_rate_schedule {schedule!r} is unknown; expected constant or cosine")
-
-
-def _batch_factor(config: dict) -> float:
-    rule = config["learning_rate_rule"]
-    if rule not in _BATCH_RULES:
-        nearest = difflib.get_close_matches(rule, _BATCH_RULES, n=1, cutoff=0)[0]
-        known = ", ".join(_BATCH_RULES)
-        raise UserError(f"learning_rate_rule {rule!r} is unknown; the nearest of {known} is {nearest!r}")
-    return (config["batch_size_train"] / PUBLISHED_BATCH_SIZE) ** _BATCH_RULES[rule]
 
 
 def seed_everything(seed: int, iteration: int = 0) -> torch.Generator:
@@ -101,14 +88,13 @@ def fit(stage: Stage, config: dict, folder: RunFolder, resume: bool = False) -> 
     """
     learning_rate(config, 0)
     state = folder.open(config, resume, write=is_main())
-    average = WeightAverage(stage.network, config["ema_decay"])
-    first, best = _restore(stage, average, state)
+    first, best = _restore(stage, state)
     total = config["num_training_iterations"]
     if first >= total:
         if is_main():
             print(f"{folder.path} is trained already ({first} iterations)")
         return {}
-    loop = _Loop(stage, average, config, folder, first, best)
+    loop = _Loop(stage, config, folder, first, best)
     trainer = Engine(loop.process)
     _attach(trainer, loop, config)
     trainer.load_state_dict({"iteration": first, "epoch_length": total, "max_epochs": 1})
@@ -127,8 +113,8 @@ def fit(stage: Stage, config: dict, folder: RunFolder, resume: bool = False) -> 
 class _Loop:
     """The handlers of the loop and what they share."""
 
-    def __init__(self, stage: Stage, average: WeightAverage, config: dict, folder: RunFolder, first: int, best: float):
-        self.stage, self.average, self.config, self.folder = stage, average, config, folder
+    def __init__(self, stage: Stage, config: dict, folder: RunFolder, first: int, best: float):
+        self.stage, self.config, self.folder = stage, config, folder
         self.iteration, self.best, self.broken, self.evaluation = first, best, None, {}
         if is_main():
             self.training_log = CsvLog(folder.path / "debug_log_training.txt", first)
@@ -140,7 +126,6 @@ class _Loop:
         for group in self.stage.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, engine.state.iteration)
         losses = self.stage.step(batch, engine.state.iteration)
-        self.average.update()
         self.iteration = engine.state.iteration
         return losses
 
@@ -161,12 +146,10 @@ class _Loop:
         loss = mean_over_processes({"loss": float(engine.state.output["loss"])})["loss"]
         if not math.isfinite(loss):
             return self._stop(engine, loss)
-        with self.average.in_place():
-            sync_buffers(self.stage.network)
-            self.evaluation = self.stage.evaluate()
-            if is_main():
-                self.keep()
+        sync_buffers(self.stage.network)
+        self.evaluation = self.stage.evaluate()
         if is_main():
+            self.keep()
             self.save_state()
 
     def keep(self) -> None:
@@ -182,14 +165,12 @@ class _Loop:
 
     def plot(self, iteration: int) -> None:
         if self.stage.plot and is_main():
-            with self.average.in_place():
-                self.stage.plot(self.folder.images / f"example_{iteration:06d}.png")
+            self.stage.plot(self.folder.images / f"example_{iteration:06d}.png")
 
     def save_state(self) -> None:
         self.folder.save_state(
             {
                 "network": self.stage.network.state_dict(),
-                "average": self.average.state_dict(),
                 "optimizer": self.stage.optimizer.state_dict(),
                 "iteration": self.iteration,
                 "best": self.best,
@@ -204,13 +185,12 @@ class _Loop:
         engine.terminate()
 
 
-def _restore(stage: Stage, average: WeightAverage, state: dict | None) -> tuple[int, float]:
+def _restore(stage: Stage, state: dict | None) -> tuple[int, float]:
     """Put a saved state back; return the iteration reached and the best score so far."""
     if state is None:
         return 0, math.inf
     stage.network.load_state_dict(state["network"])
     stage.optimizer.load_state_dict(state["optimizer"])
-    average.load_state_dict(state["average"])
     return state["iteration"], state["best"]
 
 

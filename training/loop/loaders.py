@@ -32,7 +32,7 @@ def _open(config: dict, folder_key: str, split: str, keys: tuple[str, ...]) -> M
             f"{folder_key} {folder!r} does not exist; render it with `python configs/render_dataset.py "
             f"--output {folder} --crops 40000 --split {split}`, or point {folder_key} to data in the training layout"
         )
-    if not (config["skip_background"] or config["loss_weight_foreground"]):
+    if not config["skip_background"]:
         keys = tuple(key for key in keys if key != "bg_crop")
     dataset = MultiViewDataset(folder, keys=keys, preload=config["preload_images"], progress=is_main())
     if "img_crop" in keys and dataset.size != config["inputDimension"]:

@@ -9,9 +9,7 @@ from torch.nn import functional
 
 from models.parts.options import option
 from models.parts.perceptual import PerceptualFeatures
-from training.metrics import foreground_mask
 from utils.errors import UserError
-from utils.images import IMAGE_STD, per_channel
 
 
 class ImageLoss(nn.Module):
@@ -19,8 +17,7 @@ class ImageLoss(nn.Module):
 
     `MAE`: absolute errors, else squared ones. `loss_weight_rgb`: pixels. `loss_weight_gradient`: Sobel edges.
     `loss_weight_imageNet`: mean over three maps of a fixed ResNet-18 (`perceptual_weights`).
-    `loss_weight_foreground`: pixel errors of the person and its surroundings count 1 + this times as much as
-    those of the background (0 as published). Parts of weight 0 are neither built nor computed.
+    Parts of weight 0 are neither built nor computed.
     """
 
     def __init__(self, config: Mapping[str, Any]):
@@ -29,42 +26,30 @@ class ImageLoss(nn.Module):
         self.weight_rgb = _weight(config, "loss_weight_rgb")
         self.weight_gradient = _weight(config, "loss_weight_gradient")
         self.weight_perceptual = _weight(config, "loss_weight_imageNet")
-        self.weight_foreground = _weight(config, "loss_weight_foreground")
         if not (self.weight_rgb or self.weight_gradient or self.weight_perceptual):
             raise UserError("config: all of loss_weight_rgb, loss_weight_gradient, loss_weight_imageNet are 0")
         self.features = None
         if self.weight_perceptual:
             self.features = PerceptualFeatures(option(config, "perceptual_weights"))
 
-    def forward(
-        self, output: torch.Tensor, target: torch.Tensor, background: torch.Tensor | None = None
-    ) -> dict[str, torch.Tensor]:
-        """Compare normalised images (B,3,R,R); `background` of the target is needed for foreground weights.
+    def forward(self, output: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Compare normalised images (B,3,R,R).
 
         Returns scalars: `loss`, to be minimised, and its weighted parts among `rgb`, `gradient`, `imageNet`.
         Gradients flow to `output` only.
         """
         target = target.detach()
-        pixel_weight = None
-        if self.weight_foreground:
-            pixel_weight = 1 + self.weight_foreground * wide_foreground(target, background)
         parts = {}
         if self.weight_rgb:
-            parts["rgb"] = self.weight_rgb * self._compare(output, target, pixel_weight)
+            parts["rgb"] = self.weight_rgb * self._compare(output, target)
         if self.weight_gradient:
-            parts["gradient"] = self.weight_gradient * self._compare(sobel(output), sobel(target), pixel_weight)
+            parts["gradient"] = self.weight_gradient * self._compare(sobel(output), sobel(target))
         if self.features is not None:
             parts["imageNet"] = self.weight_perceptual * self._perceptual(output, target)
         return {"loss": sum(parts.values()), **parts}
 
-    def _compare(
-        self, output: torch.Tensor, target: torch.Tensor, pixel_weight: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        if pixel_weight is None:
-            return _MeanError.apply(output, target, self.absolute)
-        difference = output.float() - target.float()
-        error = difference.abs() if self.absolute else difference.square()
-        return (error.mean(dim=1, keepdim=True) * pixel_weight).sum() / pixel_weight.sum()
+    def _compare(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return _MeanError.apply(output, target, self.absolute)
 
     def _perceptual(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
@@ -98,21 +83,6 @@ class _MeanError(torch.autograd.Function):
     def backward(context, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = context.saved_tensors
         return gradient * (upstream / gradient.numel()).to(gradient.dtype), None, None
-
-
-def wide_foreground(target: torch.Tensor, background: torch.Tensor | None) -> torch.Tensor:
-    """Where normalised crops (B,3,R,R) differ from their background, and up to R/16 pixels around: (B,1,R,R), 0 or 1.
-
-    Around it too, because a network soon finds that smearing the person over unweighted pixels costs nothing.
-    """
-    if background is None:
-        raise UserError("loss_weight_foreground needs bg_crop, the background of the target")
-    # in colours of 0..1 but for the mean, which a difference does not see
-    std = per_channel(IMAGE_STD, target.device)
-    differs = foreground_mask(target.float() * std, background.float() * std).unsqueeze(1)
-    reach = max(1, target.shape[-1] // 16)
-    wide = functional.max_pool2d(differs.float(), (1, 2 * reach + 1), stride=1, padding=(0, reach))
-    return functional.max_pool2d(wide, (2 * reach + 1, 1), stride=1, padding=(reach, 0))
 
 
 def sobel(images: torch.Tensor) -> torch.Tensor:

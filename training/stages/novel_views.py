@@ -85,7 +85,7 @@ class ViewLosses(torch.nn.Module):
     def forward(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Scalars by name, as `ImageLoss` gives them."""
         output = self.network(inputs)["img_crop"]
-        return self.criterion(output, inputs["img_crop"], inputs.get("bg_crop"))
+        return self.criterion(output, inputs["img_crop"])
 
 
 class NovelViewStep:
@@ -137,8 +137,6 @@ class NovelViewStep:
         # positions in the joined batch -> in this process's share, which holds whole groups
         pose, appearance = (local_shard(part) % count for part in permutations)
         inputs |= {"shuffled_pose": to_device(pose, device), "shuffled_appearance": to_device(appearance, device)}
-        if config["average_latents"]:
-            inputs["second_source"], _ = evaluation_permutations(count, config["useCamBatches"], device=device)
         return inputs
 
 
@@ -152,7 +150,7 @@ def evaluate_views(network, criterion, loader, hardware: Hardware) -> dict[str, 
         inputs = normalize_batch(hardware.move(batch))
         with hardware.autocast():
             output = network(inputs)["img_crop"]
-            losses = criterion(output, inputs["img_crop"], inputs.get("bg_crop"))
+            losses = criterion(output, inputs["img_crop"])
         losses["psnr"] = psnr(denormalize(output), denormalize(inputs["img_crop"])).mean()
         for name, value in losses.items():
             totals[name] = totals.get(name, 0.0) + float(value) * len(output)

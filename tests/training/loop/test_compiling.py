@@ -28,8 +28,7 @@ SMALLEST = {
 }  # fmt: skip
 AUGMENTED = {
     "augment_mirror": True, "augment_rotation": 20.0, "augment_color": 0.3, "target_other_view": True,
-    "average_latents": True, "add_background": True,
-    "loss_weight_foreground": 4.0, "loss_weight_gradient": 1.0, "loss_weight_imageNet": 1.0,
+    "add_background": True, "loss_weight_gradient": 1.0, "loss_weight_imageNet": 1.0,
 }  # fmt: skip
 
 
@@ -86,7 +85,7 @@ def test_compiled_dropout_is_a_function_of_seed_and_iteration(compiler):
 VARIANTS = {
     "everything": AUGMENTED,
     "learned rotation": {"implicit_rotation": True},
-    "nothing of the background": {"skip_background": False, "loss_weight_foreground": 4.0},
+    "nothing of the background": {"skip_background": False},
     "transposed convolutions": {"upsampling_bilinear": False, "MAE": False},
     "residual": {"encoderType": "ResNet18", "precision": "bfloat16"},
 }

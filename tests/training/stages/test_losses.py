@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from tests.networks import PUBLISHED
-from training.stages.losses import ImageLoss, pose_loss, sobel, wide_foreground
+from training.stages.losses import ImageLoss, pose_loss, sobel
 from utils.errors import UserError
 
 PLAIN = {**PUBLISHED, "loss_weight_imageNet": 0.0}
@@ -63,38 +63,6 @@ def test_random_features_are_the_same_in_every_run_and_leave_the_seed_alone(imag
     assert torch.equal(after, torch.rand(1))
     torch.manual_seed(2)
     assert torch.equal(one, ImageLoss(PUBLISHED)(*images)["loss"])
-
-
-def person(size=64):
-    background = torch.zeros(1, 3, size, size)
-    target = background.clone()
-    target[..., 24:40, 28:36] = 1.0
-    return target, background
-
-
-def test_foreground_is_the_person_and_its_surroundings():
-    target, background = person()
-    mask = wide_foreground(target, background)
-    assert mask.shape == (1, 1, 64, 64)
-    rows, columns = mask[0, 0].nonzero().T
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (20, 43, 24, 39)
-    assert wide_foreground(background, background).sum() == 0
-
-
-def test_foreground_weight():
-    target, background = person()
-    criterion = ImageLoss({**PLAIN, "loss_weight_foreground": 4.0})
-    on_person, halo, far = (target.clone() for _ in range(3))
-    on_person[..., 30, 30] += 1
-    halo[..., 22, 26] += 1
-    far[..., 2, 2] += 1
-    losses = [criterion(image, target, background)["loss"] for image in (on_person, halo, far)]
-    torch.testing.assert_close(losses[0], losses[1])
-    torch.testing.assert_close(losses[0], 5 * losses[2])
-    uniform = criterion(target + 0.5, target, background)["loss"]
-    torch.testing.assert_close(uniform, torch.tensor(0.5))  # a mean still: the balance with other parts stays
-    with pytest.raises(UserError, match="bg_crop"):
-        criterion(target, target)
 
 
 def test_sobel_sees_slopes_and_no_constants():
