@@ -2,11 +2,10 @@
 
 import math
 
-import ignite.distributed as idist
 import torch
 from torch.nn import functional
 
-from training.loop.distributed import local_shard
+from training.loop.distributed import draw_shard
 from utils.geometry import mirror_pose, mirror_vectors, rotate_points, rotation_about
 from utils.images import IMAGE_MEAN, IMAGE_STD
 from utils.transfer import to_device
@@ -25,8 +24,7 @@ def augment_color(
     if strength == 0:
         return images
     count = images[0].shape[0] // group
-    joined = count * idist.get_world_size()
-    matrices, shifts = (local_shard(part) for part in _random_color_maps(joined, strength, generator))
+    matrices, shifts = _random_color_maps(count, strength, generator)
     device = images[0].device
     matrices = to_device(matrices.repeat_interleave(group, 0), device)
     shifts = to_device(shifts.repeat_interleave(group, 0), device)
@@ -70,7 +68,7 @@ def random_turns(count: int, limit: float, generator: torch.Generator) -> torch.
 
     They turn the scene: X_cam becomes turn @ X_cam. Of several processes each gets those of its share of the batch.
     """
-    drawn = local_shard(torch.rand(count * idist.get_world_size(), generator=generator))
+    drawn = draw_shard(torch.rand, count, generator=generator)
     return rotation_about("z", (drawn * 2 - 1) * math.radians(limit))
 
 
@@ -101,14 +99,14 @@ def _random_half(count: int, generator: torch.Generator) -> torch.Tensor:
 
     Drawn for the joined batch: of several processes each gets its share.
     """
-    return local_shard(torch.rand(count * idist.get_world_size(), generator=generator)) < 0.5
+    return draw_shard(torch.rand, count, generator=generator) < 0.5
 
 
 def _random_color_maps(count: int, strength: float, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Affine maps of normalised colours: matrices (count,3,3) and shifts (count,3,1)."""
 
     def uniform(*shape: int) -> torch.Tensor:
-        return (torch.rand(*shape, generator=generator) * 2 - 1) * strength
+        return (draw_shard(torch.rand, *shape, generator=generator) * 2 - 1) * strength
 
     angle = uniform(count) * math.pi
     cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]

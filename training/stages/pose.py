@@ -14,9 +14,9 @@ from datasets.reader import MultiViewDataset
 from models.geometry_aware.folding import fold_batch_norm
 from training.loop.distributed import (
     average_gradients,
+    draw_shard,
     is_main,
     local_items,
-    local_shard,
     mean_over_processes,
     process_group,
 )
@@ -185,7 +185,7 @@ def turn_about_vertical(batch: dict, limit: float, generator: torch.Generator) -
     """
     if limit == 0:
         return batch
-    drawn = local_shard(torch.rand(len(batch["3D"]) * idist.get_world_size(), 1, generator=generator))
+    drawn = draw_shard(torch.rand, len(batch["3D"]), 1, generator=generator)
     angle = (drawn * 2 - 1) * math.radians(limit)
     turn = roma.rotvec_to_rotmat(batch["vertical"] * to_device(angle, batch["vertical"].device))
     pose = rotate_points(batch["3D"].unflatten(1, (-1, 3)), turn).flatten(1)
@@ -198,7 +198,7 @@ def shake_points(batch: dict, strength: float, generator: torch.Generator) -> di
     if strength == 0:
         return batch
     points = batch["points"]
-    drawn = local_shard(torch.randn(len(points) * idist.get_world_size(), *points.shape[1:], generator=generator))
+    drawn = draw_shard(torch.randn, *points.shape, generator=generator)
     noise = strength * points.std(dim=(1, 2), keepdim=True) * to_device(drawn, points.device)
     return {**batch, "points": points + noise}
 
