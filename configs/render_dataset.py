@@ -1,4 +1,4 @@
-"""Render people into a training set: exact 3D labels, no data licence. Interrupt and start again to go on.
+"""Render people into a training set: exact 3D labels, no data license. Interrupt and start again to go on.
 
 A set of your own:    --output DIR --crops N [--split test] [...]
 A standard benchmark: --output DIR --preset benchmark    (DIR/train and DIR/test; benchmark64: at 64 px)

@@ -1,4 +1,4 @@
-"""Pictures with one Gaussian blob per colour channel, to measure where a crop shows three joints of a person."""
+"""Pictures with one Gaussian blob per color channel, to measure where a crop shows three joints of a person."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from datasets import Labels, image_path, project
 from datasets.layout.png import read_png
 
 JOINTS = (10, 13, 16)  # head top, left wrist, right wrist: in the red, green and blue channel
-FLOOR = 20  # grey level of the background
+FLOOR = 20  # gray level of the background
 
 
 def paint_markers(pixels: np.ndarray, width: int, height: int, radius: float) -> np.ndarray:
-    """Picture (height,width,3) uint8 with blobs of `radius` at `pixels` (3,2); whole numbers are pixel centres."""
+    """Picture (height,width,3) uint8 with blobs of `radius` at `pixels` (3,2); whole numbers are pixel centers."""
     picture = np.empty((height, width, 3))
     for channel, (x, y) in enumerate(pixels):
         across = np.exp(-0.5 * ((np.arange(width) - x) / radius) ** 2)
@@ -37,11 +37,11 @@ def marker_offsets(root) -> list[float]:
 
 
 def find_markers(crop: np.ndarray, background: float = FLOOR) -> np.ndarray:
-    """Centres (3,2) of the blobs in a crop (R,R,3), in crop coordinates 0..1; NaN where a channel shows none."""
+    """Centers (3,2) of the blobs in a crop (R,R,3), in crop coordinates 0..1; NaN where a channel shows none."""
     excess = crop.astype(float) - background
     weight = np.where(excess > 0.25 * (235 - FLOOR), excess, 0.0)
-    centres = (np.arange(len(crop)) + 0.5) / len(crop)
+    centers = (np.arange(len(crop)) + 0.5) / len(crop)
     with np.errstate(invalid="ignore"):
         total = weight.sum((0, 1))
-        x, y = (np.einsum(f"ijc,{index}->c", weight, centres) / total for index in "ji")
+        x, y = (np.einsum(f"ijc,{index}->c", weight, centers) / total for index in "ji")
     return np.stack([x, y], axis=-1)

@@ -104,7 +104,7 @@ def camera_of(subject: int, cam: int, width: int = 1000) -> Camera:
     cx, cy = (cx + 0.5) * scale - 0.5, (cy + 0.5) * scale - 0.5
     intrinsics = np.array([[scale * fx, 0, cx], [0, scale * fy, cy], [0, 0, 1]])
     height = 2 * round(scale * HEIGHTS[cam] / 2) if scale == 1 else width + HEIGHTS[cam] - 1000
-    return Camera(place.rotations[cam], place.centres[cam], intrinsics, np.array([k1, k2, p1, p2, k3]), width, height)
+    return Camera(place.rotations[cam], place.centers[cam], intrinsics, np.array([k1, k2, p1, p2, k3]), width, height)
 
 
 def write_metadata(path: Path, subjects: tuple[int, ...], width: int = 1000) -> None:
@@ -191,12 +191,12 @@ class RenderedPeople:
 
     def perform(self, subject: int, number: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (T,V,3) and joints (T,17,3) of a sequence, world, metres."""
-        from datasets.motion.motions import make_motion
+        from datasets.motion.motions import procedural_motion
         from datasets.people.body import load_body
 
         body = load_body(subject)
         name = ("walking", "sitting_down", "greeting", "walking")[number]
-        return body.pose(make_motion(name, body, frames, self.fps, np.random.default_rng([subject, number])))
+        return body.pose(procedural_motion(name, body, frames, self.fps, np.random.default_rng([subject, number])))
 
     def renderer(self, subject: int):
         """The subject in one set of clothes and one light: a camera's pictures differ by the person alone."""
@@ -206,20 +206,20 @@ class RenderedPeople:
         from datasets.rendered.scene import sequence_light
 
         body, rng = load_body(subject), np.random.default_rng(subject)
-        look = Wardrobe(body, subject).dress(rng)
-        return Renderer(self.room, sequence_light(rng), body.faces, look.colours, look.thickness)
+        outfit = Wardrobe(body, subject).dress(rng)
+        return Renderer(self.room, sequence_light(rng), body.faces, outfit.colors, outfit.thickness)
 
 
 def full_picture(render, vertices: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """The distorted picture (H,W,3) of a camera, and the same without the person: a wide pinhole picture, sampled."""
     import cv2
 
-    from datasets.rendered.raycast import View
+    from datasets.rendered.raycast import RenderView
 
     key = (*camera.intrinsics.ravel().tolist(), *camera.distortion.tolist())
     pixels, focal, size = _wide_pinhole(camera.width, camera.height, key)
     intrinsics = np.array([[focal, 0, 0.5], [0, focal, 0.5], [0, 0, 1]])
-    pinhole = render(vertices, View(camera.centre[None], camera.rotation[None], intrinsics[None]), size)
+    pinhole = render(vertices, RenderView(camera.centre[None], camera.rotation[None], intrinsics[None]), size)
     return tuple(cv2.remap(image[0], pixels, None, cv2.INTER_LINEAR) for image in pinhole)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from datasets.people.kinematics import rotation_x, rotation_y, rotation_z
 
-# joint: parent, offset in metres in a T-pose (x forward, y left, z up), names of Poser's and MotionBuilder's kind
+# joint: parent, offset in meters in a T-pose (x forward, y left, z up), names of Poser's and MotionBuilder's kind
 _MIDDLE = {
     "root": (None, (0, 0, 0), "hip", "Hips"),
     "waist": ("root", (0, 0, 0.1), "abdomen", "LowerBack"),
@@ -44,8 +44,8 @@ def figure(names: str = "poser") -> dict[str, tuple[str | None, np.ndarray, str]
 
 
 def squat_and_wave(frames: int = 61, rate: float = 30, jump: float = 0.0) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Local rotations by joint (T, 3, 3) and the root's path (T, 3), metres, z up. The feet stand still and flat; with
-    `jump` (metres) they leave the floor for a third of the time in the middle."""
+    """Local rotations by joint (T, 3, 3) and the root's path (T, 3), meters, z up. The feet stand still and flat; with
+    `jump` (meters) they leave the floor for a third of the time in the middle."""
     times = np.arange(frames) / rate
     half = 0.5 - 0.5 * np.cos(2 * np.pi * times)  # 0 .. 1 .. 0 every second
     pose = {key: np.tile(np.eye(3), (frames, 1, 1)) for key in figure()}
@@ -69,7 +69,7 @@ def squat_and_wave(frames: int = 61, rate: float = 30, jump: float = 0.0) -> tup
 def write_figure(
     path: Path, motion=None, names="poser", unit=1.0, up="z", order="ZXY", rate=30.0, own: dict | None = None
 ) -> Path:
-    """Write a motion (`squat_and_wave` by default). unit: the file's, per metre. own: rotations (3, 3) of joints' own
+    """Write a motion (`squat_and_wave` by default). unit: the file's, per meter. own: rotations (3, 3) of joints' own
     axes, which make the file's rest pose another one."""
     pose, root = motion or squat_and_wave()
     joints, axes = figure(names), _AXES[up]

@@ -1,4 +1,4 @@
-"""A tiny valid training layout for tests: coloured blobs at the joints of made-up people seen by a ring of cameras."""
+"""A tiny valid training layout for tests: colored blobs at the joints of made-up people seen by a ring of cameras."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from datasets.cameras.crop_camera import crop_camera, project
 from datasets.layout.writer import LayoutWriter
 from utils.skeleton import BONES
 
-# T-pose bone vectors (metres, world frame: x to the person's left, y backwards, z up), in the order of BONES
+# T-pose bone vectors (meters, world frame: x to the person's left, y backwards, z up), in the order of BONES
 REST_BONES = np.array(
     [
         (-0.13, 0, 0), (0, 0, -0.45), (0, 0, -0.45),
@@ -49,8 +49,8 @@ def write_synthetic_layout(
 
 def _sequence(subject: int, seq: int, size: int, instants: int, cameras: int, rng: np.random.Generator) -> tuple:
     joints = random_joints(instants, rng)
-    rotation, centre = ring_cameras(cameras)
-    joints_cam = np.einsum("cij,tcpj->tcpi", rotation, joints[:, None] - centre[:, None])
+    rotation, center = ring_cameras(cameras)
+    joints_cam = np.einsum("cij,tcpj->tcpi", rotation, joints[:, None] - center[:, None])
     joints_cam = joints_cam.reshape(-1, 17, 3)
     camera = crop_camera(joints_cam[:, 0])
     turned = joints_cam @ camera.turn.swapaxes(-1, -2)
@@ -88,18 +88,18 @@ def random_joints(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def ring_cameras(count: int, radius: float = 5.0, height: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
-    """Rotations world -> camera (count,3,3) and centres (count,3) of cameras on a ring, looking at its middle."""
+    """Rotations world -> camera (count,3,3) and centers (count,3) of cameras on a ring, looking at its middle."""
     azimuth = 2 * np.pi * np.arange(count) / count + 0.3
-    centre = np.stack([radius * np.cos(azimuth), radius * np.sin(azimuth), np.full(count, height)], axis=1)
-    forward = np.array([0, 0, 0.9]) - centre
+    center = np.stack([radius * np.cos(azimuth), radius * np.sin(azimuth), np.full(count, height)], axis=1)
+    forward = np.array([0, 0, 0.9]) - center
     forward /= np.linalg.norm(forward, axis=1, keepdims=True)
     right = np.cross(forward, [0, 0, 1.0])
     right /= np.linalg.norm(right, axis=1, keepdims=True)
-    return np.stack([right, np.cross(forward, right), forward], axis=1), centre
+    return np.stack([right, np.cross(forward, right), forward], axis=1), center
 
 
 def _backgrounds(cam: np.ndarray, size: int) -> np.ndarray:
-    """(N,size,size,3) uint8: a gradient whose direction and colour tell the camera."""
+    """(N,size,size,3) uint8: a gradient whose direction and color tell the camera."""
     v, u = np.mgrid[:size, :size] / size
     phase = cam[:, None, None].astype(float)
     channels = [0.4 + 0.15 * np.cos(3 * u + phase), 0.4 + 0.15 * np.sin(3 * v + phase), 0.3 + 0.2 * v + 0 * phase]
@@ -107,15 +107,15 @@ def _backgrounds(cam: np.ndarray, size: int) -> np.ndarray:
 
 
 def _paint(bg_crop: np.ndarray, joints: np.ndarray, subject: int) -> np.ndarray:
-    """Blobs, one colour per joint, at crop coordinates (N,17,2); the subject's tint tells appearance apart."""
+    """Blobs, one color per joint, at crop coordinates (N,17,2); the subject's tint tells appearance apart."""
     size = bg_crop.shape[1]
     image = bg_crop.astype(float)
-    centres = (np.arange(size) + 0.5) / size
+    centers = (np.arange(size) + 0.5) / size
     hues = 0.5 + 0.5 * np.cos(2 * np.pi * (np.arange(17)[:, None] / 17 + np.array([0, 1 / 3, 2 / 3])))
-    colours = 255 * (0.4 + 0.6 * hues) * np.array(TINTS.get(subject, (1.0, 0.8, 1.0)))
-    for joint, colour in zip(np.moveaxis(joints, 1, 0), colours, strict=True):
-        across = np.exp(-(((centres - joint[:, :1]) / 0.03) ** 2))
-        down = np.exp(-(((centres - joint[:, 1:]) / 0.03) ** 2))
+    colors = 255 * (0.4 + 0.6 * hues) * np.array(TINTS.get(subject, (1.0, 0.8, 1.0)))
+    for joint, color in zip(np.moveaxis(joints, 1, 0), colors, strict=True):
+        across = np.exp(-(((centers - joint[:, :1]) / 0.03) ** 2))
+        down = np.exp(-(((centers - joint[:, 1:]) / 0.03) ** 2))
         alpha = (down[:, :, None] * across[:, None, :])[..., None]
-        image += alpha * (colour - image)
+        image += alpha * (color - image)
     return image.round().astype(np.uint8)

@@ -77,8 +77,8 @@ def greeting(actor: Actor) -> None:
         weight = envelope(actor.times, [bout], actor.between(0.5, 0.8))
         for side in SIDES if actor.chance(0.2) else (actor.side(),):
             wave = np.sin(2 * np.pi * actor.between(0.9, 1.6) * actor.times + actor.between(0, 6))[:, None]
-            centre = [actor.between(0.12, 0.4), actor.between(0.1, 0.35), actor.between(0.05, 0.45)]
-            point = actor.limbs.shoulder + centre + wave * [0, actor.between(0.05, 0.16), -0.02]
+            center = [actor.between(0.12, 0.4), actor.between(0.1, 0.35), actor.between(0.05, 0.45)]
+            point = actor.limbs.shoulder + center + wave * [0, actor.between(0.05, 0.16), -0.02]
             actor.place_hand(side, point, weight, swivel=actor.between(0.2, 0.9), pronation=actor.between(0.8, 1.4))
 
 
@@ -107,9 +107,9 @@ def phoning(actor: Actor) -> None:
 def gesture(actor: Actor, side: str, bouts) -> None:
     """Talk with a hand in front of the body."""
     weight = envelope(actor.times, bouts, 0.7)
-    centre = [actor.between(0.2, 0.34), actor.between(-0.08, 0.12), actor.between(-0.34, -0.12)]
+    center = [actor.between(0.2, 0.34), actor.between(-0.08, 0.12), actor.between(-0.34, -0.12)]
     spread = [actor.between(0.02, 0.07), actor.between(0.04, 0.10), actor.between(0.04, 0.12)]
-    point = actor.limbs.shoulder + centre + spread * actor.noise(actor.between(0.8, 1.6)).clip(-2, 2)
+    point = actor.limbs.shoulder + center + spread * actor.noise(actor.between(0.8, 1.6)).clip(-2, 2)
     pronation = actor.between(-0.6, 0.8) + 0.3 * actor.noise(1.2, 1)[:, 0]
     actor.place_hand(side, point, weight, swivel=actor.between(0, 0.5), pronation=pronation)
 

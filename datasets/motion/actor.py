@@ -123,14 +123,14 @@ class Actor:
     def circle(self, radius: float, speed: float) -> None:
         """Walk round and round, now and then the other way."""
         radius = min(radius, 0.9 * self.margin)
-        centre = self.rng.uniform(-1, 1, 2) * (self.margin - radius)
+        center = self.rng.uniform(-1, 1, 2) * (self.margin - radius)
         keys = np.cumsum(self.rng.uniform(3, 8, int(self.times[-1] / 3) + 2))
         ways = np.where(np.arange(len(keys)) % 2, -1, 1) * (1 if self.chance(0.5) else -1)
         way = ways[np.searchsorted(keys, self.times)] if self.chance(0.4) else np.full(len(self.times), ways[0])
         way = gaussian_smooth(way.astype(float), 0.5 * self._rate)
         angle = self.between(-np.pi, np.pi) + np.cumsum(way) * speed / radius / self._rate
         wave = radius * (1 + 0.1 * self.noise(6, 1)[:, 0].clip(-1, 1))
-        path = centre + wave[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        path = center + wave[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
         # faces along the circle; turns round on the inside when the way changes
         heading = angle + np.pi / 2 * np.sign(ways[0]) + np.pi * (1 - way * ways[0]) / 2
         self._walk(path, heading)
@@ -222,7 +222,7 @@ class Actor:
     # ---- whole-body building blocks
 
     def crouch(self, weight: np.ndarray, hips: float, back: float, lean: float) -> None:
-        """Lower the hips to a height (metres), move them back and lean the trunk forward, by weight (T,)."""
+        """Lower the hips to a height (meters), move them back and lean the trunk forward, by weight (T,)."""
         standing = self.limbs.ankle + self.limbs.leg
         self.intent.drop += weight * max(standing - hips, 0)
         self.intent.shift[:, 0] -= weight * back

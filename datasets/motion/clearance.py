@@ -8,7 +8,7 @@ from datasets.people.body import BONE_INDEX, Body
 from datasets.people.kinematics import gaussian_smooth, to_matrix, to_rotation_vector, transform
 
 _ROUNDS = 8
-MARGIN = 0.025  # metres kept free
+MARGIN = 0.025  # meters kept free
 # Points that must be clear: on the forearm (share of its length from the elbow) and in three slices of the hand.
 _FOREARM_SHARES = (0.0, 0.35, 0.7, 1.0)
 _RADII = np.array([0.045, 0.045, 0.038, 0.032, 0.03, 0.028, 0.024])
@@ -18,7 +18,7 @@ class _Obstacle(NamedTuple):
     """An upright elliptic cylinder with round caps, in the neutral axes of the bone that carries it."""
 
     bone: int
-    centre: np.ndarray  # (3,) from the bone's pivot
+    center: np.ndarray  # (3,) from the bone's pivot
     half: np.ndarray  # (3,) half axes; the third rounds the caps
     length: float  # half the height between the caps
 
@@ -71,7 +71,7 @@ def clear_arm(
         hand_offsets: see `hand_points`.
         rotations, positions: (T, B, 3, 3), (T, B, 3) of all bones in the world.
         bones: indices of upper arm, forearm and hand; rate: frames per second;
-        margin: metres kept free between arm and body.
+        margin: meters kept free between arm and body.
     """
     upper, forearm, hand = bones
     shoulder = positions[:, upper]
@@ -107,7 +107,7 @@ def _deepest_push(shapes, rotations, positions, points, margin):
     depths, ways = [], []
     for shape in shapes:
         inverse = rotations[:, shape.bone].transpose(0, 2, 1)[:, None]
-        local = transform(inverse, points - positions[:, shape.bone, None]) - shape.centre
+        local = transform(inverse, points - positions[:, shape.bone, None]) - shape.center
         local[..., 2] -= np.clip(local[..., 2], -shape.length, shape.length)
         half = shape.half + _RADII[:, None] + margin
         scaled = local / half

@@ -13,7 +13,7 @@ class Foot(NamedTuple):
     """One foot over time, world frame. Flat on the floor wherever `lift` and `toe_up` are 0.
 
     position: (T, 2) floor point below the ankle of the flat foot; yaw: (T,) radians;
-    lift: (T,) height of the sole, metres; toe_up: (T,) how far the toes are raised about the heel, radians;
+    lift: (T,) height of the sole, meters; toe_up: (T,) how far the toes are raised about the heel, radians;
     swing: (T,) 1 in the air, 0 planted.
     """
 

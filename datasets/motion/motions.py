@@ -32,14 +32,14 @@ _ACTIONS = {
 MOTIONS = tuple(_ACTIONS)
 
 
-def make_motion(
+def procedural_motion(
     name: str, body: Body, num_frames: int, fps: float, rng: np.random.Generator, area: float = 1.5
 ) -> Motion:
     """A random sequence of one kind of motion; the same state of `rng` gives the same sequence.
 
     Args:
         name: one of `MOTIONS`. num_frames, fps: length and frames per second.
-        area: the hips stay inside |x|, |y| <= area (metres, world); the floor is z = 0.
+        area: the hips stay inside |x|, |y| <= area (meters, world); the floor is z = 0.
     Raises:
         UserError: unknown name; length, rate or area that is not positive.
     """

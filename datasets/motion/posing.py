@@ -35,7 +35,7 @@ HEAD_SHARES = {"neck": 0.45, "head": 0.55}
 
 
 class Intent:
-    """What a body does over T frames; `solve` turns it into a Motion. Fields are (T, ...), radians, metres.
+    """What a body does over T frames; `solve` turns it into a Motion. Fields are (T, ...), radians, meters.
 
     path, heading: (T, 2), (T,) the place on the floor below the body and where it faces, world.
     feet: per side a `Foot`, world. foot_offset: per side (T, 3) added in the heading's frame (a kick), and
@@ -205,7 +205,7 @@ def clear_arms(body: Body, limbs: Limbs, motion: Motion, rate: float, margin: fl
 
 
 def _place_hips(limbs: Limbs, intent: Intent, pelvis: np.ndarray, rate: float):
-    """Hip centre (T, 3), and per side ankle (T, 3), foot rotation (T, 3, 3), toe bend (T,); world."""
+    """Hip center (T, 3), and per side ankle (T, 3), foot rotation (T, 3, 3), toe bend (T,); world."""
     world = rotation_z(intent.heading)
     hips = np.zeros((len(intent.heading), 3))
     hips[:, :2] = intent.path + transform(world[:, :2, :2], intent.shift)

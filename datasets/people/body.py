@@ -1,28 +1,23 @@
-"""Posable human bodies from the `anny` body model (Apache-2.0), one fixed shape per subject number.
+"""Posable human bodies from the `anny` body model, one fixed shape per subject number.
 
-Frames and units: metres, z up. The body frame has x forward, y to the body's left, z up, origin between the hip
-joints. A pose is given relative to the *neutral* stance: upright, arms and legs straight down, feet flat, palms
-towards the thighs. In that stance every bone's local frame has the axes of the body frame, so that one convention
-serves all bones: a negative turn about y swings a hanging limb forward, a positive one bends the trunk forward.
+Frames and units: meters, z up. The body frame has x forward, y to the body's left, z up, origin between the hip
+joints. A pose is relative to the *neutral* stance: upright, arms and legs straight down, feet flat, palms towards the
+thighs. In that stance every bone's local frame has the axes of the body frame, so that one convention serves all
+bones: a negative rotation about y swings a hanging limb forward, a positive one bends the trunk forward.
 """
 
-import contextlib
 import functools
-import os
-import sys
-import tempfile
-import threading
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from datasets.people.anny_model import anny_model, rest_shape
 from datasets.people.kinematics import rotation_x
 from utils.errors import UserError
 
 SUBJECTS = (1, 5, 6, 7, 8, 9, 11)
 
-# anny's shape parameters (gender: 0 male .. 1 female; age: 2/3 young adult .. 1 old) and stature in metres.
+# Stature in meters, and anny's shape parameters (gender: 0 male .. 1 female; age: 2/3 young adult .. 1 old).
 _SHAPES = {
     1: dict(stature=1.80, gender=0.05, age=0.68, muscle=0.65, weight=0.50, proportions=0.60),
     5: dict(stature=1.62, gender=0.95, age=0.67, muscle=0.45, weight=0.25, proportions=0.70),
@@ -33,16 +28,16 @@ _SHAPES = {
     11: dict(stature=1.66, gender=0.85, age=0.75, muscle=0.55, weight=0.52, proportions=0.55),
 }
 
-
 _SHOULDER_DROP = np.deg2rad(8)
 
 
 class _Bone(NamedTuple):
     name: str
     parent: str
-    sources: tuple[str, ...]  # anny's bones that move with it; the first one's head is its pivot
+    sources: tuple[str, ...]  # prefixes of anny's bones that move with it; the first one's head is its pivot
 
 
+# A forearm is two bones: rotating a palm twists the skin along the forearm, and not only at the wrist.
 _SIDED = (
     _Bone("clavicle", "chest", ("clavicle", "shoulder01")),
     _Bone("upper_arm", "clavicle", ("upperarm01", "upperarm02")),
@@ -72,8 +67,8 @@ BONE_NAMES = tuple(bone.name for bone in _BONES)
 BONE_INDEX = {name: index for index, name in enumerate(BONE_NAMES)}
 BONE_PARENTS = tuple(BONE_INDEX.get(bone.parent, -1) for bone in _BONES)
 
-# For each of the 17 joints (utils/skeleton.py): the bone that carries it; the joint is that bone's pivot,
-# except for the three that `Body._joint_offsets` places.
+# The bone that carries each of the 17 joints of utils/skeleton.py. The joint is that bone's pivot, except for the two
+# of the head, which `Body._place_joints` places.
 _JOINT_BONES = (
     "pelvis", "thigh_right", "shin_right", "foot_right", "thigh_left", "shin_left", "foot_left",
     "spine_high", "neck", "head", "head",
@@ -82,10 +77,10 @@ _JOINT_BONES = (
 
 
 class Motion(NamedTuple):
-    """A sequence of poses of one body.
+    """Poses of one body over T frames.
 
-    rotations: (T, B, 3, 3) float32, per bone relative to its parent (root: to the world), identity = neutral stance.
-    translation: (T, 3) float32, the point between the hip joints in the world, metres.
+    rotations: (T, B, 3, 3) float32, of each bone relative to its parent (root: to the world); identity: neutral stance.
+    translation: (T, 3) float32, the point between the hip joints in the world, meters.
     """
 
     rotations: np.ndarray
@@ -102,7 +97,7 @@ class Body:
         offsets: (B, 3) float32, each bone's pivot relative to its parent's in the neutral stance.
         vertex_weights: (V, B) float32, rows sum to 1; vertex_bone: (V,) int64, the bone with the largest weight.
         neutral_vertices (V, 3), neutral_joints (17, 3), neutral_pivots (B, 3): the neutral stance, body frame.
-        stature: height of the neutral stance, metres.
+        stature: height of the neutral stance, meters.
 
     Raises:
         UserError: for a subject number outside `SUBJECTS`, or when anny is missing.
@@ -115,8 +110,8 @@ class Body:
         if subject not in _SHAPES:
             raise UserError(f"no body for subject {subject!r}; expected one of {SUBJECTS}")
         self.subject = subject
-        model = _anny_model()
-        vertices, heads = _rest_shape(model, **_SHAPES[subject])
+        model = anny_model()
+        vertices, heads = rest_shape(model, **_SHAPES[subject])
         self.faces = model.faces.numpy().astype(np.int32)
         self.vertex_weights = _bone_weights(model)
         self.vertex_bone = self.vertex_weights.argmax(1)
@@ -125,6 +120,8 @@ class Body:
         self._align = _neutral_alignment(self._pivots)
         self.offsets = self._neutral_offsets()
         self._joint_points = self._place_joints(vertices)
+        # Linear blend skinning is linear in the bones' matrices: with weights and homogeneous rest positions multiplied
+        # here, once, posing is a single matrix product (see `pose`).
         homogeneous = np.concatenate([vertices, np.ones_like(vertices[:, :1])], axis=1)
         skin = self.vertex_weights[:, :, None] * homogeneous[:, None, :]  # (V, B, 4)
         self._skin = np.ascontiguousarray(skin.reshape(len(vertices), -1).T, dtype=np.float32)
@@ -134,23 +131,23 @@ class Body:
         self.stature = float(np.ptp(self.neutral_vertices[:, 2]))
 
     def pose(self, motion: Motion) -> tuple[np.ndarray, np.ndarray]:
-        """World vertices (T, V, 3) and the 17 joints (T, 17, 3) of a motion; float32, metres.
+        """Vertices (T, V, 3) and the 17 joints (T, 17, 3) of a motion in the world; float32, meters.
 
         Joints are bone pivots; `hip` lies between the hip joints, `head` at the nose, `head_top` on the skull.
         """
         rotations, positions = self.forward_kinematics(motion)
-        turn = rotations @ self._align
-        shift = positions - np.einsum("tbij,bj->tbi", turn, self._pivots)
-        matrices = np.concatenate([turn, shift[..., None]], axis=-1)  # (T, B, 3, 4)
+        from_rest = rotations @ self._align
+        shift = positions - np.einsum("tbij,bj->tbi", from_rest, self._pivots)
+        matrices = np.concatenate([from_rest, shift[..., None]], axis=-1)  # (T, B, 3, 4)
         frames = len(matrices)
         matrices = matrices.transpose(0, 2, 1, 3).reshape(frames * 3, -1).astype(np.float32)
         vertices = (matrices @ self._skin).reshape(frames, 3, -1).transpose(0, 2, 1)
         carriers = [BONE_INDEX[name] for name in _JOINT_BONES]
-        joints = np.einsum("tjik,jk->tji", turn[:, carriers], self._joint_points) + shift[:, carriers]
+        joints = np.einsum("tjik,jk->tji", from_rest[:, carriers], self._joint_points) + shift[:, carriers]
         return np.ascontiguousarray(vertices), joints.astype(np.float32)
 
     def forward_kinematics(self, motion: Motion) -> tuple[np.ndarray, np.ndarray]:
-        """World rotations (T, B, 3, 3) from the neutral stance, and pivots (T, B, 3) of all bones."""
+        """Rotations (T, B, 3, 3) from the neutral stance and pivots (T, B, 3) of all bones, in the world."""
         rotations = np.array(motion.rotations, dtype=np.float64)
         positions = np.empty((*rotations.shape[:2], 3))
         positions[:, 0] = motion.translation
@@ -166,13 +163,14 @@ class Body:
         return offsets.astype(np.float32)
 
     def _place_joints(self, vertices: np.ndarray) -> np.ndarray:
-        """(17, 3) joints in the model's rest pose."""
+        """The joints (17, 3) in the model's rest pose."""
         points = self._pivots[[BONE_INDEX[name] for name in _JOINT_BONES]].copy()
         skull = vertices[self.vertex_bone == BONE_INDEX["head"]]
         pivot = points[9]
         face = skull[np.abs(skull[:, 1]) < 0.02]
         points[10] = [pivot[0] + 0.02, 0, skull[:, 2].max()]
-        nose = face[face[:, 0].argmax()]  # the point furthest forward on the middle line
+        # The nose is the point furthest forward near the middle line; the joint lies 3 cm behind it, inside the head.
+        nose = face[face[:, 0].argmax()]
         points[9] = [nose[0] - 0.03, 0, nose[2]]
         return points
 
@@ -183,80 +181,14 @@ def load_body(subject: int) -> Body:
     return Body(subject)
 
 
-@functools.cache
-def _anny_model():
-    """anny's model. Its first load builds a cache (about a minute); a line says so when it takes long."""
-    try:
-        import anny
-        import anny.paths
-    except ImportError as error:
-        raise UserError(f"rendering people needs the package anny ({error}); pip install -e .[render]") from None
-    cache = Path(anny.paths.get_anny_cache_path())
-    line = f"anny builds its body model in {cache} (once, one to three minutes) ..."
-    notice = threading.Timer(4, functools.partial(print, line, file=sys.stderr, flush=True))
-    notice.daemon = True
-    notice.start()
-    try:
-        with _whole_cache_files(cache, anny.paths.set_anny_cache_path):
-            return anny.Anny(skinning_method="lbs")
-    finally:
-        notice.cancel()
-
-
-@contextlib.contextmanager
-def _whole_cache_files(cache: Path, set_cache_path):
-    """Let anny write its cache files beside the cache, and move them there when they are whole.
-
-    anny writes them in place, so that an interrupted or concurrent first load would leave a truncated file behind.
-    """
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(dir=cache, prefix=".building-")
-    except OSError as error:
-        raise UserError(f"cannot write anny's cache in {str(cache)!r} ({error}); set ANNY_CACHE_DIR") from None
-    with scratch:
-        for file in cache.glob("v*/*.safetensors"):
-            link = Path(scratch.name) / file.relative_to(cache)
-            link.parent.mkdir(exist_ok=True)
-            link.symlink_to(file.resolve())
-        set_cache_path(scratch.name)
-        try:
-            yield
-        finally:
-            set_cache_path(cache)
-        for file in Path(scratch.name).glob("v*/*.safetensors"):
-            if not file.is_symlink():
-                (cache / file.parent.name).mkdir(exist_ok=True)
-                os.replace(file, cache / file.relative_to(scratch.name))
-
-
-def _rest_shape(model, stature: float, **shape) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Vertices (V, 3) and bone heads by name in the rest pose of a body of that stature, body frame axes."""
-    import torch
-
-    grid = torch.linspace(0, 1, 11, dtype=model.dtype)
-    coefficients = model.get_phenotype_blendshape_coefficients(height=grid, **shape)
-    statures = np.ptp(model.get_rest_vertices(coefficients)[..., 2].numpy(), axis=1)
-    height = float(np.interp(stature, statures, grid.numpy()))
-    rest = model.get_rest_model(model.get_phenotype_blendshape_coefficients(height=height, **shape))
-    heads = rest["rest_bone_poses"][0, :, :3, 3].numpy()
-    return _to_body_frame(rest["rest_vertices"][0].numpy()), dict(
-        zip(model.bone_labels, _to_body_frame(heads), strict=True)
-    )
-
-
-def _to_body_frame(points: np.ndarray) -> np.ndarray:
-    """anny faces -y with its left at +x."""
-    return np.stack([-points[:, 1], points[:, 0], points[:, 2]], axis=1)
-
-
 def _members(bone: _Bone, labels) -> list[str]:
-    """anny's bones that belong to one of ours."""
+    """Names of anny's bones that belong to one of ours."""
     prefixes = [(s.split("@")[0], "." + s.split("@")[1] if "@" in s else "") for s in bone.sources]
     return [x for prefix, side in prefixes for x in labels if x.startswith(prefix) and x.endswith(side)]
 
 
 def _bone_weights(model) -> np.ndarray:
+    """Skinning weights (V, B) float32 of our bones: the sums over their members."""
     weights = model.vertex_bone_weights.numpy()
     indices = model.vertex_bone_indices.numpy()
     owner = np.zeros(len(model.bone_labels), dtype=np.int64)
@@ -268,7 +200,7 @@ def _bone_weights(model) -> np.ndarray:
 
 
 def _bone_pivots(labels, heads: dict[str, np.ndarray]) -> np.ndarray:
-    """(B, 3) pivots in the rest pose: the head of a bone's first member; the balls of the feet for the toes."""
+    """Pivots (B, 3) in the rest pose: the head of a bone's first member; for the toes, the ball of the foot."""
     pivots = np.stack([heads[_members(bone, labels)[0]] for bone in _BONES])
     for side in ("left", "right"):
         balls = [heads[x] for x in labels if x.startswith("toe") and x.endswith(f"-1.{side[0].upper()}")]
@@ -278,14 +210,15 @@ def _bone_pivots(labels, heads: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _neutral_alignment(pivots: np.ndarray) -> np.ndarray:
-    """(B, 3, 3) rotations that bring each bone from the model's rest pose to the neutral stance."""
+    """Rotations (B, 3, 3) that bring each bone from the model's rest pose to the neutral stance."""
     align = np.tile(np.eye(3), (len(BONE_NAMES), 1, 1))
     for side, outward in (("left", 1), ("right", -1)):
-        # anny's half raised arms come with raised shoulders
+        # anny's rest pose has half raised arms, which come with raised shoulders.
         align[BONE_INDEX[f"clavicle_{side}"]] = rotation_x(-outward * _SHOULDER_DROP)
         at = {name: pivots[BONE_INDEX[f"{name}_{side}"]] for name in ("upper_arm", "forearm", "hand")}
         upper, lower = at["forearm"] - at["upper_arm"], at["hand"] - at["forearm"]
-        hinge = np.cross(lower, upper)  # the elbow's axis, towards the body's left once the arm hangs
+        # The slightly bent elbow shows its axis, which points to the body's left once the arm hangs.
+        hinge = np.cross(lower, upper)
         align[BONE_INDEX[f"upper_arm_{side}"]] = _hanging(upper, hinge)
         for name in ("forearm", "forearm_twist", "hand"):
             align[BONE_INDEX[f"{name}_{side}"]] = _hanging(lower, hinge)

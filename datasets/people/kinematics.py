@@ -1,4 +1,8 @@
-"""Rotations, two-bone inverse kinematics and smooth curves for posing bodies. Radians, metres, float64 NumPy."""
+"""Rotations, two-bone inverse kinematics and smooth curves for posing bodies. Radians, meters, float64 NumPy.
+
+The only rotations about an axis in NumPy; those of tensors are in utils/geometry.py. Posing a body takes many small
+arrays, for which a NumPy call costs a fraction of a torch call.
+"""
 
 import numpy as np
 
@@ -21,12 +25,13 @@ def rotation_z(angle) -> np.ndarray:
 
 
 def to_matrix(rotation_vector: np.ndarray) -> np.ndarray:
-    """Rotation vectors (..., 3) to matrices (..., 3, 3) (Rodrigues); small arrays, so NumPy beats a trip to torch."""
+    """Rotation vectors (..., 3) to matrices (..., 3, 3), by Rodrigues' formula."""
     rotation_vector = np.asarray(rotation_vector, dtype=np.float64)
     angle = np.linalg.norm(rotation_vector, axis=-1)[..., None, None]
     x, y, z = np.moveaxis(rotation_vector, -1, 0)
     zero = np.zeros_like(x)
     cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
+    # `cross` is not divided by the angle. sinc does that, and is exact at an angle of 0.
     return np.eye(3) + np.sinc(angle / np.pi) * cross + 0.5 * np.sinc(angle / (2 * np.pi)) ** 2 * (cross @ cross)
 
 
@@ -44,24 +49,26 @@ def transform(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
-    """Vectors (..., 3) at length 1; a zero vector stays zero."""
+    """Vectors (..., 3) normalized to length 1. A zero vector stays zero."""
     return vector / np.maximum(np.linalg.norm(vector, axis=-1, keepdims=True), 1e-9)
 
 
 def two_bone_ik(
     root: np.ndarray, target: np.ndarray, pole: np.ndarray, upper: float, lower: float, min_bend: float = 0.05
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bend a limb so that its end meets a target, or points at it where it is out of reach.
+    """Bend a limb so that its end reaches a target, or points at it if it is out of reach.
 
     Args:
-        root, target: (..., 3) where the limb starts and where its end shall be.
-        pole: (..., 3) direction in which the middle joint is pushed out.
-        upper, lower: lengths of the two bones; min_bend: the middle joint never straightens further.
+        root, target: (..., 3) where the limb starts and where its end should be.
+        pole: (..., 3) direction in which the middle joint points.
+        upper, lower: lengths of the two bones. min_bend: least bend of the middle joint, radians.
     Returns:
-        unit directions of the upper bone and of the push (orthogonal to it), both (..., 3), and the bend (...)
-        of the middle joint, 0 = straight.
+        Directions (..., 3) of the upper bone and, orthogonal to it, of the middle joint; both of length 1.
+        The bend (...) of the middle joint, 0 if straight.
     """
     line = target - root
+    # The law of cosines in the triangle of both bones and the line to the target. The distance is limited to what the
+    # limb can span, which keeps all cosines in -1..1.
     longest = np.sqrt(upper**2 + lower**2 + 2 * upper * lower * np.cos(min_bend))
     distance = np.clip(np.linalg.norm(line, axis=-1), abs(upper - lower) * 1.01 + 1e-6, longest)
     along = unit(line)
@@ -88,7 +95,7 @@ def envelope(times: np.ndarray, intervals, ramp: float) -> np.ndarray:
 
 
 def follow_keys(times: np.ndarray, key_times, values) -> np.ndarray:
-    """Eased passage through the values (K, ...) at the key times: at rest at every key. Returns (T, ...)."""
+    """Eased interpolation (T, ...) of the values (K, ...) at the key times, at rest at every key."""
     values = np.asarray(values, dtype=np.float64)
     key_times = np.asarray(key_times, dtype=np.float64)
     after = np.clip(np.searchsorted(key_times, times), 1, max(len(key_times) - 1, 1))
@@ -100,7 +107,8 @@ def follow_keys(times: np.ndarray, key_times, values) -> np.ndarray:
 
 
 def smooth_noise(rng: np.random.Generator, times: np.ndarray, period: float, channels: int) -> np.ndarray:
-    """(T, channels) smooth wandering about 0, standard deviation 1, changing over about `period` seconds."""
+    """Smooth noise (T, channels) of mean 0 and standard deviation 1, which changes over about `period` seconds."""
+    # A sum of few sines and not filtered white noise: its samples do not depend on the frame rate.
     waves = 4
     speed = 2 * np.pi / (period * rng.uniform(0.8, 2.5, (waves, channels)))
     phase = rng.uniform(0, 2 * np.pi, (waves, channels))
@@ -108,7 +116,7 @@ def smooth_noise(rng: np.random.Generator, times: np.ndarray, period: float, cha
 
 
 def gaussian_smooth(values: np.ndarray, sigma: float) -> np.ndarray:
-    """Smooth (T, ...) over time with a Gaussian of `sigma` frames; the ends are repeated."""
+    """Smooth (T, ...) over time with a Gaussian of `sigma` frames. The first and last values are repeated outwards."""
     radius = int(np.ceil(3 * sigma))
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     kernel /= kernel.sum()

@@ -5,24 +5,27 @@ import numpy as np
 PATTERNS = ("plain", "two_tone", "stripes", "bars", "checks", "dots", "diagonal", "blotches", "denim")
 
 
-def paint(cloth: dict, point: np.ndarray, around: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Colours (P,3), sRGB, of a cloth with `pattern`, `colours` (2,3) and `scale`.
+def cloth_colors(cloth: dict, point: np.ndarray, around: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """sRGB colors (P,3) of a cloth.
 
-    point: (P,3) metres in the neutral stance. around: (P,) metres around trunk or limb.
+    cloth: its `pattern`, `colors` (2,3) and `scale`. point: (P,3) meters in the neutral stance. around: (P,) meters
+    around trunk or limb.
     """
-    first, second = cloth["colours"]
+    first, second = cloth["colors"]
     weight = _weight(cloth["pattern"], cloth["scale"], point, around, rng)[:, None]
     return first + weight * (second - first)
 
 
 def ripples(point: np.ndarray, length: float, rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise (P,) in about -1..1 with waves of about `length` metres, like folds."""
+    """Smooth noise (P,) in about -1..1 with waves of about `length` meters, like folds."""
+    # 1.7 is about the square root of 3, the length of a normally distributed vector in 3D: it brings the waves to
+    # `length`, and the mean of six sines to about the range -1..1.
     waves = rng.normal(size=(3, 6)) * (2 * np.pi / length / 1.7)
     return np.sin(point @ waves + rng.uniform(0, 2 * np.pi, 6)).mean(-1) * 1.7
 
 
 def _weight(name: str, scale: float, point: np.ndarray, around: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Share of the second colour (P,), 0..1."""
+    """Share of the second color (P,), 0..1."""
     height = point[:, 2]
     if name == "two_tone":
         return (point[:, 1] > 0).astype(np.float64)

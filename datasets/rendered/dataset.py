@@ -1,4 +1,7 @@
-"""Renders the training layout: posed people in a lab, seen by four calibrated cameras, with exact labels."""
+"""Renders the training layout: posed people in a room, seen by four calibrated cameras, with exact labels.
+
+A *sequence* is one motion of one subject at 10 Hz. A *frame* of it is seen by all four cameras: four crops.
+"""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,30 +13,41 @@ from datasets.cameras.crop_camera import crop_camera, crop_rows
 from datasets.layout.arguments import check_at_least, check_split
 from datasets.layout.workers import claim_folder, map_processes
 from datasets.layout.writer import LayoutWriter, check_size
-from datasets.motion.captured.clips import Piece, cut_pieces, describe_clips, find_clips, play, split_clips
-from datasets.motion.motions import MOTIONS, make_motion
+from datasets.motion.captured.clips import (
+    ClipSegment,
+    describe_clips,
+    find_clips,
+    retarget_segment,
+    segment_clips,
+    split_clips,
+)
+from datasets.motion.motions import MOTIONS, procedural_motion
 from datasets.people.body import Motion, load_body
 from datasets.people.clothes import Wardrobe
-from datasets.rendered.raycast import Renderer, Room, View, default_device, warp_kernels
+from datasets.rendered.raycast import Renderer, RenderView, Room, default_device, warp_kernels
 from datasets.rendered.room import build_room, lamp_points
 from datasets.rendered.scene import AREA, NUM_CAMERAS, sequence_light, subject_cameras
 from utils.errors import UserError
 
 SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
 FPS = 10
-MOTION_FRAMES = 48  # instants of a whole sequence; small sets take fewer of them, evenly spread
-MIN_INSTANTS = 8  # per sequence, where the set is large enough for all subjects
+MOTION_FRAMES = 48  # length of a motion; small sets render fewer of its frames, evenly spaced
+MIN_FRAMES = 8  # per sequence, if the set is large enough for all subjects
 SET_FILE = "render.json"  # what a folder was rendered with
 
 
-class Sequence(NamedTuple):
-    """One motion of one subject; `frames` are the instants that are rendered, at 10 Hz; `piece`: captured motion."""
+class MotionClip(NamedTuple):
+    """One motion of one subject: a sequence to render.
+
+    seq: number of the sequence. motion: its label. frames: the frames of the motion that are rendered.
+    segment: the captured motion that it plays; None for procedural motion.
+    """
 
     seq: int
     subject: int
     motion: str
     frames: range
-    piece: Piece | None = None
+    segment: ClipSegment | None = None
 
     @property
     def key(self) -> str:
@@ -41,9 +55,10 @@ class Sequence(NamedTuple):
 
 
 class RenderSet(NamedTuple):
-    """What a rendered set is: the same values give the same bytes on the same kind of device.
+    """What defines a rendered set: the same values give the same bytes on the same kind of device.
 
-    motion: the captured motion in it (see `describe_clips`), if any. kinds: the kinds of made motion; None: all.
+    motion: its captured motion, as `describe_clips` gives it; None for procedural motion.
+    kinds: its kinds of procedural motion; None for all. The other fields are arguments of `render_dataset`.
     """
 
     crops: int
@@ -55,7 +70,7 @@ class RenderSet(NamedTuple):
     kinds: tuple[str, ...] | None = None
 
     def describe(self) -> dict:
-        """What is asked for, by name."""
+        """The content of render.json. Values that are None are left out, so that a new field keeps old sets valid."""
         named = {name: value for name, value in self._asdict().items() if name != "motion"} | (self.motion or {})
         return {name: value for name, value in named.items() if value is not None}
 
@@ -72,26 +87,34 @@ def render_dataset(
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
-    """Render a layout of `crops` crops (rounded up to whole instants of four cameras) to the folder `output`.
+    """Render a layout of `crops` crops, rounded up to whole frames of four cameras, into the folder `output`.
 
-    size: side of the crops, pixels. split: "train" or "test", whose subjects differ. every: take every n-th instant
-    of the motions, which run at 10 Hz; the set then holds more, and more different, sequences. motion: a folder of BVH
-    files, or one, that people move as; None: made motion, of these `kinds` (None: of all `MOTIONS`). workers:
-    processes on a CPU; None: one per core. An interrupted call goes on where it stopped, and a finished set is left as
-    it is.
-    Returns the folder. Raises UserError for bad arguments, files or packages and a folder that holds something else.
+    An interrupted call is resumed by the same call, and a finished set is left unchanged.
+
+    Args:
+        size: side of the crops, pixels.
+        split: "train" or "test", which have different subjects.
+        every: use every N-th frame of the 10 Hz motions. The set then holds more, and more varied, sequences.
+        motion: folder of BVH files, or one file, with captured motion. None: procedural motion.
+        kinds: kinds of procedural motion; None: all `MOTIONS`.
+        workers: processes on a CPU; None: one per core. A GPU is used by one process.
+    Returns:
+        The folder.
+    Raises:
+        UserError: bad arguments, files or packages, or a folder that holds something else.
     """
     job, output = RenderSet(crops, size, seed, split, every, kinds=kinds), Path(output)
     _check_arguments(job, workers)
-    pieces = None
+    segments = None
     if motion is not None:
         clips = find_clips(motion)
-        pieces = cut_pieces(split_clips(clips, split), FPS, MOTION_FRAMES, AREA, progress)
+        segments = segment_clips(split_clips(clips, split), FPS, MOTION_FRAMES, AREA, progress)
         job = job._replace(motion=describe_clips(clips))
-    warp_kernels(), load_body(SUBJECTS[split][0])  # both fill caches at their first use on a machine: before workers do
+    # On first use both fill a cache on disk. That happens here once, and not in several workers at a time.
+    warp_kernels(), load_body(SUBJECTS[split][0])
     if claim_folder(output, SET_FILE, job.describe()):
         return output
-    sequences = plan_captured(job, pieces) if pieces else plan_sequences(job)
+    sequences = plan_captured(job, segments) if segments else plan_sequences(job)
     total = NUM_CAMERAS * sum(len(sequence.frames) for sequence in sequences)
     writer = LayoutWriter(output, size, total)
     todo = [sequence for sequence in sequences if not writer.has(sequence.key)]
@@ -104,59 +127,62 @@ def render_dataset(
     return output
 
 
-def plan_sequences(job: RenderSet) -> list[Sequence]:
-    """All sequences of a set. Every subject has equally many (within one), and takes turns at all motions."""
-    instants = -(-job.crops // NUM_CAMERAS)
+def plan_sequences(job: RenderSet) -> list[MotionClip]:
+    """All sequences of a set of procedural motion. Subjects have equally many (within one) of all kinds in turn."""
+    frames = -(-job.crops // NUM_CAMERAS)
     subjects, kinds = SUBJECTS[job.split], job.kinds or MOTIONS
     longest = MOTION_FRAMES // job.every
-    length = np.clip(instants // (len(subjects) * len(kinds)), min(MIN_INSTANTS, longest), longest)
-    count = min(instants, max(len(subjects), -(-instants // int(length))))
-    sizes = [len(part) for part in np.array_split(np.arange(instants), count)]
+    length = np.clip(frames // (len(subjects) * len(kinds)), min(MIN_FRAMES, longest), longest)
+    count = min(frames, max(len(subjects), -(-frames // int(length))))
+    sizes = [len(part) for part in np.array_split(np.arange(frames), count)]
     order = np.random.default_rng([job.seed, 0]).permutation(len(kinds))
     sequences = []
     for seq, size in enumerate(sizes):
-        turn, which = divmod(seq, len(subjects))
-        motion = kinds[order[(turn + which * len(kinds) // len(subjects)) % len(kinds)]]
+        cycle, which = divmod(seq, len(subjects))
+        # Subjects start at different kinds of motion, so that even a small set has many of them.
+        motion = kinds[order[(cycle + which * len(kinds) // len(subjects)) % len(kinds)]]
         step = MOTION_FRAMES // size
-        sequences.append(Sequence(seq, subjects[which], motion, range(0, size * step, step)))
+        sequences.append(MotionClip(seq, subjects[which], motion, range(0, size * step, step)))
     return sequences
 
 
-def plan_captured(job: RenderSet, pieces: list[Piece]) -> list[Sequence]:
-    """All sequences of a set of captured motion. Subjects take turns, each at all pieces, and at different ones."""
+def plan_captured(job: RenderSet, segments: list[ClipSegment]) -> list[MotionClip]:
+    """All sequences of a set of captured motion. Subjects alternate, and each plays every segment in a large set."""
     left = -(-job.crops // NUM_CAMERAS)
     subjects = SUBJECTS[job.split]
-    length = max(left // (len(subjects) * len(pieces)), MIN_INSTANTS)
+    length = max(left // (len(subjects) * len(segments)), MIN_FRAMES)
     length = min(length, max(1, left // len(subjects)))
-    order = np.random.default_rng([job.seed, 0]).permutation(len(pieces))
+    order = np.random.default_rng([job.seed, 0]).permutation(len(segments))
     sequences = []
     while left > 0:
         seq = len(sequences)
-        piece = pieces[order[(seq + seq // len(pieces)) % len(pieces)]]  # another subject in every round
-        size = min(left, length, max(1, piece.instants // job.every))
-        step = piece.instants // size
+        # The order shifts by one in every round: otherwise a subject would always get the same segments whenever the
+        # number of segments is a multiple of the number of subjects.
+        segment = segments[order[(seq + seq // len(segments)) % len(segments)]]
+        size = min(left, length, max(1, segment.num_frames // job.every))
+        step = segment.num_frames // size
         frames = range(0, size * step, step)
-        sequences.append(Sequence(seq, subjects[seq % len(subjects)], piece.name, frames, piece))
+        sequences.append(MotionClip(seq, subjects[seq % len(subjects)], segment.name, frames, segment))
         left -= size
     return sequences
 
 
 class SequenceRenderer:
-    """Renders the sequences of one set; keeps the room and the subjects' wardrobes."""
+    """Renders the sequences of one set. The room and the subjects' wardrobes are built once and kept."""
 
     def __init__(self, job: RenderSet):
         self.job = job
         self.room = Room(build_room(), lamp_points(), default_device())
         self.wardrobes: dict[int, Wardrobe] = {}
 
-    def __call__(self, sequence: Sequence) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-        """`img_crop`, `bg_crop` (N,size,size,3) uint8 and the rows of labels.h5; instant by instant, all cameras."""
-        rng = _sequence_rng(self.job, sequence)
+    def __call__(self, sequence: MotionClip) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """`img_crop` and `bg_crop` (N,size,size,3) uint8, and the rows of labels.h5: frame by frame, all cameras."""
+        rng = sequence_rng(self.job, sequence)
         vertices, views, rows = pose_sequence(sequence, rng)
-        look = self._wardrobe(sequence.subject).dress(rng)
+        outfit = self._wardrobe(sequence.subject).dress(rng)
         faces = load_body(sequence.subject).faces
-        render = Renderer(self.room, sequence_light(rng), faces, look.colours, look.thickness)
-        crops = [render(*instant, self.job.size) for instant in zip(vertices, views, strict=True)]
+        render = Renderer(self.room, sequence_light(rng), faces, outfit.colors, outfit.thickness)
+        crops = [render(*frame, self.job.size) for frame in zip(vertices, views, strict=True)]
         img_crop, bg_crop = (np.concatenate(images) for images in zip(*crops, strict=True))
         return img_crop, bg_crop, rows
 
@@ -166,31 +192,29 @@ class SequenceRenderer:
         return self.wardrobes[subject]
 
 
-def label_sequence(job: RenderSet, sequence: Sequence) -> dict[str, np.ndarray]:
-    """The rows of labels.h5 that a sequence gives, without its pictures."""
-    return pose_sequence(sequence, _sequence_rng(job, sequence))[2]
-
-
-def pose_sequence(sequence: Sequence, rng: np.random.Generator) -> tuple[np.ndarray, list[View], dict[str, np.ndarray]]:
-    """Vertices of the moving body (T,V,3), world, metres; the views of each instant, and the rows of labels.h5."""
+def pose_sequence(
+    sequence: MotionClip, rng: np.random.Generator
+) -> tuple[np.ndarray, list[RenderView], dict[str, np.ndarray]]:
+    """Vertices of the moving body (T,V,3), world, meters; the cameras of each frame; and the rows of labels.h5."""
     body = load_body(sequence.subject)
-    if sequence.piece:
-        motion = play(sequence.piece, body, FPS, rng, AREA)
+    if sequence.segment:
+        motion = retarget_segment(sequence.segment, body, FPS, rng, AREA)
     else:
-        motion = make_motion(sequence.motion, body, MOTION_FRAMES, FPS, rng, AREA)
+        motion = procedural_motion(sequence.motion, body, MOTION_FRAMES, FPS, rng, AREA)
     frames = list(sequence.frames)
     vertices, joints = body.pose(Motion(motion.rotations[frames], motion.translation[frames]))
     return vertices, *_label(sequence, joints.astype(np.float64))
 
 
-def _sequence_rng(job: RenderSet, sequence: Sequence) -> np.random.Generator:
+def sequence_rng(job: RenderSet, sequence: MotionClip) -> np.random.Generator:
+    """The random numbers of a sequence: a stream of its own, so that resuming and workers change no byte."""
     return np.random.default_rng([job.seed, 1, ("train", "test").index(job.split), sequence.seq])
 
 
-def _label(sequence: Sequence, joints: np.ndarray) -> tuple[list[View], dict[str, np.ndarray]]:
-    """Turned cameras of each instant, and the rows of labels.h5, from world joints (T,17,3)."""
+def _label(sequence: MotionClip, joints: np.ndarray) -> tuple[list[RenderView], dict[str, np.ndarray]]:
+    """Crop cameras of each frame, and the rows of labels.h5, from world joints (T,17,3)."""
     cameras = subject_cameras(sequence.subject)
-    seen = np.einsum("cij,tckj->tcki", cameras.rotations, joints[:, None] - cameras.centres[:, None])
+    seen = np.einsum("cij,tckj->tcki", cameras.rotations, joints[:, None] - cameras.centers[:, None])
     crop = crop_camera(seen[..., 0, :])
     flat = crop_rows(cameras.rotations, seen, crop)
     rotations, count = flat["extrinsic_rot"], len(joints) * NUM_CAMERAS
@@ -199,7 +223,7 @@ def _label(sequence: Sequence, joints: np.ndarray) -> tuple[list[View], dict[str
     rows["cam"] = np.tile(np.arange(NUM_CAMERAS), len(joints))
     rows["seq"], rows["subj"] = np.full(count, sequence.seq), np.full(count, sequence.subject)
     rows["motion"] = np.full(count, sequence.motion)
-    views = [View(cameras.centres, rotations[t], crop.intrinsic_crop[t]) for t in range(len(joints))]
+    views = [RenderView(cameras.centers, rotations[t], crop.intrinsic_crop[t]) for t in range(len(joints))]
     return views, rows
 
 
@@ -211,7 +235,7 @@ def _start_worker(job: RenderSet, output: Path) -> None:
     _worker = SequenceRenderer(job), LayoutWriter(output, job.size, threads=1)
 
 
-def _render_and_write(sequence: Sequence) -> int:
+def _render_and_write(sequence: MotionClip) -> int:
     render, writer = _worker
     img_crop, bg_crop, rows = render(sequence)
     writer.add(img_crop, bg_crop, rows, sequence.key)
@@ -227,4 +251,4 @@ def _check_arguments(job: RenderSet, workers: int | None) -> None:
     if unknown:
         raise UserError(f"kind of motion {unknown[0]!r} is unknown; expected some of {', '.join(MOTIONS)}")
     if job.every > MOTION_FRAMES // 2:
-        raise UserError(f"every is {job.every}; expected at most {MOTION_FRAMES // 2}, half the instants of a motion")
+        raise UserError(f"every is {job.every}; expected at most {MOTION_FRAMES // 2}, half the frames of a motion")

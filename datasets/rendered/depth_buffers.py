@@ -1,6 +1,6 @@
-"""Warp kernels that draw a mesh into buffers of depth: which triangle each sample of a picture shows.
+"""Warp kernels that rasterize a mesh into depth buffers: which triangle each sample of an image shows.
 
-Like `kernels`, to be imported by `raycast` only. Triangles are drawn in homogeneous coordinates (Olano and Greer,
+Imported by `raycast` only, like `kernels`. Triangles are rasterized in homogeneous coordinates (Olano and Greer,
 "Triangle scan conversion using 2D homogeneous coordinates", 1997), so that none has to be clipped.
 """
 
@@ -8,47 +8,51 @@ import warp as wp
 
 wp.set_module_options({"enable_backward": False, "fast_math": True})
 
-NEAR = wp.constant(0.01)  # metres before a camera
-CLOSER = wp.constant(1.002)  # ratio of nearness below which a surface does not hide another: 5 mm below the lamps
-EDGE = wp.constant(-1e-5)  # least barycentric coordinate: no gaps between triangles by rounding
+NEAR = wp.constant(0.01)  # meters in front of a camera
+# Ratio of inverse depths above which a surface shadows a point. It keeps a surface from shadowing itself: 1.002 is
+# about 5 mm at the distance between the lamps and the person.
+SHADOW_RATIO = wp.constant(1.002)
+# Least barycentric coordinate: slightly below 0, so that rounding leaves no gaps between triangles.
+LEAST_WEIGHT = wp.constant(-1e-5)
 
 
 @wp.struct
-class Picture:
+class DepthBuffer:
     """What cameras, or lamps, see of a mesh."""
 
-    centres: wp.array(dtype=wp.vec3)
+    centers: wp.array(dtype=wp.vec3)
     rotations: wp.array(dtype=wp.mat33)  # world -> camera
-    focals: wp.array(dtype=float)  # of picture coordinates 0..1
-    samples: int  # along a side of the picture
+    focals: wp.array(dtype=float)  # of image coordinates 0..1
+    samples: int  # along a side of the image
     projected: wp.array2d(dtype=wp.vec3)  # per camera and vertex: depth times column and row in samples, depth
     nearest: wp.array3d(dtype=wp.uint64)  # per camera, row, column: bits of the inverse depth, number of the triangle
 
 
 @wp.func
-def projection(picture: Picture, camera: int, point: wp.vec3) -> wp.vec3:
-    """Depth times column and row, in samples, and depth of a point of the world."""
-    local = picture.rotations[camera] * (point - picture.centres[camera])
-    focal = picture.focals[camera]
-    side = float(picture.samples)
+def project_point(buffer: DepthBuffer, camera: int, point: wp.vec3) -> wp.vec3:
+    """Homogeneous image coordinates of a world point: depth times column, depth times row (in samples), depth."""
+    local = buffer.rotations[camera] * (point - buffer.centers[camera])
+    focal = buffer.focals[camera]
+    side = float(buffer.samples)
     return wp.vec3(side * (focal * local[0] + 0.5 * local[2]), side * (focal * local[1] + 0.5 * local[2]), local[2])
 
 
 @wp.func
 def shifted(point: wp.vec3, x: float, y: float) -> wp.vec3:
-    """A projected point with (x, y) as the origin of the picture."""
+    """A projected point with (x, y) as the origin of the image."""
     return wp.vec3(point[0] - x * point[2], point[1] - y * point[2], point[2])
 
 
 @wp.func
-def edges(a: wp.vec3, b: wp.vec3, c: wp.vec3) -> wp.mat33:
-    """Times (x, y, 1): weights of a triangle's projected corners where (x, y) shows it, up to a factor."""
+def edge_functions(a: wp.vec3, b: wp.vec3, c: wp.vec3) -> wp.mat33:
+    """Matrix whose product with (x, y, 1) is the weights of a triangle's projected corners there, up to a factor."""
     return wp.matrix_from_rows(wp.cross(b, c), wp.cross(c, a), wp.cross(a, b))
 
 
 @wp.func
-def beside(a: wp.vec3, b: wp.vec3, c: wp.vec3, side: float) -> bool:
-    """Whether all corners of a triangle are beyond the same border of the picture, or too near."""
+def outside_frustum(a: wp.vec3, b: wp.vec3, c: wp.vec3, side: float) -> bool:
+    """Whether all corners of a triangle are beyond the same border of the image, or too near."""
+    # Coordinates are multiplied by depth, so comparing a[0] with side * a[2] also holds for corners behind the camera.
     for axis in range(2):
         if wp.max(wp.max(a[axis], b[axis]), c[axis]) < 0.0:
             return True
@@ -58,73 +62,77 @@ def beside(a: wp.vec3, b: wp.vec3, c: wp.vec3, side: float) -> bool:
 
 
 @wp.kernel
-def project(vertices: wp.array(dtype=wp.vec3), picture: Picture):
+def project_vertices(vertices: wp.array(dtype=wp.vec3), buffer: DepthBuffer):
     camera, i = wp.tid()
-    picture.projected[camera, i] = projection(picture, camera, vertices[i])
+    buffer.projected[camera, i] = project_point(buffer, camera, vertices[i])
 
 
 @wp.func
-def extent(p: float, q: float, r: float, samples: int):
-    """First and last column or row of samples between three places."""
+def sample_range(p: float, q: float, r: float, samples: int):
+    """First and last column (or row) whose sample centers lie between three coordinates."""
     first = int(wp.ceil(wp.max(wp.min(wp.min(p, q), r), 0.0) - 0.5))
     last = int(wp.floor(wp.min(wp.max(wp.max(p, q), r), float(samples)) - 0.5))
     return first, last
 
 
 @wp.kernel
-def cover(faces: wp.array(dtype=wp.vec3i), picture: Picture, facing: float):
-    """Draw the triangles whose fronts (facing 1), backs (-1) or either (0) are seen, as far as before the camera."""
+def rasterize(faces: wp.array(dtype=wp.vec3i), buffer: DepthBuffer, facing: float):
+    """Rasterize the triangles that show their front (facing 1), back (-1) or either (0)."""
     camera, face = wp.tid()
     corner = faces[face]
-    a = picture.projected[camera, corner[0]]
-    b = picture.projected[camera, corner[1]]
-    c = picture.projected[camera, corner[2]]
-    if beside(a, b, c, float(picture.samples)):
+    a = buffer.projected[camera, corner[0]]
+    b = buffer.projected[camera, corner[1]]
+    c = buffer.projected[camera, corner[2]]
+    if outside_frustum(a, b, c, float(buffer.samples)):
         return
+    # A triangle that reaches behind the camera has no bounding box in the image: all samples are tried.
     left = wp.int32(0)
     top = wp.int32(0)
-    right = picture.samples - 1
-    bottom = picture.samples - 1
+    right = buffer.samples - 1
+    bottom = buffer.samples - 1
     if wp.min(wp.min(a[2], b[2]), c[2]) >= NEAR:
-        nearness = wp.vec3(1.0 / a[2], 1.0 / b[2], 1.0 / c[2])
-        left, right = extent(a[0] * nearness[0], b[0] * nearness[1], c[0] * nearness[2], picture.samples)
-        top, bottom = extent(a[1] * nearness[0], b[1] * nearness[1], c[1] * nearness[2], picture.samples)
+        inverses = wp.vec3(1.0 / a[2], 1.0 / b[2], 1.0 / c[2])
+        left, right = sample_range(a[0] * inverses[0], b[0] * inverses[1], c[0] * inverses[2], buffer.samples)
+        top, bottom = sample_range(a[1] * inverses[0], b[1] * inverses[1], c[1] * inverses[2], buffer.samples)
         if left > right or top > bottom:
             return
-    # near the triangle, where numbers are small and exact
+    # The origin moves to the first sample of the triangle, because float32 loses fewer digits in small numbers.
     a = shifted(a, float(left) + 0.5, float(top) + 0.5)
     b = shifted(b, float(left) + 0.5, float(top) + 0.5)
     c = shifted(c, float(left) + 0.5, float(top) + 0.5)
+    # The sign of the volume tells the side that the camera sees, also for triangles partly behind the camera.
     volume = wp.dot(a, wp.cross(b, c))
     if volume * facing > 0.0 or volume == 0.0:
         return
-    to_weights = edges(a, b, c) / volume  # these are over depth
+    to_weights = edge_functions(a, b, c) / volume  # weights divided by depth, so that their sum is the inverse depth
     for row in range(top, bottom + 1):
         for column in range(left, right + 1):
             weights = to_weights * wp.vec3(float(column - left), float(row - top), 1.0)
             inverse = weights[0] + weights[1] + weights[2]
-            if wp.min(wp.min(weights[0], weights[1]), weights[2]) >= EDGE * inverse and inverse > 0.0:
+            if wp.min(wp.min(weights[0], weights[1]), weights[2]) >= LEAST_WEIGHT * inverse and inverse > 0.0:
+                # The bits of positive floats sort like the floats. One atomic maximum over (inverse depth, triangle)
+                # keeps the nearest triangle and gives the same result whatever the order of the threads.
                 key = (wp.uint64(wp.cast(inverse, wp.uint32)) << wp.uint64(32)) | wp.uint64(face)
-                wp.atomic_max(picture.nearest, camera, row, column, key)
+                wp.atomic_max(buffer.nearest, camera, row, column, key)
 
 
 @wp.func
-def nearest_inverse(picture: Picture, camera: int, row: int, column: int) -> float:
-    """Inverse depth of the body at a sample; 0 beside it."""
-    return wp.cast(wp.uint32(picture.nearest[camera, row, column] >> wp.uint64(32)), wp.float32)
+def inverse_depth(buffer: DepthBuffer, camera: int, row: int, column: int) -> float:
+    """Inverse depth of the mesh at a sample; 0 where the sample shows none of it."""
+    return wp.cast(wp.uint32(buffer.nearest[camera, row, column] >> wp.uint64(32)), wp.float32)
 
 
 @wp.func
-def nearest_face(picture: Picture, camera: int, row: int, column: int) -> int:
-    return int(picture.nearest[camera, row, column] & wp.uint64(0xFFFFFFFF))
+def nearest_face(buffer: DepthBuffer, camera: int, row: int, column: int) -> int:
+    return int(buffer.nearest[camera, row, column] & wp.uint64(0xFFFFFFFF))
 
 
 @wp.func
-def hides(picture: Picture, camera: int, point: wp.vec3) -> bool:
-    """Whether the body stands between a camera and a point."""
-    place = projection(picture, camera, point)
-    column = int(wp.floor(place[0] / place[2]))
-    row = int(wp.floor(place[1] / place[2]))
-    if place[2] < NEAR or column < 0 or row < 0 or column >= picture.samples or row >= picture.samples:
+def occludes(buffer: DepthBuffer, camera: int, point: wp.vec3) -> bool:
+    """Whether the mesh lies between a camera (or lamp) and a point."""
+    projected = project_point(buffer, camera, point)
+    column = int(wp.floor(projected[0] / projected[2]))
+    row = int(wp.floor(projected[1] / projected[2]))
+    if projected[2] < NEAR or column < 0 or row < 0 or column >= buffer.samples or row >= buffer.samples:
         return False
-    return nearest_inverse(picture, camera, row, column) * place[2] > CLOSER
+    return inverse_depth(buffer, camera, row, column) * projected[2] > SHADOW_RATIO

@@ -1,22 +1,26 @@
-"""The Warp kernels behind `raycast`. Importing this module starts Warp; only `raycast` does so, when it is used."""
+"""The Warp kernels behind `raycast`: shading of pixels, light baked into the room, clothes over the body.
+
+Importing this module starts Warp, so only `raycast` imports it, on first use.
+"""
 
 import warp as wp
 
-from datasets.rendered.depth_buffers import Picture, edges, hides, nearest_face, nearest_inverse, shifted
+from datasets.people import clothes
+from datasets.rendered.depth_buffers import DepthBuffer, edge_functions, inverse_depth, nearest_face, occludes, shifted
 
 wp.set_module_options({"enable_backward": False, "fast_math": True})
 
-ALIKE = wp.constant(0.1)  # relative difference of two colours that need no further rays
-GRID = wp.constant(4)  # texels along the edge of a body's triangle, see `looks`
+SAME_COLOR = wp.constant(0.1)  # relative difference of two colors below which a pixel needs no further samples
+BODY_TEXELS = wp.constant(clothes.TEXELS_PER_EDGE)
 
 
 @wp.struct
-class Room:
+class RoomStruct:
     mesh: wp.uint64  # all rectangles but the shell
     shell: int  # the first so many rectangles are the sides of a convex room around everything
     tiles: wp.array(dtype=wp.vec3i)  # per rectangle: first texel, columns, rows
     origins: wp.array(dtype=wp.vec3)  # per rectangle: its first corner
-    across: wp.array(dtype=wp.vec3)  # per rectangle: edges along columns and rows, over their squared lengths
+    across: wp.array(dtype=wp.vec3)  # per rectangle: edges along columns and rows, divided by their squared lengths
     along: wp.array(dtype=wp.vec3)
     albedo: wp.array(dtype=wp.vec3)
     key: wp.array(dtype=float)  # per texel: light of the lamps, the furniture's shadows included
@@ -24,23 +28,23 @@ class Room:
 
 
 @wp.struct
-class Light:
-    lamps: wp.array(dtype=wp.vec3)  # four: one for each ray of a pixel
+class LightStruct:
+    lamps: wp.array(dtype=wp.vec3)  # four: one for each sample of a pixel
     key: float
     ambient: float
     tint: wp.vec3
 
 
 @wp.struct
-class Person:
+class PersonStruct:
     faces: wp.array(dtype=wp.vec3i)
     normals: wp.array(dtype=wp.vec3)
-    colours: wp.array2d(dtype=wp.vec3)  # per triangle: albedo of its texels
-    shade: Picture  # as the lamps see the backs of its triangles
+    colors: wp.array2d(dtype=wp.vec3)  # per triangle: albedo of its texels
+    shadow: DepthBuffer  # the backs of its triangles as the lamps see them
 
 
 @wp.func
-def tone(light: float) -> float:
+def tone_map(light: float) -> float:
     """Linear light -> 0..255 with gamma 2 and a soft shoulder, like a camera's."""
     return 255.0 * wp.sqrt(wp.clamp(1.3 * light / (1.0 + 0.3 * light), 0.0, 1.0))
 
@@ -51,6 +55,7 @@ def lamp_light(point: wp.vec3, normal: wp.vec3, lamp: wp.vec3) -> float:
     to_lamp = lamp - point
     squared = wp.length_sq(to_lamp)
     direction = to_lamp / wp.sqrt(squared)
+    # 6.25 is 2.5 m squared, which scales the inverse square law to 1 at that distance.
     return 6.25 / squared * wp.max(wp.dot(normal, direction), 0.0) * wp.max(direction[2], 0.0)
 
 
@@ -62,8 +67,8 @@ def blocked(mesh: wp.uint64, point: wp.vec3, lamp: wp.vec3) -> bool:
 
 
 @wp.func
-def unblocked_light(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, lamp: wp.vec3) -> float:
-    """Light of a lamp where the mesh casts no shadow."""
+def shadowed_light(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, lamp: wp.vec3) -> float:
+    """Light of a lamp, 0 in the shadow of the mesh."""
     light = lamp_light(point, normal, lamp)
     if light <= 0.0:
         return 0.0
@@ -73,14 +78,14 @@ def unblocked_light(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, lamp: wp.v
 
 
 @wp.func
-def sky(normal: wp.vec3) -> float:
-    """Light from ceiling and walls; floors send less back up."""
+def ambient_from(normal: wp.vec3) -> float:
+    """Ambient light from the half space above a surface: ceiling and walls reflect more than the floor."""
     return 0.75 + 0.25 * normal[2]
 
 
 @wp.func
-def room_texel(room: Room, rectangle: int, point: wp.vec3) -> int:
-    """Texel of a rectangle at a point of its plane; beside it the nearest one."""
+def room_texel(room: RoomStruct, rectangle: int, point: wp.vec3) -> int:
+    """Texel of a rectangle at a point of its plane; the nearest texel for a point outside it."""
     offset = point - room.origins[rectangle]
     tile = room.tiles[rectangle]
     x = int(wp.dot(offset, room.across[rectangle]) * float(tile[1]))
@@ -91,6 +96,7 @@ def room_texel(room: Room, rectangle: int, point: wp.vec3) -> int:
 @wp.func
 def nearest_side(planes: wp.array2d(dtype=wp.vec3), sides: int, i: int, ray: wp.vec3):
     """Index of the side of the room where a ray from the i-th start ends, and the inverse of its length."""
+    # The room is convex, so the side that is hit first is the one with the largest inverse distance: no division.
     index = wp.int32(0)
     nearest = wp.float32(0.0)
     for side in range(sides):
@@ -103,26 +109,28 @@ def nearest_side(planes: wp.array2d(dtype=wp.vec3), sides: int, i: int, ray: wp.
 
 @wp.func
 def body_texel(u: float, v: float) -> int:
-    i = wp.min(int(u * float(GRID)), GRID - 1)
-    j = wp.min(int(v * float(GRID)), GRID - 1 - i)
-    return i * (2 * GRID + 1 - i) / 2 + j
+    """Texel of a triangle at barycentric coordinates (u, v), in the order of `clothes._coordinates_of_texels`."""
+    i = wp.min(int(u * float(BODY_TEXELS)), BODY_TEXELS - 1)
+    j = wp.min(int(v * float(BODY_TEXELS)), BODY_TEXELS - 1 - i)
+    # Row i of the triangle has BODY_TEXELS - i texels, so this many texels lie in the rows before it.
+    return i * (2 * BODY_TEXELS + 1 - i) / 2 + j
 
 
 @wp.func
-def body_weights(cameras: Picture, camera: int, corner: wp.vec3i, row: int, column: int) -> wp.vec3:
-    """Weights of a triangle's corners at the point of it that a sample shows."""
+def body_weights(cameras: DepthBuffer, camera: int, corner: wp.vec3i, row: int, column: int) -> wp.vec3:
+    """Weights of a triangle's corners at the point of it that a sample shows, correct in perspective."""
     x = float(column) + 0.5
     y = float(row) + 0.5
     a = shifted(cameras.projected[camera, corner[0]], x, y)
     b = shifted(cameras.projected[camera, corner[1]], x, y)
     c = shifted(cameras.projected[camera, corner[2]], x, y)
-    weights = edges(a, b, c) * wp.vec3(0.0, 0.0, 1.0)
+    weights = edge_functions(a, b, c) * wp.vec3(0.0, 0.0, 1.0)
     return weights / (weights[0] + weights[1] + weights[2])
 
 
 @wp.func
-def body_colour(person: Person, light: Light, face: int, weights: wp.vec3, point: wp.vec3, k: int):
-    """Light that a point of the body sends back, the k-th lamp being on."""
+def body_color(person: PersonStruct, light: LightStruct, face: int, weights: wp.vec3, point: wp.vec3, k: int):
+    """Light reflected by a point of the body when the k-th lamp is on."""
     corner = person.faces[face]
     normal = wp.normalize(
         weights[0] * person.normals[corner[0]]
@@ -130,84 +138,90 @@ def body_colour(person: Person, light: Light, face: int, weights: wp.vec3, point
         + weights[2] * person.normals[corner[2]]
     )
     direct = lamp_light(point, normal, light.lamps[k])
-    if direct > 0.0 and hides(person.shade, k, point):
+    if direct > 0.0 and occludes(person.shadow, k, point):
         direct = 0.0
-    amount = light.ambient * sky(normal) + light.key * direct
-    return amount * person.colours[face, body_texel(weights[0], weights[1])]
+    amount = light.ambient * ambient_from(normal) + light.key * direct
+    return amount * person.colors[face, body_texel(weights[0], weights[1])]
 
 
 @wp.kernel
 def render(
-    room: Room,
-    light: Light,
-    person: Person,
-    cameras: Picture,  # of the body; 2 x 2 samples for each pixel
-    inside: Picture,  # of all rectangles but the shell, from the same cameras
-    planes: wp.array2d(dtype=wp.vec3),  # per camera and side of the shell: times a ray, its inverse length to there
+    room: RoomStruct,
+    light: LightStruct,
+    person: PersonStruct,
+    body: DepthBuffer,  # the person, with 2 x 2 samples for each pixel
+    furniture: DepthBuffer,  # all rectangles but the shell, from the same cameras
+    planes: wp.array2d(dtype=wp.vec3),  # per camera and side of the shell: its product with a ray is an inverse length
     size: int,
     img_crop: wp.array(dtype=wp.uint8, ndim=4),
     bg_crop: wp.array(dtype=wp.uint8, ndim=4),
 ):
     camera, y, x = wp.tid()
-    centre = cameras.centres[camera]
-    to_world = wp.transpose(cameras.rotations[camera])
-    step = 0.5 / (float(size) * cameras.focals[camera])
-    seen = wp.vec3(0.0)
-    empty = wp.vec3(0.0)
+    center = body.centers[camera]
+    to_world = wp.transpose(body.rotations[camera])
+    step = 0.5 / (float(size) * body.focals[camera])
+    with_person = wp.vec3(0.0)
+    without_person = wp.vec3(0.0)
     last = wp.vec3(0.0)
     count = wp.float32(0.0)
+    # The samples of a pixel go (0, 0), (1, 1), (1, 0), (0, 1): a diagonal first, which crosses most edges.
+    # Each sample has a lamp of its own, so that averaging them gives soft shadows at no extra cost.
     for k in range(4):
         column = 2 * x + (k + 1) / 2 % 2
         row = 2 * y + k % 2
-        # as long as its depth is one, so that distances along it are depths
+        # The ray is scaled to a depth of one, so that distances along it are depths.
         ray = to_world * wp.vec3((float(column - size) + 0.5) * step, (float(row - size) + 0.5) * step, 1.0)
         rectangle, nearest = nearest_side(planes, room.shell, camera, ray)
-        before = nearest_inverse(inside, camera, row, column)
-        if before > nearest:
-            nearest = before
-            rectangle = room.shell + nearest_face(inside, camera, row, column) / 2
-        point = centre + ray / nearest
-        place = room_texel(room, rectangle, point)
-        lit = (light.ambient * room.ambient[place] + light.key * room.key[place]) * room.albedo[place]
-        colour = lit
-        inverse = nearest_inverse(cameras, camera, row, column)
+        in_front = inverse_depth(furniture, camera, row, column)
+        if in_front > nearest:
+            nearest = in_front
+            # Every rectangle of the furniture is two triangles.
+            rectangle = room.shell + nearest_face(furniture, camera, row, column) / 2
+        point = center + ray / nearest
+        texel = room_texel(room, rectangle, point)
+        lit = (light.ambient * room.ambient[texel] + light.key * room.key[texel]) * room.albedo[texel]
+        color = lit
+        inverse = inverse_depth(body, camera, row, column)
         if inverse > nearest:
-            face = nearest_face(cameras, camera, row, column)
-            weights = body_weights(cameras, camera, person.faces[face], row, column)
-            colour = body_colour(person, light, face, weights, centre + ray / inverse, k)
-        elif hides(person.shade, k, point):
-            colour = light.ambient * room.ambient[place] * room.albedo[place]
-        seen += colour
-        empty += lit
+            face = nearest_face(body, camera, row, column)
+            weights = body_weights(body, camera, person.faces[face], row, column)
+            color = body_color(person, light, face, weights, center + ray / inverse, k)
+        elif occludes(person.shadow, k, point):
+            color = light.ambient * room.ambient[texel] * room.albedo[texel]
+        with_person += color
+        without_person += lit
         count += 1.0
-        # where two diagonal rays see the same, the other two would as well
-        if k == 1 and wp.length(colour - last) < ALIKE * wp.length(colour + last):
+        # Where the two samples of the diagonal agree, the other two would as well. Most pixels stop here.
+        if k == 1 and wp.length(color - last) < SAME_COLOR * wp.length(color + last):
             break
-        last = colour
+        last = color
     scale = 1.0 / count
     for c in range(3):
-        img_crop[camera, y, x, c] = wp.uint8(tone(seen[c] * light.tint[c] * scale) + 0.5)
-        bg_crop[camera, y, x, c] = wp.uint8(tone(empty[c] * light.tint[c] * scale) + 0.5)
+        img_crop[camera, y, x, c] = wp.uint8(tone_map(with_person[c] * light.tint[c] * scale) + 0.5)
+        bg_crop[camera, y, x, c] = wp.uint8(tone_map(without_person[c] * light.tint[c] * scale) + 0.5)
 
 
 @wp.kernel
 def bake(
-    room: Room,
+    room: RoomStruct,
     starts: wp.array(dtype=wp.vec3),
     planes: wp.array2d(dtype=wp.vec3),  # per start and side of the shell, as in `render`
     normals: wp.array(dtype=wp.vec3),
     lamps: wp.array(dtype=wp.vec3),
-    directions: wp.array(dtype=wp.vec3),  # unit sphere, even
+    directions: wp.array(dtype=wp.vec3),  # evenly spaced on the unit sphere
     reach: float,
     key: wp.array(dtype=float),
     ambient: wp.array(dtype=float),
 ):
-    """Light on points just before a surface: from the lamps, and from all around where nothing within `reach` is."""
+    """Light on points just before a surface: direct light of the lamps, and ambient light with occlusion.
+
+    Ambient occlusion: the mean distance to the next surface, cosine weighted and capped at `reach`, darkens corners.
+    """
     i = wp.tid()
     normal = normals[i]
     direct = wp.float32(0.0)
     for k in range(lamps.shape[0]):
-        direct += unblocked_light(room.mesh, starts[i], normal, lamps[k])
+        direct += shadowed_light(room.mesh, starts[i], normal, lamps[k])
     weight = wp.float32(0.0)
     free = wp.float32(0.0)
     for k in range(directions.shape[0]):
@@ -221,7 +235,8 @@ def bake(
                 distance = hit.t
             free += cosine * distance / reach
     key[i] = direct / float(lamps.shape[0])
-    ambient[i] = sky(normal) * (0.25 + 0.75 * free / weight)
+    # A quarter of the ambient light reaches even the deepest corner, in place of light reflected several times.
+    ambient[i] = ambient_from(normal) * (0.25 + 0.75 * free / weight)
 
 
 @wp.kernel
@@ -232,8 +247,10 @@ def vertex_normals(
     around: wp.array(dtype=int),
     normals: wp.array(dtype=wp.vec3),
 ):
-    """Unit normals by area. Gathers instead of adding atomically, so that a GPU too gives the same bytes each time."""
+    """Unit normals of vertices, weighted by the area of their triangles."""
     i = wp.tid()
+    # Each vertex gathers from its faces. Faces that scatter with atomic additions would sum in any order, and a GPU
+    # would not give the same bytes each time.
     total = wp.vec3(0.0)
     for k in range(first[i], first[i + 1]):
         corner = faces[around[k]]
@@ -249,6 +266,6 @@ def thicken(
     thickness: wp.array(dtype=float),
     thickened: wp.array(dtype=wp.vec3),
 ):
-    """Move vertices outwards by the thickness of hair, cloth and soles, metres."""
+    """Move vertices outwards by the thickness of hair, cloth and soles, meters."""
     i = wp.tid()
     thickened[i] = vertices[i] + thickness[i] * normals[i]

@@ -1,36 +1,41 @@
-"""Procedural materials of the room: functions of metres (u, v) on a surface -> sRGB colours (...,3)."""
+"""Procedural materials of the room.
+
+Sines of large numbers stand in for random numbers: a material is a pure function of the place, and every run gets the
+same boards and bricks without a seed.
+"""
 
 from collections.abc import Callable
 
 import numpy as np
 
-Paint = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# (u, v) meters along both edges of a surface -> sRGB colors (...,3) in 0..1; a glowing surface may exceed 1.
+Material = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def plain(*colour: float) -> Paint:
-    """One colour."""
-    return lambda u, v: np.broadcast_to(np.asarray(colour), (*u.shape, 3))
+def plain(*color: float) -> Material:
+    """One color."""
+    return lambda u, v: np.broadcast_to(np.asarray(color), (*u.shape, 3))
 
 
-def wood(*colour: float) -> Paint:
+def wood(*color: float) -> Material:
     """Grain along u."""
-    return lambda u, v: _shaded(colour, 0.10 * np.sin(60 * v + 2 * np.sin(3 * u)) + 0.06 * np.sin(171 * v))
+    return lambda u, v: _shaded(color, 0.10 * np.sin(60 * v + 2 * np.sin(3 * u)) + 0.06 * np.sin(171 * v))
 
 
-def cloth(*colour: float) -> Paint:
+def cloth(*color: float) -> Material:
     """A coarse weave."""
-    return lambda u, v: _shaded(colour, 0.06 * np.sin(95 * u) * np.sin(95 * v) + 0.05 * _grain(u, v))
+    return lambda u, v: _shaded(color, 0.06 * np.sin(95 * u) * np.sin(95 * v) + 0.05 * _grain(u, v))
 
 
-def checked(first, second, side: float) -> Paint:
-    """A chessboard of two colours."""
+def checked(first, second, side: float) -> Material:
+    """A chessboard of two colors."""
     return lambda u, v: _choose((u // side + v // side) % 2 < 1, first, second)
 
 
-def floor(half_x: float, half_y: float) -> Paint:
-    """Planks, and a mat where people move."""
+def floor(half_x: float, half_y: float) -> Material:
+    """Planks, with a mat where people move."""
 
-    def paint(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    def color_at(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         plank = np.floor(v / 0.16)
         board = plank + 7 * np.floor((u + 0.53 * plank) / 1.3)
         tone = 0.16 * (np.sin(12.9898 * board) * 43758.5453 % 1 - 0.5) + 0.05 * np.sin(90 * v + 3 * np.sin(2 * u))
@@ -39,10 +44,10 @@ def floor(half_x: float, half_y: float) -> Paint:
         mat = _shaded((0.36, 0.42, 0.47), 0.07 * _grain(u, v))
         x, y = np.abs(u - half_x), np.abs(v - half_y)
         edge = np.maximum(x - 2.3, y - 2.0)
-        colours = np.where((edge < 0)[..., None], mat, planks)
-        return np.where((np.abs(edge + 0.08) < 0.04)[..., None], (0.72, 0.66, 0.42), colours)
+        colors = np.where((edge < 0)[..., None], mat, planks)
+        return np.where((np.abs(edge + 0.08) < 0.04)[..., None], (0.72, 0.66, 0.42), colors)
 
-    return paint
+    return color_at
 
 
 def ceiling(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -50,27 +55,27 @@ def ceiling(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return _shaded((0.84, 0.84, 0.82), -0.12 * ((u % 0.6 < 0.05) | (v % 0.6 < 0.05)))
 
 
-def wall(upper, lower) -> Paint:
-    """Paint in two colours with a rail between them and a skirting board."""
+def wall(upper, lower) -> Material:
+    """Two colors with a rail between them and a skirting board."""
 
-    def paint(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        colours = _choose(v > 0.95, upper, lower) * (1 + 0.02 * _grain(u, v))[..., None]
-        colours[np.abs(v - 0.95) < 0.03] = (0.42, 0.36, 0.30)
-        colours[v < 0.1] = (0.30, 0.27, 0.24)
-        return colours
+    def color_at(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        colors = _choose(v > 0.95, upper, lower) * (1 + 0.02 * _grain(u, v))[..., None]
+        colors[np.abs(v - 0.95) < 0.03] = (0.42, 0.36, 0.30)
+        colors[v < 0.1] = (0.30, 0.27, 0.24)
+        return colors
 
-    return paint
+    return color_at
 
 
 def bricks(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """A brick wall, painted over up to the middle of its height."""
+    """A brick wall."""
     course = np.floor(v / 0.11)
     place = u / 0.30 + 0.5 * (course % 2)
     mortar = (v % 0.11 < 0.018) | (place % 1 < 0.06)
     tone = 0.25 * (np.sin(78.233 * (np.floor(place) + 31 * course)) * 43758.5453 % 1 - 0.5)
-    colours = _shaded((0.66, 0.46, 0.38), tone)
-    colours[mortar] = (0.70, 0.66, 0.60)
-    return colours
+    colors = _shaded((0.66, 0.46, 0.38), tone)
+    colors[mortar] = (0.70, 0.66, 0.60)
+    return colors
 
 
 def books(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -78,69 +83,69 @@ def books(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     shelf, up = np.floor(v / 0.4), v % 0.4
     book = np.floor((u + 0.013 * shelf) / 0.055) + 57 * shelf
     hues = np.stack([np.sin((12.9 + 7 * c) * book + c) * 0.5 + 0.5 for c in range(3)], axis=-1)
-    colours = 0.15 + 0.6 * hues
+    colors = 0.15 + 0.6 * hues
     height = 0.22 + 0.1 * (np.sin(4.7 * book) * 0.5 + 0.5)
-    colours[up > height + 0.03] = (0.12, 0.09, 0.07)
-    colours[(up < 0.03) | (u < 0.03) | (u > u.max() - 0.02)] = (0.45, 0.30, 0.18)
-    return colours
+    colors[up > height + 0.03] = (0.12, 0.09, 0.07)
+    colors[(up < 0.03) | (u < 0.03) | (u > u.max() - 0.02)] = (0.45, 0.30, 0.18)
+    return colors
 
 
-def poster(hue: int) -> Paint:
+def poster(hue: int) -> Material:
     """A picture of soft shapes in a frame."""
 
-    def paint(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    def color_at(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         shapes = [np.sin((5 + c + hue) * u + 2 * np.sin(4 * v + hue)) + np.sin((7 - c) * v + hue * c) for c in range(3)]
-        colours = 0.5 + 0.2 * np.stack(shapes, axis=-1)
+        colors = 0.5 + 0.2 * np.stack(shapes, axis=-1)
         edge = np.minimum(np.minimum(u, u.max() - u), np.minimum(v, v.max() - v))
-        colours[edge < 0.03] = (0.14, 0.12, 0.11)
-        return colours
+        colors[edge < 0.03] = (0.14, 0.12, 0.11)
+        return colors
 
-    return paint
+    return color_at
 
 
-def screen(colour) -> Paint:
+def screen(color) -> Material:
     """A switched-on monitor."""
 
-    def paint(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        colours = np.tile(np.asarray(colour) * 1.5, (*u.shape, 1))
-        colours[(v % 0.06 < 0.025) & (u < 0.42) & (u > 0.08)] = (0.75, 0.8, 0.8)
+    def color_at(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        colors = np.tile(np.asarray(color) * 1.5, (*u.shape, 1))
+        colors[(v % 0.06 < 0.025) & (u < 0.42) & (u > 0.08)] = (0.75, 0.8, 0.8)
         edge = np.minimum(np.minimum(u, u.max() - u), np.minimum(v, v.max() - v))
-        colours[edge < 0.02] = (0.06, 0.06, 0.07)
-        return colours
+        colors[edge < 0.02] = (0.06, 0.06, 0.07)
+        return colors
 
-    return paint
+    return color_at
 
 
 def window(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Sky and trees behind a frame; brighter than the room."""
     trees = 0.55 + 0.12 * np.sin(9 * u) + 0.06 * np.sin(31 * u + 1)
     sky = np.stack([0.85 - 0.15 * v, 0.95 - 0.08 * v, np.full_like(v, 1.1)], axis=-1)
-    colours = np.where((v < trees)[..., None], _shaded((0.35, 0.52, 0.28), 0.2 * np.sin(23 * u) * np.sin(29 * v)), sky)
+    colors = np.where((v < trees)[..., None], _shaded((0.35, 0.52, 0.28), 0.2 * np.sin(23 * u) * np.sin(29 * v)), sky)
     frame = (np.abs(u - 0.75) < 0.03) | (np.abs(v - 1.0) < 0.025)
     frame |= np.minimum(np.minimum(u, u.max() - u), np.minimum(v, v.max() - v)) < 0.06
-    colours[frame] = (0.86, 0.85, 0.82)
-    return colours
+    colors[frame] = (0.86, 0.85, 0.82)
+    return colors
 
 
 def whiteboard(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """With a few lines of writing."""
-    colours = np.tile(np.array([0.93, 0.94, 0.95]), (*u.shape, 1))
+    """A whiteboard with a few lines of writing."""
+    colors = np.tile(np.array([0.93, 0.94, 0.95]), (*u.shape, 1))
     writing = (
         (np.abs((v % 0.17) - 0.08 - 0.025 * np.sin(60 * u)) < 0.014) & (u > 0.15) & (u < 0.9 + 0.3 * np.sin(9 * v))
     )
-    colours[writing] = (0.20, 0.25, 0.60)
+    colors[writing] = (0.20, 0.25, 0.60)
     edge = np.minimum(np.minimum(u, u.max() - u), np.minimum(v, v.max() - v))
-    colours[edge < 0.03] = (0.55, 0.56, 0.58)
-    return colours
+    colors[edge < 0.03] = (0.55, 0.56, 0.58)
+    return colors
 
 
 def door(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """With two panels and a handle."""
-    colours = np.array(wood(0.48, 0.33, 0.22)(v, u))
+    """A door with two panels and a handle."""
+    colors = np.array(wood(0.48, 0.33, 0.22)(v, u))
     inset = np.minimum(np.minimum(u, u.max() - u) - 0.14, np.minimum(v % 1.05, 1.05 - v % 1.05) - 0.12)
-    colours[np.abs(inset) < 0.015] *= 0.55
-    colours[np.hypot(u - 0.85, v - 1.02) < 0.045] = (0.85, 0.80, 0.55)
-    return colours
+    colors[np.abs(inset) < 0.015] *= 0.55
+    colors[np.hypot(u - 0.85, v - 1.02) < 0.045] = (0.85, 0.80, 0.55)
+    return colors
 
 
 def ribs(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -163,19 +168,19 @@ def curtain(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return _shaded((0.34, 0.20, 0.34), 0.28 * np.sin(42 * u) + 0.1 * np.sin(97 * u + 1))
 
 
-def locker(colour) -> Paint:
+def locker(color) -> Material:
     """A metal door with slits."""
 
-    def paint(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    def color_at(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         slits = (np.abs(v - 1.5) < 0.12) & (v % 0.05 < 0.02) & (np.abs(u - 0.25) < 0.13)
         edge = np.minimum(u, u.max() - u) < 0.015
-        return _shaded(colour, -0.5 * (slits | edge) - 0.4 * (np.hypot(u - 0.42, v - 0.95) < 0.03))
+        return _shaded(color, -0.5 * (slits | edge) - 0.4 * (np.hypot(u - 0.42, v - 0.95) < 0.03))
 
-    return paint
+    return color_at
 
 
-def _shaded(colour, amount: np.ndarray) -> np.ndarray:
-    return np.clip(np.asarray(colour) * (1 + amount)[..., None], 0.02, 0.98)
+def _shaded(color, amount: np.ndarray) -> np.ndarray:
+    return np.clip(np.asarray(color) * (1 + amount)[..., None], 0.02, 0.98)
 
 
 def _choose(mask: np.ndarray, first, second) -> np.ndarray:
@@ -183,5 +188,5 @@ def _choose(mask: np.ndarray, first, second) -> np.ndarray:
 
 
 def _grain(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Blurred, irregular speckle in -1..1."""
+    """Irregular speckle in -1..1, smooth enough not to flicker between neighboring pixels."""
     return np.sin(23 * u + 5 * np.sin(17 * v)) * np.sin(29 * v + 4 * np.sin(19 * u))

@@ -1,9 +1,10 @@
-"""Standard benchmarks: rendered sets fixed by version, seed and sizes, whose labels are checked against a checksum.
+"""Standard benchmarks: rendered sets fixed by version, seed and sizes, whose labels are checked against checksums.
 
-Numbers measured on them can be compared between people and years. What is promised of a version: the same subjects,
-kinds of motion, instants and cameras everywhere (`ids_sha256`); the same poses within rounding everywhere
-(`pose_statistics`, to 0.1 mm); and the same poses bit for bit after rounding to 0.1 mm (`labels_sha256`) with the same
-library versions on the same kind of processor. Pixels differ between CPU and GPU by rounding, and are not checked.
+A version guarantees:
+- the same subjects, kinds of motion, frames and cameras on every machine (`ids_sha256`);
+- the same poses within 0.1 mm on every machine (`pose_statistics`);
+- identical poses after rounding to 0.1 mm with the same library versions on the same kind of CPU (`labels_sha256`).
+Pixels differ between CPU and GPU by rounding, and are not checked.
 """
 
 import hashlib
@@ -14,43 +15,41 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets.layout.labels import ROW_SHAPES, Labels
-from datasets.layout.workers import map_processes
 from datasets.motion.motions import MOTIONS
-from datasets.rendered.dataset import RenderSet, label_sequence, plan_sequences, render_dataset
+from datasets.rendered.dataset import RenderSet, render_dataset
 from utils.errors import UserError
 
 _IDS = ("subj", "seq", "frame", "cam")
 _ROUNDING = 1e-4  # of labels before they are hashed: 0.1 mm, and as much of rotations and boxes
-_TOLERANCE = 1e-4  # metres that means of poses may differ by between machines
+_TOLERANCE = 1e-4  # meters that means of poses may differ by between machines
 
-# kinds of motion that training never sees, of legs and of hands
+# Kinds of motion that training never sees, some of the legs and some of the hands.
 TEST_KINDS = ("crouching", "kicking", "directions", "photo", "stretching")
 KINDS = {"train": tuple(kind for kind in MOTIONS if kind not in TEST_KINDS), "test": TEST_KINDS}
 
 
 class Preset(NamedTuple):
-    """A benchmark: side of the crops (pixels), seed, crops of each split, and what its labels must be."""
+    """A benchmark: arguments of `render_dataset`, crops of each split, and the `label_checksums` of each split."""
 
     version: int
     size: int
     seed: int
     every: int
     crops: Mapping[str, int]
-    fingerprints: Mapping[str, dict[str, Any]]
+    checksums: Mapping[str, dict[str, Any]]
 
     def render_set(self, split: str) -> RenderSet:
-        """What is rendered for a split."""
+        """What to render for a split."""
         return RenderSet(self.crops[split], self.size, self.seed, split, self.every, kinds=KINDS[split])
 
 
-# labels do not depend on the size of the crops
 _VERSION_1 = Preset(
     version=1,
     size=128,
     seed=2018,
     every=4,
     crops={"train": 40_000, "test": 8_000},
-    fingerprints={
+    checksums={
         "train": {
             "ids_sha256": "dcfd26f98829fef73afd39a39cd58cbe93f39bd8bb0fd9e1f695c7f95a8b48d3",
             "labels_sha256": "c1f916f680e39d7096ef12b3d74ae620d18666645c8076fd63587cbb4f79adcb",
@@ -63,13 +62,14 @@ _VERSION_1 = Preset(
         },
     },
 )
+# The labels do not depend on the size of the crops.
 PRESETS = {"benchmark": _VERSION_1, "benchmark64": _VERSION_1._replace(size=64)}
 
 
 def render_preset(name: str, output: str | Path, workers: int | None = None) -> str:
-    """Render a benchmark into `output`/train and `output`/test, check its labels, and say what was found.
+    """Render a benchmark into `output`/train and `output`/test, and check its labels.
 
-    Raises UserError for an unknown name, and where the labels are not those of the benchmark.
+    Returns a report of one line per split. Raises UserError for an unknown name and for labels of another version.
     """
     if name not in PRESETS:
         raise UserError(f"preset {name!r}; expected one of {', '.join(PRESETS)}")
@@ -82,33 +82,29 @@ def render_preset(name: str, output: str | Path, workers: int | None = None) -> 
 
 
 def check_labels(folder: str | Path, preset: Preset, split: str) -> str:
-    """Compare the labels in `folder` with those that the benchmark has; returns one line, or raises UserError."""
-    held, expected = fingerprint(Labels(folder)), preset.fingerprints[split]
+    """Compare the labels in `folder` with the benchmark's. Returns one line. Raises UserError if they differ."""
+    found, expected = label_checksums(Labels(folder)), preset.checksums[split]
     title = f"version {preset.version} of the benchmark's {split} set"
-    if held["ids_sha256"] != expected["ids_sha256"]:
-        raise UserError(f"{folder} is not {title}: subjects, motions or instants differ (ids_sha256 "
-                        f"{held['ids_sha256'][:12]}, expected {expected['ids_sha256'][:12]})")  # fmt: skip
-    if held["labels_sha256"] == expected["labels_sha256"]:
-        return f"labels are {title}, checksum {held['labels_sha256'][:12]}"
-    difference = np.abs(np.subtract(held["pose_statistics"], expected["pose_statistics"])).max()
+    if found["ids_sha256"] != expected["ids_sha256"]:
+        raise UserError(f"{folder} is not {title}: subjects, motions or frames differ (ids_sha256 "
+                        f"{found['ids_sha256'][:12]}, expected {expected['ids_sha256'][:12]})")  # fmt: skip
+    if found["labels_sha256"] == expected["labels_sha256"]:
+        return f"labels are {title}, checksum {found['labels_sha256'][:12]}"
+    # Another CPU or library rounds differently, which changes the exact checksum but hardly the means.
+    difference = np.abs(np.subtract(found["pose_statistics"], expected["pose_statistics"])).max()
     if difference > _TOLERANCE:
-        raise UserError(f"{folder} is not {title}: means of its poses differ by {1000 * difference:.2f} mm; "
-                        "expected less than 0.1 mm (has a newer version of anny changed the bodies?)")  # fmt: skip
-    return f"labels are {title} within the rounding of this machine (means differ by {1000 * difference:.4f} mm)"
+        raise UserError(f"{folder} is not {title}: mean poses differ by {1000 * difference:.2f} mm; "
+                        "expected less than 0.1 mm (did a newer version of anny change the bodies?)")  # fmt: skip
+    return f"labels are {title} within rounding on this machine (mean poses differ by {1000 * difference:.4f} mm)"
 
 
-def planned_labels(job: RenderSet, workers: int | None = None) -> dict[str, np.ndarray]:
-    """The labels that rendering `job` would write, without its pictures: how a new version's checksum is made."""
-    sequences = plan_sequences(job)
-    tasks = [(job, sequence) for sequence in sequences]
-    parts = sorted(map_processes(_label, tasks, workers), key=lambda rows: int(rows["seq"][0]))
-    return {name: np.concatenate([rows[name] for rows in parts]) for name in parts[0]}
+def label_checksums(labels: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Checksums that identify the labels of a set.
 
-
-def fingerprint(labels: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """What tells a set's labels: `ids_sha256`, `labels_sha256`, and `pose_statistics`.
-
-    pose_statistics: mean and deviation of x, y and z over all joints of all crops, six numbers, metres.
+    Returns:
+        ids_sha256: of subjects, sequences, frames, cameras and motions.
+        labels_sha256: of all labels, rounded to 0.1 mm.
+        pose_statistics: mean and standard deviation of x, y and z over all joints of all crops, meters (6 numbers).
     """
     exact, rounded = hashlib.sha256(), hashlib.sha256()
     for name in _IDS:
@@ -125,11 +121,3 @@ def fingerprint(labels: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def _arguments(job: RenderSet) -> dict[str, Any]:
     return {name: value for name, value in job._asdict().items() if value is not None}
-
-
-def _label(task: tuple) -> dict[str, np.ndarray]:
-    """Rows of one sequence, in the types that labels.h5 keeps."""
-    rows = label_sequence(*task)
-    for name, (shape, dtype) in ROW_SHAPES.items():
-        rows[name] = np.asarray(rows[name], dtype=dtype).reshape(len(rows["seq"]), *shape)
-    return rows

@@ -1,9 +1,9 @@
-"""A posed person in a lit room, seen by turned cameras, with Warp on a CPU or a GPU.
+"""Renders a posed person in a lit room as virtual crop cameras see it, with Warp on a CPU or a GPU.
 
-Body and furniture are drawn into buffers of depth, as the cameras see them; for shadows the body also as the lamps do.
-Rays are cast for the light of the room, once for all crops.
+Body and furniture are rasterized into depth buffers of the cameras; for shadows, the body also into those of the lamps.
+Rays are cast only for the light of the room, which is baked once for all crops.
 
-World frame: z up, metres. Camera frames: x right, y down, z forward, metres.
+World frame: z up, meters. Camera frames: x right, y down, z forward, meters.
 """
 
 import functools
@@ -17,19 +17,20 @@ import numpy as np
 from datasets.cameras.crop_camera import crop_camera
 from utils.errors import UserError
 
-AMBIENT_REACH = 1.5  # metres within which a surface takes light from its neighbours
+AMBIENT_REACH = 1.5  # meters within which other surfaces darken a point
 AMBIENT_DIRECTIONS = 64
-OFFSET = 3e-3  # metres before a surface where its rays start
-LIGHT_TEXELS = 5  # texels along an axis that share one computed value of light, interpolated
-_DOWN = np.diag([1.0, -1.0, -1.0])  # world -> a camera that looks down
+RAY_OFFSET = 3e-3  # meters in front of a surface where its rays start, so that they do not hit the surface itself
+LIGHT_TEXELS = 5  # texels along an axis per computed value of light; values in between are interpolated
+_LOOK_DOWN = np.diag([1.0, -1.0, -1.0])  # world -> a camera that looks down
 
 
 class Surface(NamedTuple):
     """The inside of a room as rectangles with square texels.
 
-    corners: (Q,4,3) metres, counter-clockwise as seen from the room. tiles: (Q,3) int32, of each rectangle the
-    first texel, the columns (along corner 0 -> 1) and the rows (along corner 0 -> 3). albedo: (texels,3) linear;
-    a surface that glows has values over 1. The first `shell` rectangles are the sides of a convex room around the rest.
+    corners: (Q,4,3) meters, counter-clockwise as seen from the room.
+    tiles: (Q,3) int32, of each rectangle the first texel, the columns (along corner 0 -> 1), the rows (0 -> 3).
+    albedo: (texels,3) linear; a glowing surface has values above 1.
+    shell: the first so many rectangles are the sides of a convex room around the rest.
     """
 
     corners: np.ndarray
@@ -39,8 +40,11 @@ class Surface(NamedTuple):
 
 
 class Light(NamedTuple):
-    """Light of a sequence: `lamps` (4,3) points in the world that cast shadows, one for each ray of a pixel,
-    and the strengths of their light and of the ambient light; `tint` (3,) is the colour of both."""
+    """Light of a sequence.
+
+    lamps: (4,3) points in the world that cast shadows, one for each sample of a pixel.
+    key, ambient: strengths of the lamps' and of the ambient light. tint: (3,) the color of both.
+    """
 
     lamps: np.ndarray
     key: float
@@ -48,25 +52,30 @@ class Light(NamedTuple):
     tint: np.ndarray
 
 
-class View(NamedTuple):
-    """Turned cameras of C crops: `centres` (C,3) world, `rotations` (C,3,3) world -> turned camera, `intrinsics`
-    (C,3,3) normalised coordinates -> crop coordinates 0..1, centred on the axis as `crop_camera` gives them."""
+class RenderView(NamedTuple):
+    """Virtual cameras of C crops.
 
-    centres: np.ndarray
+    centers: (C,3) world. rotations: (C,3,3) world -> crop camera.
+    intrinsics: (C,3,3) normalized coordinates -> crop coordinates 0..1, centered on the axis as by `crop_camera`.
+    """
+
+    centers: np.ndarray
     rotations: np.ndarray
     intrinsics: np.ndarray
 
 
 @functools.cache
 def warp_kernels() -> tuple[ModuleType, ModuleType, ModuleType]:
-    """Warp, started quietly, `kernels`, `depth_buffers`. Raises UserError with the pip command where Warp is missing.
+    """The modules warp (initialized quietly), `kernels` and `depth_buffers`.
 
-    The first call on a machine compiles the kernels; a line says so when it takes long.
+    The first call on a machine compiles the kernels, and prints a line if that takes long.
+    Raises UserError with the pip command if Warp is missing.
     """
     try:
         import warp
     except ImportError as error:
         raise UserError(f"rendering needs the package {error.name!r}: pip install -e .[render]") from error
+    # Newer versions of Warp replaced `quiet` by log levels.
     if hasattr(warp, "LOG_ERROR"):
         warp.config.log_level = warp.LOG_ERROR
     else:
@@ -85,7 +94,7 @@ def warp_kernels() -> tuple[ModuleType, ModuleType, ModuleType]:
 
 
 def default_device() -> str:
-    """ "cuda:0" where Warp sees a GPU, else "cpu"."""
+    """The device to render on: "cuda:0" if Warp finds a GPU, else "cpu"."""
     return _device(warp_kernels()[0])
 
 
@@ -94,10 +103,10 @@ def _device(warp: ModuleType) -> str:
 
 
 class Room:
-    """A room with its light baked into it, on a device: every crop of a run uses the same."""
+    """A room with its light baked in, on a device. One room serves all crops of a run."""
 
     def __init__(self, surface: Surface, lamp_points: np.ndarray, device: str):
-        """`lamp_points` (P,3) metres, world: points spread over the lamps."""
+        """lamp_points: (P,3) meters, world, evenly spaced over the lamps."""
         warp, kernels, _ = warp_kernels()
         array = functools.partial(warp.array, device=device)
         corners = surface.corners[surface.shell :].reshape(-1, 3).astype(np.float32)
@@ -105,7 +114,7 @@ class Room:
         triangles = triangles.reshape(-1, 3).astype(np.int32)
         self.faces = array(triangles, dtype=warp.vec3i)
         self.mesh = warp.Mesh(array(corners, dtype=warp.vec3), array(triangles.ravel(), dtype=int))
-        self.struct = kernels.Room()
+        self.struct = kernels.RoomStruct()
         self.sides = surface.corners[: surface.shell]
         self.struct.mesh, self.struct.shell = self.mesh.id, surface.shell
         self.struct.tiles = array(surface.tiles, dtype=warp.vec3i)
@@ -117,46 +126,50 @@ class Room:
 
 
 class Renderer:
-    """Renders one dressed body in one room: made for each sequence, then called for each instant.
+    """Renders one dressed body in one room. Built once per sequence, then called once per frame.
 
-    faces: (F,3) int32. colours: (F,10,3) linear albedo of each triangle's texels, see `looks`. thickness: (V,) metres
-    of hair and cloth over the body.
+    faces: (F,3) int32. colors: (F,10,3) linear albedo of each triangle's texels. thickness: (V,) meters of hair and
+    cloth over the body (`datasets.people.clothes.Outfit` has both).
     """
 
-    def __init__(self, room: Room, light: Light, faces: np.ndarray, colours: np.ndarray, thickness: np.ndarray):
+    def __init__(self, room: Room, light: Light, faces: np.ndarray, colors: np.ndarray, thickness: np.ndarray):
         warp, kernels, _ = warp_kernels()
         self.room, self.device = room, room.mesh.device
         array = functools.partial(warp.array, device=self.device)
         self.faces = array(faces.astype(np.int32), dtype=warp.vec3i)
         self.indices = array(faces.ravel().astype(np.int32), dtype=int)
-        self.first, self.around = (array(part, dtype=int) for part in _faces_around(faces, len(thickness)))
+        self.first, self.around = (array(part, dtype=int) for part in _vertex_faces(faces, len(thickness)))
         self.thickness = array(thickness.astype(np.float32), dtype=float)
         self.points, self.normals = (warp.zeros(len(thickness), dtype=warp.vec3, device=self.device) for _ in range(2))
-        self.person, self.light = kernels.Person(), kernels.Light()
+        self.person, self.light = kernels.PersonStruct(), kernels.LightStruct()
         self.person.faces, self.person.normals = self.faces, self.normals
-        self.person.colours = array(colours.astype(np.float32), dtype=warp.vec3)
+        self.person.colors = array(colors.astype(np.float32), dtype=warp.vec3)
         self.lamps = light.lamps
         self.light.lamps = array(light.lamps.astype(np.float32), dtype=warp.vec3)
         self.light.key, self.light.ambient = light.key, light.ambient
         self.light.tint = warp.vec3(*light.tint)
 
-    def __call__(self, vertices: np.ndarray, view: View, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices (V,3) metres, world -> `img_crop`, `bg_crop` (C,size,size,3) uint8: with the person, without."""
+    def __call__(self, vertices: np.ndarray, view: RenderView, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Render vertices (V,3), meters, world.
+
+        Returns `img_crop` and `bg_crop`, with and without the person: (C,size,size,3) uint8 each.
+        """
         warp, kernels, _ = warp_kernels()
-        self._pose(vertices)
-        body = self.points, self.faces
-        cameras = _draw(*body, view, 2 * size, facing=1)
-        inside = _draw(self.room.mesh.points, self.room.faces, view, 2 * size, facing=0)
-        self.person.shade = _draw(*body, _lamp_view(self.lamps, vertices), 2 * size, facing=-1)
-        shape = (len(view.centres), size, size, 3)
+        self._dress(vertices)
+        mesh = self.points, self.faces
+        body = _rasterize(*mesh, view, 2 * size, facing=1)
+        furniture = _rasterize(self.room.mesh.points, self.room.faces, view, 2 * size, facing=0)
+        # Shadows use the far side of the body, so that the lit side cannot shadow itself by rounding.
+        self.person.shadow = _rasterize(*mesh, _lamp_view(self.lamps, vertices), 2 * size, facing=-1)
+        shape = (len(view.centers), size, size, 3)
         img_crop, bg_crop = (warp.empty(shape, dtype=warp.uint8, device=self.device) for _ in range(2))
-        planes = warp.array(_planes(self.room.sides, view.centres), dtype=warp.vec3, device=self.device)
-        inputs = [self.room.struct, self.light, self.person, cameras, inside, planes, size, img_crop, bg_crop]
+        planes = warp.array(_planes(self.room.sides, view.centers), dtype=warp.vec3, device=self.device)
+        inputs = [self.room.struct, self.light, self.person, body, furniture, planes, size, img_crop, bg_crop]
         warp.launch(kernels.render, shape[:3], inputs, device=self.device)
         return img_crop.numpy(), bg_crop.numpy()
 
-    def _pose(self, vertices: np.ndarray) -> None:
-        """Dress the body: its points and normals."""
+    def _dress(self, vertices: np.ndarray) -> None:
+        """Set points and normals of the body with hair and clothes on."""
         warp, kernels, _ = warp_kernels()
         bare = warp.array(vertices.astype(np.float32), dtype=warp.vec3, device=self.device)
         normals = [self.faces, self.first, self.around, self.normals]
@@ -168,33 +181,35 @@ class Renderer:
             warp.launch(kernel, len(vertices), inputs, device=self.device)
 
 
-def _draw(points, faces, view: View, samples: int, facing: int):
-    """What cameras see of a mesh, `samples` along a side: of triangles the fronts (1), the backs (-1) or both (0)."""
+def _rasterize(points, faces, view: RenderView, samples: int, facing: int):
+    """Depth buffers of a mesh, `samples` along a side. facing: front (1), back (-1) or both sides (0) of triangles."""
     warp, _, depth_buffers = warp_kernels()
-    array, count = functools.partial(warp.array, device=points.device), len(view.centres)
-    picture = depth_buffers.Picture()
-    picture.centres = array(view.centres.astype(np.float32), dtype=warp.vec3)
-    picture.rotations = array(view.rotations.astype(np.float32), dtype=warp.mat33)
-    picture.focals = array(view.intrinsics[:, 0, 0].astype(np.float32), dtype=float)
-    picture.samples = samples
-    picture.projected = warp.empty((count, len(points)), dtype=warp.vec3, device=points.device)
-    picture.nearest = warp.zeros((count, samples, samples), dtype=warp.uint64, device=points.device)
-    warp.launch(depth_buffers.project, picture.projected.shape, [points, picture], device=points.device)
-    warp.launch(depth_buffers.cover, (count, len(faces)), [faces, picture, float(facing)], device=points.device)
-    return picture
+    array, count = functools.partial(warp.array, device=points.device), len(view.centers)
+    buffer = depth_buffers.DepthBuffer()
+    buffer.centers = array(view.centers.astype(np.float32), dtype=warp.vec3)
+    buffer.rotations = array(view.rotations.astype(np.float32), dtype=warp.mat33)
+    buffer.focals = array(view.intrinsics[:, 0, 0].astype(np.float32), dtype=float)
+    buffer.samples = samples
+    buffer.projected = warp.empty((count, len(points)), dtype=warp.vec3, device=points.device)
+    buffer.nearest = warp.zeros((count, samples, samples), dtype=warp.uint64, device=points.device)
+    warp.launch(depth_buffers.project_vertices, buffer.projected.shape, [points, buffer], device=points.device)
+    warp.launch(depth_buffers.rasterize, (count, len(faces)), [faces, buffer, float(facing)], device=points.device)
+    return buffer
 
 
-def _lamp_view(lamps: np.ndarray, vertices: np.ndarray) -> View:
-    """Cameras in the lamps (L,3), turned towards a ball around the vertices (V,3) that fills their pictures."""
-    centre = (vertices.min(0) + vertices.max(0)) / 2
-    radius = np.linalg.norm(vertices - centre, axis=-1).max() + 0.05
-    roots = (centre - lamps) @ _DOWN.T
-    sine = min(radius / np.linalg.norm(roots, axis=-1).min(), 0.95)  # of half the angle that the ball fills
+def _lamp_view(lamps: np.ndarray, vertices: np.ndarray) -> RenderView:
+    """Cameras in the lamps (L,3) that look at a sphere around the vertices (V,3), which fills their images."""
+    center = (vertices.min(0) + vertices.max(0)) / 2
+    radius = np.linalg.norm(vertices - center, axis=-1).max() + 0.05
+    roots = (center - lamps) @ _LOOK_DOWN.T
+    # Seen from nearby, the outline of a sphere is wider than its diameter at the center's distance: 1 / cosine of half
+    # the angle that it fills. 0.95 limits that for a lamp close to the person.
+    sine = min(radius / np.linalg.norm(roots, axis=-1).min(), 0.95)
     camera = crop_camera(roots, float(2 * radius / np.sqrt(1 - sine**2)))
-    return View(lamps, camera.turn @ _DOWN, camera.intrinsic_crop)
+    return RenderView(lamps, camera.turn @ _LOOK_DOWN, camera.intrinsic_crop)
 
 
-def _faces_around(faces: np.ndarray, num_vertices: int) -> tuple[np.ndarray, np.ndarray]:
+def _vertex_faces(faces: np.ndarray, num_vertices: int) -> tuple[np.ndarray, np.ndarray]:
     """Faces at each vertex: `around[first[i]:first[i + 1]]`, int32."""
     corners = faces.ravel()
     around = np.argsort(corners, kind="stable") // 3
@@ -203,7 +218,7 @@ def _faces_around(faces: np.ndarray, num_vertices: int) -> tuple[np.ndarray, np.
 
 
 def _bake(room, surface: Surface, lamp_points: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
-    """Light of lamps and of the surroundings on every texel (texels,), float32."""
+    """Light of the lamps and ambient light on every texel of the room, (texels,) float32 each."""
     warp, kernels, _ = warp_kernels()
     grids = [
         tuple(max(2, -(-count // LIGHT_TEXELS)) for count in (columns, rows)) for _, columns, rows in surface.tiles
@@ -211,7 +226,7 @@ def _bake(room, surface: Surface, lamp_points: np.ndarray, device: str) -> tuple
     points, normals = zip(*(_light_points(*pair) for pair in zip(surface.corners, grids, strict=True)), strict=True)
     points, normals = np.concatenate(points), np.concatenate(normals)
     key, ambient = (warp.zeros(len(points), dtype=float, device=device) for _ in range(2))
-    starts = points + OFFSET * normals
+    starts = points + RAY_OFFSET * normals
     arrays = (
         starts,
         _planes(surface.corners[: surface.shell], starts),
@@ -232,21 +247,26 @@ def _bake(room, surface: Surface, lamp_points: np.ndarray, device: str) -> tuple
 
 
 def _edges(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of rectangles (Q,4,3): first corners, and both edges over their squared lengths; each (Q,3)."""
+    """First corners of rectangles (Q,4,3), and both edges divided by their squared lengths; each (Q,3).
+
+    The product of such an edge with an offset from the first corner is a coordinate in 0..1 along it.
+    """
     edges = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
     return corners[:, 0], *(edge / (edge**2).sum(-1, keepdims=True) for edge in edges)
 
 
 def _planes(corners: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Planes (P,Q,3) float32 of rectangles (Q,4,3), seen from starts (P,3): the product of one with a ray is the
-    inverse distance to the plane along the ray."""
+    """Planes (P,Q,3) float32 of rectangles (Q,4,3), seen from starts (P,3).
+
+    The product of a plane with a ray is the inverse distance from the start to the plane along that ray.
+    """
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0])
     heights = (normals * corners[:, 0]).sum(-1) - starts @ normals.T
     return (normals / heights[..., None]).astype(np.float32)
 
 
 def _light_points(corners: np.ndarray, grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Centres of a grid (columns, rows) on a rectangle, row by row, and its normal at each: (columns*rows,3)."""
+    """Centers of a grid (columns, rows) on a rectangle, row by row, and its normal at each: (columns*rows,3)."""
     columns, rows = grid
     across, along = corners[1] - corners[0], corners[3] - corners[0]
     s, t = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
@@ -256,7 +276,7 @@ def _light_points(corners: np.ndarray, grid: tuple[int, int]) -> tuple[np.ndarra
 
 
 def _enlarge(block: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Bilinear interpolation of cell centres (r,c,D) to (rows,columns,D)."""
+    """Bilinear interpolation of cell centers (r,c,D) to (rows,columns,D)."""
     for axis, count in ((0, rows), (1, columns)):
         place = np.clip((np.arange(count) + 0.5) / count * block.shape[axis] - 0.5, 0, block.shape[axis] - 1)
         low = np.minimum(place.astype(int), block.shape[axis] - 2)
@@ -266,7 +286,7 @@ def _enlarge(block: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def _sphere(count: int) -> np.ndarray:
-    """Even unit directions (count,3): a Fibonacci lattice."""
+    """Evenly spaced unit vectors (count,3): a Fibonacci lattice."""
     i = np.arange(count) + 0.5
     z, angle = 1 - 2 * i / count, i * np.pi * (1 + 5**0.5)
     flat = np.sqrt(1 - z**2)

@@ -18,7 +18,7 @@ _CHANNELS = {f"{axis}{kind}": (kind, index) for kind in ("position", "rotation")
 END = "_end"  # the name of an End Site is that of its parent with this added
 
 
-class Clip(NamedTuple):
+class BvhClip(NamedTuple):
     """A captured motion of J joints (end sites included) over T frames, in the file's own axes and unit.
 
     joints, parents: names and index of the parent (-1: root), parents first; offsets: (J, 3) from the parent.
@@ -54,7 +54,7 @@ class Clip(NamedTuple):
         return positions
 
 
-def read_bvh(path: str | Path) -> Clip:
+def read_bvh(path: str | Path) -> BvhClip:
     """The motion in a BVH file. Raises UserError, which names file and line, for anything that is not a whole one."""
     path = Path(path)
     try:
@@ -74,10 +74,10 @@ def read_bvh(path: str | Path) -> Clip:
                 translations[:, joint, axis] = column
             else:
                 rotations[:, joint] = rotations[:, joint] @ _TURNS[axis](np.radians(column))
-    return Clip(path.stem, tuple(header.joints), tuple(header.parents), offsets, rotations, translations, rate)
+    return BvhClip(path.stem, tuple(header.joints), tuple(header.parents), offsets, rotations, translations, rate)
 
 
-def resample(clip: Clip, rate: float) -> Clip:
+def resample(clip: BvhClip, rate: float) -> BvhClip:
     """The clip at `rate` frames per second: picked frames where the rates divide, else in between (slerp, linear)."""
     ratio = clip.rate / rate
     if abs(ratio - round(ratio)) < 1e-3 * ratio and round(ratio) >= 1:  # a frame time of 0.033333 means 30 Hz
@@ -94,7 +94,7 @@ def resample(clip: Clip, rate: float) -> Clip:
     return clip._replace(rotations=start @ to_matrix(share * turn), translations=translations, rate=rate)
 
 
-def despike(clip: Clip, degrees: float = 30.0) -> Clip:
+def despike(clip: BvhClip, degrees: float = 30.0) -> BvhClip:
     """Mend joints that turn away by more than `degrees` for one or two frames and come back: errors of the capture.
 
     Such a rotation becomes the medoid of the five frames around it, which a steady turn, however fast, leaves as it is.

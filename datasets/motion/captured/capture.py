@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.motion.captured.bvh import Clip, despike, resample
+from datasets.motion.captured.bvh import BvhClip, despike, resample
 from datasets.motion.captured.joint_names import JOINTS, find_joints
 from datasets.motion.footsteps import SIDES
 from datasets.people.kinematics import gaussian_smooth, to_matrix, transform, unit
 from utils.errors import UserError
 
-RATE = 30  # frames per second at which motion is analysed
+RATE = 30  # frames per second at which motion is analyzed
 _SLOW, _LOW = 0.35, 0.07  # a ball of the foot that carries: leg lengths per second, leg lengths above the floor
 _MAX_NECK = np.deg2rad(60)
 _NEAR_REST = np.deg2rad(35)
@@ -61,7 +61,7 @@ class Capture(NamedTuple):
         return Capture(self.name, hips, pelvis, chest, head, {k: _turn(matrix, s) for k, s in self.sides.items()})
 
 
-def analyse(clip: Clip, file: str) -> Capture:
+def analyze(clip: BvhClip, file: str) -> Capture:
     """The captured motion of a clip. Raises UserError, which names `file`, where the skeleton is not a person's."""
     joints = find_joints(clip, file)
     clip = despike(resample(_without_stance(clip, joints), RATE))
@@ -81,7 +81,7 @@ def analyse(clip: Clip, file: str) -> Capture:
     return Capture(clip.name, hips, *turned.values(), sides)
 
 
-def _without_stance(clip: Clip, joints: dict[str, int]) -> Clip:
+def _without_stance(clip: BvhClip, joints: dict[str, int]) -> BvhClip:
     """Many conversions put a stance near the rest pose before the first frame: the limbs then jump away from it."""
     if len(clip.rotations) < 4:
         return clip
@@ -99,7 +99,7 @@ class _Reference:
     leg: length from hip to ankle, the file's unit.
     """
 
-    def __init__(self, clip: Clip, joints: dict[str, int], rotations, positions, file: str):
+    def __init__(self, clip: BvhClip, joints: dict[str, int], rotations, positions, file: str):
         self.joints = joints
         lengths = [np.linalg.norm(positions[:, joints[f"{b}_{s}"]] - positions[:, joints[f"{a}_{s}"]], axis=1).mean()
                    for a, b in (("thigh", "shin"), ("shin", "foot")) for s in SIDES]  # fmt: skip

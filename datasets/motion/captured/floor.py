@@ -20,7 +20,7 @@ from datasets.people.kinematics import (
 
 _NEAR = 0.07  # a foot this low in the capture (leg lengths) is taken to be on the floor, if it is the lower one
 _HIGH = 0.25  # leg lengths over which a foot leaves the floor behind
-_DRIFT = 0.06  # a foot that leaves its place by more than this (metres) is not planted there
+_DRIFT = 0.06  # a foot that leaves its place by more than this (meters) is not planted there
 _SHORTEST = 3  # frames for which a foot must stay to be planted
 _MAX_TOES = np.deg2rad(62)
 _MAX_ANKLE = np.deg2rad([60, 75, 60])  # about the foot's forward, left and up
@@ -42,7 +42,7 @@ class _Leg(NamedTuple):
 
 
 def plant_feet(piece: Capture, body: Body, limbs: Limbs) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Path of the hips (T, 3), metres, and rotations (T, 3, 3) of the bones of both legs relative to their parents."""
+    """Path of the hips (T, 3), meters, and rotations (T, 3, 3) of the bones of both legs relative to their parents."""
     hips = piece.hips * limbs.leg
     legs = {side: _by_direction(piece, body, limbs, side, hips) for side in SIDES}
     planted = {side: _steady(piece.sides[side].planted, _ball(legs[side], limbs, side)) for side in SIDES}

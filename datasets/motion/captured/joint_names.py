@@ -1,6 +1,6 @@
 """Finds the joints of a person in a captured skeleton by the names that the usual tools give them."""
 
-from datasets.motion.captured.bvh import END, Clip
+from datasets.motion.captured.bvh import END, BvhClip
 from datasets.motion.footsteps import SIDES
 from utils.errors import UserError
 
@@ -17,7 +17,7 @@ JOINTS = {
 _HEAD_NAMES = ("Head", "Neck1", "Neck")
 
 
-def find_joints(clip: Clip, file: str) -> dict[str, int]:
+def find_joints(clip: BvhClip, file: str) -> dict[str, int]:
     """Index of the joint that starts each bone: those of `JOINTS` with `_left` and `_right`, toes, chest, pelvis, head.
 
     Raises UserError that names the missing joint.
@@ -53,7 +53,7 @@ def _examples(cores: tuple[str, ...], side: str) -> list[str]:
     return [side[0] + cores[0]] + [side.capitalize() + core for core in cores[1:]]
 
 
-def _first(plain, names, what: str, examples, clip: Clip, file: str) -> int:
+def _first(plain, names, what: str, examples, clip: BvhClip, file: str) -> int:
     for name in names:
         if name in plain:
             return plain.index(name)

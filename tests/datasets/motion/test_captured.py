@@ -11,7 +11,7 @@ pytest.importorskip("warp")
 
 from configs.render_dataset import main
 from datasets import Labels
-from datasets.motion.captured.clips import cut_pieces, describe_clips, find_clips, play, split_clips
+from datasets.motion.captured.clips import describe_clips, find_clips, retarget_segment, segment_clips, split_clips
 from datasets.people.body import load_body
 from datasets.rendered.dataset import MOTION_FRAMES, SUBJECTS, RenderSet, plan_captured, render_dataset
 from datasets.validation import validate
@@ -19,9 +19,9 @@ from tests.moving_figure import squat_and_wave, write_figure
 from utils.errors import UserError
 
 
-def travelling(metres, frames=301):
+def traveling(meters, frames=301):
     pose, root = squat_and_wave(frames)
-    root[:, 0] = np.linspace(0, metres, frames)
+    root[:, 0] = np.linspace(0, meters, frames)
     return pose, root
 
 
@@ -31,7 +31,7 @@ def clips(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clips")
     for name in "abcde":
         write_figure(folder / f"{name}.bvh")
-    write_figure(folder / "far.BVH", motion=travelling(12.0))
+    write_figure(folder / "far.BVH", motion=traveling(12.0))
     (folder / "LICENSE").write_text("free")
     return folder
 
@@ -61,24 +61,24 @@ def test_few_clips_serve_both_and_it_is_said(clips, capsys):
     assert "train and test share them" in capsys.readouterr().err
 
 
-def test_pieces_cover_the_clips_and_fit_the_room(clips, capsys):
-    pieces = cut_pieces(find_clips(clips), 10, MOTION_FRAMES, 1.5, progress=False)
+def test_segments_cover_the_clips_and_fit_the_room(clips, capsys):
+    segments = segment_clips(find_clips(clips), 10, MOTION_FRAMES, 1.5, progress=False)
     assert "far.BVH" in capsys.readouterr().err
-    far = [piece for piece in pieces if piece.name == "far"]
-    assert sum(piece.instants for piece in far) == 101 and len(far) >= 3
-    ends = [piece.start + 3 * piece.instants for piece in far]
-    assert [piece.start for piece in far] == [0, *ends[:-1]]
-    assert all(piece.instants == 21 for piece in pieces if piece.name != "far")
+    far = [segment for segment in segments if segment.name == "far"]
+    assert sum(segment.num_frames for segment in far) == 101 and len(far) >= 3
+    ends = [segment.start + 3 * segment.num_frames for segment in far]
+    assert [segment.start for segment in far] == [0, *ends[:-1]]
+    assert all(segment.num_frames == 21 for segment in segments if segment.name != "far")
     body, rng = load_body(6), np.random.default_rng(0)
-    for piece in far * 4:
-        motion = play(piece, body, 10, rng, 1.5)
-        assert len(motion.translation) == piece.instants and np.abs(motion.translation[:, :2]).max() <= 1.5
+    for segment in far * 4:
+        motion = retarget_segment(segment, body, 10, rng, 1.5)
+        assert len(motion.translation) == segment.num_frames and np.abs(motion.translation[:, :2]).max() <= 1.5
 
 
 def test_heading_and_place_are_drawn(clips):
-    piece, *_ = cut_pieces([clips / "a.bvh"], 10, MOTION_FRAMES, 1.5, progress=False)
+    segment, *_ = segment_clips([clips / "a.bvh"], 10, MOTION_FRAMES, 1.5, progress=False)
     body = load_body(1)
-    first, again, other = (play(piece, body, 10, np.random.default_rng(seed), 1.5) for seed in (1, 1, 2))
+    first, again, other = (retarget_segment(segment, body, 10, np.random.default_rng(seed), 1.5) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.rotations, again.rotations)
     np.testing.assert_array_equal(first.translation, again.translation)
     assert np.abs(first.rotations[:, 0] - other.rotations[:, 0]).max() > 0.1
@@ -87,16 +87,16 @@ def test_heading_and_place_are_drawn(clips):
 
 @pytest.mark.parametrize("crops, every", [(4, 1), (160, 1), (3000, 1), (3000, 3)])
 def test_plan_has_what_was_asked_for(clips, crops, every):
-    pieces = cut_pieces(find_clips(clips), 10, MOTION_FRAMES, 1.5, progress=False)
-    sequences = plan_captured(RenderSet(crops, 64, 0, "train", every), pieces)
+    segments = segment_clips(find_clips(clips), 10, MOTION_FRAMES, 1.5, progress=False)
+    sequences = plan_captured(RenderSet(crops, 64, 0, "train", every), segments)
     assert 4 * sum(len(sequence.frames) for sequence in sequences) == crops
     assert [sequence.seq for sequence in sequences] == list(range(len(sequences)))
     for sequence in sequences:
-        assert sequence.frames[-1] < sequence.piece.instants and sequence.motion == sequence.piece.name
+        assert sequence.frames[-1] < sequence.segment.num_frames and sequence.motion == sequence.segment.name
         assert sequence.frames.step >= every
     if crops >= 160:
         assert {sequence.subject for sequence in sequences} == {*SUBJECTS["train"]}
-        assert len({sequence.piece for sequence in sequences[:5]}) == 5
+        assert len({sequence.segment for sequence in sequences[:5]}) == 5
 
 
 def test_rendered_set(clips, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@ import pytest
 
 pytest.importorskip("anny")
 
-from datasets.motion.motions import MOTIONS, make_motion
+from datasets.motion.motions import MOTIONS, procedural_motion
 from datasets.motion.posing import MAX_ELBOW, MAX_KNEE
 from datasets.people.body import BONE_INDEX, load_body
 from utils.errors import UserError
@@ -14,7 +14,7 @@ FPS, FRAMES, AREA = 10, 50, 1.5
 
 
 def make(name, subject=1, seed=0, frames=FRAMES, fps=FPS, **more):
-    return make_motion(name, load_body(subject), frames, fps, np.random.default_rng(seed), **more)
+    return procedural_motion(name, load_body(subject), frames, fps, np.random.default_rng(seed), **more)
 
 
 @pytest.fixture(scope="module", params=[(name, subject) for name in MOTIONS for subject in (8, 5)])
@@ -154,8 +154,8 @@ def test_walking_travels_and_swings_opposite_arms():
     body = load_body(1)
     motion = make("walking", seed=6, frames=100)
     joints = body.pose(motion)[1]
-    travelled = np.linalg.norm(np.diff(motion.translation[:, :2], axis=0), axis=1).sum()
-    assert travelled > 3
+    traveled = np.linalg.norm(np.diff(motion.translation[:, :2], axis=0), axis=1).sum()
+    assert traveled > 3
     ahead = motion.rotations[:, 0, :, 0]
     foot = ((joints[:, JOINT["left_ankle"]] - joints[:, JOINT["right_ankle"]]) * ahead).sum(1)
     assert np.ptp(foot) > 0.5

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("anny")
 
 from datasets.motion.captured.bvh import read_bvh
-from datasets.motion.captured.capture import analyse
+from datasets.motion.captured.capture import analyze
 from datasets.motion.captured.retarget import facing, retarget
 from datasets.motion.footsteps import SIDES
 from datasets.motion.posing import MAX_ELBOW
@@ -26,7 +26,7 @@ LIMBS = {
 
 
 def captured(tmp_path, name="figure.bvh", **how):
-    return analyse(read_bvh(write_figure(tmp_path / name, **how)), name)
+    return analyze(read_bvh(write_figure(tmp_path / name, **how)), name)
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +206,7 @@ def test_a_missing_joint_is_named(tmp_path, old, new, message):
     path = write_figure(tmp_path / "file.bvh")
     path.write_text(path.read_text().replace(f"JOINT {old}\n", f"JOINT {new}\n"))
     with pytest.raises(UserError) as error:
-        analyse(read_bvh(path), path.name)
+        analyze(read_bvh(path), path.name)
     assert message in str(error.value)
 
 
@@ -215,7 +215,7 @@ def test_swapped_sides_are_noticed(tmp_path):
     swapped = path.read_text().replace(" l", " #").replace(" r", " l").replace(" #", " r")
     path.write_text(swapped)
     with pytest.raises(UserError, match=r"file\.bvh: the feet point backwards"):
-        analyse(read_bvh(path), path.name)
+        analyze(read_bvh(path), path.name)
 
 
 @pytest.mark.parametrize(
@@ -241,4 +241,4 @@ def test_names_of_other_tools(tmp_path, capture, names):
     for old, new in names.items():
         text = text.replace(f"JOINT {old}\n", f"JOINT {new}\n")
     path.write_text(text)
-    np.testing.assert_allclose(analyse(read_bvh(path), path.name).sides["left"].shin, capture.sides["left"].shin)
+    np.testing.assert_allclose(analyze(read_bvh(path), path.name).sides["left"].shin, capture.sides["left"].shin)

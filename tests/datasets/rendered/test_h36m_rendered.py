@@ -11,7 +11,7 @@ pytest.importorskip("warp")
 
 from datasets import Labels, image_path
 from datasets.layout.png import read_png
-from datasets.rendered.raycast import View
+from datasets.rendered.raycast import RenderView
 from datasets.sources.human36m.prepare import prepare_h36m
 from tests.miniature_h36m import RenderedPeople, camera_of, write_miniature
 from tests.runs import losses
@@ -37,8 +37,8 @@ def test_crops_are_what_the_turned_camera_sees(rendered):
         seq, cam, frame = (int(labels[name][row]) for name in ("seq", "cam", "frame"))
         number = seq % 4
         vertices = people.perform(1, number, 5 + number + 2)[0][frame]
-        centre = camera_of(1, cam, WIDTH).centre
-        view = View(centre[None], labels["extrinsic_rot"][[row]], labels["intrinsic_crop"][[row]])
+        center = camera_of(1, cam, WIDTH).centre
+        view = RenderView(center[None], labels["extrinsic_rot"][[row]], labels["intrinsic_crop"][[row]])
         for kind, truth in zip(errors, render(vertices, view, 128), strict=True):
             truth = truth[0].reshape(32, 4, 32, 4, 3).mean((1, 3))
             crop = read_png(image_path(folder, seq, cam, frame, kind)).astype(float)

@@ -1,4 +1,4 @@
-"""Standard benchmarks: what is unseen in their test sets, and how rendered labels are checked."""
+"""Standard benchmarks: what is held out for their test sets, and how rendered labels are checked."""
 
 import sys
 
@@ -11,19 +11,29 @@ pytest.importorskip("warp")
 
 from configs import render_dataset as render_script
 from datasets import Labels
+from datasets.layout.labels import ROW_SHAPES
 from datasets.motion.motions import MOTIONS
 from datasets.rendered import presets
-from datasets.rendered.dataset import SUBJECTS, plan_sequences
-from datasets.rendered.presets import KINDS, PRESETS, check_labels, fingerprint, planned_labels, render_preset
+from datasets.rendered.dataset import SUBJECTS, RenderSet, plan_sequences, pose_sequence, sequence_rng
+from datasets.rendered.presets import KINDS, PRESETS, check_labels, label_checksums, render_preset
 from utils.errors import UserError
+
+
+def planned_labels(job: RenderSet) -> dict[str, np.ndarray]:
+    """The labels that rendering `job` would write, in the types of labels.h5, without rendering it."""
+    parts = [pose_sequence(sequence, sequence_rng(job, sequence))[2] for sequence in plan_sequences(job)]
+    rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    for name, (shape, dtype) in ROW_SHAPES.items():
+        rows[name] = np.asarray(rows[name], dtype=dtype).reshape(len(rows["seq"]), *shape)
+    return rows
 
 
 @pytest.fixture
 def small(monkeypatch):
-    """A benchmark of a few crops, with the checksums that its plan gives."""
+    """A benchmark of a few crops, with the checksums of its planned labels."""
     preset = PRESETS["benchmark64"]._replace(size=16, crops={"train": 20, "test": 8})
-    planned = {split: fingerprint(planned_labels(preset.render_set(split), workers=1)) for split in preset.crops}
-    preset = preset._replace(fingerprints=planned)
+    planned = {split: label_checksums(planned_labels(preset.render_set(split))) for split in preset.crops}
+    preset = preset._replace(checksums=planned)
     monkeypatch.setitem(presets.PRESETS, "small", preset)
     return preset
 
@@ -41,19 +51,19 @@ def test_subjects_and_kinds_of_motion_of_the_test_set_are_never_seen_in_training
 
 def test_both_sizes_have_the_same_labels():
     large, small = PRESETS["benchmark"], PRESETS["benchmark64"]
-    assert small == large._replace(size=64) and set(large.fingerprints) == {"train", "test"}
+    assert small == large._replace(size=64) and set(large.checksums) == {"train", "test"}
 
 
 def test_rendered_labels_are_the_planned_ones(small, tmp_path):
     report = render_preset("small", tmp_path, workers=1)
     assert report.count("checksum") == 2
     for split in ("train", "test"):
-        assert fingerprint(Labels(tmp_path / split)) == small.fingerprints[split]
-    # a finished benchmark is only checked
+        assert label_checksums(Labels(tmp_path / split)) == small.checksums[split]
+    # A finished benchmark is not rendered again, only checked.
     assert render_preset("small", tmp_path, workers=1) == report
 
 
-def test_other_labels_are_told_from_the_rounding_of_another_machine(small, tmp_path):
+def test_other_labels_are_distinguished_from_rounding_on_another_machine(small, tmp_path):
     render_preset("small", tmp_path, workers=1)
 
     def change(key, values):
@@ -64,10 +74,10 @@ def test_other_labels_are_told_from_the_rounding_of_another_machine(small, tmp_p
     change("3D", lambda poses: poses + rng.normal(0, 2e-5, poses.shape))
     assert "rounding" in check_labels(tmp_path / "test", small, "test")
     change("3D", lambda poses: 1.01 * poses)
-    with pytest.raises(UserError, match="means of its poses differ by"):
+    with pytest.raises(UserError, match="mean poses differ by"):
         check_labels(tmp_path / "test", small, "test")
     change("frame", lambda frames: frames + 1)
-    with pytest.raises(UserError, match="motions or instants differ"):
+    with pytest.raises(UserError, match="motions or frames differ"):
         check_labels(tmp_path / "test", small, "test")
 
 
@@ -79,7 +89,7 @@ def test_other_labels_are_told_from_the_rounding_of_another_machine(small, tmp_p
         ([], ["--crops", "--preset"]),
     ],
 )
-def test_bad_arguments_are_told_before_anything_is_written(tmp_path, monkeypatch, arguments, words):
+def test_bad_arguments_are_reported_before_anything_is_written(tmp_path, monkeypatch, arguments, words):
     monkeypatch.setattr(sys, "argv", ["render_dataset.py", "--output", str(tmp_path / "set"), *arguments])
     with pytest.raises(UserError) as error:
         render_script.main()

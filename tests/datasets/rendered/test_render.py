@@ -101,10 +101,10 @@ def test_perspective_correction_is_applied(rendered):
 
 def test_cameras_stand_as_in_the_lab_and_differ_between_subjects():
     for subject in (1, 9):
-        centres = subject_cameras(subject).centres
-        assert np.all(np.abs(np.linalg.norm(centres[:, :2], axis=-1) - 5.1) < 0.8)
-        assert np.all((centres[:, 2] > 1.3) & (centres[:, 2] < 1.9))
-    assert not np.allclose(subject_cameras(1).centres, subject_cameras(9).centres)
+        centers = subject_cameras(subject).centers
+        assert np.all(np.abs(np.linalg.norm(centers[:, :2], axis=-1) - 5.1) < 0.8)
+        assert np.all((centers[:, 2] > 1.3) & (centers[:, 2] < 1.9))
+    assert not np.allclose(subject_cameras(1).centers, subject_cameras(9).centers)
 
 
 def test_same_seed_same_bytes_after_a_kill_and_with_workers(rendered, tmp_path):
