@@ -1,4 +1,4 @@
-"""Our own checkpoints: weights with the configuration that built them, written whole or not at all."""
+"""Checkpoints, written atomically: our own, weights with the config that built them, and published ones."""
 
 import json
 from collections.abc import Mapping
@@ -8,18 +8,26 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from models.geometry_aware.network import LATER_KEYS, EncodeDecode, build_network
-from models.geometry_aware.published import is_published, load_published_weights
-from models.parts.weights import match_weights, read_file, require_tensors
+from models.geometry_aware.network import LATER_KEYS
+from models.methods import METHODS
+from models.parts.weights import is_within, match_weights, read_file, require_tensors
 from utils.errors import UserError
 from utils.files import write_atomically
 
 
 class Checkpoint(NamedTuple):
-    """Weights by name, and the configuration that built their network (None in a published file)."""
+    """Weights by name, and the config that built their network (None in a published file)."""
 
     weights: dict[str, torch.Tensor]
     config: dict[str, Any] | None
+    source: str  # for messages: the path, quoted
+
+
+class PublishedReport(NamedTuple):
+    """What `load_published_weights` did: published keys that were loaded, and those this network has no use for."""
+
+    loaded: tuple[str, ...]
+    unused: tuple[str, ...]
 
 
 def save_weights(
@@ -47,47 +55,68 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         return _read_safetensors(path, source)
     content = read_file(path)
     if isinstance(content, Mapping) and set(content) == {"config", "weights"}:
-        return Checkpoint(require_tensors(content["weights"], source), _parse_config(content["config"], source))
+        weights = require_tensors(content["weights"], source)
+        return Checkpoint(weights, _parse_config(content["config"], source), source)
     weights = require_tensors(content, source)
-    if not is_published(weights):
+    if not any(method.is_published(weights) for method in METHODS.values()):
         raise UserError(f"{source} is neither a checkpoint of this project nor a published one")
-    return Checkpoint(weights, None)
+    return Checkpoint(weights, None, source)
 
 
-def load_weights(network: nn.Module, path: str | Path) -> dict[str, Any] | None:
-    """Load a checkpoint, ours or published, into `network`; return its configuration (None if published).
+def load_weights(network: nn.Module, checkpoint: Checkpoint, keep: str | None = None) -> None:
+    """Load `checkpoint`, ours or published, into `network`. The part named `keep`, if any, keeps its own weights.
 
     Raises UserError that names the first tensor that is missing, has another shape, or has no place in the
     network; the network is then unchanged.
     """
-    weights, config = read_checkpoint(path)
-    if config is None:
-        load_published_weights(network, weights)
-        return None
-    source = repr(str(path))
-    matched = match_weights(network, weights, source)
-    for name in weights:
-        if name not in matched:
-            raise UserError(f"{source}: {name!r} has no place in this network; its checkpoint is of another config")
+    if checkpoint.config is None:
+        _load_published(network, checkpoint.weights, checkpoint.source, keep)
+        return
+    matched = match_weights(network, checkpoint.weights, checkpoint.source, keep=keep)
+    for name in checkpoint.weights:
+        if name not in matched and not is_within(name, keep):
+            raise UserError(
+                f"{checkpoint.source}: {name!r} has no place in this network; its checkpoint is of another config"
+            )
     network.load_state_dict(matched)
-    return config
 
 
-def load_network(path: str | Path) -> tuple[EncodeDecode, dict[str, Any]]:
-    """Build the network that a checkpoint of ours describes, load it, return it with its configuration."""
-    config = read_checkpoint(path).config
-    if config is None:
-        raise UserError(f"{str(path)!r} holds published weights and no configuration; build the network from a config")
-    network = build_network({**config, "encoder_weights": None})
-    load_weights(network, path)
-    return network, config
+def load_published_weights(
+    network: nn.Module, path_or_state_dict: str | Path | Mapping[str, torch.Tensor]
+) -> PublishedReport:
+    """Load a published checkpoint (a .pth file, never unpickled unsafely, or its state dict) into `network`.
+
+    Prints one line that counts loaded and unused keys. Raises UserError that names the first key that is
+    missing or has another shape; the network is then unchanged.
+    """
+    if isinstance(path_or_state_dict, (str, Path)):
+        source, content = repr(str(path_or_state_dict)), read_file(path_or_state_dict)
+    else:
+        source, content = "published weights", path_or_state_dict
+    return _load_published(network, require_tensors(content, source), source)
+
+
+def _load_published(
+    network: nn.Module, weights: Mapping[str, torch.Tensor], source: str, keep: str | None = None
+) -> PublishedReport:
+    method = next(method for method in METHODS.values() if isinstance(network, method.Network))
+    names = method.published_names(network.state_dict(), weights)
+    network.load_state_dict(match_weights(network, weights, source, names.__getitem__, keep))
+    used = {key for name, key in names.items() if not is_within(name, keep)}
+    report = PublishedReport(
+        tuple(key for key in weights if key in used), tuple(key for key in weights if key not in used)
+    )
+    example = f", such as {report.unused[0]}" if report.unused else ""
+    print(f"published weights: {len(report.loaded)} tensors loaded, {len(report.unused)} unused{example}")
+    return report
 
 
 def _stored(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
-    """A contiguous copy on the CPU (safetensors shares and strides nothing)."""
+    """A contiguous copy on the CPU."""
     tensor = tensor.detach().cpu()
     if dtype is not None and tensor.is_floating_point() and tensor.dim() > 1:
         tensor = tensor.to(dtype)
+    # safetensors refuses tensors that share memory, and stores no strides: channels-last kernels become contiguous.
     return tensor.clone(memory_format=torch.contiguous_format)
 
 
@@ -104,7 +133,7 @@ def _read_safetensors(path: str | Path, source: str) -> Checkpoint:
         raise UserError(f"{source} is not a safetensors file and was refused: {error}") from error
     if "config" not in metadata:
         raise UserError(f"{source} has no 'config' in its metadata, expected a checkpoint of this project")
-    return Checkpoint(weights, _parse_config(metadata["config"], source))
+    return Checkpoint(weights, _parse_config(metadata["config"], source), source)
 
 
 def _parse_config(text: Any, source: str) -> dict[str, Any]:

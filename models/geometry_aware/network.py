@@ -179,12 +179,3 @@ def check_output_types(names: list[str]) -> tuple[str, ...]:
         if name not in OUTPUT_TYPES:
             raise UserError(f"config: output_types has {name!r}, expected some of {', '.join(OUTPUT_TYPES)}")
     return tuple(names)
-
-
-def build_network(config_dict: Mapping[str, Any]) -> EncodeDecode:
-    """Build the network that `config_dict` describes (published keys, see configs/config_train_encodeDecode.py).
-
-    Parameters that `freeze_encoder_stem` fixes have requires_grad off; this applies only where
-    `encoder_weights` gives them something worth keeping. Raises UserError that names the key.
-    """
-    return EncodeDecode(config_dict)

@@ -1,14 +1,7 @@
-"""Loading checkpoints of the published implementation: its key layout, and ours."""
+"""How checkpoints of the published implementation name the tensors of this network."""
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import NamedTuple
-
-import torch
-from torch import nn
-
-from models.parts.weights import match_weights, read_file, require_tensors
+from collections.abc import Iterable, Mapping
 
 # our prefix -> published prefix; {} is our index plus one
 _PREFIXES = (
@@ -21,7 +14,8 @@ _PREFIXES = (
     (r"decoder\.background", "conv_1_stage_bg0"),
     (r"decoder\.to_image", "final_stage0"),
 )
-# plain stacks of layers, where the n-th layer with tensors of ours is the n-th of the published one
+# Plain stacks of layers. The n-th layer with tensors of ours is the n-th of the published one, because published
+# files differ in which layers without tensors (dropout, activations) they count, and in the spelling.
 _STACKS = (
     ("to_pose.layers", ("to_pose.fully_connected",)),
     ("implicit_rotation.encode_angle", ("encode_angle",)),
@@ -29,41 +23,16 @@ _STACKS = (
 )
 
 
-class PublishedReport(NamedTuple):
-    """What `load_published_weights` did: published keys that were loaded, and those this network has no use for."""
-
-    loaded: tuple[str, ...]
-    unused: tuple[str, ...]
-
-
-def is_published(state_dict: Mapping[str, torch.Tensor]) -> bool:
+def is_published(weights: Mapping[str, object]) -> bool:
     """Whether the keys are those of the published implementation."""
-    return "final_stage0.weight" in state_dict
+    return "final_stage0.weight" in weights
 
 
-def load_published_weights(
-    network: nn.Module, path_or_state_dict: str | Path | Mapping[str, torch.Tensor]
-) -> PublishedReport:
-    """Load a published checkpoint (a .pth file, never unpickled unsafely, or its state dict) into `network`.
-
-    Prints one line that counts loaded and unused keys. Raises UserError that names the first key that is
-    missing or has another shape; the network is then unchanged.
-    """
-    if isinstance(path_or_state_dict, (str, Path)):
-        source, content = repr(str(path_or_state_dict)), read_file(path_or_state_dict)
-    else:
-        source, content = "published weights", path_or_state_dict
-    weights = require_tensors(content, source)
-    stacks = _match_stacks(list(network.state_dict()), list(weights))
-    matched = match_weights(network, weights, source, lambda name: published_name(name, stacks))
-    network.load_state_dict(matched)
-    used = {published_name(name, stacks) for name in matched}
-    report = PublishedReport(
-        tuple(key for key in weights if key in used), tuple(key for key in weights if key not in used)
-    )
-    example = f", such as {report.unused[0]}" if report.unused else ""
-    print(f"published weights: {len(report.loaded)} tensors loaded, {len(report.unused)} unused{example}")
-    return report
+def published_names(names: Iterable[str], keys: Iterable[str]) -> dict[str, str]:
+    """Our parameter names -> the published ones, for a checkpoint that has `keys`."""
+    names = list(names)
+    stacks = _match_stacks(names, list(keys))
+    return {name: published_name(name, stacks) for name in names}
 
 
 def published_name(name: str, stacks: Mapping[str, str]) -> str:
@@ -85,7 +54,7 @@ def _match_stacks(our_keys: list[str], their_keys: list[str]) -> dict[str, str]:
     for ours, spellings in _STACKS:
         layers = _stack_layers(ours, our_keys)
         theirs = [layer for spelling in spellings for layer in _stack_layers(spelling, their_keys)]
-        # where the checkpoint has no such layer, name the one that is missing
+        # If the checkpoint has too few layers, the rest is guessed, so that the error can name what is missing.
         theirs += [layer.replace(ours, spellings[0]) for layer in layers[len(theirs) :]]
         pairs.update(zip(layers, theirs, strict=False))
     return pairs

@@ -45,17 +45,20 @@ def match_weights(
     weights: Mapping[str, torch.Tensor],
     source: str,
     name_in_source: Callable[[str], str] = lambda name: name,
+    keep: str | None = None,
 ) -> dict[str, torch.Tensor]:
     """Return a complete state dict for `module`, taken from `weights` under `name_in_source(our name)`.
 
-    The first key that is missing or has another shape is a UserError that names it; nothing is loaded yet.
-    Batch-norm counters may be missing, since PyTorch wrote none before 0.4.1; so may the statistics of
-    poses, which published checkpoints leave to the data set.
+    The part named `keep` keeps its own tensors. The first key that is missing or has another shape is a UserError
+    that names it; nothing is loaded yet. Batch-norm counters may be missing, since PyTorch wrote none before 0.4.1.
+    So may the statistics of poses, which published checkpoints leave to the data set.
     """
     matched = {}
     for name, own in module.state_dict().items():
         key = name_in_source(name)
-        if key in weights:
+        if is_within(name, keep):
+            matched[name] = own
+        elif key in weights:
             if weights[key].shape != own.shape:
                 theirs, ours = tuple(weights[key].shape), tuple(own.shape)
                 raise UserError(f"{source}: {key!r} has shape {theirs}, expected {ours} (this network's {name!r})")
@@ -65,6 +68,11 @@ def match_weights(
         else:
             raise UserError(f"{source}: {key!r} is missing, expected shape {tuple(own.shape)}")
     return matched
+
+
+def is_within(name: str, part: str | None) -> bool:
+    """Whether the tensor `name` belongs to the part of a network that is named `part`; to None belongs nothing."""
+    return part is not None and name.startswith(f"{part}.")
 
 
 def load_pretrained(module: nn.Module, parts: list[str], weights: str | Path, architecture: str, key: str) -> None:

@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from models import build_network, load_network, load_weights, read_checkpoint, save_weights
+from models import build_network, load_weights, read_checkpoint, save_weights
 from tests.networks import SMALL
 from utils.errors import UserError
 from utils.files import write_atomically
@@ -17,6 +17,13 @@ def network():
     return build_network(SMALL)
 
 
+def load_network(path):
+    checkpoint = read_checkpoint(path)
+    network = build_network(checkpoint.config)
+    load_weights(network, checkpoint)
+    return network, checkpoint.config
+
+
 @pytest.mark.parametrize("name", ["network.pth", "network.safetensors"])
 def test_round_trip(network, tmp_path, name):
     network.to(memory_format=torch.channels_last)
@@ -25,8 +32,6 @@ def test_round_trip(network, tmp_path, name):
     assert config == SMALL
     assert all(torch.equal(a, b) for a, b in zip(*(net.state_dict().values() for net in (network, again)), strict=True))
     assert os.listdir(tmp_path) == [name]
-    other = build_network(SMALL)
-    assert load_weights(other, tmp_path / name) == SMALL
 
 
 def test_half_precision_file_loads_as_float32(network, tmp_path):
@@ -44,12 +49,25 @@ def test_checkpoint_of_another_config_is_refused_whole(network, tmp_path):
     save_weights(tmp_path / "other.pth", other, {**SMALL, "latent_3d": 90})
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with pytest.raises(UserError, match=r"other.pth': 'encoder.fc.weight' has shape \(106, 512\), expected"):
-        load_weights(network, tmp_path / "other.pth")
+        load_weights(network, read_checkpoint(tmp_path / "other.pth"))
     deeper = build_network({**SMALL, "implicit_rotation": True})
     save_weights(tmp_path / "deeper.pth", deeper, SMALL)
     with pytest.raises(UserError, match=r"'implicit_rotation.encode_angle.0.weight' has no place in this network"):
-        load_weights(network, tmp_path / "deeper.pth")
+        load_weights(network, read_checkpoint(tmp_path / "deeper.pth"))
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_a_part_may_keep_its_own_weights(network, tmp_path):
+    save_weights(tmp_path / "wide.pth", build_network({**SMALL, "width_to3Dpose": 48}), SMALL)
+    wide = read_checkpoint(tmp_path / "wide.pth")
+    again = build_network(SMALL)
+    before = {name: tensor.clone() for name, tensor in again.state_dict().items()}
+    with pytest.raises(UserError, match=r"'to_pose.layers.0.weight' has shape"):
+        load_weights(again, wide)
+    load_weights(again, wide, keep="to_pose")
+    for name, tensor in again.state_dict().items():
+        kept = name.startswith("to_pose.")
+        assert torch.equal(tensor, before[name] if kept else wide.weights[name]), name
 
 
 class Bomb:
@@ -64,7 +82,7 @@ def test_pickle_bombs_do_not_go_off(network, tmp_path, monkeypatch):
     torch.save({"weights": Bomb()}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     for name in ("plain.pth", "zipped.pth", "old.pth"):
         with pytest.raises(UserError, match=rf"{name}' is not a file of plain weights and was refused"):
-            load_weights(network, tmp_path / name)
+            read_checkpoint(tmp_path / name)
     assert not (tmp_path / "exploded").exists()
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from models import build_network, is_published, load_network, load_published_weights, load_weights
-from models.geometry_aware.published import published_name
+from models import build_network, load_published_weights, load_weights, read_checkpoint
+from models.geometry_aware.published import is_published, published_name
 from tests.deterministic import REFERENCE, inputs, state_dict
 from tests.networks import PUBLISHED, SMALL
 from training.stages.losses import ImageLoss
@@ -177,9 +177,21 @@ def test_old_and_new_files(tmp_path):
         path = tmp_path / f"{zipped}.pth"
         torch.save(weights, path, _use_new_zipfile_serialization=zipped)
         assert not load_published_weights(build_network(UNET), path).unused
-        assert load_weights(build_network(UNET), path) is None
-    with pytest.raises(UserError, match="holds published weights and no configuration"):
-        load_network(path)
+        checkpoint, network = read_checkpoint(path), build_network(UNET)
+        assert checkpoint.config is None
+        load_weights(network, checkpoint)
+        loaded = list(network.state_dict().values())
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(loaded, weights.values(), strict=True))
+
+
+def test_a_new_pose_decoder_stays_when_published_weights_are_loaded(tmp_path, capsys):
+    weights = {key: value for key, value in published_form(build_network(UNET)).items() if "to_pose" not in key}
+    torch.save(weights, tmp_path / "views.pth")
+    network = build_network(UNET)
+    before = {name: tensor.clone() for name, tensor in network.to_pose.state_dict().items()}
+    load_weights(network, read_checkpoint(tmp_path / "views.pth"), keep="to_pose")
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.to_pose.state_dict().items())
+    assert f"{len(weights)} tensors loaded, 0 unused" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("num_hidden", [1, 2])

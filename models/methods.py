@@ -1,0 +1,38 @@
+"""The methods of this project: one sub-package each, and the lookup by the config key `method`.
+
+A method's package gives
+- `Network`: the class, built from a config; `forward(input_dict)` returns a dictionary of outputs;
+- `ARCHITECTURE_KEYS`: config keys that decide which tensors a network has, and `POSE_DECODER_KEYS`, those among them
+  that concern only the pose decoder, which stage 2 trains;
+- `name_parts(config)`: the beginning of a run folder's name, as the published implementation has it;
+- `is_published(weights)` and `published_names(names, keys)`: whether weights are in the published layout, and which
+  key stands there for each of our names.
+"""
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from models import geometry_aware
+from utils.errors import UserError
+
+METHODS = {"geometry_aware": geometry_aware}
+
+
+def method_of(config: Mapping[str, Any]) -> ModuleType:
+    """The package of the method that `config` names. A config without `method` is geometry-aware, as the first were."""
+    name = config.get("method", "geometry_aware")
+    if name not in METHODS:
+        raise UserError(f"config: method = {name!r}, expected one of {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def build_network(config_dict: Mapping[str, Any]) -> nn.Module:
+    """Build the network that `config_dict` describes (published keys, see configs/config_train_encodeDecode.py).
+
+    Parameters that `freeze_encoder_stem` fixes have requires_grad off; this applies only where
+    `encoder_weights` gives them something worth keeping. Raises UserError that names the key.
+    """
+    return method_of(config_dict).Network(config_dict)
