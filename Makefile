@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: help demo test bench lint
 
 help:
-	@echo "make demo   render people, train both stages, evaluate, paint pictures (output/demo)"
+	@echo "make demo   render people, train both stages, evaluate, save pictures (output/demo)"
 	@echo "make test   run the tests"
 	@echo "make bench  measure how fast everything is (output/benchmarks/latest.json)"
 	@echo "make lint   check the style"
@@ -24,8 +24,8 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# the stamp is newer than what was asked for, so that a changed list installs again
-$(VENV)/ready: requirements.txt setup.py
+# The stamp depends on the lists of requirements, so that a changed list is installed again.
+$(VENV)/ready: requirements.txt setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -e ".[render,h36m,3dhp,dev]"
 	touch $@

@@ -1,0 +1,18 @@
+"""Geometry-aware representation learning for 3D human pose: the one package that an installation adds.
+
+    import geometry_aware_pose
+    poses = geometry_aware_pose.pose_from_crop()("crop.png")  # (1,17,3), meters
+
+The import puts the project's own `configs`, `datasets`, `models`, `training` and `utils` first on `sys.path`, so that
+`from models import build_network` means them in this process. Installed, they are inside this package; in a checkout,
+beside it. `geometry_aware_pose.models` is the same module as `models`.
+"""
+
+from geometry_aware_pose.hub import encode_decode, pose_from_crop
+from geometry_aware_pose.own_packages import PACKAGES, ROOT, alias_packages, put_first
+
+__all__ = ["PACKAGES", "ROOT", "__version__", "encode_decode", "pose_from_crop"]
+__version__ = "0.2.0"
+
+put_first()
+alias_packages()

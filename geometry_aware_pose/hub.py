@@ -1,0 +1,116 @@
+"""A trained network, and poses from crops, in one call each; hubconf.py offers the same functions to torch.hub.
+
+`weights` is one of the packaged "benchmark64" and "demo64" (small networks for crops of 64 px, trained on rendered
+people only), "published" (the network of the published implementation, 128 px, Human3.6M; the file must be downloaded
+by hand), the path of a run folder or of a weights file, or None.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geometry_aware_pose.own_packages import ROOT, put_first
+
+if TYPE_CHECKING:
+    from models import EncodeDecode
+    from training.trained.inference import PoseFromCrop
+
+_PACKAGED = ("benchmark64", "demo64")
+_PUBLISHED_FILE = "network_best_val_t1.pth"
+_PUBLISHED_HOME = "https://github.com/hrhodin/UnsupervisedGeometryAwareRepresentationLearning"
+
+
+def encode_decode(weights: str | Path | None = "benchmark64", **config: Any) -> EncodeDecode:
+    """The network (models.EncodeDecode), float32, on the CPU, in eval mode; `network.config` is its config.
+
+    weights: "benchmark64", "demo64", "published", the path of a run folder or weights file, or None for random weights
+    of the published configuration. config: keys of configs/config_train_encodeDecode.py and
+    config_train_encodeDecode_pose.py to override. Architecture keys must agree with the weights; an unknown key is an
+    error.
+
+    network.encode maps normalized crops (B,3,R,R) (utils.images.normalize, R = network.size) to an appearance code
+    (B,A) and points (B,P,3). network.rotate and network.decode render a novel view.
+    network.denormalize_pose(network.pose(points)) gives poses (B,51) in meters, root-centered, in the camera frame of
+    the crop. network(dictionary) does all of this. Published weights hold no pose statistics: call
+    network.set_pose_statistics before denormalize_pose.
+    """
+    put_first()
+    from configs.config_test_encodeDecode import config_dict, optional_keys
+    from configs.config_train_encodeDecode import config_dict as published_config
+    from models import build_network
+    from training.trained.inference import open_network
+    from utils.config import check_config
+
+    check_config(config, config_dict, optional_keys)
+    if weights is not None:
+        return open_network({**config_dict, **config, "network_path": _weights_path(weights)}, frozenset(config))
+    random_weights = {"encoder_weights": None, "output_types": ["img_crop", "3D"]}
+    resolved = {**published_config, **random_weights, **config}
+    network = build_network(resolved)
+    network.config = resolved
+    return network.eval()
+
+
+def pose_from_crop(
+    weights: str | Path = "benchmark64",
+    device: str = "auto",
+    precision: str = "auto",
+    statistics: str | Path | None = None,
+    flip_test: bool = False,
+) -> PoseFromCrop:
+    """A callable that maps crops to poses (N,17,3): numpy float32, meters, root-centered, camera frame of the crop.
+
+    Input: an image file, a PIL image, uint8 arrays (H,W,3) or (N,H,W,3), uint8 tensors (3,H,W) or (N,3,H,W), or a list
+    of these. A crop is a square of 2 m at the person's distance with the hip in its center; it is resized to the
+    network's size, with anti-aliasing. Axes: x right, y down, z forward. Joint 0, the hip, is the origin;
+    utils/skeleton.py lists the other joints.
+
+    weights: "benchmark64", "demo64", "published", or the path of a run folder or weights file. device: "auto", "cpu",
+    "cuda" or "mps". precision: "auto" (bfloat16 where the hardware supports it), "float32" or "bfloat16". statistics:
+    a folder in the training layout whose `pose_mean` and `pose_std` scale the poses; required for published weights,
+    which hold none. flip_test: average with the pose of the mirrored crop; more accurate, twice the time.
+
+    The packaged networks have seen rendered people only; on photographs the pose is often wrong.
+    """
+    put_first()
+    import torch
+
+    from datasets.layout.labels import read_statistics
+    from training.trained.inference import PoseFromCrop
+    from utils.errors import UserError
+
+    if weights is None:
+        raise UserError("weights is None; expected trained weights, because random weights give random poses")
+    network = encode_decode(weights)
+    if statistics is not None:
+        network.set_pose_statistics(*map(torch.as_tensor, read_statistics(statistics)))
+    return PoseFromCrop(network, device, precision, flip_test)
+
+
+def _weights_path(weights: str | Path) -> str:
+    from utils.errors import UserError
+
+    if weights in _PACKAGED:
+        return str(ROOT / "examples" / "weights" / f"{weights}.safetensors")
+    if weights == "published":
+        return _published_weights()
+    if not Path(weights).exists():
+        expected = ", ".join(map(repr, (*_PACKAGED, "published")))
+        raise UserError(f"weights {str(weights)!r} do not exist; expected {expected}, a path, or None")
+    return str(weights)
+
+
+def _published_weights() -> str:
+    """The published file, in torch.hub's checkpoint folder. No permanent URL is known, so users put it there."""
+    import torch
+
+    from utils.errors import UserError
+
+    path = Path(torch.hub.get_dir()) / "checkpoints" / _PUBLISHED_FILE
+    if not path.is_file():
+        raise UserError(
+            f"published weights are not at {str(path)!r}; the test script of {_PUBLISHED_HOME} downloads "
+            f"{_PUBLISHED_FILE}: put it there, or give its path as weights"
+        )
+    return str(path)

@@ -1,0 +1,76 @@
+"""The command `geometry-aware-pose`, from this checkout."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+import geometry_aware_pose
+from geometry_aware_pose.cli import find, run
+from tests.tiny import ROOT
+from utils.commands import COMMANDS
+from utils.errors import UserError
+
+SCRIPTS = {path.stem for path in (ROOT / "configs").glob("*.py") if "run_script(main)" in path.read_text()}
+
+
+def command(*arguments):
+    line = [sys.executable, "-m", "geometry_aware_pose", *map(str, arguments)]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def test_every_script_has_a_command():
+    assert {command.script for command in COMMANDS.values()} == SCRIPTS
+
+
+def test_help_lists_the_commands_without_waiting_for_torch():
+    started = time.perf_counter()
+    result = command("--help")
+    seconds = time.perf_counter() - started
+    assert result.returncode == 0, result.stderr
+    listed = [line.split()[0] for line in result.stdout.splitlines() if line.startswith("  ")]
+    assert listed == list(COMMANDS)
+    assert all(len(line) <= 120 for line in result.stdout.splitlines())
+    assert seconds < 2  # 0.1 s on an idle machine; importing torch takes several
+    assert command().stdout == result.stdout
+    check = "import sys, geometry_aware_pose.cli as cli; cli.run(['--version']); assert 'torch' not in sys.modules"
+    version = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
+    assert version.stdout == f"geometry-aware-pose {geometry_aware_pose.__version__}\n", version.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_shows_usage_under_its_own_name(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [])  # set by the command
+    with pytest.raises(SystemExit) as ended:
+        run([name, "--help"])
+    shown = capsys.readouterr().out
+    assert not ended.value.code and shown.startswith(f"usage: geometry-aware-pose {name} ")
+    assert f"configs/{COMMANDS[name].script}" not in shown
+
+
+def test_a_command_does_what_its_script_does(tmp_path):
+    result = command("validate", ROOT / "examples" / "sample_set")
+    assert result.returncode == 0 and "96" in result.stdout, result.stderr
+    result = command("validate", tmp_path / "nothing")
+    assert result.returncode == 2 and str(tmp_path / "nothing") in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_unknown_command_is_one_line():
+    result = command("trian")
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr == "error: unknown command 'trian'; the nearest is 'train'\n"
+    with pytest.raises(UserError, match="'xyz'; expected one of demo, train, "):
+        find("xyz")
+
+
+def test_long_names_are_the_same_modules():
+    import geometry_aware_pose.utils.errors
+
+    import utils.errors
+
+    assert geometry_aware_pose.utils.errors is utils.errors
+    assert utils.errors.__spec__.name == "utils.errors"
+    with pytest.raises(ModuleNotFoundError, match="nothing"):
+        import geometry_aware_pose.nothing

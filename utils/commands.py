@@ -1,0 +1,39 @@
+"""The project's commands: `geometry-aware-pose NAME` runs a script of configs/."""
+
+from typing import NamedTuple
+
+from utils.paths import IN_CHECKOUT
+
+PROGRAM = "geometry-aware-pose"
+
+
+class Command(NamedTuple):
+    script: str
+    summary: str
+    arguments: tuple[str, ...] = ()  # come before the user's
+
+
+COMMANDS = {
+    "demo": Command("demo", "render people, train both stages, evaluate; about 20 minutes on two CPU cores"),
+    "train": Command("train_encodeDecode", "stage 1: learn novel views from multi-view video, without labels"),
+    "pose": Command("train_encodeDecode_pose", "stage 2: learn 3D poses from few labels on stage 1's features"),
+    "test": Command("test_encodeDecode", "measure a trained network's poses and novel views", ("--evaluate",)),
+    "view": Command("test_encodeDecode", "rotate people of the test set in a window, or save pictures"),
+    "export": Command("export_weights", "write a trained network to one small file"),
+    "experiments": Command("experiments", "run a suite of trainings and write its report"),
+    "render": Command("render_dataset", "render a training set of procedurally animated people"),
+    "prepare-h36m": Command("prepare_h36m", "convert Human3.6M to the training layout"),
+    "prepare-3dhp": Command("prepare_3dhp", "convert MPI-INF-3DHP to the training layout"),
+    "prepare-ski": Command("prepare_ski", "convert the Ski-Pose PTZ-Camera dataset to the training layout"),
+    "prepare-videos": Command("prepare_videos", "convert your own synchronized, calibrated videos"),
+    "validate": Command("validate_dataset", "check a folder in the training layout"),
+    "pack": Command("pack_dataset", "pack the images of a training layout into one file per kind, for speed"),
+}
+
+
+def command_for(script: str) -> str:
+    """How a user starts configs/<script>.py here, for messages: a checkout's script, or the installed command."""
+    if IN_CHECKOUT:
+        return f"python configs/{script}.py"
+    (name, *_) = [name for name, command in COMMANDS.items() if command.script == script]
+    return f"{PROGRAM} {name}"
