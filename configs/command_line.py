@@ -1,4 +1,4 @@
-"""The command line that the training and test scripts share."""
+"""Command lines: what all scripts share, and the config that training and test scripts take."""
 
 import argparse
 import importlib
@@ -6,6 +6,59 @@ from collections.abc import Callable
 from pathlib import Path
 
 from utils.config import load_config
+from utils.paths import WORK
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of description and epilog, and shows the default of each option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        default = action.default
+        if default in (None, argparse.SUPPRESS) or isinstance(default, bool) or action.required:
+            return action.help
+        shown = " ".join(map(str, default)) if isinstance(default, (list, tuple)) else str(default)
+        shown = shown.removeprefix(f"{WORK}/").replace("%", "%%")
+        return f"{action.help} (default: {shown})" if shown else action.help
+
+
+def script_parser(doc: str, **options) -> argparse.ArgumentParser:
+    """The parser of a script, whose docstring `doc` has a summary and, after an empty line, usage and examples.
+
+    `--help` shows both as they are written, and the default of each option: `help=` need not name it.
+    """
+    summary, _, usage = doc.partition("\n\n")
+    return argparse.ArgumentParser(description=summary, epilog=usage, formatter_class=_Help, **options)
+
+
+def add_layout_arguments(
+    parser: argparse._ActionsContainer,
+    *,
+    size: int | None = 128,
+    every: int | None = None,
+    box_metres: float | None = None,
+    background: bool = False,
+    statistics: bool = True,
+    workers: bool = True,
+) -> None:
+    """Options that the scripts which write a training layout have in common; None or False leaves one out.
+
+    `size`, `every`, `box_metres` are the defaults of --size, --every and --box-metres; `background`: --no-background.
+    """
+    if every is not None:
+        parser.add_argument("--every", type=int, default=every, metavar="N", help="use every N-th frame")
+    if size is not None:
+        parser.add_argument("--size", type=int, default=size, metavar="PIXELS", help="side of a crop")
+    if box_metres is not None:
+        help_box = "width of a crop at the person's distance, meters"
+        parser.add_argument("--box-metres", type=float, default=box_metres, metavar="METERS", help=help_box)
+    if background:
+        help_background = "write no images of the empty background"
+        parser.add_argument("--no-background", dest="background", action="store_false", help=help_background)
+    if statistics:
+        help_statistics = "take pose_mean and pose_std from this training set (for a test set)"
+        parser.add_argument("--statistics", metavar="DIR", help=help_statistics)
+    if workers:
+        parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
 
 
 def config_arguments(
@@ -15,8 +68,7 @@ def config_arguments(
 
     `default` is the module in configs/ that holds the default config, and every key that is known.
     """
-    summary, _, usage = doc.partition("\n\n")
-    parser = argparse.ArgumentParser(description=summary, epilog=usage)
+    parser = script_parser(doc)
     parser.add_argument("--config", metavar="FILE", help=f"Python file with config_dict (default: {default}.py)")
     parser.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:1 or mps; same as device=D")
     if resume:

@@ -4,9 +4,11 @@ import importlib
 
 import pytest
 
+from configs.command_line import add_layout_arguments, script_parser
 from configs.config_train_encodeDecode import config_dict, optional_keys
 from utils.config import check_config, config_hash, load_config, parse_override, read_config_file
 from utils.errors import UserError
+from utils.paths import WORK
 
 MODULES = [
     "config_train_encodeDecode",
@@ -101,3 +103,20 @@ def test_a_broken_config_file_is_one_line(tmp_path, text):
 def test_hash_depends_on_values_only():
     assert config_hash({"a": 1, "b": 2}) == config_hash({"b": 2, "a": 1})
     assert config_hash({"a": 1}) != config_hash({"a": 2})
+
+
+def test_help_keeps_line_breaks_and_shows_defaults(capsys):
+    parser = script_parser("What it does.\n\nfirst line of usage\nsecond line: 100 % of it\n")
+    parser.add_argument("--source", required=True, default="nowhere", help="where from")
+    parser.add_argument("--cameras", type=int, nargs="+", default=[0, 2], help="which")
+    parser.add_argument("--folder", default=str(WORK / "output"), help="where to")
+    add_layout_arguments(parser, every=5, box_metres=2.0, background=True)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--help"])
+    shown = capsys.readouterr().out
+    assert "\nfirst line of usage\nsecond line: 100 % of it\n" in shown
+    for words in ("(default: 0 2)", "(default: output)", "(default: 5)", "(default: 128)", "(default: 2.0)"):
+        assert words in shown
+    assert "nowhere" not in shown and "True" not in shown and "None" not in shown
+    given = parser.parse_args(["--source", "x", "--no-background", "--size", "64"])
+    assert (given.background, given.size, given.every, given.workers) == (False, 64, 5, None)
