@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from configs.config_test_encodeDecode import config_dict
-from datasets import MultiViewDataset
+from datasets.reader import MultiViewDataset
 from datasets.validation import validate
 from models.checkpoints import read_checkpoint
 from tests.runs import read_log

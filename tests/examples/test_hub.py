@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from configs.config_test_encodeDecode import config_dict
-from datasets import MultiViewDataset
+from datasets.reader import MultiViewDataset
 from models import build_network, save_weights
 from models.geometry_aware.published import published_name
 from tests.networks import SMALL

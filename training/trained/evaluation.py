@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from datasets.layout.labels import INSTANT_KEYS
 from datasets.reader import MultiViewDataset
 from datasets.sampler import group_rows, select_rows
 from models.geometry_aware.folding import fold_batch_norm
@@ -99,7 +100,7 @@ def _pair_cameras(labels, every_nth_frame: int, rows: np.ndarray | None = None) 
     Of an odd number of cameras the last is paired with the first; a camera alone with itself.
     """
     rows = select_rows(labels, every_nth_frame=every_nth_frame, rows=rows)
-    instants = group_rows(labels, ("subj", "seq", "frame"), rows, within="cam")
+    instants = group_rows(labels, INSTANT_KEYS, rows, within="cam")
     count = np.repeat(instants.count, instants.count)
     camera = np.arange(len(rows)) - np.repeat(instants.start, instants.count)
     first = np.flatnonzero(camera % 2 == 0)
