@@ -14,7 +14,6 @@ A suite (configs/suites/*.py) is a dictionary:
 """
 
 import contextlib
-import io
 import threading
 from _thread import interrupt_main
 from collections.abc import Iterator, Mapping
@@ -29,7 +28,7 @@ from training.loop.run_folder import RunFolder
 from training.stages.novel_views import train_novel_views
 from training.stages.pose import train_pose
 from training.trained.evaluation import evaluate, evaluation_keys
-from training.trained.testing import open_trained
+from training.trained.load import open_network
 from utils.errors import UserError
 
 
@@ -96,9 +95,8 @@ def test(trial: Trial, run: RunFolder, views: bool) -> Mapping[str, float]:
     """Scores of a run over all crops of the test set."""
     outputs = ["3D", "img_crop"] if views else ["3D"]
     config = {**trial.stages[-1][1], "network_path": str(run.path), "output_types": outputs}
-    network, config, hardware = open_trained(config, frozenset({"network_path"}))
-    with contextlib.redirect_stdout(io.StringIO()):  # the table per subject and motion is in the run's folder
-        table = evaluate(network, open_test_set(config, evaluation_keys(network)), config, hardware, run.path)
+    network, config, hardware, _ = open_network(config, frozenset({"network_path"}))
+    table = evaluate(network, open_test_set(config, evaluation_keys(network)), config, hardware, run.path)
     return {name: value for name, value in table[-1].items() if isinstance(value, float)}
 
 
