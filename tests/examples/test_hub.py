@@ -164,7 +164,7 @@ def test_weights_that_know_no_poses(tmp_path):
     config = {**SMALL, "output_types": ["img_crop"], "network_path": None}
     save_weights(path, build_network(config), config)
     assert load("encode_decode", weights=path).output_types == ("img_crop",)
-    with pytest.raises(UserError, match="learned no poses"):
+    with pytest.raises(UserError, match="not trained for poses"):
         load("pose_from_crop", weights=path)
 
 
