@@ -1,69 +1,73 @@
-"""Measure what the paper claims, what its parts are worth, and what a better recipe gains: suites of trainings.
+"""Measure what labels, each part of the method and each change of the recipe are worth: suites of training runs.
 
-python configs/experiments.py SUITE [--data DIR] [--scale 64|128] [--seeds N] [--budget MINUTES] [--rows NAME ...]
-                              [--labels N ...] [--report] [--page DIR]
-                              [stage1.key=value ...] [stage2.key=value ...] [key=value ...]
+python configs/experiments.py SUITE [options] [stage1.key=value ...] [stage2.key=value ...] [key=value ...]
 
-SUITE is labels, ablation, recipe or better (configs/suites/), or a file of your own like those. Finished runs are
-not repeated, and an interrupted or killed one goes on. Plain supervision counts as stage 2.
+SUITE is labels, ablation, recipe or better (configs/suites/), or a Python file like those. Runs that are done are not
+repeated, and interrupted or killed ones are resumed. `key=value` changes a key of both stages or of the named one;
+supervision without stage 1 counts as stage 2. For example, 8 hours of one suite, then its page:
+
+    python configs/experiments.py labels --seeds 1 --budget 480 stage1.optimizer=muon
+    python configs/experiments.py labels --seeds 1 --report --page docs/results stage1.optimizer=muon
 """
 
 import argparse
+import functools
+import math
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs import (
-    config_demo,
-    config_demo_pose,
-    config_demo_supervised,
-    config_train_encodeDecode,
-    config_train_encodeDecode_pose,
-)
-from utils.config import parse_override, read_config_file
+from configs import config_demo, config_demo_pose, config_train_encodeDecode, config_train_encodeDecode_pose
+from configs.command_line import script_parser
+from utils.config import check_config, parse_override, read_config_file
 from utils.errors import UserError, run_script
 from utils.paths import WORK
 
 SUITES = Path(__file__).with_name("suites")
 DATA = {64: "benchmark64", 128: "benchmark"}
+BASES = {64: (config_demo, config_demo_pose), 128: (config_train_encodeDecode, config_train_encodeDecode_pose)}
+_reference = config_train_encodeDecode_pose.config_dict
+CHECK = functools.partial(check_config, reference=_reference, optional=config_train_encodeDecode.optional_keys)
 
 
-def main() -> None:
-    arguments = parse_arguments()
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
     from training.experiments.plan import plan
     from training.experiments.report import write_report
-    from training.experiments.results import Results
-    from training.experiments.run import run_suite
+    from training.experiments.run import run_all
 
     output = Path(arguments.output or WORK / "output" / f"experiments{arguments.scale}")
     name, suite = read_suite(arguments.suite)
-    cells = plan(suite, base_configs(arguments, output), arguments.seeds)
-    results = Results(output / f"{name}.json")
-    if not arguments.report:
-        chosen = choose(cells, arguments.rows, arguments.labels)
-        whole = run_suite(chosen, results, suite.get("views", False), arguments.budget)
-        print("all is done" if whole else "not all is done: start again to go on, or read what failed in the report")
-    print(f"report: {write_report(arguments.page or output, name, suite, cells, results)}")
+    runs = plan(suite, *base_configs(arguments, output), arguments.seeds, CHECK)
+    chosen = [] if arguments.report else choose(runs, arguments.rows, arguments.labels)
+    failures = run_all(chosen, runs, arguments.budget)
+    print(f"report: {write_report(arguments.page or output, name, suite, runs)}")
+    if failures:
+        sys.exit("\n".join(["failed:", *(f"{run}: {reason}" for run, reason in failures.items())]))
 
 
-def parse_arguments() -> argparse.Namespace:
-    about, _, usage = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(
-        description=about, epilog=usage, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = script_parser(__doc__)
     parser.add_argument("suite", metavar="SUITE", help="labels, ablation, recipe, better, or a file")
     parser.add_argument("--data", metavar="DIR", help="holds train and test (default: data/benchmark64, or benchmark)")
-    parser.add_argument("--scale", type=int, choices=DATA, default=64, help="64: small network; 128: the published one")
-    parser.add_argument("--seeds", type=int, metavar="N", default=3, help="repetitions (default 3)")
-    parser.add_argument("--budget", type=float, metavar="MINUTES", help="stop after so long; start again to go on")
-    parser.add_argument("--rows", nargs="+", metavar="NAME", help="only rows whose names contain one of these")
-    parser.add_argument("--labels", nargs="+", type=int, metavar="N", help="only these numbers of labels")
-    parser.add_argument("--output", metavar="DIR", help="runs and results (default: output/experiments64, or 128)")
+    parser.add_argument(
+        "--scale", type=int, choices=DATA, default=64, help="64 px: a small network, 128: the published"
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", default=3, help="repetitions")
+    parser.add_argument("--budget", type=float, metavar="MINUTES", default=math.inf, help="stop after that time")
+    parser.add_argument("--rows", nargs="+", metavar="NAME", help="run only rows whose names contain one of these")
+    parser.add_argument("--labels", nargs="+", type=int, metavar="N", help="run only these numbers of labels")
+    parser.add_argument("--output", metavar="DIR", help="folder of the runs (default: output/experiments64, or 128)")
     parser.add_argument("--report", action="store_true", help="train nothing, only write the page of what is done")
-    parser.add_argument("--page", metavar="DIR", help="where the page and its picture go (default: to output)")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="change one key of the base configs")
-    return parser.parse_intermixed_args()
+    parser.add_argument("--page", metavar="DIR", help="folder of the page and its chart (default: that of the runs)")
+    # --rows and --labels take every word that follows: key=value is taken out before.
+    is_override = re.compile(r"[A-Za-z_][\w.]*=").match
+    arguments = parser.parse_args([word for word in argv if not is_override(word)])
+    arguments.overrides = [word for word in argv if is_override(word)]
+    return arguments
 
 
 def read_suite(name: str) -> tuple[str, dict]:
@@ -75,56 +79,41 @@ def read_suite(name: str) -> tuple[str, dict]:
     return path.stem, read_config_file(path, "suite")
 
 
-def choose(cells: list, rows: list[str] | None, labels: list[int] | None) -> list:
-    """The part of a suite that is to run now; the report shows all of it."""
-    known_rows, known_labels = {cell.row for cell in cells}, {cell.labels for cell in cells}
+def choose(runs: list, rows: list[str] | None, labels: list[int] | None) -> list:
+    """The part of a plan to run now; the report shows all of it."""
+    known_rows, known_labels = sorted({run.row for run in runs}), sorted({run.labels for run in runs})
     for name in rows or ():
         if not any(name in row for row in known_rows):
-            raise UserError(f"--rows {name!r}: no such row; expected part of one of {sorted(known_rows)}")
+            raise UserError(f"--rows {name!r}: no such row; expected part of one of {known_rows}")
     for number in labels or ():
         if number not in known_labels:
-            raise UserError(f"--labels {number}: not in this suite; expected some of {sorted(known_labels)}")
-    return [
-        cell
-        for cell in cells
-        if (rows is None or any(name in cell.row for name in rows)) and (labels is None or cell.labels in labels)
-    ]
+            raise UserError(f"--labels {number}: not in this suite; expected some of {known_labels}")
+    kept = [run for run in runs if not rows or any(name in run.row for name in rows)]
+    return [run for run in kept if not labels or run.labels in labels]
 
 
-def base_configs(arguments: argparse.Namespace, output: Path):
-    """The configs that suites change: the demo's at 64 px, the published ones at 128 px, and what the user changed."""
-    from training.experiments.plan import Base
-
+def base_configs(arguments: argparse.Namespace, output: Path) -> list[dict]:
+    """Stage 1 and stage 2 as suites find them: the demo's at 64 px, else the published, with the user's changes."""
     data = Path(arguments.data or WORK / "data" / DATA[arguments.scale]).resolve()
     if not data.is_dir():
         raise UserError(
             f"no folder {str(data)!r}; render the benchmark with `python configs/render_dataset.py --preset "
             f"{DATA[arguments.scale]} --output {data}`, or give --data a folder that holds train and test"
         )
-    if arguments.scale == 64:
-        modules = (config_demo, config_demo_pose, config_demo_supervised)
-        configs = [dict(module.config_dict) for module in modules]
-    else:
-        published, pose = config_train_encodeDecode.config_dict, config_train_encodeDecode_pose.config_dict
-        configs = [dict(published), dict(pose), {**pose, "network_path": None, "freeze_encoder": False}]
-    for config in configs:
-        config.update(
-            dataset_folder_train=str(data / "train"),
-            dataset_folder_test=str(data / "test"),
-            training_set=data.name,
-            output_folder=str(output.resolve()),
-        )
+    folders = {f"dataset_folder_{split}": str(data / split) for split in ("train", "test")}
+    common = {**folders, "training_set": data.name, "output_folder": str(output.resolve())}
+    configs = {
+        stage: {**base.config_dict, **common}
+        for stage, base in zip(("stage1", "stage2"), BASES[arguments.scale], strict=True)
+    }
     for override in arguments.overrides:
         key, value = parse_override(override)
         stage, _, plain = key.rpartition(".")
-        targets = {"": configs, "stage1": configs[:1], "stage2": configs[1:]}
-        if stage not in targets:
+        if stage not in ("", *configs):
             raise UserError(f"argument {override!r}: no stage {stage!r}; expected stage1.key=value or stage2.key=value")
-        for config in targets[stage]:
-            config[plain] = value
-    return Base(
-        *configs, reference=config_train_encodeDecode_pose.config_dict, optional=config_train_encodeDecode.optional_keys
-    )
+        for changed in [stage] if stage else configs:
+            configs[changed][plain] = value
+    return list(configs.values())
 
 
 if __name__ == "__main__":

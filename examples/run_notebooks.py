@@ -1,15 +1,15 @@
-"""Execute the example notebooks and store their outputs; needed when the weights or their code change.
+"""Run the example notebooks, and keep in them what they print and paint; to be done when the weights change.
 
-python examples/run_notebooks.py [NOTEBOOK ...]     (default: all; needs `pip install -e ".[notebook]"`)
+python examples/run_notebooks.py [NOTEBOOK ...]     (default: all; needs `pip install -e .[notebook]`)
 """
 
+import argparse
 import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from configs.command_line import script_parser
 from utils.errors import run_script
 from utils.files import write_atomically
 
@@ -17,7 +17,8 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def main() -> None:
-    parser = script_parser(__doc__)
+    about, _, usage = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(description=about, epilog=usage)
     parser.add_argument("notebooks", metavar="NOTEBOOK", nargs="*", help="default: all in examples/")
     paths = [Path(name) for name in parser.parse_args().notebooks] or sorted(FOLDER.glob("*.ipynb"))
     import nbformat
@@ -31,7 +32,7 @@ def main() -> None:
 
 
 def execute(notebook, timeout: int = 600) -> None:
-    """Execute all cells of `notebook` in examples/, in place; failing or exceeding `timeout` (s) is an error."""
+    """Run all cells of `notebook` in examples/, in place; a cell that fails or takes longer (s) is an error."""
     from nbclient import NotebookClient
 
     where = {"metadata": {"path": str(FOLDER)}}
@@ -39,7 +40,7 @@ def execute(notebook, timeout: int = 600) -> None:
 
 
 def lighten(notebook) -> None:
-    """Remove what needs a running kernel, in place: widgets, and the progress bars of the error stream."""
+    """Drop what only a running notebook can show, in place: widgets, and the progress bars of the error stream."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         if cell.cell_type == "code":

@@ -1,4 +1,4 @@
-"""What might gain on config_train_better.py: one change at a time, with few and with many labels."""
+"""What might improve config_train_better.py: one change at a time, with few and with many labels."""
 
 from configs.config_train_better import RECIPE
 
@@ -8,7 +8,7 @@ _changes = {
     BETTER: {},
     "targets from all four cameras": {"useCamBatches": 4},
     "in-plane rotation": {"augment_rotation": 20.0},
-    "more colour augmentation": {"augment_color": 0.3},
+    "more color augmentation": {"augment_color": 0.3},
     "no weight decay": {"weight_decay": 0.0},
     "more weight decay": {"weight_decay": 0.2},
     "Adam instead of Muon": {"optimizer": "adam"},
@@ -22,7 +22,7 @@ _encoders = {
 }
 
 suite = {
-    "title": "Changes of the better recipe, at the same number of iterations",
+    "title": "Changes to the better recipe, at the same number of iterations",
     "labels": [0.01, 0.25],
     "stage2": {"label_subjects": None},
     "rows": {
@@ -30,4 +30,5 @@ suite = {
         **{name: {"stage1": {**RECIPE, **change}, "scale": 64} for name, change in _encoders.items()},
     },
     "reference": BETTER,
+    "method": BETTER,
 }

@@ -1,137 +1,118 @@
-"""Planning a suite of experiments: from its dictionary and the base configs to the configs of every training."""
+"""From a suite's dictionary to a plain list of runs.
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+A suite (configs/suites/*.py) is a dictionary:
 
-import numpy as np
+    title           one line, the heading of the page
+    labels          numbers of labeled crops (int), or fractions of all that may be used (float)
+    rows            name -> changes: `stage1` (None: supervision without it), `stage2`, and `finetune` (a third stage:
+                    encoder and pose decoder on the same labels). A row with `scale` exists at that crop size only. Of
+                    rows with the same `group` the best one on held-out labels at the first seed stands for the group.
+    stage1, stage2  changes for all rows
+    reference, method   the row that others are compared with; the row that is printed in bold
+    views           whether novel views are tested too
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from datasets.layout.labels import Labels
-from models.geometry_aware.network import ARCHITECTURE_KEYS, POSE_DECODER_KEYS
-from training.loop.run_folder import run_name
-from utils.config import check_config
+from models.methods import method_of
 from utils.errors import UserError
 
-_SUITE_KEYS = {"title", "labels", "stage1", "stage2", "rows", "reference", "views"}
-_ROW_KEYS = {"stage1", "stage2", "finetune", "choices", "scale"}
+_SUITE_KEYS = {"title", "labels", "rows", "stage1", "stage2", "reference", "method", "views"}
+_ROW_KEYS = {"stage1", "stage2", "finetune", "scale", "group"}
 
 
-class Base(NamedTuple):
-    """The configs that a suite changes.
-
-    `reference` has every known key with a value of its type; `optional`: the keys that may be None, and their types.
-    """
-
-    stage1: dict
-    stage2: dict
-    supervised: dict
-    reference: Mapping[str, Any]
-    optional: Mapping[str, type]
-
-
-class Trial(NamedTuple):
-    """One chain of trainings: a row with so many labels at a seed; `stages`: ("encode" or "pose", config), in order."""
+@dataclass(frozen=True, eq=False)
+class Run:
+    """The trainings behind one number of a table, in order: `stages` holds ("encode" or "pose", config) for each."""
 
     row: str
+    group: str
     labels: int
     seed: int
-    choice: int
     stages: tuple[tuple[str, dict], ...]
-
-    @property
-    def key(self) -> str:
-        """What the results are filed under: names of runs, which stand for what was trained, and how it is tested."""
-        stages = [run_name({**config, "network_path": None}, stage) for stage, config in self.stages]
-        return " on ".join(stages[::-1]) + (", flip_test" if self.stages[-1][1]["flip_test"] else "")
+    views: bool
 
     def __str__(self) -> str:
-        choice = f", choice {self.choice + 1}" if self.choice else ""
-        return f"{self.row}, {self.labels} labels, seed {self.seed}{choice}"
+        return f"{self.row}, {self.labels} labels, seed {self.seed}"
 
 
-class Cell(NamedTuple):
-    """What one number of a table comes from: the trials among which validation chooses; `first`: at the first seed."""
+def plan(
+    suite: Mapping[str, Any], stage1: dict, stage2: dict, num_seeds: int, check_config: Callable[[dict], None]
+) -> list[Run]:
+    """Every run of a suite that changes these base configs, all rows of the first seed before the second one.
 
-    row: str
-    labels: int
-    seed: int
-    trials: tuple[Trial, ...]
-    first: "Cell | None"
-
-
-def plan(suite: Mapping[str, Any], base: Base, num_seeds: int) -> list[Cell]:
-    """Every cell of a suite, all rows of the first seed before the second one.
-
-    Raises UserError for keys that no suite, row or config knows, and for data that cannot be read.
+    Raises UserError for unknown or invalid keys of the suite, a row or a config, and for data that cannot be read.
     """
-    _check_keys("suite", suite, _SUITE_KEYS)
-    missing = {"title", "labels", "rows"} - set(suite)
-    if missing:
-        raise UserError(f"suite without {min(missing)!r}; expected title, labels and rows")
-    for name, row in suite["rows"].items():
-        _check_keys(f"row {name!r}", row, _ROW_KEYS)
+    _check_suite(suite)
     if num_seeds < 1:
         raise UserError(f"number of seeds is {num_seeds}; expected at least 1")
-    stage2 = {**base.stage2, **suite.get("stage2", {})}
+    stage1, stage2 = ({**base, **suite.get(key, {})} for key, base in (("stage1", stage1), ("stage2", stage2)))
+    check_config(stage2)
     total = _count_labels(stage2)
-    amounts = label_counts(suite["labels"], total)
-    rows = {name: row for name, row in suite["rows"].items() if row.get("scale", stage2["inputDimension"])
-            == stage2["inputDimension"]}  # fmt: skip
-    cells: dict[tuple, Cell] = {}
-    for seed in range(num_seeds):
-        for name, row in rows.items():
-            for count in amounts:
-                given = {"seed": seed, "label_fraction": count / total}
-                choices = row.get("choices", [{}])
-                if isinstance(choices, Mapping):
-                    choices = choices[stage2["inputDimension"]]
-                trials = [
-                    Trial(name, count, seed, number, _stages(suite, row, choice, base, given))
-                    for number, choice in enumerate(choices)
-                ]
-                cells[name, count, seed] = Cell(name, count, seed, tuple(trials), cells.get((name, count, 0)))
-    return list(cells.values())
+    runs = [
+        Run(name, row.get("group", name), count, seed, stages, suite.get("views", False))
+        for seed in range(num_seeds)
+        for name, row in suite["rows"].items()
+        if row.get("scale", stage2["inputDimension"]) == stage2["inputDimension"]
+        for count in label_counts(suite["labels"], total)
+        for stages in [_stages(row, stage1, stage2, {"seed": seed, "label_fraction": count / total})]
+    ]
+    for run in runs:
+        for _, config in run.stages:
+            check_config(config)
+    return runs
 
 
 def label_counts(amounts: list[int | float], total: int) -> list[int]:
-    """Amounts of labels as numbers of crops, sorted, each once; larger ones than `total` are left out."""
+    """Amounts of labels as numbers of crops, sorted, without duplicates; those above `total` are left out."""
     counts = {round(amount * total) if isinstance(amount, float) else amount for amount in amounts}
     kept = sorted(count for count in counts if 0 < count <= total)
     if not kept:
-        raise UserError(f"labels {amounts}: none is possible with {total} labelled crops")
+        raise UserError(f"labels {amounts}: none is possible with {total} labeled crops")
     return kept
 
 
-def _stages(suite: Mapping, row: Mapping, choice: Mapping, base: Base, given: Mapping) -> tuple:
-    """The configs of a row's trainings; `given`: seed and label fraction, `choice`: changes of the last stage."""
-    common2 = {**suite.get("stage2", {}), **row.get("stage2", {}), **given}
+def _stages(row: Mapping[str, Any], stage1: dict, stage2: dict, labels: dict) -> tuple[tuple[str, dict], ...]:
+    """The configs of a row's trainings; `labels`: their seed, and the fraction of the labels."""
+    changes = {**row.get("stage2", {}), **labels}
     if row.get("stage1", {}) is None:
-        configs = [("pose", {**base.supervised, **common2})]
+        stages = [("pose", {**stage2, "network_path": None, "freeze_encoder": False, **changes})]
     else:
-        stage1 = {**base.stage1, **suite.get("stage1", {}), **row.get("stage1", {}), "seed": given["seed"]}
-        architecture = {key: stage1[key] for key in ARCHITECTURE_KEYS if key not in POSE_DECODER_KEYS}
-        stage2 = {**base.stage2, **architecture, **common2}
-        configs = [("encode", stage1), ("pose", stage2)]
+        stage1 = {**stage1, **row.get("stage1", {}), "seed": labels["seed"]}
+        # Stage 2 inherits the encoder: a row states a change of the architecture once, under stage1.
+        method = method_of(stage1)
+        architecture = {key: stage1[key] for key in method.ARCHITECTURE_KEYS if key not in method.POSE_DECODER_KEYS}
+        stages = [("encode", stage1), ("pose", {**stage2, **architecture, **changes})]
         if "finetune" in row:
-            configs.append(("pose", {**stage2, "freeze_encoder": False, **row["finetune"]}))
-    configs[-1] = (configs[-1][0], {**configs[-1][1], **choice})
-    for _, config in configs:
-        check_config(config, base.reference, base.optional)
-    return tuple(configs)
+            stages.append(("pose", {**stages[-1][1], "freeze_encoder": False, **row["finetune"]}))
+    return tuple(stages)
 
 
 def _count_labels(config: Mapping[str, Any]) -> int:
-    """How many crops of the training set may be labelled."""
-    subjects = Labels(config["dataset_folder_train"])["subj"]
-    allowed = np.ones(len(subjects), dtype=bool)
-    for key in ("actor_subset", "label_subjects"):
-        if config[key] is not None:
-            allowed &= np.isin(subjects, config[key])
-    return int(allowed.sum())
+    """How many crops of the training set may be labeled."""
+    subjects = Labels(config["dataset_folder_train"])["subj"].reshape(-1).tolist()
+    allowed = [config[key] for key in ("actor_subset", "label_subjects") if config[key] is not None]
+    return sum(all(subject in some for some in allowed) for subject in subjects)
 
 
-def _check_keys(what: str, given: Mapping, known: set[str]) -> None:
-    if not isinstance(given, Mapping):
-        raise UserError(f"{what} is {given!r}; expected a dictionary")
-    unknown = sorted(set(given) - known)
-    if unknown:
-        raise UserError(f"{what} has the key {unknown[0]!r}; expected some of {', '.join(sorted(known))}")
+def _check_suite(suite: Mapping[str, Any]) -> None:
+    if missing := {"title", "labels", "rows"} - set(suite):
+        raise UserError(f"suite without {min(missing)!r}; expected title, labels and rows")
+    rows = suite["rows"]
+    if not isinstance(suite["labels"], (list, tuple)) or not isinstance(rows, Mapping):
+        raise UserError("labels or rows of the suite; expected a list of numbers, and a dictionary")
+    for what, given, known in [
+        ("suite", suite, _SUITE_KEYS),
+        *((f"row {n!r}", row, _ROW_KEYS) for n, row in rows.items()),
+    ]:
+        if not isinstance(given, Mapping):
+            raise UserError(f"{what} is {given!r}; expected a dictionary")
+        if unknown := sorted(set(given) - known):
+            raise UserError(f"{what} has the key {unknown[0]!r}; expected some of {', '.join(sorted(known))}")
+    names = {*rows, *(row.get("group") for row in rows.values())}
+    for key in ("reference", "method"):
+        if suite.get(key) not in {None, *names}:
+            raise UserError(f"{key} of the suite is {suite[key]!r}; expected the name of a row or group")

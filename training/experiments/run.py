@@ -1,122 +1,144 @@
-"""Suites of experiments: what a suite's dictionary means, and running it within a budget, resumably.
-
-A suite (configs/suites/*.py) is a dictionary:
-
-    title        one line for the report
-    labels       amounts of labels: numbers of crops (int), or fractions of all that may be used (float)
-    stage1, stage2   changes that hold for all rows
-    rows         name -> what the row changes: `stage1` (None: none is trained, plain supervision), `stage2`,
-                 `finetune` (a third stage: encoder and pose decoder trained on the same labels), `scale` (only at that
-                 size of crops), and `choices`: a list of changes of the last stage, among which validation at the first
-                 seed chooses (or such lists by size of crops)
-    reference    the row that others are compared with
-    views        whether novel views are measured too
-"""
+"""Carrying out a plan within a budget, resumably. Results are in the run folders, and nowhere else."""
 
 import contextlib
+import csv
+import io
+import math
 import threading
+import time
 from _thread import interrupt_main
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from training.experiments.plan import Cell, Trial
-from training.experiments.results import Results, training_minutes, validation_score
+from training.experiments.plan import Run
 from training.loop.loaders import open_test_set
 from training.loop.run_folder import RunFolder
 from training.stages.novel_views import train_novel_views
 from training.stages.pose import train_pose
 from training.trained.evaluation import evaluate, evaluation_keys
-from training.trained.load import open_network
+from training.trained.tables import GROUP_COLUMNS
+from training.trained.testing import open_trained
 from utils.errors import UserError
 
+FAILURE = "failure.txt"
 
-def run_suite(cells: list[Cell], results: Results, views: bool, minutes: float | None = None) -> bool:
-    """Train and test what is not done yet; True when nothing is left.
 
-    A run that fails is recorded with its reason, and tried again at the next call. After `minutes` (None: no limit)
-    the run in progress stops as at Ctrl-C, and goes on at the next call.
+def run_all(chosen: Sequence[Run], runs: Sequence[Run], minutes: float = math.inf) -> dict[Run, str]:
+    """Train and test those of `chosen` that are not done, in the plan `runs`; return those that failed, with reasons.
+
+    A failed run does not stop the others, and is tried again at the next call. After `minutes` the training in
+    progress is interrupted as by Ctrl-C; the next call resumes it exactly.
     """
-    over = threading.Event()
-    try:
-        with _interrupt_after(minutes, over), tqdm(cells, "experiments", unit="row") as bar:
-            for cell in bar:
-                for trial in trials_of(cell, results):
-                    if over.is_set():
-                        return False
-                    if not results.is_done(trial):
-                        bar.write(f"\n=== {trial}")
-                        results.add(trial, _attempt(trial, views))
-    except KeyboardInterrupt:
-        if not over.is_set():
-            raise
-        return False
-    return all(results.is_done(trial) for cell in cells for trial in trials_of(cell, results))
-
-
-def trials_of(cell: Cell, results: Results) -> tuple[Trial, ...]:
-    """What is trained for a cell: all choices at the first seed, and what validation chose there at the others."""
-    if cell.first is None or len(cell.trials) == 1:
-        return cell.trials
-    best = results.best(cell.first.trials)
-    return cell.trials if best is None else (cell.trials[cell.first.trials.index(best)],)
-
-
-def _attempt(trial: Trial, views: bool) -> dict[str, Any]:
-    """The record of a trial: its scores, or why it has none."""
-    try:
-        runs = train(trial)
-        scores = test(trial, runs[-1], views)
-        return {
-            "status": "done",
-            "scores": scores,
-            "validation_n_mpjpe_mm": validation_score(runs[-1].path),
-            "minutes": sum(training_minutes(run.path) for run in runs),
-            "run": runs[-1].path.name,
-        }
-    except Exception as error:  # whatever it was: the other rows still count
-        lines = str(error).strip().splitlines() or [""]
-        reason = lines[0] if isinstance(error, UserError) else f"{type(error).__name__}: {lines[0]}"
-        return {"status": "failed", "reason": reason}
-
-
-def train(trial: Trial) -> list[RunFolder]:
-    """Train the stages of a trial that are not trained yet, each on the network of the one before."""
-    runs: list[RunFolder] = []
-    for stage, config in trial.stages:
-        if runs:
-            config = {**config, "network_path": str(runs[-1].path)}
-        runs.append((train_novel_views if stage == "encode" else train_pose)(config, resume=True))
-    return runs
-
-
-def test(trial: Trial, run: RunFolder, views: bool) -> Mapping[str, float]:
-    """Scores of a run over all crops of the test set."""
-    outputs = ["3D", "img_crop"] if views else ["3D"]
-    config = {**trial.stages[-1][1], "network_path": str(run.path), "output_types": outputs}
-    network, config, hardware, _ = open_network(config, frozenset({"network_path"}))
-    table = evaluate(network, open_test_set(config, evaluation_keys(network)), config, hardware, run.path)
-    return {name: value for name, value in table[-1].items() if isinstance(value, float)}
-
-
-@contextlib.contextmanager
-def _interrupt_after(minutes: float | None, over: threading.Event) -> Iterator[None]:
-    """Press Ctrl-C, as it were, when the time is over, and set `over` before."""
-    if minutes is None:
-        yield
-        return
-    if minutes <= 0:
+    if not minutes > 0:
         raise UserError(f"budget is {minutes} minutes; expected more than 0")
-
-    def stop() -> None:
-        over.set()
-        interrupt_main()
-
-    timer = threading.Timer(60 * minutes, stop)
+    failures: dict[Run, str] = {}
+    end = time.monotonic() + 60 * minutes
+    timer = threading.Timer(min(60 * minutes, threading.TIMEOUT_MAX), interrupt_main)
     timer.daemon = True
     timer.start()
     try:
-        yield
+        with tqdm(chosen, "experiments", unit="run") as bar:
+            for run in bar:
+                if is_needed(run, runs) and read_result(run) is None:
+                    bar.write(f"\n=== {run}")
+                    if reason := train_and_test(run):
+                        failures[run] = reason
+    except KeyboardInterrupt:
+        if time.monotonic() < end:
+            raise
+        print("the budget is spent; start again to go on")
     finally:
         timer.cancel()
+    return failures
+
+
+def is_needed(run: Run, runs: Sequence[Run]) -> bool:
+    """False at later seeds for a row that was not the best of its group."""
+    return run.seed == 0 or best_row(run.group, run.labels, runs) in (run.row, None)
+
+
+def best_row(group: str, labels: int, runs: Sequence[Run]) -> str | None:
+    """The row of a group with the lowest error on held-out labels at the first seed; None until all were tried."""
+    rows = [run for run in runs if (run.group, run.labels, run.seed) == (group, labels, 0)]
+    if len(rows) == 1:
+        return rows[0].row
+    results = {run: read_result(run) for run in rows}
+    done = {run.row: result["held_out_mm"] for run, result in results.items() if result}
+    tried = all(result or read_failure(run) for run, result in results.items())
+    return min(done, key=done.get) if done and tried else None
+
+
+def train_and_test(run: Run) -> str | None:
+    """Do what is left of a run. Returns why it failed, and keeps the reason in the folder of the stage that did."""
+    folder = None
+    try:
+        for stage, config, folder in _stages(run):
+            (folder.path / FAILURE).unlink(missing_ok=True)
+            if stage == "encode":
+                train_novel_views(config, resume=True)
+            else:
+                # All keys count as given: a row that contradicts the network of stage 1 fails instead of being ignored.
+                train_pose(config, True, frozenset(config))
+        outputs = ["3D", "img_crop"] if run.views else ["3D"]
+        config = {**config, "network_path": str(folder.path), "output_types": outputs}
+        network, config, hardware = open_trained(config, frozenset({"network_path"}))
+        test_set = open_test_set(config, evaluation_keys(network))
+        with contextlib.redirect_stdout(io.StringIO()):  # The long table is written into the folder as well.
+            evaluate(network, test_set, config, hardware, _table(run, folder).parent)
+    except Exception as error:  # Whatever it was, the other runs still count.
+        reason = f"{type(error).__name__}: {error}".removeprefix("UserError: ").split("\n")[0]
+        if folder is not None:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            (folder.path / FAILURE).write_text(reason)
+        return reason
+    return None
+
+
+def read_result(run: Run) -> dict[str, Any] | None:
+    """What a run gave, None while it is not done.
+
+    The means of its evaluation over all test crops, `held_out_mm` (the lowest N-MPJPE on held-out labels), `minutes`
+    of training (by the logs, which leave out the time between stop and resumption) and the `commit` that trained it.
+    """
+    *_, (_, _, last) = stages = list(_stages(run))
+    if not _table(run, last).exists():
+        return None
+    means = {name: float(value) for name, value in _rows(_table(run, last))[-1].items() if name not in GROUP_COLUMNS}
+    held_out = min(float(row["n_mpjpe"]) for row in _rows(last.path / "debug_log_testing.txt"))
+    seconds = 0.0
+    for _, _, folder in stages:
+        before = 0
+        for row in _rows(folder.path / "debug_log_training.txt"):
+            seconds += (int(row["iteration"]) - before) / max(float(row["iterations_per_second"]), 1e-3)
+            before = int(row["iteration"])
+    return {**means, "held_out_mm": held_out, "minutes": seconds / 60, "commit": "-"}
+
+
+def read_failure(run: Run) -> str | None:
+    """Why a run failed when it was last tried; None where it did not."""
+    notes = [folder.path / FAILURE for _, _, folder in _stages(run)]
+    return next((note.read_text() for note in notes if note.exists()), None)
+
+
+def _stages(run: Run) -> Iterator[tuple[str, dict, RunFolder]]:
+    """Stage, config and run folder of each training; the next one starts from the network in that folder."""
+    path = {}
+    for stage, config in run.stages:
+        config = {**config, **path}
+        folder = RunFolder(config, stage)
+        yield stage, config, folder
+        path = {"network_path": str(folder.path)}
+
+
+def _table(run: Run, folder: RunFolder) -> Path:
+    """The scores of a run, in a folder of their own: tests by hand, of other crops perhaps, write elsewhere."""
+    flip = run.stages[-1][1]["flip_test"]
+    return folder.path / f"evaluation{'_views' * run.views}{'_flip_test' * flip}" / "evaluation.csv"
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))

@@ -10,7 +10,8 @@ pytest.importorskip("anny")
 pytest.importorskip("warp")
 
 from configs import render_dataset as render_script
-from datasets.layout.labels import ROW_SHAPES, Labels
+from datasets import Labels
+from datasets.layout.labels import ROW_SHAPES
 from datasets.motion.motions import MOTIONS
 from datasets.rendered import presets
 from datasets.rendered.dataset import SUBJECTS, RenderSet, plan_sequences, pose_sequence, sequence_rng

@@ -1,7 +1,7 @@
 """Suites of experiments on a tiny set: planned, run, interrupted, killed, out of time, failed, and reported."""
 
-import json
-import sys
+import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,9 @@ from tests.runs import die_at
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import CHANGES, SIZE
 from training.experiments import run as experiments
-from training.experiments.plan import label_counts
-from training.experiments.report import POSE_SCORES, Entry, _all_scores, spread
+from training.experiments.plan import Run, label_counts, plan
+from training.experiments.report import score_table
+from training.experiments.run import FAILURE, best_row, is_needed, read_failure, read_result
 from utils.errors import UserError
 
 SUITE = """
@@ -27,14 +28,13 @@ suite = {
     "stage2": {"label_subjects": None},
     "rows": {
         "method": {},
-        "supervised": {
-            "stage1": None,
-            "choices": [{"learning_rate": 0.0}, {"learning_rate": 1e-2}],
-        },
+        "supervised: rate 0": {"stage1": None, "stage2": {"learning_rate": 0.0}, "group": "supervised"},
+        "supervised: rate 0.01": {"stage1": None, "stage2": {"learning_rate": 1e-2}, "group": "supervised"},
         "breaks": {"stage2": {"learning_rate": 1e30}},
         "fine-tuned": {"finetune": {"learning_rate": 1e-4}},
     },
     "reference": "supervised",
+    "method": "method",
 }
 """
 ONE_ROW = 'suite = {"title": "One", "labels": [1.0], "rows": {"method": {}}, "views": True}'
@@ -54,125 +54,194 @@ def arguments_of(folder: Path, data: Path, suite: str, *more: str) -> list[str]:
     return [str(folder / "tiny.py"), "--data", str(data), "--output", str(folder / "out"), *changes, *more]
 
 
-def run(folder: Path, data: Path, suite: str, *more: str) -> dict:
-    """Call the script; return the records in its results file."""
-    before, sys.argv = sys.argv, ["experiments.py", *arguments_of(folder, data, suite, *more)]
-    try:
-        script.main()
-    finally:
-        sys.argv = before
-    file = folder / "out" / "tiny.json"
-    return json.loads(file.read_text()) if file.exists() else {}
+def planned(arguments: list[str]) -> list[Run]:
+    """The runs that a command line of the script means."""
+    parsed = script.parse_arguments(arguments)
+    _, suite = script.read_suite(parsed.suite)
+    return plan(suite, *script.base_configs(parsed, Path(parsed.output)), parsed.seeds, script.CHECK)
+
+
+def run(folder: Path, data: Path, suite: str, *more: str) -> list[Run]:
+    """Call the script; return its runs."""
+    arguments = arguments_of(folder, data, suite, *more)
+    script.main(arguments)
+    return planned(arguments)
+
+
+def run_folders(folder: Path) -> set[Path]:
+    return {path.parent for path in (folder / "out").glob("*/config.json")}
 
 
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("suite")
-    return folder, run(folder, data, SUITE, "--seeds", "2")
+    with pytest.raises(SystemExit) as stopped:
+        run(folder, data, SUITE, "--seeds", "2")
+    return folder, planned(arguments_of(folder, data, SUITE, "--seeds", "2")), stopped.value.code
 
 
 def test_every_row_is_trained_and_tested_or_says_why_not(finished):
-    records = finished[1].values()
-    done = [record for record in records if record["status"] == "done"]
+    _, runs, message = finished
+    done = [run for run in runs if read_result(run)]
     # two amounts of labels and two seeds; supervision tries two schedules at the first seed, and one at the second
-    assert {record["labels"] for record in records} == {16, 72}
-    counts = {row: sum(record["row"] == row for record in done) for row in ("method", "supervised", "fine-tuned")}
+    assert {run.labels for run in runs} == {16, 72}
+    counts = {group: sum(run.group == group for run in done) for group in ("method", "supervised", "fine-tuned")}
     assert counts == {"method": 4, "supervised": 6, "fine-tuned": 4}
-    assert all(np.isfinite(record["scores"]["n_mpjpe_mm"]) and record["minutes"] > 0 for record in done)
-    failed = [record for record in records if record["status"] == "failed"]
-    assert {record["row"] for record in failed} == {"breaks"} and len(failed) == 4
-    assert all("scores" not in record and "the loss became" in record["reason"] for record in failed)
+    assert all(np.isfinite(result["n_mpjpe_mm"]) and result["minutes"] > 0 for result in map(read_result, done))
+    failed = [run for run in runs if read_failure(run)]
+    assert {run.row for run in failed} == {"breaks"} and len(failed) == 4
+    assert all(read_result(run) is None and "the loss became" in read_failure(run) for run in failed)
+    # a message makes sys.exit end with code 1
+    assert all(f"{run}: the loss became" in message for run in failed) and "fine-tuned" not in message
 
 
-def test_validation_chooses_the_schedule_at_the_first_seed(finished):
-    supervised = [record for record in finished[1].values() if record["row"] == "supervised"]
+def test_held_out_labels_choose_the_schedule_at_the_first_seed(finished):
+    _, runs, _ = finished
     for labels in (16, 72):
-        first = [r for r in supervised if r["labels"] == labels and r["seed"] == 0]
-        (second,) = [r for r in supervised if r["labels"] == labels and r["seed"] == 1]
-        assert second["choice"] == min(first, key=lambda r: r["validation_n_mpjpe_mm"])["choice"]
+        supervised = [run for run in runs if run.group == "supervised" and run.labels == labels]
+        first, second = ([run for run in supervised if run.seed == seed] for seed in (0, 1))
+        best = min(first, key=lambda run: read_result(run)["held_out_mm"])
+        assert [run.row for run in second if read_result(run)] == [best.row] == [best_row("supervised", labels, runs)]
+        assert [is_needed(run, runs) for run in second] == [run.row == best.row for run in second]
+
+
+def test_the_score_of_the_choice_is_the_lowest_error_on_held_out_labels(finished):
+    folder, runs, _ = finished
+    for run in runs:
+        if result := read_result(run):
+            logs = folder.glob("out/pose_*/debug_log_testing.txt")
+            scores = [[float(row["n_mpjpe"]) for row in csv.DictReader(log.open(newline=""))] for log in logs]
+            assert result["held_out_mm"] in [min(of_run) for of_run in scores if of_run]
+
+
+def test_a_group_is_undecided_until_all_its_rows_were_tried(data, tmp_path):
+    runs = run(tmp_path, data, SUITE, "--seeds", "2", "--rows", "rate 0.01", "--labels", "16")
+    assert best_row("supervised", 16, runs) is None
+    page = (tmp_path / "out" / "tiny.md").read_text()
+    assert "| supervised" not in page and "of the planned runs are not done yet" in page
 
 
 def test_stage_1_is_trained_once_for_all_rows_of_a_seed(finished):
-    runs = [path.name for path in (finished[0] / "out").iterdir() if path.is_dir()]
-    assert sum(name.startswith("encode_") for name in runs) == 2
+    names = [path.name for path in run_folders(finished[0])]
+    assert sum(name.startswith("encode_") for name in names) == 2
 
 
-def test_the_report_has_tables_pictures_and_failures_but_no_numbers_for_them(finished, data, monkeypatch):
-    folder, records = finished
-    monkeypatch.setattr(experiments, "train", lambda trial: pytest.fail("--report trains nothing"))
+def test_the_report_has_a_table_a_chart_and_failures_but_no_numbers_for_them(finished, data, monkeypatch):
+    folder, runs, _ = finished
+    monkeypatch.setattr(experiments, "train_and_test", lambda run: pytest.fail("--report trains nothing"))
     run(folder, data, SUITE, "--seeds", "2", "--report", "--page", str(folder / "page"))
     page = (folder / "page" / "tiny.md").read_text()
     assert (folder / "page" / "tiny.png").stat().st_size > 5000
     tables, _, failed = page.partition("## Failed")
     assert "| breaks " not in tables and "nan" not in tables and failed.count("the loss became") == 4
-    values = [r["scores"]["n_mpjpe_mm"] for r in records.values() if r["row"] == "method" and r["labels"] == 16]
-    assert "| method " in tables and spread(np.array(values)) in tables and "mean pose" in tables
-    assert "not done yet" not in page
+    title, _, table = page.split("\n")[:3]
+    assert title == "# A tiny suite" and re.split(r" *\| *", table)[1:4] == ["change", "labels", "N-MPJPE (mm)"]
+    values = [read_result(r)["n_mpjpe_mm"] for r in runs if r.row == "method" and r.labels == 16]
+    assert f"| **{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}** |" in table_line(page, "**method**")
+    assert table_line(page, "supervised") and "mean pose" in tables and "not done yet" not in page
+
+
+def table_line(page: str, row: str) -> str:
+    """The first line of that row, with single spaces."""
+    return next(" ".join(line.split()) for line in page.splitlines() if line.startswith(f"| {row} "))
 
 
 def test_several_seeds_of_several_rows_are_compared():
-    rest = {name: np.array([1.0, 2.0]) for score in POSE_SCORES for name in (score, f"mean_pose_{score}")}
-    errors = {"first": np.array([9.0, 11.0]), "second": np.array([4.0, 6.0])}
-    entries = {(row, 9): Entry({**rest, "n_mpjpe_mm": values}, np.ones(2)) for row, values in errors.items()}
-    first, second = _all_scores({"reference": "first"}, entries, 9).splitlines()[2:4]
-    assert "10.0 ± 1.4" in first and "%" not in first
-    assert "5.0 ± 1.4" in second and "-50 %" in second
+    rest = {"mpjpe_mm": 7.0, "mean_pose_n_mpjpe_mm": 20.0, "minutes": 1.0, "commit": "abc1234"}
+    errors = {("first", 9): (9.0, 11.0), ("second", 9): (4.0, 6.0), ("second", 3): (8.0,)}
+    entries = {key: [{**rest, "n_mpjpe_mm": error} for error in of_key] for key, of_key in errors.items()}
+    entries["second", 9][0]["commit"] = "1234567"
+    lines = [re.split(r" *\| *", line)[1:-1] for line in score_table(entries, "first", "first").splitlines()]
+    assert lines[0] == ["change", "labels", "N-MPJPE (mm)", "MPJPE (mm)", "minutes", "vs. reference", "seeds", "commit"]
+    first = ["first", "9", "10.0 ± 1.4", "7.0 ± 0.0", "1.0 ± 0.0", "-", "2", "abc1234"]
+    assert lines[2] == [f"**{cell}**" for cell in first]
+    assert lines[3] == ["second", "3", "8.0", "7.0", "1.0", "-", "1", "abc1234"]
+    assert lines[4] == ["second", "9", "5.0 ± 1.4", "7.0 ± 0.0", "1.0 ± 0.0", "-50 %", "2", "1234567, abc1234"]
+    assert lines[5] == ["mean pose of the training set", "-", "20.0", *"-----"] and len(lines) == 6
 
 
 def test_finished_runs_are_not_repeated_and_failed_ones_are_tried_again(finished, data, monkeypatch):
-    tried, original = [], experiments.train
-    monkeypatch.setattr(experiments, "train", lambda trial: tried.append(trial.row) or original(trial))
-    assert run(finished[0], data, SUITE, "--seeds", "2").keys() == finished[1].keys()
+    folder, _, _ = finished
+    tried, original = [], experiments.train_and_test
+    monkeypatch.setattr(experiments, "train_and_test", lambda run: tried.append(run.row) or original(run))
+    with pytest.raises(SystemExit):
+        run(folder, data, SUITE, "--seeds", "2")
     assert tried == ["breaks"] * 4
 
 
+def test_a_failure_is_forgotten_when_the_run_succeeds(data, tmp_path, monkeypatch):
+    def full_disk(*arguments):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(experiments, "evaluate", full_disk)
+        with pytest.raises(SystemExit, match="OSError: disk full"):
+            run(tmp_path, data, ONE_ROW, "--seeds", "1")
+    assert "OSError: disk full" in (tmp_path / "out" / "tiny.md").read_text()
+    (only,) = run(tmp_path, data, ONE_ROW, "--seeds", "1")
+    assert read_result(only) and read_failure(only) is None and not list((tmp_path / "out").rglob(FAILURE))
+    assert "Failed" not in (tmp_path / "out" / "tiny.md").read_text()
+
+
 def test_another_way_of_testing_trains_nothing_and_is_another_result(data, tmp_path):
-    ((key, first),) = run(tmp_path, data, ONE_ROW, "--seeds", "1").items()
-    runs = set((tmp_path / "out").glob("*_*"))
-    records = run(tmp_path, data, ONE_ROW, "stage2.flip_test=True", "--seeds", "1")
-    assert set((tmp_path / "out").glob("*_*")) == runs and records.pop(key) == first
-    ((_, flipped),) = records.items()
-    assert flipped["run"] == first["run"] and flipped["scores"]["psnr"] == first["scores"]["psnr"]
-    assert flipped["scores"]["n_mpjpe_mm"] != first["scores"]["n_mpjpe_mm"]
+    (only,) = run(tmp_path, data, ONE_ROW, "--seeds", "1")
+    first, folders = read_result(only), run_folders(tmp_path)
+    (flipped,) = run(tmp_path, data, ONE_ROW, "stage2.flip_test=True", "--seeds", "1")
+    assert run_folders(tmp_path) == folders and read_result(only) == first
+    assert read_result(flipped)["psnr"] == first["psnr"] and read_result(flipped)["n_mpjpe_mm"] != first["n_mpjpe_mm"]
+    (poses,) = run(tmp_path, data, ONE_ROW.replace("True", "False"), "--seeds", "1")
+    assert run_folders(tmp_path) == folders
+    assert "psnr" not in read_result(poses) and read_result(poses)["n_mpjpe_mm"] == first["n_mpjpe_mm"]
+
+
+def test_a_test_by_hand_does_not_change_the_results(data, tmp_path):
+    (only,) = run(tmp_path, data, ONE_ROW, "--seeds", "1")
+    before = read_result(only)
+    for folder in run_folders(tmp_path):
+        (folder / "evaluation.csv").write_text("subject,motion,crops,n_mpjpe_mm\nall,all,3,1.0\n")
+    assert read_result(only) == before
 
 
 def test_a_killed_suite_goes_on(data, tmp_path):
-    assert run_processes(1, _die_in_stage_1, arguments_of(tmp_path, data, ONE_ROW, "--seeds", "1")) == [-9]
+    arguments = arguments_of(tmp_path, data, ONE_ROW, "--seeds", "1")
+    assert run_processes(1, _die_in_stage_1, arguments) == [-9]
     (log,) = (tmp_path / "out").glob("encode_*/debug_log_training.txt")
     before = log.read_text().splitlines()
-    assert len(before) == 5 and not (tmp_path / "out" / "tiny.json").exists()
-    (record,) = run(tmp_path, data, ONE_ROW, "--seeds", "1").values()
-    assert record["status"] == "done" and record["scores"]["psnr"] > 0
+    assert len(before) == 5 and read_result(planned(arguments)[0]) is None
+    (only,) = run(tmp_path, data, ONE_ROW, "--seeds", "1")
+    result = read_result(only)
+    assert result["psnr"] > 0
     # what had been tested before the kill was not trained again
     assert log.read_text().splitlines()[:4] == before[:4]
     page = (tmp_path / "out" / "tiny.md").read_text()
-    assert "PSNR" in page and f"{record['scores']['n_mpjpe_mm']:.1f}" in page
+    assert "PSNR" in page and f"{result['n_mpjpe_mm']:.1f}" in page
 
 
 def _die_in_stage_1(arguments: list[str]) -> None:
     die_at(pytest.MonkeyPatch(), 5, kill=True)
-    sys.argv = ["experiments.py", *arguments]
-    script.main()
+    script.main(arguments)
 
 
 def test_a_budget_stops_a_run_cleanly_and_the_next_one_goes_on(data, tmp_path, capsys):
     reached = []
     for _ in range(2):
         long = ["stage1.num_training_iterations=100000", "stage1.test_every=50000"]
-        assert run(tmp_path, data, ONE_ROW, "--seeds", "1", "--budget", "0.05", *long) == {}
+        (only,) = run(tmp_path, data, ONE_ROW, "--seeds", "1", "--budget", "0.05", *long)
+        assert read_result(only) is None and read_failure(only) is None
         (log,) = (tmp_path / "out").glob("encode_*/debug_log_training.txt")
         reached.append(len(log.read_text().splitlines()))
         assert "start again to go on" in capsys.readouterr().out
     assert reached[1] > reached[0] > 1
-    assert "1 of the planned trainings are not done yet" in (tmp_path / "out" / "tiny.md").read_text()
+    assert "1 of the planned runs are not done yet" in (tmp_path / "out" / "tiny.md").read_text()
 
 
 def test_a_part_of_a_suite_is_run_and_the_report_shows_what_is_missing(data, tmp_path):
-    records = run(tmp_path, data, SUITE, "--seeds", "1", "--rows", "method", "fine", "--labels", "16", "--report")
-    assert records == {}
-    records = run(tmp_path, data, SUITE, "--seeds", "1", "--rows", "meth", "--labels", "16")
-    assert [(record["row"], record["labels"]) for record in records.values()] == [("method", 16)]
-    assert "of the planned trainings are not done yet" in (tmp_path / "out" / "tiny.md").read_text()
+    runs = run(tmp_path, data, SUITE, "--seeds", "1", "--rows", "method", "fine", "--labels", "16", "--report")
+    assert not any(map(read_result, runs))
+    # key=value after a list of names is no name
+    runs = run(tmp_path, data, SUITE, "--seeds", "1", "--labels", "16", "stage2.seed=0", "--rows", "meth", "seed=0")
+    assert [(run.row, run.labels) for run in runs if read_result(run)] == [("method", 16)]
+    assert "of the planned runs are not done yet" in (tmp_path / "out" / "tiny.md").read_text()
 
 
 @pytest.mark.parametrize("part", [("--rows", "nobody"), ("--labels", "17")])
@@ -182,10 +251,10 @@ def test_a_part_that_is_not_in_the_suite_is_refused(part, data, tmp_path):
 
 
 def test_ctrl_c_is_not_taken_for_the_budget(data, tmp_path, monkeypatch):
-    def interrupted(trial):
+    def interrupted(run):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiments, "train", interrupted)
+    monkeypatch.setattr(experiments, "train_and_test", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, data, ONE_ROW, "--budget", "10")
 
@@ -197,19 +266,23 @@ def test_amounts_of_labels():
 
 
 @pytest.mark.parametrize("name", ["labels", "ablation", "recipe", "better"])
-@pytest.mark.parametrize("scale", ["64", "128"])
-def test_our_suites_make_valid_configs(name, scale, data, tmp_path, monkeypatch):
-    planned = []
-    monkeypatch.setattr(experiments, "run_suite", lambda cells, *_: planned.extend(cells))
-    arguments = ["experiments.py", name, "--scale", scale, "--data", str(data), "--output", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", [*arguments, "actor_subset=None"])
-    script.main()
-    stages = [stage for cell in planned for trial in cell.trials for stage in trial.stages]
-    assert {cell.seed for cell in planned} == {0, 1, 2}
-    assert {config["inputDimension"] for _, config in stages} == {int(scale)}
+@pytest.mark.parametrize("scale", [64, 128])
+def test_our_suites_make_valid_configs(name, scale, data, tmp_path):
+    runs = planned([name, "--scale", str(scale), "--data", str(data), "--output", str(tmp_path), "actor_subset=None"])
+    configs = [config for run in runs for _, config in run.stages]
+    assert {run.seed for run in runs} == {0, 1, 2}
+    assert {config["inputDimension"] for config in configs} == {scale}
     # every row is another experiment
-    keys = [trial.key for cell in planned for trial in cell.trials]
-    assert len(set(keys)) == len(keys)
+    assert len({repr(run.stages) for run in runs}) == len(runs)
+
+
+def test_supervision_chooses_among_six_schedules(data, tmp_path):
+    runs = planned(["labels", "--data", str(data), "--output", str(tmp_path), "--seeds", "1", "actor_subset=None"])
+    (labels, *_) = {run.labels for run in runs}
+    of_group = [run.stages[-1][1] for run in runs if "labels alone" in run.group and run.labels == labels]
+    schedules = {(config["num_training_iterations"], config["learning_rate"]) for config in of_group}
+    assert schedules == {(n, rate) for n in (400, 2_000, 8_000) for rate in (5e-4, 2e-3)} and len(of_group) == 6
+    assert all(config["network_path"] is None and not config["freeze_encoder"] for config in of_group)
 
 
 def test_the_published_recipe_takes_back_whatever_the_demo_changed():
@@ -227,28 +300,33 @@ BAD = {
     "data": (["labels", "--data", "nowhere"], ["nowhere", "--preset benchmark64"]),
     "stage": (["labels", "stage7.seed=1"], ["stage7", "stage1.key=value"]),
     "seeds": (["labels", "--seeds", "0"], ["0", "at least 1"]),
+    "budget": (["labels", "--budget", "0", "actor_subset=None"], ["budget is 0", "more than 0"]),
+    "type": (["labels", "dataset_folder_train=5"], ["dataset_folder_train", "5", "str"]),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_told(case, data, tmp_path, monkeypatch):
+def test_bad_input_is_told(case, data, tmp_path):
     arguments, words = BAD[case]
     defaults = ["--output", str(tmp_path), *([] if "--data" in arguments else ["--data", str(data)])]
-    monkeypatch.setattr(sys, "argv", ["experiments.py", *arguments, *defaults])
     with pytest.raises(UserError) as error:
-        script.main()
+        script.main([*arguments, *defaults])
     assert all(word in str(error.value) for word in words)
 
 
 @pytest.mark.parametrize(
-    ("row", "words"),
+    ("change", "words"),
     [
-        ('{"stage1": {"latentfg": 3}}', ["latentfg", "latent_fg"]),
-        ('{"stage3": {}}', ["stage3", "finetune"]),
-        ("3", ["row 'method' is 3", "dictionary"]),
+        ('"rows": {"method": {"stage1": {"latentfg": 3}}}', ["latentfg", "latent_fg"]),
+        ('"rows": {"method": {"stage3": {}}}', ["stage3", "finetune"]),
+        ('"rows": {"method": 3}', ["row 'method' is 3", "dictionary"]),
+        ('"rows": ["method"]', ["rows", "dictionary"]),
+        ('"labels": "16"', ["labels", "list of numbers"]),
+        ('"reference": "methods"', ["reference", "methods", "row"]),
+        ('"kind": 3', ["suite", "kind", "title"]),
     ],
 )
-def test_bad_rows_are_told_before_anything_runs(row, words, data, tmp_path):
+def test_bad_suites_are_told_before_anything_runs(change, words, data, tmp_path):
     with pytest.raises(UserError) as error:
-        run(tmp_path, data, ONE_ROW.replace('"method": {}', f'"method": {row}'))
+        run(tmp_path, data, ONE_ROW.replace('"views": True', change))
     assert all(word in str(error.value) for word in words) and not (tmp_path / "out").exists()
