@@ -18,7 +18,7 @@ from benchmarks import plain
 from benchmarks.setups import Setup, Size
 from benchmarks.timing import Way, median_rates
 from datasets.sampler import GroupedBatchSampler
-from models.geometry_aware.folding import fold_batch_norm
+from models.parts.folding import fold_batch_norm
 from training.loop.engine import make_optimizer
 from training.loop.loaders import grouped_sampler, make_loader
 from training.stages.losses import ImageLoss

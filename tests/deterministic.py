@@ -60,7 +60,7 @@ def _rotation(rng: np.random.Generator) -> np.ndarray:
 
 
 def inputs(seed: int, batch: int, resolution: int = 128) -> dict[str, torch.Tensor]:
-    """Return the input dict for `seed`: normalised crops (B,3,R,R) and rotations (B,3,3)."""
+    """Return the input dict for `seed`: normalized crops (B,3,R,R) and rotations (B,3,3)."""
     rng = np.random.Generator(np.random.PCG64(seed))
     world_to_cam = np.stack([_rotation(rng) for _ in range(batch)])
     size = (batch, 3, resolution, resolution)

@@ -15,8 +15,9 @@ from utils.geometry import rotate_points
 from utils.skeleton import NUM_JOINTS
 
 OUTPUT_TYPES = ("3D", "img_crop", "latent_3d", "cam2cam", "shuffled_pose", "shuffled_appearance")
-POSE_DECODER_KEYS = ("n_hidden_to3Dpose", "width_to3Dpose")  # of the part that stage 2 trains
-# Keys that decide which tensors a network has; whoever loads weights must agree with these.
+# Architecture of the part that stage 2 trains: the only keys in which it may differ from its stage 1.
+POSE_DECODER_KEYS = ("n_hidden_to3Dpose", "width_to3Dpose")
+# Keys that decide which tensors a network has: a network can only load weights of a config that agrees in these.
 ARCHITECTURE_KEYS = (
     "encoderType",
     "encoder_width",
@@ -43,8 +44,8 @@ _NEED_VIEWS = {"img_crop", "cam2cam", "shuffled_pose", "shuffled_appearance"}
 class EncodeDecode(nn.Module):
     """Encoder, latent rotation, image decoder and pose decoder (Rhodin et al., ECCV 2018).
 
-    `forward` is a pure function of its inputs but for dropout and batch norm: random permutations are made
-    where batches are made, and given to it as index tensors. `output_types` may be changed at any time.
+    Apart from dropout and batch norm `forward` is a pure function of its inputs: random permutations are drawn where
+    batches are made, and passed in as index tensors. `output_types` may be changed at any time.
     """
 
     def __init__(self, config: Mapping[str, Any]):
@@ -73,19 +74,20 @@ class EncodeDecode(nn.Module):
             integer(config, "width_to3Dpose"),
             probability(config, "dropout_to3Dpose"),
         )
-        # of the training set's poses, metres: a trained pose decoder means nothing without them
+        # Mean and deviation of the training poses, meters. They are stored with the weights because the outputs of a
+        # trained pose decoder mean nothing without them.
         self.register_buffer("pose_mean", torch.zeros(3 * NUM_JOINTS))
         self.register_buffer("pose_std", torch.ones(3 * NUM_JOINTS))
 
     def forward(self, input_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Compute `output_types` and nothing else.
+        """Compute the outputs named in `output_types`, and nothing that they do not need.
 
-        `input_dict`: `img_crop`, `bg_crop` (B,3,R,R) normalised; `extrinsic_rot`, `extrinsic_rot_inv` (B,3,3),
+        `input_dict`: `img_crop`, `bg_crop` (B,3,R,R) normalized; `extrinsic_rot`, `extrinsic_rot_inv` (B,3,3),
         world -> camera and back. Optional: `shuffled_pose`, `shuffled_appearance` (B,) indices, in place of the
-        evaluation permutations; `external_rotation_global`, `external_rotation_cam` (3,3) or (B,3,3), with which
-        every crop is seen from its own, turned, camera.
+        evaluation permutations; `external_rotation_global` of the world and `external_rotation_cam` of the camera,
+        (3,3) or (B,3,3). With an external rotation every crop is reconstructed for its own camera, so rotated.
 
-        Returns a subset of: `3D` (B,51) normalised pose in the camera frame of crop i; `img_crop` (B,3,R,R),
+        Returns a subset of: `3D` (B,51) normalized pose in the camera frame of crop i; `img_crop` (B,3,R,R),
         output j to compare with input crop j; `latent_3d` (B,N,3) unrotated; `cam2cam` (B,3,3);
         `shuffled_pose`, `shuffled_appearance` (B,), the permutations that were used.
         """
@@ -107,7 +109,7 @@ class EncodeDecode(nn.Module):
         return {name: outputs[name] for name in self.output_types}
 
     def encode(self, img_crop: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Normalised crops (B,3,R,R) -> appearance (B,A), points (B,N,3) in the camera frame."""
+        """Normalized crops (B,3,R,R) -> appearance (B,A), points (B,N,3) in the camera frame."""
         if img_crop.shape[1:] != (3, self.size, self.size):
             raise UserError(f"crops have shape {tuple(img_crop.shape[1:])}, expected {(3, self.size, self.size)}")
         appearance, points = self.encoder(img_crop)
@@ -122,28 +124,28 @@ class EncodeDecode(nn.Module):
     def decode(
         self, appearance: torch.Tensor, points: torch.Tensor, background: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """appearance (B,A), points (B,N,3), background (B,3,R,R) or None -> normalised image (B,3,R,R), float32."""
+        """appearance (B,A), points (B,N,3), background (B,3,R,R) or None -> normalized image (B,3,R,R), float32."""
         return self.decoder(appearance, points, background).float()
 
     def unshuffle(self, images: torch.Tensor, shuffled_pose: torch.Tensor) -> torch.Tensor:
-        """Put decoded slots back in the order of the input crops: slot i holds view `shuffled_pose[i]`."""
+        """Reorder decoded images (B,3,R,R) to the order of the input crops: slot i holds view `shuffled_pose[i]`."""
         return images[invert(shuffled_pose)]
 
     def pose(self, points: torch.Tensor) -> torch.Tensor:
-        """Unrotated points (B,N,3) -> normalised pose (B,51) relative to the crop's own camera, float32."""
+        """Unrotated points (B,N,3) -> normalized pose (B,51) relative to the crop's own camera, float32."""
         return self.to_pose(points).float()
 
     def set_pose_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
-        """Keep the mean and standard deviation (51,), metres, of the poses that the pose decoder learns."""
+        """Store the mean and standard deviation (51,), meters, of the poses that the pose decoder learns."""
         self.pose_mean.copy_(mean)
         self.pose_std.copy_(std)
 
     def denormalize_pose(self, normalized: torch.Tensor) -> torch.Tensor:
-        """What the pose decoder gives (B,51) -> pose in metres, root-centred, camera frame."""
+        """Output of the pose decoder (B,51) -> pose (B,51) in meters, root-centered, camera frame."""
         return normalized * self.pose_std + self.pose_mean
 
     def permutations(self, input_dict: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The permutations (B,), (B,) that `forward` uses: the given ones, else those of evaluation."""
+        """The permutations (B,), (B,) that `forward` uses: those given, otherwise those of evaluation."""
         rotations = input_dict["extrinsic_rot"]
         shuffle = self.shuffle_3d and "shuffled_pose" not in input_dict and not _has_external_rotation(input_dict)
         target, donor = evaluation_permutations(len(rotations), self.sub_batch, shuffle, rotations.device)
@@ -160,12 +162,12 @@ class EncodeDecode(nn.Module):
         )
 
     def stage1_parameters(self) -> list[nn.Parameter]:
-        """What learns from novel views: all but the pose decoder and what `freeze_encoder_stem` froze."""
+        """Parameters trained in stage 1: all but the pose decoder and what `freeze_encoder_stem` froze."""
         named = self.named_parameters()
         return [parameter for name, parameter in named if parameter.requires_grad and not name.startswith("to_pose.")]
 
     def stage2_parameters(self) -> list[nn.Parameter]:
-        """What learns from labels while the encoder is frozen: the pose decoder."""
+        """Parameters trained in stage 2 while the encoder is frozen: those of the pose decoder."""
         return list(self.to_pose.parameters())
 
 

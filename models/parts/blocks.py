@@ -22,7 +22,7 @@ def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 def double_conv_without_norm(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Twice 3x3 convolution and ReLU, as after each upsampling of the decoder."""
+    """3x3 convolution and ReLU, twice: what follows each upsampling in the decoder."""
     return nn.Sequential(
         OrderedDict(
             conv1=nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.ReLU(inplace=True)),
@@ -32,10 +32,9 @@ def double_conv_without_norm(in_channels: int, out_channels: int) -> nn.Sequenti
 
 
 def convolve_both(conv: nn.Conv2d, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """`conv` of the concatenation of (B,C1,H,W) and (B,C2,H,W), which is never made: neither it nor its gradient.
-
-    A convolution is a sum over its input channels.
-    """
+    """`conv` of the concatenation of (B,C1,H,W) and (B,C2,H,W), without forming it."""
+    # A convolution is a sum over its input channels, so each input can be convolved by its share of the kernel.
+    # At full resolution the concatenation and its gradient would be among the largest tensors of a training step.
     parts = conv.weight.split([first.shape[1], second.shape[1]], dim=1)
     return functional.conv2d(first, parts[0], None, conv.stride, conv.padding) + functional.conv2d(
         second, parts[1], conv.bias, conv.stride, conv.padding
@@ -43,7 +42,10 @@ def convolve_both(conv: nn.Conv2d, first: torch.Tensor, second: torch.Tensor) ->
 
 
 def in_layout_of(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """`x` (B,C,H,W) with its channels last in memory where those of a convolution's `weight` are, which is quicker."""
+    """`x` (B,C,H,W) in the memory layout of a convolution's `weight`: channels last if those of `weight` are."""
+    # Convolutions keep the layout of their input, and are faster when it is that of their weight. What comes out of
+    # a linear layer is contiguous: without this copy the whole decoder would run in the slower layout.
+    # A kernel with one input channel or of size 1x1 has both layouts, which says nothing.
     last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
     return x.contiguous(memory_format=torch.channels_last) if last else x
 
@@ -65,7 +67,7 @@ def residual_stage(block: type, in_channels: int, planes: int, count: int, strid
 
 
 def init_residual_convs(module: nn.Module) -> None:
-    """Start the convolutions from a normal with std sqrt(2 / (k*k*out)), as published; batch norm from 1 and 0."""
+    """Draw the convolutions from a normal with std sqrt(2 / (k*k*out)), as published; batch norm starts at 1 and 0."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")

@@ -33,38 +33,43 @@ class _UpLevel(nn.Module):
     def _double(self, x: torch.Tensor) -> torch.Tensor:
         if not (isinstance(self.up, nn.Sequential) and torch.is_grad_enabled()):
             return self.up(x)
-        enlarge_and_convolve, normalise = self.up[:2], self.up[2:]
-        # the enlarged map is four times as large as what it is made from: backward makes it again
-        return normalise(checkpoint(enlarge_and_convolve, x, use_reentrant=False, preserve_rng_state=False))
+        # The upsampled map is four times as large as its input and cheap to compute: it is recomputed in the backward
+        # pass instead of being kept. Batch norm stays outside, as it would update its statistics twice.
+        upsample_and_convolve, normalize = self.up[:2], self.up[2:]
+        return normalize(checkpoint(upsample_and_convolve, x, use_reentrant=False, preserve_rng_state=False))
 
 
 class ColoredLayers(nn.Module):
     """Sum of layers, each in a color that the appearance gives it; `over_background` each hides a share of it too."""
 
-    def __init__(self, layers: int, latent_fg: int, over_background: bool):
+    def __init__(self, layers: int, latent_fg: int, over_background: bool, channels: int = 3):
         super().__init__()
-        self.colors = nn.Linear(latent_fg, 3 * layers)
+        self.channels = channels
+        self.colors = nn.Linear(latent_fg, channels * layers)
         self.shares = nn.Parameter(torch.empty(layers)) if over_background else None
 
     def forward(self, layers: torch.Tensor, appearance: torch.Tensor, background: torch.Tensor | None) -> torch.Tensor:
-        """layers (B,L,R,R), appearance (B,A), background (B,3,R,R) -> image (B,3,R,R)."""
-        mix = self.colors(appearance).unflatten(1, (-1, 3))
+        """layers (B,L,R,R), appearance (B,A), background (B,C,R,R) -> image (B,C,R,R)."""
+        mix = self.colors(appearance).unflatten(1, (-1, self.channels))
         if self.shares is not None:
             mix = torch.cat([mix, self.shares[:, None].expand(len(mix), -1, 1)], dim=2)
-        # one product for all pixels, which lie one after another where channels are last
+        # One matrix product per crop, over all pixels. In channels-last memory the pixels of a crop are the rows of
+        # a matrix already, so that nothing is copied.
         mixed = layers.permute(0, 2, 3, 1).flatten(1, 2) @ mix.to(layers.dtype)
         mixed = mixed.unflatten(1, layers.shape[2:]).permute(0, 3, 1, 2)
-        return mixed if self.shares is None else background + mixed[:, :3] - mixed[:, 3:] * background
+        if self.shares is None:
+            return mixed
+        return background + mixed[:, : self.channels] - mixed[:, self.channels :] * background
 
 
 class ImageDecoder(nn.Module):
-    """Render appearance and (rotated) points over a background, as one normalised image.
+    """Render appearance and (rotated) points over a background, as one normalized image of `channels` channels.
 
-    `widths`: channels per level, finest first; `grid`: side of the coarsest feature map. `add_background`: what is
-    painted is the difference to the background, at first none, so that the background need not be learned.
-    `color_by_appearance`: the finest features are layers, each in a color that the appearance gives it, and with
-    `add_background` each hides a learned share of the background. Shape and color meet in a product, which a few narrow
-    convolutions would have to learn.
+    `widths`: channels per level, finest first; `grid`: side of the coarsest feature map. With `skip_background` the
+    features of the background enter before the finest level. With `add_background` the output is the difference to the
+    background. It starts at zero, so that the background need not be learned. With `color_by_appearance` the finest
+    features are layers. The appearance gives each layer its color, and with `add_background` each layer hides a learned
+    share of the background.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class ImageDecoder(nn.Module):
         skip_background: bool,
         add_background: bool,
         color_by_appearance: bool,
+        channels: int = 3,
     ):
         super().__init__()
         if color_by_appearance and not latent_fg:
@@ -102,10 +108,12 @@ class ImageDecoder(nn.Module):
             for i, o, skip in zip(coarse_to_fine, coarse_to_fine[1:], skips, strict=False)
         )
         self.layered = color_by_appearance
+        # The color of a pixel is a product: where a limb is (from the points) times what it wears (from the
+        # appearance). Convolutions add the two, and need many channels to approximate their product.
         if color_by_appearance:
-            self.to_image = ColoredLayers(widths[0], latent_fg, over_background=add_background)
+            self.to_image = ColoredLayers(widths[0], latent_fg, over_background=add_background, channels=channels)
         else:
-            self.to_image = nn.Conv2d(widths[0], 3, 1)
+            self.to_image = nn.Conv2d(widths[0], channels, 1)
         if add_background:
             for parameter in self.to_image.parameters():
                 nn.init.zeros_(parameter)
@@ -113,10 +121,8 @@ class ImageDecoder(nn.Module):
     def forward(
         self, appearance: torch.Tensor, points: torch.Tensor, background: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """appearance (B,A), points (B,N,3), background (B,3,R,R) -> image (B,3,R,R)."""
-        shape = self.from_points(points.flatten(1)).unflatten(1, (-1, self.grid, self.grid))
-        repeated = appearance.to(shape.dtype)[:, :, None, None].expand(-1, -1, self.grid, self.grid)
-        x = in_layout_of(self.levels[0].conv.conv1[0].weight, torch.cat([repeated, shape], dim=1))
+        """appearance (B,A), points (B,N,3), background (B,3,R,R) -> image (B,channels,R,R)."""
+        x = self.coarsest_map(appearance, points)
         for level in self.levels[:-1]:
             x = level(x)
         skip = None if self.background is None else self.background(background)
@@ -126,9 +132,15 @@ class ImageDecoder(nn.Module):
         image = self.to_image(x)
         return background + image if self.add_background else image
 
+    def coarsest_map(self, appearance: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """Appearance (B,A), repeated at every position, in front of a map made from the points: (B,C,grid,grid)."""
+        shape = self.from_points(points.flatten(1)).unflatten(1, (-1, self.grid, self.grid))
+        repeated = appearance.to(shape.dtype)[:, :, None, None].expand(-1, -1, self.grid, self.grid)
+        return in_layout_of(self.levels[0].conv.conv1[0].weight, torch.cat([repeated, shape], dim=1))
+
 
 class PoseDecoder(nn.Module):
-    """Points (B,N,3) in the camera frame -> normalised pose (B,51), 17 joints x (x,y,z), root-centred."""
+    """Points (B,N,3) in the camera frame -> normalized pose (B,51), 17 joints x (x,y,z), root-centered."""
 
     def __init__(self, latent_3d: int, num_hidden: int, width: int, dropout: float):
         super().__init__()
@@ -136,7 +148,7 @@ class PoseDecoder(nn.Module):
         features = latent_3d
         for _ in range(num_hidden):
             layers += [nn.Linear(features, width), nn.ReLU(inplace=True), nn.BatchNorm1d(width)]
-            # published: the net with one hidden layer has no dropout
+            # As published: the decoder with a single hidden layer has no dropout.
             layers += [nn.Dropout(dropout)] if num_hidden > 1 else []
             features = width
         self.layers = nn.Sequential(*layers, nn.Linear(features, 3 * NUM_JOINTS))

@@ -1,6 +1,6 @@
-"""Encoders: one crop in, an appearance vector and a vector of 3D points out.
+"""Encoders: one crop in, an appearance vector and 3D points out.
 
-Every encoder maps normalised crops (B,3,R,R) to appearance (B,A) and points (B,N,3), N = latent_3d / 3.
+Every encoder maps normalized crops (B,3,R,R) to appearance (B,A) and points (B,N,3), N = latent_3d / 3.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from utils.errors import UserError
 
 
 class _ResidualTrunk(nn.Module):
-    """ResNet stem and layer1..layer3 with torchvision's names: (B,3,R,R) -> (B,C,R/16,R/16); R/8 without max-pool."""
+    """ResNet's stem and layer1..layer3 with torchvision's names: (B,3,R,R) -> (B,C,R/16,R/16); R/8 without max-pool."""
 
     def __init__(self, block: type, counts: tuple[int, int, int], width: int, max_pool: bool = True):
         super().__init__()
@@ -44,10 +44,10 @@ class _ResidualTrunk(nn.Module):
 
 
 class ResNetEncoder(_ResidualTrunk):
-    """The published encoder: ResNet-50 to layer3, three more bottlenecks, a sigmoid bottleneck, one linear layer.
+    """The published encoder: ResNet-50 up to layer3, three more bottlenecks, a sigmoid bottleneck, one linear layer.
 
     All latents are then an affine map of 128 sigmoids (at 128 px). Without `sigmoid_bottleneck` the linear layer sees
-    the whole map of 6x6, reduced to 128 channels.
+    the whole map of 6x6 positions, reduced to 128 channels.
     """
 
     def __init__(self, size: int, latent_fg: int, latent_3d: int, sigmoid_bottleneck: bool):
@@ -66,6 +66,8 @@ class ResNetEncoder(_ResidualTrunk):
         self.to_vector = nn.Sequential(
             nn.Conv2d(self.out_channels, 512, 3), nn.BatchNorm2d(512), nn.ReLU(inplace=True), *narrow, nn.Flatten()
         )
+        # layer3 leaves size / 16 positions a side. The 3x3 convolution without padding removes two of them; the 5x5
+        # one with stride 2 then gives (size / 16 - 2 - 5) // 2 + 1.
         grid = size // 32 - 3 if sigmoid_bottleneck else size // 16 - 2
         self.fc = nn.Linear(128 * grid**2, latent_fg + latent_3d)
         init_residual_convs(self)
@@ -75,10 +77,10 @@ class ResNetEncoder(_ResidualTrunk):
 
 
 class SmallResNetEncoder(_ResidualTrunk):
-    """ResNet-18 to layer3 and one linear layer on its whole grid: quick, and good from 32 px upwards.
+    """ResNet-18 up to layer3 and one linear layer on its whole grid: fast, and usable from 32 px upwards.
 
-    `width` scales all channels; 64 is torchvision's, and the only one that has pretrained weights. Without `max_pool`
-    the grid is twice as fine: at 64 px an arm is 3 px wide.
+    `width` is the number of channels of layer1; pretrained weights exist only for torchvision's 64. Without `max_pool`
+    the grid is twice as fine.
     """
 
     def __init__(self, size: int, width: int, latent_fg: int, latent_3d: int, max_pool: bool = True):
@@ -88,6 +90,7 @@ class SmallResNetEncoder(_ResidualTrunk):
             raise UserError(f"config: encoderType 'ResNet18' with inputDimension = {size}, expected a multiple of 16")
         super().__init__(BasicBlock, (2, 2, 2), width, max_pool)
         self.latent_fg = latent_fg
+        # In a crop of 64 px an arm is 3 px wide, and disappears where the stem reduces by four.
         grid = size // 16 if max_pool else size // 8
         self.fc = nn.Linear(self.out_channels * grid**2, latent_fg + latent_3d)
         init_residual_convs(self)
@@ -97,7 +100,7 @@ class SmallResNetEncoder(_ResidualTrunk):
 
 
 class UNetEncoder(nn.Module):
-    """The encoder half of a U-Net, for the published ablation; two linear heads on the coarsest feature map."""
+    """The encoder half of a U-Net, for the published ablation, and two linear heads on its coarsest feature map."""
 
     def __init__(self, widths: list[int], grid: int, latent_fg: int, latent_3d: int, dropout: float):
         super().__init__()
@@ -125,7 +128,7 @@ def _split(latent: torch.Tensor, latent_fg: int) -> tuple[torch.Tensor, torch.Te
 def build_encoder(config: Mapping[str, Any]) -> nn.Module:
     """Build the encoder that `encoderType` names; load and freeze what `encoder_weights` asks for.
 
-    Raises UserError for an unknown encoder, a size that it cannot take, or weights that cannot be had.
+    Raises UserError for an unknown encoder, a size that it cannot take, or weights that are not available.
     """
     kind, size = option(config, "encoderType"), integer(config, "inputDimension")
     latent_fg, latent_3d = integer(config, "latent_fg", lowest=0), integer(config, "latent_3d")

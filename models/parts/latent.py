@@ -1,7 +1,4 @@
-"""The latent transformation: rotations between cameras, and which crop gives pose and appearance to which.
-
-Rotations are computed in float32 also under autocast: bfloat16 would turn points by up to half a degree.
-"""
+"""Operations on latents: rotations between cameras, and which crop gives pose and appearance to which."""
 
 import torch
 from torch import nn
@@ -18,21 +15,22 @@ def camera_to_camera(
 ) -> torch.Tensor:
     """Rotations (B,3,3) from the camera of crop i to the camera of crop `target[i]`.
 
-    `world_to_cam`, `cam_to_world`: (B,3,3); `target`: (B,) indices. `external_global` turns the world and
+    `world_to_cam`, `cam_to_world`: (B,3,3); `target`: (B,) indices. `external_global` rotates the world and
     `external_cam` the target camera ((3,3) or (B,3,3)): external_cam @ R_w2c @ external_global @ R_c2w.
     """
+    # Float32 also under autocast: a product in bfloat16 would be off by up to half a degree.
     with torch.autocast(world_to_cam.device.type, enabled=False):
-        turn = cam_to_world.float()
+        rotation = cam_to_world.float()
         if external_global is not None:
-            turn = external_global.to(turn) @ turn
-        turn = world_to_cam.float()[target] @ turn
+            rotation = external_global.to(rotation) @ rotation
+        rotation = world_to_cam.float()[target] @ rotation
         if external_cam is not None:
-            turn = external_cam.to(turn) @ turn
-        return turn
+            rotation = external_cam.to(rotation) @ rotation
+        return rotation
 
 
 class ImplicitRotation(nn.Module):
-    """Ablation: layers that learn to rotate, fed with the points and the nine numbers of the rotation."""
+    """Ablation: layers that learn to rotate, from the points and the nine entries of the rotation matrix."""
 
     def __init__(self, latent_3d: int, dropout: float, encoded_angle: int = 128):
         super().__init__()
@@ -56,9 +54,10 @@ class ImplicitRotation(nn.Module):
 def evaluation_permutations(
     batch: int, sub_batch: int, shuffle_3d: bool = True, device: torch.device | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The published permutations for testing: pose rolls by one inside each sub-batch, appearance stays.
+    """The published permutations for testing: pose rolls by one within each sub-batch, appearance stays.
 
     Returns index tensors (B,), (B,): slot i renders view `pose[i]` with the appearance of crop `appearance[i]`.
+    Without `shuffle_3d` both are the identity: every crop reconstructs itself.
     """
     order = torch.arange(batch, device=device)
     if not shuffle_3d:
@@ -78,9 +77,9 @@ def training_permutations(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Random permutations for training: index tensors (pose (B,), appearance (B,)) on the CPU.
 
-    Both shuffle inside each sub-batch (`sub_batch` views of one instant); with `use_subject_batches`,
-    appearance then swaps sub-batches 2k and 2k+1, so that it comes from another instant. The published
-    shuffle may leave a crop its own target; with `other_view` the target is always another camera.
+    Both shuffle within each sub-batch (`sub_batch` views of one instant). With `use_subject_batches` appearance then
+    swaps sub-batches 2k and 2k+1, so that it comes from another instant of the sequence. The published shuffle may
+    leave a crop as its own target; with `other_view` the target is always another camera.
     """
     order = torch.arange(batch)
     pose = appearance = order
@@ -88,6 +87,8 @@ def training_permutations(
         shuffle = _derange_groups if other_view else _shuffle_groups
         pose = shuffle(_groups(order, sub_batch), generator).flatten()
     if shuffle_fg:
+        # Appearance from another instant, in another pose, cannot carry the pose: what is encoded there must hold for
+        # both instants, and is therefore clothes and build.
         groups = _shuffle_groups(_groups(order, sub_batch), generator)
         if use_subject_batches:
             groups = _groups(groups, 2, what="pairs of sub-batches").flip(1).flatten(0, 1)
@@ -111,7 +112,7 @@ def _shuffle_groups(groups: torch.Tensor, generator: torch.Generator) -> torch.T
 
 
 def _derange_groups(groups: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Shuffle each row so that no entry stays: every entry goes to its successor on a random cycle."""
+    """Shuffle each row so that no entry stays: every entry moves to its successor on a random cycle."""
     if groups.shape[1] < 2:
         raise UserError("sub-batches of 1 camera have no other view to render; expected useCamBatches of at least 2")
     cycle = torch.rand(groups.shape, generator=generator).argsort(dim=1)

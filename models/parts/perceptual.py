@@ -8,10 +8,10 @@ from models.parts.weights import load_pretrained
 
 
 class PerceptualFeatures(nn.Module):
-    """ResNet-18 up to layer2, never trained: normalised images (B,3,R,R) -> three feature maps.
+    """ResNet-18 up to layer2, never trained: normalized images (B,3,R,R) -> three feature maps.
 
-    Maps after the first ReLU (B,64,R/2,R/2), layer1 (B,64,R/4,R/4) and layer2 (B,128,R/8,R/8). In train mode
-    batch norm uses the batch's statistics, as the published training does, and leaves the stored ones alone.
+    The maps follow the first ReLU (B,64,R/2,R/2), layer1 (B,64,R/4,R/4) and layer2 (B,128,R/8,R/8). In train mode
+    batch norm uses the statistics of the batch, as the published training does, and leaves the stored ones unchanged.
 
     `weights`: "imagenet", the path of a torchvision ResNet-18 state dict, or None for random features that are
     the same in every run.
@@ -21,7 +21,8 @@ class PerceptualFeatures(nn.Module):
         from torchvision.models.resnet import BasicBlock
 
         super().__init__()
-        # a fixed seed, and the caller's random state as it was: a resumed run sees the same features
+        # A run that is resumed must see the same random features, and must draw the same numbers after them: a seed
+        # of their own, and the caller's random state restored.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
@@ -33,6 +34,8 @@ class PerceptualFeatures(nn.Module):
             load_pretrained(self, ["conv1", "bn1", "layer1", "layer2"], weights, "resnet18", key="perceptual_weights")
         for part in self.modules():
             if isinstance(part, nn.BatchNorm2d):
+                # With momentum 0 an update of the statistics leaves them as they are. No counter: it would be one
+                # operation more per layer.
                 part.momentum, part.num_batches_tracked = 0.0, None
         self.requires_grad_(False)
 

@@ -12,20 +12,22 @@ from utils.errors import UserError
 
 
 def read_file(path: str | Path) -> Any:
-    """Return what a .pth file holds (on the CPU), without ever running pickled code.
+    """Return the contents of a .pth file (on the CPU), without ever running pickled code.
 
     Both the current and the old (before PyTorch 1.6) format are read. UserError if the file is missing,
-    damaged, or holds more than tensors, numbers, strings, lists and dictionaries.
+    damaged, or contains more than tensors, numbers, strings, lists and dictionaries.
     """
     if not Path(path).is_file():
         raise UserError(f"no such file: {str(path)!r}, expected a file of weights")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about what it refuses; the error below says it in one line
+            # torch warns about what it refuses, in many lines; the error below says it in one.
+            warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    except Exception as error:  # a damaged file fails in the unpickler in too many ways to list
+    except Exception as error:
+        # A damaged file fails in the unpickler in too many ways to list.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{str(path)!r} is not a file of plain weights and was refused: {reason[:200]}") from error
 

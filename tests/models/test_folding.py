@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from models import build_network
-from models.geometry_aware.folding import fold_batch_norm
+from models.parts.folding import fold_batch_norm
 from tests.tiny import tiny_config
 
 NETWORKS = {

@@ -1,11 +1,11 @@
-"""The network's laws: what its parts must do in every variant."""
+"""The network: what its parts must do in every variant."""
 
 import pytest
 import torch
 
 from models import build_network, evaluation_permutations, training_permutations
 from models.parts.blocks import convolve_both
-from models.parts.decoders import ColoredLayers
+from models.parts.decoders import ColoredLayers, ImageDecoder
 from models.parts.latent import invert
 from tests.networks import PUBLISHED, SMALL, some_inputs
 from utils.errors import UserError
@@ -67,10 +67,10 @@ def test_external_rotations_rotate_the_points(small):
     world, camera = yaw_rotation(0.7), yaw_rotation(-0.4).T.contiguous()
     with torch.no_grad():
         outputs = small({**batch, "external_rotation_global": world, "external_rotation_cam": camera})
-        turn = camera @ batch["extrinsic_rot"] @ world @ batch["extrinsic_rot_inv"]
+        rotation = camera @ batch["extrinsic_rot"] @ world @ batch["extrinsic_rot_inv"]
         appearance, points = small.encode(batch["img_crop"])
-        image = small.decode(appearance, points @ turn.transpose(1, 2), batch["bg_crop"])
-    torch.testing.assert_close(outputs["cam2cam"], turn)
+        image = small.decode(appearance, points @ rotation.transpose(1, 2), batch["bg_crop"])
+    torch.testing.assert_close(outputs["cam2cam"], rotation)
     torch.testing.assert_close(outputs["img_crop"], image, rtol=1e-4, atol=1e-4)
     assert outputs["shuffled_pose"].tolist() == outputs["shuffled_appearance"].tolist() == [0, 1, 2, 3]
 
@@ -81,12 +81,12 @@ def test_outputs_are_put_back_in_the_order_of_the_crops(small):
     pose, appearance = torch.tensor([1, 0, 2, 3]), torch.tensor([2, 3, 1, 0])
     with torch.no_grad():
         outputs = small({**batch, "shuffled_pose": pose, "shuffled_appearance": appearance})
-        looks, points = small.encode(batch["img_crop"])
+        appearances, points = small.encode(batch["img_crop"])
         for slot, view in enumerate(pose.tolist()):
-            turn = batch["extrinsic_rot"][view] @ batch["extrinsic_rot_inv"][slot]
+            rotation = batch["extrinsic_rot"][view] @ batch["extrinsic_rot_inv"][slot]
             donor = appearance[slot]
             image = small.decode(
-                looks[donor : donor + 1], points[slot : slot + 1] @ turn.T, batch["bg_crop"][view : view + 1]
+                appearances[donor : donor + 1], points[slot : slot + 1] @ rotation.T, batch["bg_crop"][view : view + 1]
             )
             torch.testing.assert_close(outputs["img_crop"][view], image[0], rtol=1e-4, atol=1e-4)
 
@@ -99,7 +99,7 @@ def test_identity_permutation_is_auto_encoding(small):
 
 
 @pytest.mark.parametrize("layered", [False, True])
-def test_painting_starts_from_the_background_of_the_target_and_learns_the_rest(layered):
+def test_images_start_as_the_background_of_the_target_and_learn_the_difference(layered):
     torch.manual_seed(0)
     config = {**SMALL, "add_background": True, "color_by_appearance": layered}
     network, batch = build_network(config).train(), some_inputs()
@@ -121,19 +121,29 @@ def test_a_background_that_is_not_given_cannot_be_added():
 @pytest.mark.parametrize("over_background", [False, True])
 def test_layers_take_their_colors_from_the_appearance_and_hide_the_background(over_background):
     torch.manual_seed(0)
-    paint = ColoredLayers(5, 16, over_background)
-    for parameter in paint.parameters():
+    to_image = ColoredLayers(5, 16, over_background)
+    for parameter in to_image.parameters():
         torch.nn.init.normal_(parameter)
     layers, appearance, background = torch.randn(2, 5, 8, 8), torch.randn(2, 16), torch.randn(2, 3, 8, 8)
     with torch.no_grad():
-        image = paint(layers, appearance, background)
-        colors = paint.colors(appearance).view(2, 5, 3)
+        image = to_image(layers, appearance, background)
+        colors = to_image.colors(appearance).view(2, 5, 3)
     for crop, row, column in ((0, 0, 0), (1, 3, 6)):
         expected = sum(layers[crop, layer, row, column] * colors[crop, layer] for layer in range(5))
         if over_background:
-            hidden = (layers[crop, :, row, column] * paint.shares.detach()).sum()
+            hidden = (layers[crop, :, row, column] * to_image.shares.detach()).sum()
             expected = expected + (1 - hidden) * background[crop, :, row, column]
         torch.testing.assert_close(image[crop, :, row, column], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layered", [False, True])
+def test_a_decoder_has_as_many_output_channels_as_asked(layered):
+    torch.manual_seed(0)
+    options = {"upsampling_bilinear": True, "skip_background": False, "add_background": False}
+    decoder = ImageDecoder([8, 16, 32], 4, 16, 60, 0.0, **options, color_by_appearance=layered, channels=5)
+    image = decoder(torch.randn(2, 16), torch.randn(2, 20, 3))
+    assert image.shape == (2, 5, 16, 16)
+    assert all(channel.std() > 0 for channel in image.detach().unbind(1))
 
 
 def test_colors_need_an_appearance():
@@ -183,8 +193,8 @@ def test_convolving_both_is_convolving_their_concatenation(layout):
     torch.testing.assert_close(torch.autograd.grad((outputs * weight).sum(), given), gradients)
 
 
-def test_enlarged_maps_are_made_again_not_kept(small):
-    """Backward needs the maps of 4 times the size that the decoder convolves; they are not kept for it."""
+def test_upsampled_maps_are_recomputed_not_kept(small):
+    """The backward pass needs the maps of 4 times the size that the decoder convolves; they are not kept for it."""
     kept = []
 
     def keep(tensor):
@@ -222,7 +232,7 @@ def test_training_permutations_stay_in_their_groups():
     assert torch.equal(group[alone], group)
 
 
-def test_other_view_never_paints_its_own_crop():
+def test_other_view_never_targets_its_own_crop():
     generator = torch.Generator().manual_seed(0)
     for _ in range(50):
         pose, _ = training_permutations(16, 4, True, generator, other_view=True)
@@ -230,7 +240,7 @@ def test_other_view_never_paints_its_own_crop():
         assert torch.equal(pose // 4, torch.arange(16) // 4)
 
 
-def test_shuffling_can_be_turned_off_and_is_seeded():
+def test_shuffling_can_be_disabled_and_is_seeded():
     off = training_permutations(8, 2, True, torch.Generator(), shuffle_3d=False, shuffle_fg=False)
     assert off[0].tolist() == off[1].tolist() == list(range(8))
     first, second = (training_permutations(8, 2, True, torch.Generator().manual_seed(5)) for _ in range(2))

@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from datasets.reader import MultiViewDataset
-from models.geometry_aware.folding import fold_batch_norm
+from models.parts.folding import fold_batch_norm
 from training.loop.distributed import (
     average_gradients,
     draw_shard,

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from datasets.reader import MultiViewDataset
 from datasets.sampler import group_rows, select_rows
-from models.geometry_aware.folding import fold_batch_norm
+from models.parts.folding import fold_batch_norm
 from models.parts.latent import evaluation_permutations
 from training.loop.hardware import Hardware
 from training.loop.loaders import make_loader, normalize_batch

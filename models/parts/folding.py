@@ -10,11 +10,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """A copy of `network` in eval mode, whose convolutions do what the batch norm behind them did.
+    """Return a copy of `network` in eval mode whose convolutions include the batch norm that followed them.
 
-    For testing only: it gives the same outputs (to rounding), and what it would learn is not what `network` would.
-    `network` itself is left as it is. Batch norm that follows no convolution stays.
+    Outputs are the same up to rounding. The copy is for testing only: its parameters are frozen, because training
+    them would be another problem than training those of `network`. Batch norm that follows no convolution stays.
     """
+    # In eval mode batch norm is an affine map per channel, which a convolution can do on the way: scaled kernels and
+    # another bias. Folding saves one pass over every feature map.
     folded = copy.deepcopy(network).eval().requires_grad_(False)
     with torch.no_grad():
         for parent, conv, norm in list(_pairs(folded)):
@@ -29,7 +31,9 @@ def _pairs(network: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
         names = [name for name, _ in parent.named_children()]
         if isinstance(parent, nn.Sequential):
             candidates = pairwise(names)
-        else:  # torchvision's names: conv1 and bn1, conv2 and bn2
+        else:
+            # Outside of a Sequential the order of children need not be that of the computation. torchvision's
+            # names tell it: conv1 and bn1, conv2 and bn2.
             candidates = ((name, name.replace("conv", "bn")) for name in names if name.startswith("conv"))
         for conv, norm in candidates:
             is_conv = isinstance(getattr(parent, conv), nn.Conv2d)
