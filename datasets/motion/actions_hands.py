@@ -1,4 +1,7 @@
-"""The motions that hands make: each function gives an `Actor` things to do, with chance in every number."""
+"""Procedural motions of the hands: each public function adds one kind of motion to an `Actor`'s intent.
+
+All amounts are random within ranges: meters, radians, seconds. They were chosen by eye, for variety and no collisions.
+"""
 
 import numpy as np
 
@@ -8,11 +11,12 @@ from datasets.people.kinematics import envelope
 
 
 def other(side: str) -> str:
+    """The opposite side."""
     return SIDES[1 - SIDES.index(side)]
 
 
 def stand_or_sit(actor: Actor, busy=(), sitting: float = 0.3) -> bool:
-    """Be somewhere for a motion of the hands: mostly standing about, else seated all the time. Returns which."""
+    """The rest of the body during a motion of the hands: standing, or seated all the time. Returns whether seated."""
     actor.be_natural(actor.between(0.7, 1.3))
     seated_all_along = actor.chance(sitting)
     if seated_all_along:
@@ -26,7 +30,7 @@ def stand_or_sit(actor: Actor, busy=(), sitting: float = 0.3) -> bool:
 
 
 def rest_arm(actor: Actor, side: str, weight) -> None:
-    """One of the ways in which an arm rests: on the hip, in a pocket, before the belly, at the chin."""
+    """Rest an arm, with weight (T,): on the hip, in a pocket, in front of the belly (low or high), or at the chin."""
     limbs = actor.limbs
     hip, belly = limbs.landmark["hip"], limbs.landmark["belly"]
     place, how = [
@@ -40,6 +44,7 @@ def rest_arm(actor: Actor, side: str, weight) -> None:
 
 
 def hand_on_thigh(actor: Actor, side: str, weight, along: float) -> None:
+    """Put a hand on the thigh of a seated body. along: place on the thigh, 0 hip .. 1 knee."""
     limbs = actor.limbs
     point = [
         along * limbs.thigh - 0.05,
@@ -50,6 +55,7 @@ def hand_on_thigh(actor: Actor, side: str, weight, along: float) -> None:
 
 
 def reaching(actor: Actor) -> None:
+    """Reach for things between the floor and overhead, with one hand or both."""
     bouts = actor.bouts((2.0, 3.5), (0.3, 1.4))
     actor.be_natural()
     actor.stay(bouts)
@@ -70,6 +76,7 @@ def reaching(actor: Actor) -> None:
 
 
 def greeting(actor: Actor) -> None:
+    """Wave with one hand, sometimes with both."""
     bouts = actor.bouts((2.0, 4.5), (0.4, 1.8))
     actor.be_natural()
     actor.stay(bouts)
@@ -83,6 +90,7 @@ def greeting(actor: Actor) -> None:
 
 
 def phoning(actor: Actor) -> None:
+    """Hold a phone to the ear, walking, standing or seated."""
     seated = False
     if actor.chance(0.4):
         actor.be_natural()
@@ -92,6 +100,7 @@ def phoning(actor: Actor) -> None:
     side = actor.side()
     calling = envelope(actor.times, actor.bouts((6, 15), (0.5, 2)), 0.9)
     steady = calling[:, None]
+    # The head leans to the phone and moves less than usual, or the hand would have to follow it.
     tilt = actor.between(0.05, 0.25) * (-1 if side == "left" else 1)
     actor.intent.head += steady * ([tilt, 0.05, 0] - 0.7 * actor.intent.head)
     ear = actor.limbs.landmark["nose"] + [-0.09, 0.075, 0.03]
@@ -105,7 +114,7 @@ def phoning(actor: Actor) -> None:
 
 
 def gesture(actor: Actor, side: str, bouts) -> None:
-    """Talk with a hand in front of the body."""
+    """Move a hand as in speech, in front of the body, during the bouts."""
     weight = envelope(actor.times, bouts, 0.7)
     center = [actor.between(0.2, 0.34), actor.between(-0.08, 0.12), actor.between(-0.34, -0.12)]
     spread = [actor.between(0.02, 0.07), actor.between(0.04, 0.10), actor.between(0.04, 0.12)]
@@ -115,6 +124,7 @@ def gesture(actor: Actor, side: str, bouts) -> None:
 
 
 def discussion(actor: Actor) -> None:
+    """Talk with both hands, walking, standing or seated."""
     if actor.chance(0.25):
         actor.be_natural(1.4)
         actor.stroll(actor.between(0.3, 0.7), 1.2)
@@ -127,6 +137,7 @@ def discussion(actor: Actor) -> None:
 
 
 def directions(actor: Actor) -> None:
+    """Point the way with an outstretched arm."""
     bouts = actor.bouts((1.8, 3.5), (0.3, 1.4))
     stand_or_sit(actor, bouts, 0.15)
     for bout in bouts:
@@ -141,6 +152,7 @@ def directions(actor: Actor) -> None:
 
 
 def photo(actor: Actor) -> None:
+    """Take photographs: hands in front of the face, sometimes crouching."""
     bouts = actor.bouts((3, 6), (0.4, 1.8))
     seated = stand_or_sit(actor, bouts, 0.1)
     for bout in bouts:
@@ -157,6 +169,7 @@ def photo(actor: Actor) -> None:
 
 
 def eating(actor: Actor) -> None:
+    """Move a hand between a plate and the mouth."""
     stand_or_sit(actor, sitting=0.55)
     side = actor.side()
     bites = envelope(actor.times, actor.bouts((1.8, 3.2), (0.8, 2.5)), actor.between(0.6, 0.9))
@@ -175,6 +188,7 @@ def eating(actor: Actor) -> None:
 
 
 def waiting(actor: Actor) -> None:
+    """Stand with shifting weight, arms crossed or resting."""
     actor.be_natural(actor.between(0.8, 1.8))
     actor.stay(wander=0.8)
     actor.intent.shift[:, 1] += 0.5 * actor.limbs.hip_width * np.tanh(1.5 * actor.noise(5, 1)[:, 0])
@@ -188,6 +202,7 @@ def waiting(actor: Actor) -> None:
 
 
 def cross_arms(actor: Actor, weight) -> None:
+    """Cross the arms, with weight (T,)."""
     belly, upper = actor.limbs.landmark["belly"], actor.side()
     for side in SIDES:
         raised = 0.04 if side == upper else 0.0
@@ -196,7 +211,7 @@ def cross_arms(actor: Actor, weight) -> None:
 
 
 def carrying(actor: Actor) -> None:
-    """Walk with something in one or both hands."""
+    """Walk while holding something with one hand or both."""
     actor.be_natural(0.7)
     actor.stroll(actor.between(0.5, 1.1))
     limbs = actor.limbs
@@ -207,6 +222,7 @@ def carrying(actor: Actor) -> None:
 
 
 def stretching(actor: Actor) -> None:
+    """Stretch arms and trunk."""
     bouts = actor.bouts((2.5, 4.5), (0.3, 1.2))
     actor.be_natural()
     actor.stay(bouts)
@@ -220,7 +236,7 @@ def stretching(actor: Actor) -> None:
 
 
 def _stretch(actor: Actor):
-    """A wrist target and elbow for both arms: overhead, wide, behind the head, before the chest."""
+    """A wrist target and arguments of `reach`: overhead, wide, to the back, behind the head, across the chest."""
     limbs = actor.limbs
     length = (limbs.upper_arm + limbs.forearm) * actor.between(0.85, 1.0)
     wide = actor.between(0.2, 1.0)

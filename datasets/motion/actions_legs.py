@@ -1,4 +1,7 @@
-"""The motions that legs and trunk make: each function gives an `Actor` things to do."""
+"""Procedural motions of legs and trunk: each public function adds one kind of motion to an `Actor`'s intent.
+
+Amounts are random within ranges, as in actions_hands.py.
+"""
 
 import numpy as np
 
@@ -9,6 +12,7 @@ from datasets.people.kinematics import envelope, follow_keys
 
 
 def walking(actor: Actor) -> None:
+    """Walk from place to place."""
     actor.be_natural(0.7)
     actor.stroll(actor.between(0.6, 1.35), actor.between(1.1, 2.0))
     if actor.chance(0.4):
@@ -16,6 +20,7 @@ def walking(actor: Actor) -> None:
 
 
 def turning(actor: Actor) -> None:
+    """Walk in circles."""
     actor.be_natural()
     actor.circle(actor.between(0.35, 1.0), actor.between(0.5, 1.1))
     if actor.chance(0.4):
@@ -23,6 +28,7 @@ def turning(actor: Actor) -> None:
 
 
 def sitting_down(actor: Actor) -> None:
+    """Sit down and stand up, sometimes talking while seated."""
     bouts = actor.bouts((3.5, 6.5), (2.0, 4.0))
     actor.be_natural()
     actor.stay(bouts)
@@ -34,6 +40,7 @@ def sitting_down(actor: Actor) -> None:
 
 
 def crouching(actor: Actor) -> None:
+    """Squat or kneel, with busy hands."""
     bouts = actor.bouts((3.0, 5.5), (0.6, 1.9))
     actor.be_natural()
     actor.stay(bouts)
@@ -45,6 +52,7 @@ def crouching(actor: Actor) -> None:
 
 
 def squat(actor: Actor, weight: np.ndarray) -> None:
+    """Squat with weight (T,). Deep squats raise the heels."""
     depth = actor.between(0.3, 0.75)
     actor.crouch(weight, actor.limbs.leg * depth, 0.1 + 0.1 * depth, actor.between(0.2, 0.7))
     actor.intent.tilt[:, 1] += weight * actor.between(0, 0.3)
@@ -54,14 +62,14 @@ def squat(actor: Actor, weight: np.ndarray) -> None:
 
 
 def kneel(actor: Actor, weight: np.ndarray) -> None:
-    """Down on one knee, or nearly."""
+    """Kneel on one knee, or nearly, with weight (T,)."""
     side, leg = actor.side(), actor.limbs.leg
     actor.step_out(side, weight, [-0.4 * leg, 0.0, 0.0], heel=1.0)
     actor.crouch(weight, leg * actor.between(0.6, 0.72), 0.1 * leg, actor.between(0, 0.35))
 
 
 def busy_hand(actor: Actor, side: str, weight: np.ndarray) -> None:
-    """A hand on the knee, held out in front, or near the floor, for a lowered body."""
+    """What a hand does while the body is lowered: it is held out in front, on the knee, or near the floor."""
     limbs = actor.limbs
     hips = limbs.ankle + limbs.leg - actor.intent.drop
     forward, apart = actor.between(0.35, 0.55), actor.between(0.1, 0.3)
@@ -76,6 +84,7 @@ def busy_hand(actor: Actor, side: str, weight: np.ndarray) -> None:
 
 
 def bending(actor: Actor) -> None:
+    """Bend down to the floor or part of the way, with straight or bent knees."""
     bouts = actor.bouts((2.2, 4.5), (0.4, 1.6))
     actor.be_natural()
     actor.stay(bouts)
@@ -96,6 +105,7 @@ def bending(actor: Actor) -> None:
 
 
 def kicking(actor: Actor) -> None:
+    """Kick a ball, low or high."""
     bouts = actor.bouts((1.7, 2.4), (0.4, 1.6))
     actor.be_natural()
     actor.stay(bouts)
@@ -103,6 +113,7 @@ def kicking(actor: Actor) -> None:
         side, leg = actor.side(), actor.limbs.leg
         high, ahead = actor.between(0.1, 0.75), actor.between(0.45, 0.75)
         aside = actor.rng.normal(0, 0.08)
+        # Stand, swing back, strike, follow through, stand.
         keys = np.array([0, 0.35, 0.6, 0.72, 1.0]) * (end - start) + start
         path = [[0, 0, 0], [-0.25, 0, 0.3], [ahead, aside, high], [0.9 * ahead, aside, 0.9 * high], [0, 0, 0]]
         actor.move_foot(side, keys, np.array(path) * leg, [0, 0.9, 0.2, 0.1, 0])
@@ -115,7 +126,7 @@ def kicking(actor: Actor) -> None:
 
 
 def exercise(actor: Actor) -> None:
-    """Knee raises, lunges and legs swung aside, with arms that swing, rest or are held out."""
+    """Knee raises, lunges and sideways leg raises, with arms that swing, rest or are held out."""
     bouts = actor.bouts((1.5, 2.8), (0.3, 1.0))
     actor.be_natural()
     actor.stay(bouts, wander=0.3)

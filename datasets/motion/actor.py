@@ -1,4 +1,4 @@
-"""An actor: one random person on the floor, to whom motions (datasets/motion/actions_hands.py) give things to do."""
+"""The actor of procedural motion: a body with an intent, to which actions_legs.py and actions_hands.py add actions."""
 
 import itertools
 
@@ -18,13 +18,16 @@ from datasets.people.kinematics import (
     transform,
 )
 
-_RATE = 50  # motions are made at least this fine (Hz), then thinned to the frames asked for
+# Hz. Motions are planned at this rate or a little more, and then thinned: footsteps and smoothing need short steps.
+_RATE = 50
 
 
 class Actor:
-    """Holds the intent of a motion in the making.
+    """Builds up the intent of one procedural motion.
 
-    Attributes: `rng`; `times` (T,) seconds, fine; `limbs`; `intent`; `margin`: how far from the middle it may go.
+    Attributes:
+        rng: source of all random numbers. limbs: lengths of the body. intent: what the body does.
+        times: (T,) seconds, at least 50 per second. margin: meters that the path may go from the middle.
     """
 
     def __init__(self, body: Body, num_frames: int, fps: float, rng: np.random.Generator, area: float):
@@ -32,29 +35,35 @@ class Actor:
         self.limbs = Limbs(body)
         self._stride = int(np.ceil(_RATE / fps))
         self._rate = fps * self._stride
-        # one frame more on each side, so that the ends move like the middle
+        # About one frame more than asked for, of which half lies before the first: the ends then move like the middle.
         self.times = np.arange((num_frames + 1) * self._stride) / self._rate
         self.intent = Intent(len(self.times))
-        self._idle = {side: np.ones(len(self.times)) for side in SIDES}  # how far an arm is left to itself
+        self._idle = {side: np.ones(len(self.times)) for side in SIDES}  # 1 where an arm has nothing to do
+        # 0.35 m for the hips, which sway, sit and crouch beside the path.
         self.margin = max(area - 0.35, 0.05 * area)
         self._frames = slice(self._stride // 2, self._stride // 2 + num_frames * self._stride, self._stride)
 
-    # ---- chance
+    # ---- random numbers
 
     def between(self, low: float, high: float) -> float:
+        """A uniform random number."""
         return float(self.rng.uniform(low, high))
 
     def chance(self, probability: float) -> bool:
+        """True with a probability."""
         return bool(self.rng.random() < probability)
 
     def side(self) -> str:
+        """Left or right at random."""
         return SIDES[self.rng.integers(2)]
 
     def noise(self, period: float, channels: int = 3) -> np.ndarray:
+        """Smooth noise (T, channels), see `smooth_noise`."""
         return smooth_noise(self.rng, self.times, period, channels)
 
     def bouts(self, on: tuple[float, float], off: tuple[float, float]) -> list[tuple[float, float]]:
-        """Intervals of doing, with pauses between them; a random point of the cycle comes first."""
+        """Intervals (start, end) of activity, separated by pauses. Durations are uniform in `on` and `off`, seconds."""
+        # The first starts before time 0, so that a motion may begin in the middle of an activity.
         start = -self.between(0, on[1])
         intervals = []
         while start < self.times[-1]:
@@ -66,14 +75,15 @@ class Actor:
     # ---- places
 
     def spot(self, reach: float = 1.0) -> np.ndarray:
+        """A random point (2,) of the floor."""
         return self.rng.uniform(-1, 1, 2) * self.margin * reach
 
     def stay(self, busy=(), wander: float = 0.5) -> None:
-        """Stand about: now and then some steps or a turn, never during the `busy` intervals."""
-        limit = max(self.margin - 0.2, 0.5 * self.margin)  # room to sit down backward
+        """Stand, now and then with some steps or a change of heading, never during the `busy` intervals."""
+        limit = max(self.margin - 0.2, 0.5 * self.margin)  # leaves space to sit down backwards
         keys = [(-1.0, *self.rng.uniform(-limit, limit, 2), self.between(-np.pi, np.pi))]
         for start, end in self._gaps(busy):
-            length = end - start - 0.7  # the feet need a moment to follow
+            length = end - start - 0.7  # the feet arrive after the body
             if length < 0.6 or not self.chance(0.7):
                 continue
             used = min(length, self.between(0.8, 2.5))
@@ -98,11 +108,12 @@ class Actor:
         return [(s, e) for s, e in zip(starts, ends, strict=True) if e > s]
 
     def stroll(self, speed: float, nimble: float = 1.6, goals=None) -> None:
-        """Walk from one random place to the next; `nimble`: turning rate in radians per second."""
+        """Walk from one random place to the next. speed: meters per second. nimble: most yaw, radians per second."""
         step = 1 / self._rate
         place, heading = self.spot(0.8), self.between(-np.pi, np.pi)
         goal = self.spot() if goals is None else next(goals)
         pace = self.between(0.5, 1.0) * speed
+        # Steered step by step: the heading follows the bearing of the goal, and the pace drops in curves.
         track = np.empty((len(self.times), 3))
         for index in range(len(track)):
             track[index] = *place, heading
@@ -121,7 +132,7 @@ class Actor:
         self._swing_arms(self.between(0.5, 1.3))
 
     def circle(self, radius: float, speed: float) -> None:
-        """Walk round and round, now and then the other way."""
+        """Walk along a circle (radius in meters, speed in meters per second), sometimes reversing."""
         radius = min(radius, 0.9 * self.margin)
         center = self.rng.uniform(-1, 1, 2) * (self.margin - radius)
         keys = np.cumsum(self.rng.uniform(3, 8, int(self.times[-1] / 3) + 2))
@@ -131,7 +142,7 @@ class Actor:
         angle = self.between(-np.pi, np.pi) + np.cumsum(way) * speed / radius / self._rate
         wave = radius * (1 + 0.1 * self.noise(6, 1)[:, 0].clip(-1, 1))
         path = center + wave[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        # faces along the circle; turns round on the inside when the way changes
+        # The body faces along the circle. When the direction reverses, it turns on the inside of the circle.
         heading = angle + np.pi / 2 * np.sign(ways[0]) + np.pi * (1 - way * ways[0]) / 2
         self._walk(path, heading)
         self._swing_arms(self.between(0.5, 1.2))
@@ -145,14 +156,17 @@ class Actor:
         intent.feet = walk_along(self.times, path, heading, stance, self.rng, hold)
         ahead = self._feet_ahead()
         sigma = 0.06 * self._rate
+        # Gait: the hips move over the foot that carries, and drop on the side of the swinging leg. The pelvis rotates
+        # with the foot that is ahead, and the trunk rotates back.
         carry = gaussian_smooth(intent.feet["right"].swing - intent.feet["left"].swing, 1.5 * sigma)
         intent.shift[:, 1] += 0.25 * limbs.hip_width * carry
-        intent.tilt[:, 0] -= 0.05 * carry  # the side of the swinging leg drops
+        intent.tilt[:, 0] -= 0.05 * carry
         twist = gaussian_smooth(ahead["right"] - ahead["left"], sigma)
         intent.tilt[:, 2] += 0.25 * twist
         intent.trunk[:, 2] -= 0.4 * twist
 
     def _feet_ahead(self) -> dict[str, np.ndarray]:
+        """Per side, meters (T,) by which the foot is ahead of the body."""
         direction = np.stack([np.cos(self.intent.heading), np.sin(self.intent.heading)], axis=1)
         return {s: ((self.intent.feet[s].position - self.intent.path) * direction).sum(1) for s in SIDES}
 
@@ -164,7 +178,7 @@ class Actor:
     # ---- posture
 
     def be_natural(self, lively: float = 1.0) -> None:
-        """Posture, shifting weight, a wandering look and arms at rest; everything else is laid over it."""
+        """Posture, shifting weight, a wandering gaze and arms at rest. Everything else is added to it."""
         intent, degree = self.intent, np.deg2rad(1)
         slouch = self.between(-2, 9)
         intent.trunk += ([0, slouch, 0] + lively * self.noise(3.5) * [2.5, 3, 5]) * degree
@@ -184,19 +198,20 @@ class Actor:
         return size * self.noise(period, 6) * [1, 1, 1, 1.5, 1.5, 1]
 
     def arm(self, side: str, state: np.ndarray, weight) -> None:
-        """Lay an arm's state (T, 6) or (1, 6) over what it does so far, with weight (T,) in 0..1."""
+        """Blend an arm's state (T, 6) or (1, 6) into what it does so far, with weight (T,) in 0..1."""
         weight = np.broadcast_to(weight, len(self.times))
         self.intent.arms[side] = self.intent.arms[side] * (1 - weight[:, None]) + state * weight[:, None]
         self.intent.swing[side] = self.intent.swing[side] * (1 - weight)
         self._idle[side] = self._idle[side] * (1 - weight)
 
     def place_hand(self, side: str, point, weight, frame: str = "chest", **how) -> None:
-        """Bring the wrist to a point (T, 3) or (3,), given on the arm's own side (y outward).
+        """Bring the wrist to a point (T, 3) or (3,), meters, given on the arm's own side (y outward).
 
-        frame: "chest", or "hips" for a point relative to the hips in the heading's frame (call after the trunk is
-        set). how: swivel, pronation, wrist (see `reach`).
+        frame: "chest", or "hips" for a point relative to the hips in the heading's frame; call that after the trunk is
+        set. how: swivel, pronation, wrist (see `reach`).
         """
         weight = np.broadcast_to(np.asarray(weight, dtype=np.float64), len(self.times))
+        # Inverse kinematics is only solved where it has weight.
         used = np.flatnonzero(weight)
         if not len(used):
             return
@@ -209,41 +224,44 @@ class Actor:
         self.arm(side, state, weight)
 
     def _from_hips(self, point: np.ndarray, side: str) -> np.ndarray:
+        """Points (T, 3) relative to the hips, in the frame of the chest."""
         mirror = np.array([1, 1 if side == "left" else -1, 1])
         roll, pitch, yaw = self.intent.tilt.T
-        turn = rotation_z(yaw) @ rotation_y(pitch) @ rotation_x(roll)
+        rotation = rotation_z(yaw) @ rotation_y(pitch) @ rotation_x(roll)
         origin = np.zeros((len(self.times), 3))
         spine = trunk_rotations(self.intent)
         for name in ("spine_low", "spine_mid", "spine_high", "chest"):
-            origin = origin + transform(turn, self.limbs.offset[name])
-            turn = turn @ spine[name]
-        return transform(turn.transpose(0, 2, 1), point * mirror - origin) * mirror
+            origin = origin + transform(rotation, self.limbs.offset[name])
+            rotation = rotation @ spine[name]
+        return transform(rotation.transpose(0, 2, 1), point * mirror - origin) * mirror
 
     # ---- whole-body building blocks
 
     def crouch(self, weight: np.ndarray, hips: float, back: float, lean: float) -> None:
-        """Lower the hips to a height (meters), move them back and lean the trunk forward, by weight (T,)."""
+        """Lower the hips to a height and move them back (meters), and lean the trunk forward, with weight (T,)."""
         standing = self.limbs.ankle + self.limbs.leg
         self.intent.drop += weight * max(standing - hips, 0)
         self.intent.shift[:, 0] -= weight * back
         self.intent.trunk[:, 1] += weight * lean
 
     def sit(self, intervals, ramp: float = 1.3) -> np.ndarray:
-        """Sit down and stand up on an imagined seat behind the feet. Returns how seated it is, (T,) in 0..1."""
+        """Sit on an imagined seat behind the feet during the intervals. Returns (T,), 0 standing .. 1 seated."""
         seated = envelope(self.times, intervals, ramp)
+        # 0.85 m is the length of the legs for which the other numbers were chosen.
         size = self.limbs.leg / 0.85
         seat = size * self.between(0.38, 0.5) + 0.09
         moving = 4 * seated * (1 - seated)
         self.crouch(seated, seat, size * self.between(0.36, 0.46), self.between(-0.02, 0.3))
+        # Between standing and sitting the trunk leans forward, which keeps the weight over the feet.
         self.intent.trunk[:, 1] += self.between(0.4, 0.7) * moving
         self.intent.head[:, 1] -= 0.3 * moving
-        self.intent.tilt[:, 1] -= self.between(0.0, 0.15) * seated  # the pelvis rolls back on the seat
+        self.intent.tilt[:, 1] -= self.between(0.0, 0.15) * seated  # a pelvis tilts back on a seat
         for side in SIDES:
             self.intent.knee_out[side] += self.between(-0.05, 0.3) * seated
         return seated
 
     def move_foot(self, side: str, key_times, offsets: np.ndarray, heel) -> None:
-        """Lift a foot through offsets (K, 3): forward, outward, up from where it stands; heel: its pitch (K,)."""
+        """Move a foot through offsets (K, 3) at K key times: meters forward, outward, up. heel: its pitch (K,)."""
         mirror = np.array([1, 1 if side == "left" else -1, 1])
         self.intent.foot_offset[side] += follow_keys(self.times, key_times, offsets) * mirror
         self.intent.foot_pitch[side] += follow_keys(self.times, key_times, heel)
@@ -251,27 +269,29 @@ class Actor:
         self.intent.foot_free[side] = np.maximum(
             self.intent.foot_free[side], envelope(self.times, [(start, end)], 0.25 * (end - start))
         )
-        # the weight goes over the other foot, early and until late
+        # The weight moves over the other foot half a second early, as a person does before lifting a foot.
         over = envelope(self.times, [(start - 0.5, end + 0.5)], 0.7)
         self.intent.shift[:, 1] -= 0.8 * self.limbs.hip_width * mirror[1] * over
 
     def step_out(self, side: str, weight: np.ndarray, offset, heel: float = 0.0) -> None:
-        """Put a foot elsewhere by weight (T,): forward, outward, up; it is lifted on the way. heel: its pitch."""
+        """Set a foot down at an offset (3,): meters forward, outward, up, with weight (T,). heel: its pitch."""
         mirror = np.array([1, 1 if side == "left" else -1, 1])
         self.intent.foot_offset[side] += weight[:, None] * offset * mirror
+        # Lifted on the way, by up to 6 cm.
         self.intent.foot_offset[side][:, 2] += 0.25 * weight * (1 - weight)
         self.intent.foot_pitch[side] += weight * heel
 
     def look(self, weight, yaw: float, pitch: float) -> None:
-        """Turn head (and a little the trunk) by weight (T,): yaw to the left, pitch down."""
+        """Rotate the head, and the trunk a little, with weight (T,): yaw to the left, pitch down, radians."""
         weight = np.broadcast_to(weight, len(self.times))[:, None]
         self.intent.head += weight * ([0, 0.8 * pitch, 0.7 * yaw] - 0.6 * self.intent.head)
         self.intent.trunk += weight * [0, 0.1 * pitch, 0.3 * yaw]
 
     def perform(self) -> Motion:
-        """Solve the intent and thin it to the frames asked for."""
+        """The motion of the intent, at the frames asked for."""
         forward = self.intent.tilt[:, 1] + self.intent.trunk[:, 1]
-        for side in SIDES:  # an idle arm hangs down when the trunk bends
+        # An idle arm keeps hanging down when the trunk bends forward.
+        for side in SIDES:
             self.intent.swing[side] += 0.8 * self._idle[side] * np.clip(forward, -0.3, None)
         motion = solve(self.limbs, self.intent, self._rate)
         thin = Motion(motion.rotations[self._frames], motion.translation[self._frames])

@@ -1,4 +1,8 @@
-"""Keeps forearms and hands out of trunk, thighs and head: arms are turned at the shoulder until they are clear."""
+"""Keeps forearms and hands out of trunk, thighs and head, by rotating arms at the shoulder.
+
+The body is approximated by elliptic cylinders and the arm by seven spheres. Exact collisions of meshes would be slow,
+and the margin hides the difference.
+"""
 
 from typing import NamedTuple
 
@@ -9,9 +13,10 @@ from datasets.people.kinematics import gaussian_smooth, to_matrix, to_rotation_v
 
 _ROUNDS = 8
 MARGIN = 0.025  # meters kept free
-# Points that must be clear: on the forearm (share of its length from the elbow) and in three slices of the hand.
-_FOREARM_SHARES = (0.0, 0.35, 0.7, 1.0)
+# Spheres of an arm: four on the forearm (fractions of its length from the elbow), three in the hand.
+_FOREARM_FRACTIONS = (0.0, 0.35, 0.7, 1.0)
 _RADII = np.array([0.045, 0.045, 0.038, 0.032, 0.03, 0.028, 0.024])
+_MAX_STEP = 0.3  # radians per round, so that a deep overlap does not throw the arm across the body
 
 
 class _Obstacle(NamedTuple):
@@ -24,7 +29,7 @@ class _Obstacle(NamedTuple):
 
 
 def obstacles(body: Body) -> list[_Obstacle]:
-    """Shapes fitted to the body's mesh in its neutral stance."""
+    """Elliptic cylinders fitted to the body's mesh in its neutral stance."""
     groups = {
         "chest": ("chest", "spine_high"),
         "spine_low": ("spine_low", "spine_mid"),
@@ -38,6 +43,7 @@ def obstacles(body: Body) -> list[_Obstacle]:
     shapes = []
     for carrier, bones in groups.items():
         points = body.neutral_vertices[np.isin(body.vertex_bone, [BONE_INDEX[b] for b in bones])]
+        # Percentiles leave out what sticks out, such as ears and the nose.
         low, high = np.percentile(points, [2, 98], axis=0)
         half = (high - low) / 2
         cap = half[2] if carrier == "head" else min(0.04, half[2])
@@ -49,7 +55,7 @@ def obstacles(body: Body) -> list[_Obstacle]:
 
 
 def hand_points(body: Body, side: str) -> np.ndarray:
-    """(3, 3) middles of palm, knuckles and fingers from the wrist, in the hand's neutral axes."""
+    """Centers (3, 3) of palm, knuckles and fingers relative to the wrist, in the hand's neutral axes."""
     bone = BONE_INDEX[f"hand_{side}"]
     points = body.neutral_vertices[body.vertex_bone == bone] - body.neutral_pivots[bone]
     points = points[np.argsort(-points[:, 2])]
@@ -65,24 +71,25 @@ def clear_arm(
     rate: float,
     margin: float = MARGIN,
 ) -> np.ndarray:
-    """Turn (T, 3, 3) of the upper arm in the world, to be applied after its own, that clears the arm.
+    """Rotations (T, 3, 3) about the shoulder in the world, applied after the upper arm's own, that clear the arm.
 
     Args:
-        hand_offsets: see `hand_points`.
+        shapes: see `obstacles`. hand_offsets: see `hand_points`.
         rotations, positions: (T, B, 3, 3), (T, B, 3) of all bones in the world.
-        bones: indices of upper arm, forearm and hand; rate: frames per second;
+        bones: indices of upper arm, forearm and hand. rate: frames per second.
         margin: meters kept free between arm and body.
     """
     upper, forearm, hand = bones
     shoulder = positions[:, upper]
     elbow, wrist = positions[:, forearm] - shoulder, positions[:, hand] - shoulder
-    lower = [elbow + share * (wrist - elbow) for share in _FOREARM_SHARES]
+    lower = [elbow + fraction * (wrist - elbow) for fraction in _FOREARM_FRACTIONS]
     palm = [wrist + transform(rotations[:, hand], offset) for offset in hand_offsets]
     arm = np.stack(lower + palm, axis=1)  # (T, K, 3)
-    turn = np.tile(np.eye(3), (len(arm), 1, 1))
+    clearing = np.tile(np.eye(3), (len(arm), 1, 1))
+    # In every round the deepest point of each frame is pushed out. Frames that are clear drop out.
     touching = np.arange(len(arm))
     for _ in range(_ROUNDS):
-        moved = transform(turn[touching, None], arm[touching])
+        moved = transform(clearing[touching, None], arm[touching])
         which, vector = _deepest_push(
             shapes, rotations[touching], positions[touching], shoulder[touching, None] + moved, margin
         )
@@ -91,19 +98,20 @@ def clear_arm(
         if not len(touching):
             break
         lever = moved[np.flatnonzero(inside), which]
-        turn[touching] = to_matrix(_turn_that_moves(lever, vector)) @ turn[touching]
-    return to_matrix(gaussian_smooth(to_rotation_vector(turn), max(0.1 * rate, 0.3)))
+        clearing[touching] = to_matrix(_rotation_that_moves(lever, vector)) @ clearing[touching]
+    # Frames were treated one by one: smoothing over a tenth of a second keeps the arm from jerking.
+    return to_matrix(gaussian_smooth(to_rotation_vector(clearing), max(0.1 * rate, 0.3)))
 
 
-def _turn_that_moves(lever: np.ndarray, vector: np.ndarray) -> np.ndarray:
+def _rotation_that_moves(lever: np.ndarray, vector: np.ndarray) -> np.ndarray:
     """Rotation vectors (T, 3) that move the ends of levers by about the given vectors."""
-    turn = np.cross(lever, vector) / np.maximum((lever**2).sum(1, keepdims=True), 0.01)
-    angle = np.linalg.norm(turn, axis=1, keepdims=True)
-    return turn * np.minimum(1, 0.3 / np.maximum(angle, 1e-9))
+    rotation = np.cross(lever, vector) / np.maximum((lever**2).sum(1, keepdims=True), 0.01)
+    angle = np.linalg.norm(rotation, axis=1, keepdims=True)
+    return rotation * np.minimum(1, _MAX_STEP / np.maximum(angle, 1e-9))
 
 
 def _deepest_push(shapes, rotations, positions, points, margin):
-    """Per frame the point (T,) deepest inside a shape and the way out (T, 3), 0 where it is clear."""
+    """Per frame the index (T,) of the point deepest inside a shape, and the way out (T, 3), 0 if all are clear."""
     depths, ways = [], []
     for shape in shapes:
         inverse = rotations[:, shape.bone].transpose(0, 2, 1)[:, None]
@@ -114,7 +122,8 @@ def _deepest_push(shapes, rotations, positions, points, margin):
         level = np.maximum(np.linalg.norm(scaled, axis=-1), 1e-6)
         normal = scaled / half
         steep = np.maximum(np.linalg.norm(normal, axis=-1), 1e-6)
-        # distance to the surface along the gradient of `level`
+        # There is no closed form for the distance to an ellipsoid: this is the first-order one, along the gradient of
+        # `level`, exact on the surface and for spheres.
         depths.append((1 - level) * level / steep)
         ways.append(transform(rotations[:, shape.bone, None], normal / steep[..., None]))
     depth = np.stack(depths, axis=1)  # (T, shapes, K)

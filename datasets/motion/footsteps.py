@@ -1,4 +1,4 @@
-"""Where the feet go when a body moves along a path: planted while they carry, swung when they must follow."""
+"""Footsteps of a body that moves along a path: feet are planted while they carry, and step when they must follow."""
 
 from typing import NamedTuple
 
@@ -12,8 +12,8 @@ SIDES = ("left", "right")
 class Foot(NamedTuple):
     """One foot over time, world frame. Flat on the floor wherever `lift` and `toe_up` are 0.
 
-    position: (T, 2) floor point below the ankle of the flat foot; yaw: (T,) radians;
-    lift: (T,) height of the sole, meters; toe_up: (T,) how far the toes are raised about the heel, radians;
+    position: (T, 2) point on the floor below the ankle of the flat foot, meters. yaw: (T,) radians.
+    lift: (T,) height of the sole, meters. toe_up: (T,) rotation about the heel that raises the toes, radians.
     swing: (T,) 1 in the air, 0 planted.
     """
 
@@ -42,20 +42,20 @@ def walk_along(
     """Plan footsteps for a body that travels along a path.
 
     Args:
-        times: (T,) seconds, evenly spaced, fine enough for steps (>= 30 Hz).
-        path, heading: (T, 2) and (T,) where the body is and faces.
-        stance: per side (3,) where the foot stands beside the body: forward, left, toes turned out (radians).
+        times: (T,) seconds, evenly spaced, at least 30 per second.
+        path, heading: (T, 2) meters and (T,) radians, where the body is and faces.
+        stance: per side (3,) where the foot stands beside the body: forward, left, outward yaw of the toes.
+        rng: for the lift of the feet and small differences between steps.
         hold: (T,) true where both feet must stay planted.
-        rng: draws the lift of the feet and small differences between steps.
     """
     homes = {side: _home(path, heading, stance[side], side) for side in SIDES}
     steps = _plan(times, path, homes, rng, np.zeros(len(times), bool) if hold is None else hold)
     lift = rng.uniform(0.04, 0.09)
-    return {side: _trace(times, homes[side], steps[side], lift, heading) for side in SIDES}
+    return {side: _trace(times, homes[side], steps[side], lift) for side in SIDES}
 
 
 def _home(path, heading, stance, side):
-    """(T, 3) x, y, yaw of the foot when it stands at ease."""
+    """x, y and yaw (T, 3) of a foot that stands in its stance beside the body."""
     forward, left, out = stance
     cosine, sine = np.cos(heading), np.sin(heading)
     x = path[:, 0] + cosine * forward - sine * left
@@ -64,7 +64,7 @@ def _home(path, heading, stance, side):
 
 
 def _plan(times, path, homes, rng, hold) -> dict[str, list[_Step]]:
-    """Steps of both feet in turn: when the body travels, one after the other; else when a foot is left behind."""
+    """Steps of both feet. They alternate while the body travels; else the foot that is farther behind steps."""
     rate = 1 / (times[1] - times[0]) if len(times) > 1 else 1.0
     last = len(times) - 1
     speed = np.linalg.norm(np.gradient(path, axis=0), axis=1) * rate if last > 0 else np.zeros(1)
@@ -75,9 +75,11 @@ def _plan(times, path, homes, rng, hold) -> dict[str, list[_Step]]:
         if now < free_at:
             continue
         pace = speed[min(last, index + int(0.3 * rate))]
+        # Seconds in the air and on both feet: faster walking has shorter steps in time.
         swing = np.clip(0.62 - 0.17 * pace, 0.34, 0.6)
         pause = 0.08 + 0.5 * np.clip(0.25 - pace, 0, 0.25)
         land = min(last, index + round(swing * rate))
+        # A step aims at where the body will be in the middle of the foot's next time on the floor.
         middle = min(last, index + round((1.5 * swing + pause) * rate))
         errors = {side: _distance(homes[side][middle], planted[side]) for side in SIDES}
         other = SIDES[1 - SIDES.index(latest)]
@@ -92,10 +94,12 @@ def _plan(times, path, homes, rng, hold) -> dict[str, list[_Step]]:
 
 
 def _distance(home, planted) -> float:
+    """Meters between two placements of a foot; a yaw of one radian counts as 0.25 m."""
     return float(np.hypot(*(home[:2] - planted[:2])) + 0.25 * abs(home[2] - planted[2]))
 
 
-def _trace(times, home, steps: list[_Step], lift: float, heading) -> Foot:
+def _trace(times, home, steps: list[_Step], lift: float) -> Foot:
+    """The course of one foot that takes these steps."""
     position = np.tile(home[0, :2], (len(times), 1))
     yaw = np.full(len(times), home[0, 2])
     height, toe_up, swing = (np.zeros(len(times)) for _ in range(3))
@@ -105,7 +109,7 @@ def _trace(times, home, steps: list[_Step], lift: float, heading) -> Foot:
         length = np.hypot(*(step.position - position[-1]))
         position = position + share[:, None] * (step.position - position[-1])
         yaw = yaw + share * (step.yaw - yaw[-1])
-        # two eased halves: at rest on the floor at both ends
+        # Two eased halves: the foot leaves the floor and lands at rest. Long steps are higher and land on the heel.
         bump = ease(2 * phase) * ease(2 - 2 * phase)
         height += bump * (0.6 + min(length, 0.8)) * lift
         toe_up += np.exp(-(((times - step.end) / 0.11) ** 2)) * np.clip(length - 0.15, 0, 0.6) * 0.55

@@ -1,4 +1,4 @@
-"""Motions for the bodies of datasets/people/body.py: seeded, smooth, feet on the floor, inside a square of the room."""
+"""Procedural motion for the bodies of datasets/people/body.py: seeded, smooth, feet on the floor, inside a square."""
 
 import numpy as np
 
@@ -7,6 +7,7 @@ from datasets.motion.actor import Actor
 from datasets.people.body import Body, Motion
 from utils.errors import UserError
 
+# The order is part of the benchmarks (datasets/rendered/presets.py): seeds pick motions by their index.
 _ACTIONS = {
     action.__name__: action
     for action in (
@@ -35,13 +36,13 @@ MOTIONS = tuple(_ACTIONS)
 def procedural_motion(
     name: str, body: Body, num_frames: int, fps: float, rng: np.random.Generator, area: float = 1.5
 ) -> Motion:
-    """A random sequence of one kind of motion; the same state of `rng` gives the same sequence.
+    """A random motion of one kind. The same state of `rng` gives the same motion.
 
     Args:
         name: one of `MOTIONS`. num_frames, fps: length and frames per second.
-        area: the hips stay inside |x|, |y| <= area (meters, world); the floor is z = 0.
+        area: the hips stay inside |x|, |y| <= area (meters, world). The floor is z = 0.
     Raises:
-        UserError: unknown name; length, rate or area that is not positive.
+        UserError: unknown name, or a length, rate or area that is not positive.
     """
     if name not in _ACTIONS:
         raise UserError(f"unknown motion {name!r}; expected one of {', '.join(MOTIONS)}")

@@ -1,7 +1,8 @@
 """Reads motion capture in the BVH format: a skeleton of joints with fixed offsets, and channels per frame.
 
-Source: the Biovision Hierarchy format as motion capture tools write it. Any order of rotation channels, any subset of
-position channels (they replace the joint's offset, as in Blender and MotionBuilder), any unit, any axis upwards.
+Source: the Biovision Hierarchy format as motion capture tools write it. Rotation channels may come in any order, and
+position channels in any subset; they replace the joint's offset, as in Blender and MotionBuilder. Any unit and any
+vertical axis are read.
 """
 
 import re
@@ -13,16 +14,17 @@ import numpy as np
 from datasets.people.kinematics import rotation_x, rotation_y, rotation_z, to_matrix, to_rotation_vector
 from utils.errors import UserError
 
-_TURNS = (rotation_x, rotation_y, rotation_z)
+_ROTATIONS = (rotation_x, rotation_y, rotation_z)
 _CHANNELS = {f"{axis}{kind}": (kind, index) for kind in ("position", "rotation") for index, axis in enumerate("XYZ")}
-END = "_end"  # the name of an End Site is that of its parent with this added
+END = "_end"  # an End Site has no name: it gets its parent's, with this appended
 
 
 class BvhClip(NamedTuple):
     """A captured motion of J joints (end sites included) over T frames, in the file's own axes and unit.
 
-    joints, parents: names and index of the parent (-1: root), parents first; offsets: (J, 3) from the parent.
-    rotations: (T, J, 3, 3) relative to the parent; translations: (T, J, 3) from the parent; rate: frames per second.
+    joints, parents: names, and indices of the parents (-1: root); parents come first.
+    offsets: (J, 3) from the parent. translations: (T, J, 3), the same in every frame, or from position channels.
+    rotations: (T, J, 3, 3) relative to the parent. rate: frames per second.
     """
 
     name: str
@@ -45,7 +47,7 @@ class BvhClip(NamedTuple):
         return rotations, positions
 
     def rest_positions(self) -> np.ndarray:
-        """(J, 3) where the joints are when all rotations are zero, the root at 0."""
+        """Positions (J, 3) of the joints when all rotations are zero, with the root at 0."""
         positions = self.offsets.copy()
         positions[0] = 0
         for joint, parent in enumerate(self.parents):
@@ -55,7 +57,7 @@ class BvhClip(NamedTuple):
 
 
 def read_bvh(path: str | Path) -> BvhClip:
-    """The motion in a BVH file. Raises UserError, which names file and line, for anything that is not a whole one."""
+    """The motion in a BVH file. Raises UserError, which names file and line, for a broken or incomplete file."""
     path = Path(path)
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -73,32 +75,38 @@ def read_bvh(path: str | Path) -> BvhClip:
             if kind == "position":
                 translations[:, joint, axis] = column
             else:
-                rotations[:, joint] = rotations[:, joint] @ _TURNS[axis](np.radians(column))
+                # Channels apply from left to right, each in the frame that the ones before have rotated.
+                rotations[:, joint] = rotations[:, joint] @ _ROTATIONS[axis](np.radians(column))
     return BvhClip(path.stem, tuple(header.joints), tuple(header.parents), offsets, rotations, translations, rate)
 
 
 def resample(clip: BvhClip, rate: float) -> BvhClip:
-    """The clip at `rate` frames per second: picked frames where the rates divide, else in between (slerp, linear)."""
+    """The clip at `rate` frames per second.
+
+    Frames are picked if the rates divide. Else rotations are interpolated on the sphere and translations linearly.
+    """
     ratio = clip.rate / rate
-    if abs(ratio - round(ratio)) < 1e-3 * ratio and round(ratio) >= 1:  # a frame time of 0.033333 means 30 Hz
+    # The tolerance is for rounded frame times: 0.033333 means 30 Hz.
+    if abs(ratio - round(ratio)) < 1e-3 * ratio and round(ratio) >= 1:
         step = round(ratio)
         return clip._replace(rotations=clip.rotations[::step], translations=clip.translations[::step], rate=rate)
     last = len(clip.rotations) - 1
     times = np.arange(int(last / ratio + 1e-3) + 1) * ratio
     before = np.minimum(times.astype(int), max(last - 1, 0))
     after = np.minimum(before + 1, last)
-    share = (times - before)[:, None, None]
+    fraction = (times - before)[:, None, None]
     start = clip.rotations[before]
-    turn = to_rotation_vector(start.swapaxes(-1, -2) @ clip.rotations[after])
-    translations = clip.translations[before] * (1 - share) + clip.translations[after] * share
-    return clip._replace(rotations=start @ to_matrix(share * turn), translations=translations, rate=rate)
+    step = to_rotation_vector(start.swapaxes(-1, -2) @ clip.rotations[after])
+    translations = clip.translations[before] * (1 - fraction) + clip.translations[after] * fraction
+    return clip._replace(rotations=start @ to_matrix(fraction * step), translations=translations, rate=rate)
 
 
 def despike(clip: BvhClip, degrees: float = 30.0) -> BvhClip:
-    """Mend joints that turn away by more than `degrees` for one or two frames and come back: errors of the capture.
+    """Repair joints that rotate away by more than `degrees` for one or two frames and come back: capture errors.
 
-    Such a rotation becomes the medoid of the five frames around it, which a steady turn, however fast, leaves as it is.
+    Such a rotation is replaced by the medoid of the five frames around it.
     """
+    # The medoid of a steady rotation, however fast, is its middle frame. Only outliers change, unlike with a mean.
     frames = len(clip.rotations)
     around = np.clip(np.arange(frames)[:, None] + np.arange(-2, 3), 0, frames - 1)  # (T, 5)
     near = [clip.rotations[around[:, k]] for k in range(5)]
@@ -174,7 +182,8 @@ class _Hierarchy:
 
     def _finish(self, number: int) -> None:
         if not self.joints or self._open:
-            raise _error(self.file, number, f"MOTION after {len(self.joints)} joints, {len(self._open)} '{{' open")
+            found = f"MOTION after {len(self.joints)} joints, {len(self._open)} '{{' open"
+            raise _error(self.file, number, f"{found}; expected a complete skeleton")
         missing = [name for name, offset in zip(self.joints, self.offsets, strict=True) if offset is None]
         if missing:
             raise _error(self.file, number, f"joint {missing[0]!r} has no OFFSET")
@@ -192,9 +201,9 @@ def _read_motion(file: str, lines: list[str], start: int, width: int) -> tuple[n
     for index, (number, line) in enumerate(rows):
         row = _floats(line.split())
         if index >= frames:
-            raise _error(file, number, f"more than the {frames:.0f} frames that were announced")
+            raise _error(file, number, f"more frames than the {frames:.0f} of the line 'Frames:'; expected the same")
         if row is None or len(row) != width:
-            found = "something that is no finite number" if row is None else f"{len(row)} numbers"
+            found = "a value that is not a finite number" if row is None else f"{len(row)} numbers"
             raise _error(file, number, f"{found}; expected {width} numbers, one per channel")
         values[index] = row
     if len(rows) < frames:
@@ -203,6 +212,7 @@ def _read_motion(file: str, lines: list[str], start: int, width: int) -> tuple[n
 
 
 def _setting(file: str, row: list[tuple[int, str]], name: str, last: int) -> float:
+    """The positive number after `name` in the only row. last: the line to name if there is no row."""
     number, line = row[0] if row else (last, "")
     value = _floats(line.strip()[len(name) :].split()) if line.strip().lower().startswith(name.lower()) else None
     if value is None or len(value) != 1 or value[0] <= 0:
@@ -211,7 +221,7 @@ def _setting(file: str, row: list[tuple[int, str]], name: str, last: int) -> flo
 
 
 def _floats(words: list[str]) -> np.ndarray | None:
-    """The numbers, or None where a word is not a finite one."""
+    """The numbers, or None if any word is not a finite number."""
     try:
         values = np.array(words, dtype=np.float64)
     except ValueError:

@@ -1,7 +1,7 @@
-"""From a captured skeleton to what any body can imitate: directions of limbs, orientation of trunk, feet on the floor.
+"""From a captured skeleton to a description that fits any body: directions of limbs, orientations, feet on the floor.
 
-A file's joints are found by name and its axes and unit from the skeleton. Lengths are in leg lengths (hip to ankle) of
-the captured person, so that they fit other bodies; the world has z up and the floor at z = 0. Rotations are those from
+A file's joints are found by name, and its axes and unit from the skeleton. Lengths are in leg lengths (hip to ankle) of
+the captured person, so that they fit other bodies. The world has z up and the floor at z = 0. Rotations are relative to
 the neutral stance of datasets/people/body.py: upright, arms hanging, feet flat, palms towards the thighs.
 """
 
@@ -16,15 +16,20 @@ from datasets.people.kinematics import gaussian_smooth, to_matrix, transform, un
 from utils.errors import UserError
 
 RATE = 30  # frames per second at which motion is analyzed
-_SLOW, _LOW = 0.35, 0.07  # a ball of the foot that carries: leg lengths per second, leg lengths above the floor
+# The ball of a foot is planted if it is slower and lower than this: leg lengths per second, leg lengths.
+_SLOW, _LOW = 0.35, 0.07
 _MAX_NECK = np.deg2rad(60)
 _NEAR_REST = np.deg2rad(35)
 
 
 class Side(NamedTuple):
-    """Arm and leg of one side. Directions (T, 3) from joint to joint; hinges (T, 3): the axes about which the shin
-    bends back and the forearm bends forward, roughly to the body's left and right; rotations (T, 3, 3) of foot and
-    hand; planted (T,): the ball of the foot carries; sole (T,): its height above the floor, leg lengths."""
+    """Arm and leg of one side over T frames, in the world.
+
+    thigh, shin, upper_arm, forearm: directions (T, 3) from joint to joint.
+    knee, elbow: axes (T, 3) about which the shin bends back and the forearm bends forward.
+    foot, hand: rotations (T, 3, 3).
+    planted: (T,) whether the ball of the foot carries. sole: (T,) its height above the floor, leg lengths.
+    """
 
     thigh: np.ndarray
     shin: np.ndarray
@@ -39,8 +44,10 @@ class Side(NamedTuple):
 
 
 class Capture(NamedTuple):
-    """A captured motion of T frames at `RATE`: the middle between the hip joints (T, 3) in leg lengths, rotations
-    (T, 3, 3) of pelvis, chest and head, and both sides."""
+    """A captured motion of T frames at `RATE`, in the world.
+
+    hips: (T, 3) the middle between the hip joints, leg lengths. pelvis, chest, head: rotations (T, 3, 3).
+    """
 
     name: str
     hips: np.ndarray
@@ -49,20 +56,20 @@ class Capture(NamedTuple):
     head: np.ndarray
     sides: dict[str, Side]
 
-    def cut(self, start: int, stop: int) -> "Capture":
+    def frames(self, start: int, stop: int) -> "Capture":
         """The frames [start, stop)."""
         parts = (value[start:stop] for value in self[1:5])
         sides = {name: Side(*(value[start:stop] for value in side)) for name, side in self.sides.items()}
         return Capture(self.name, *parts, sides)
 
-    def turned(self, matrix: np.ndarray) -> "Capture":
-        """The motion turned by a rotation (3, 3) about z."""
+    def rotated(self, matrix: np.ndarray) -> "Capture":
+        """The motion rotated by a matrix (3, 3) about z."""
         hips, pelvis, chest, head = transform(matrix, self.hips), *(matrix @ value for value in self[2:5])
-        return Capture(self.name, hips, pelvis, chest, head, {k: _turn(matrix, s) for k, s in self.sides.items()})
+        return Capture(self.name, hips, pelvis, chest, head, {k: _rotate(matrix, s) for k, s in self.sides.items()})
 
 
 def analyze(clip: BvhClip, file: str) -> Capture:
-    """The captured motion of a clip. Raises UserError, which names `file`, where the skeleton is not a person's."""
+    """The captured motion of a clip. Raises UserError, which names `file`, if the skeleton is not a person's."""
     joints = find_joints(clip, file)
     clip = despike(resample(_without_stance(clip, joints), RATE))
     rotations, positions = clip.forward_kinematics()
@@ -70,19 +77,19 @@ def analyze(clip: BvhClip, file: str) -> Capture:
     world = _upright(positions, joints, reference)
     rotations, positions = world @ rotations, positions @ world.T / reference.leg
     toes = {side: positions[:, joints[f"toes_{side}"]] for side in SIDES}
+    # The floor is where the lower foot mostly is. A percentile and not the minimum, which a single bad frame sets.
     floor = np.percentile(np.minimum(*(toes[side][:, 2] for side in SIDES)), 5)
     positions = positions - [0, 0, floor]
-    turned = {
-        bone: rotations[:, joints[bone]] @ reference.neutral(joints[bone]) for bone in ("pelvis", "chest", "head")
-    }
-    turned["head"] = turned["chest"] @ _within_a_neck(turned["chest"].swapaxes(1, 2) @ turned["head"])
+    trunk = {bone: rotations[:, joints[bone]] @ reference.neutral(joints[bone]) for bone in ("pelvis", "chest", "head")}
+    trunk["head"] = trunk["chest"] @ _plausible_head(trunk["chest"].swapaxes(1, 2) @ trunk["head"])
     hips = _mid(positions, joints, "thigh")
-    sides = {side: _side(side, joints, rotations, positions, turned, reference) for side in SIDES}
-    return Capture(clip.name, hips, *turned.values(), sides)
+    sides = {side: _side(side, joints, rotations, positions, trunk, reference) for side in SIDES}
+    return Capture(clip.name, hips, *trunk.values(), sides)
 
 
 def _without_stance(clip: BvhClip, joints: dict[str, int]) -> BvhClip:
-    """Many conversions put a stance near the rest pose before the first frame: the limbs then jump away from it."""
+    """The clip without a rest pose before its first frame, if it has one."""
+    # Many conversions put one there. It is near the rest pose, and the limbs jump away from it.
     if len(clip.rotations) < 4:
         return clip
     limbs = [joints[f"{bone}_{side}"] for bone in ("thigh", "shin", "upper_arm", "forearm") for side in SIDES]
@@ -93,10 +100,13 @@ def _without_stance(clip: BvhClip, joints: dict[str, int]) -> BvhClip:
 
 
 class _Reference:
-    """A moment of known posture: the rest pose where it stands upright, else the most upright frame of the motion.
+    """A pose of known posture: the rest pose if it stands upright, else the most upright frame of the motion.
 
-    frame: (3, 3) forward, left, up of the person in it; rotations (J, 3, 3), positions (J, 3): the file's axes.
-    leg: length from hip to ankle, the file's unit.
+    It gives the rotations of joints their meaning, as the axes of a file's joints are arbitrary.
+
+    Attributes:
+        rotations, positions: (J, 3, 3), (J, 3) of the joints, in the file's axes.
+        frame: (3, 3) the person's forward, left and up as columns. leg: length from hip to ankle, the file's unit.
     """
 
     def __init__(self, clip: BvhClip, joints: dict[str, int], rotations, positions, file: str):
@@ -120,10 +130,11 @@ class _Reference:
         return self.positions[self.joints[bone]]
 
     def neutral(self, joint: int) -> np.ndarray:
-        """What a joint's rotation is to be multiplied by, from the right, to be one from the neutral stance."""
+        """Matrix (3, 3): a joint's rotation times this is its rotation relative to the neutral stance."""
         return self.rotations[joint].T @ self.frame
 
     def _body_axes(self) -> np.ndarray:
+        """The person's forward, left and up as columns (3, 3)."""
         left = unit(self.point("thigh_left") - self.point("thigh_right"))
         up = _mid(self.positions, self.joints, "upper_arm") - _mid(self.positions, self.joints, "foot")
         up, left = _snap(unit(up)), _snap(left)
@@ -136,14 +147,15 @@ def _mid(positions: np.ndarray, joints: dict[str, int], bone: str) -> np.ndarray
 
 
 def _snap(direction: np.ndarray) -> np.ndarray:
-    """A direction that is an axis but for a few degrees is that axis."""
+    """A direction within 12 degrees of an axis becomes that axis."""
+    # Rest poses are drawn along the axes, but hips or shoulders may be slightly higher on one side.
     axis = np.zeros(3)
     axis[np.abs(direction).argmax()] = np.sign(direction[np.abs(direction).argmax()])
     return axis if axis @ direction > np.cos(np.deg2rad(12)) else direction
 
 
 def _uprightness(positions: np.ndarray, joints: dict[str, int]) -> np.ndarray:
-    """(T,) up to 1 for a figure that stands straight: shins, thighs and trunk in line, across the line of the hips."""
+    """How straight a figure stands (T,), at most 1: shins, thighs and trunk in line, and orthogonal to the hips."""
     trunk = unit(_mid(positions, joints, "upper_arm") - _mid(positions, joints, "thigh"))
     across = unit(positions[:, joints["thigh_left"]] - positions[:, joints["thigh_right"]])
     worst = 1 - np.abs((trunk * across).sum(1))
@@ -155,7 +167,9 @@ def _uprightness(positions: np.ndarray, joints: dict[str, int]) -> np.ndarray:
 
 
 def _upright(positions: np.ndarray, joints: dict[str, int], reference: _Reference) -> np.ndarray:
-    """Rotation (3, 3) from the file's axes to a world with z up, which heads and feet show."""
+    """Rotation (3, 3) from the file's axes to a world with z up."""
+    # The axis along which shoulders are above feet on average. People who lie or tumble leave that open: then the
+    # reference decides.
     mean = unit(_mid(positions, joints, "upper_arm") - _mid(positions, joints, "foot")).mean(0)
     second, first = np.sort(np.abs(mean))[1:]
     up = mean if first > 1.3 * second else reference.frame[:, 2]
@@ -165,32 +179,35 @@ def _upright(positions: np.ndarray, joints: dict[str, int], reference: _Referenc
     return np.stack([forward, np.cross(up, forward), up])
 
 
-def _side(side: str, joints, rotations, positions, turned, reference: _Reference) -> Side:
+def _side(side: str, joints, rotations, positions, trunk, reference: _Reference) -> Side:
     at = {bone: positions[:, joints[f"{bone}_{side}"]] for bone in (*JOINTS, "toes")}
-    turn = {bone: rotations[:, joints[f"{bone}_{side}"]] for bone in JOINTS}
+    own = {bone: rotations[:, joints[f"{bone}_{side}"]] for bone in JOINTS}
     thigh, shin = unit(at["shin"] - at["thigh"]), unit(at["foot"] - at["shin"])
     upper_arm, forearm = unit(at["forearm"] - at["upper_arm"]), unit(at["hand"] - at["forearm"])
-    pelvis, chest = turned["pelvis"], turned["chest"]
+    pelvis, chest = trunk["pelvis"], trunk["chest"]
+    # The usual direction of an elbow: back, outward and down.
     elbow_back = transform(chest, [-1, 0.3 if side == "left" else -0.3, -0.6])
     planted, sole = _contact(at["toes"])
-    foot = turn["foot"] @ _foot_neutral(side, turn["foot"], at["toes"] - at["foot"], planted, reference)
+    foot = own["foot"] @ _foot_neutral(side, own["foot"], at["toes"] - at["foot"], planted, reference)
     return Side(
-        thigh, shin, _hinge(turn["thigh"], thigh, shin, pelvis[:, :, 1]), foot,
-        upper_arm, forearm, _hinge(turn["upper_arm"], upper_arm, forearm, np.cross(elbow_back, upper_arm)),
-        turn["hand"] @ _hand_neutral(side, joints, reference), planted, sole,
+        thigh, shin, _hinge(own["thigh"], thigh, shin, pelvis[:, :, 1]), foot,
+        upper_arm, forearm, _hinge(own["upper_arm"], upper_arm, forearm, np.cross(elbow_back, upper_arm)),
+        own["hand"] @ _hand_neutral(side, joints, reference), planted, sole,
     )  # fmt: skip
 
 
 def _hinge(rotation: np.ndarray, upper: np.ndarray, lower: np.ndarray, likely: np.ndarray) -> np.ndarray:
-    """Axis (T, 3) about which the lower bone is bent against the upper one.
+    """Axis (T, 3) about which the lower bone is bent against the upper one, in the world.
 
-    A bent joint shows it; a straight one does not, and takes the axis that it bends about at other times, fixed to the
-    upper bone. `likely` (T, 3) serves a joint that is never bent.
+    A bent joint shows its axis. A straight one takes the axis that it bends about at other times, fixed to the upper
+    bone, whose rotation is `rotation`. likely: (T, 3) the axis of a joint that is never bent.
     """
-    shown = transform(rotation.swapaxes(1, 2), np.cross(upper, lower))  # as long as the sine of the bend
+    # In the axes of the upper bone. The cross product is as long as the sine of the bend.
+    shown = transform(rotation.swapaxes(1, 2), np.cross(upper, lower))
     likely = transform(rotation.swapaxes(1, 2), unit(likely - upper * (likely * upper).sum(1, keepdims=True)))
     usual = unit((np.linalg.norm(shown, axis=1, keepdims=True) * shown).mean(0) + 0.003 * unit(likely.mean(0)))
     bend = np.linalg.norm(shown, axis=1)
+    # Full trust from a bend of 0.2 on, none below 0.05, nor if the joint seems to bend the wrong way.
     trust = np.clip((bend - 0.05) / 0.15, 0, 1) * ((shown * usual).sum(1) > 0)
     axis = (
         gaussian_smooth(unit(shown) * trust[:, None], 0.05 * RATE)
@@ -199,15 +216,16 @@ def _hinge(rotation: np.ndarray, upper: np.ndarray, lower: np.ndarray, likely: n
     return unit(transform(rotation, axis))
 
 
-def _within_a_neck(head: np.ndarray) -> np.ndarray:
-    """The head's rotations (T, 3, 3) in the chest; where their mean is more than a neck can, it is taken as ahead."""
+def _plausible_head(head: np.ndarray) -> np.ndarray:
+    """Rotations (T, 3, 3) of the head in the chest, about straight ahead if their mean is impossible for a neck."""
+    # The mean rotation is the one closest to the mean of the matrices (orthogonal Procrustes).
     u, _, v = np.linalg.svd(head.mean(0))
     mean = u @ np.diag([1, 1, np.linalg.det(u @ v)]) @ v
     return mean.T @ head if (np.trace(mean) - 1) / 2 < np.cos(_MAX_NECK) else head
 
 
 def _contact(ball: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the ball of a foot (T, 3) stays where it is on the floor, and its height over where it stands (T,)."""
+    """Whether the ball of a foot (T, 3) is planted (T,), and its height above where it is when planted (T,)."""
     smooth = gaussian_smooth(ball, 0.03 * RATE)
     speed = np.linalg.norm(np.gradient(smooth, axis=0), axis=1) * RATE if len(ball) > 1 else np.zeros(1)
     slow = speed < _SLOW
@@ -218,7 +236,8 @@ def _contact(ball: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _foot_neutral(side: str, rotation: np.ndarray, along: np.ndarray, planted: np.ndarray, reference: _Reference):
-    """(3, 3) the foot's forward, left and up in the axes of its joint: its sole is flat where it is planted."""
+    """The foot's forward, left and up in the axes of its joint, as columns (3, 3)."""
+    # Rest poses often have feet that point down. A planted foot is flat, and so shows its own up.
     joint = reference.joints[f"foot_{side}"]
     neutral = reference.neutral(joint)
     up = rotation[planted, 2].mean(0) if planted.any() else neutral[:, 2]
@@ -230,8 +249,8 @@ def _foot_neutral(side: str, rotation: np.ndarray, along: np.ndarray, planted: n
 
 
 def _hand_neutral(side: str, joints: dict[str, int], reference: _Reference) -> np.ndarray:
-    """(3, 3) the hand's neutral axes in those of its joint: the reference holds it as an arm does that was raised
-    from hanging without a twist (palms down in a T-pose)."""
+    """The hand's neutral axes in those of its joint, as columns (3, 3)."""
+    # Assumes that the reference holds the hand like an arm raised from hanging without a twist: palms down in a T-pose.
     down = -reference.frame[:, 2]
     forearm = unit(reference.point(f"hand_{side}") - reference.point(f"forearm_{side}"))
     axis = np.cross(down, forearm)
@@ -241,6 +260,6 @@ def _hand_neutral(side: str, joints: dict[str, int], reference: _Reference) -> n
     return reference.rotations[joints[f"hand_{side}"]].T @ swing @ reference.frame
 
 
-def _turn(matrix: np.ndarray, side: Side) -> Side:
-    turned = (matrix @ value if value.ndim == 3 else transform(matrix, value) for value in side[:8])
-    return Side(*turned, side.planted, side.sole)
+def _rotate(matrix: np.ndarray, side: Side) -> Side:
+    rotated = (matrix @ value if value.ndim == 3 else transform(matrix, value) for value in side[:8])
+    return Side(*rotated, side.planted, side.sole)

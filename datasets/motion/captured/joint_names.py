@@ -4,8 +4,9 @@ from datasets.motion.captured.bvh import END, BvhClip
 from datasets.motion.footsteps import SIDES
 from utils.errors import UserError
 
-# per bone: the joint that starts it, and that joint's names without side; the first name is Poser's (lShin), where it
-# has one, then MotionBuilder's (LeftLeg), then others'
+# Per bone: the joint that starts it, and that joint's names without the side. The first name is Poser's (lShin), then
+# come MotionBuilder's (LeftLeg) and others. The order matters: "Shoulder" is the clavicle in MotionBuilder, which
+# also has an "Arm", but the upper arm in SMPL.
 JOINTS = {
     "thigh": ("hip", ("Thigh", "UpLeg", "UpperLeg", "Femur", "Hip")),
     "shin": ("knee", ("Shin", "Leg", "LowLeg", "LowerLeg", "Tibia", "Calf", "Knee")),
@@ -20,7 +21,7 @@ _HEAD_NAMES = ("Head", "Neck1", "Neck")
 def find_joints(clip: BvhClip, file: str) -> dict[str, int]:
     """Index of the joint that starts each bone: those of `JOINTS` with `_left` and `_right`, toes, chest, pelvis, head.
 
-    Raises UserError that names the missing joint.
+    Toes are -1 if the foot has no child. Raises UserError, which names the missing joint.
     """
     plain = [_plain(name) for name in clip.joints]
     found = {}
@@ -39,6 +40,7 @@ def find_joints(clip: BvhClip, file: str) -> dict[str, int]:
 
 
 def _plain(name: str) -> str:
+    """A name without namespace, the tool's prefix and punctuation, in lower case."""
     name = name.split(":")[-1].lower()
     for prefix in ("mixamorig", "bip01"):
         name = name.removeprefix(prefix)
@@ -46,14 +48,17 @@ def _plain(name: str) -> str:
 
 
 def _forms(core: str, side: str) -> list[str]:
+    """A name with its side, as tools write it: leftleg, legleft, lleg, legl."""
     return [form for mark in (side, side[0]) for form in (mark + core, core + mark)]
 
 
 def _examples(cores: tuple[str, ...], side: str) -> list[str]:
+    """Names to suggest to the user: lShin, LeftLeg, ..."""
     return [side[0] + cores[0]] + [side.capitalize() + core for core in cores[1:]]
 
 
 def _first(plain, names, what: str, examples, clip: BvhClip, file: str) -> int:
+    """Index of the first of the names that the clip has."""
     for name in names:
         if name in plain:
             return plain.index(name)

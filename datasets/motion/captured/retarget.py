@@ -1,6 +1,7 @@
-"""Lets a body of datasets/people/body.py move as a captured person did: its limbs point where the captured limbs point.
+"""Retargets captured motion to a body of datasets/people/body.py: its limbs point where the captured limbs point.
 
-Lengths are the body's own, translation is scaled by the length of the legs, feet stand where they are planted.
+Lengths are the body's own, the path is scaled by the length of the legs, and feet stay where they are planted.
+Directions are copied and not positions of joints, because those cannot all be reached with other proportions.
 """
 
 import numpy as np
@@ -23,54 +24,61 @@ from datasets.motion.posing import (
 from datasets.people.body import BONE_INDEX, BONE_NAMES, Body, Motion
 from datasets.people.kinematics import rotation_y, rotation_z, to_matrix, to_rotation_vector, unit
 
-_BEFORE = RATE // 2  # frames looked at before and after those asked for, so that ends move like the middle
-_MAX_PRONATION, _MAX_WRIST = np.array([-1.3, 1.5]), 1.1  # radians
+_CONTEXT = RATE // 2  # extra frames before and after those asked for, so that the ends move like the middle
+_PRONATION_RANGE, _MAX_WRIST = np.array([-1.3, 1.5]), 1.1  # radians
 _LEAST_ELBOW = 0.05
 
 
 def retarget(capture: Capture, body: Body, start: int, frames: int, fps: float, heading: float) -> Motion:
-    """`frames` instants at `fps` (a divisor of `RATE`) of a captured motion from frame `start` (at `RATE`) on.
+    """The motion of a body that moves as captured.
 
-    heading: where the person faces in the middle of them, radians from x. The path of the hips has the middle of its
-    bounding box at x = y = 0; the floor is z = 0.
+    Args:
+        start: first frame, counted at `RATE`. frames, fps: length and frames per second, a divisor of `RATE`.
+        heading: where the person faces in the middle frame, radians from x.
+    Returns:
+        The motion. The bounding box of the path has its center at x = y = 0; the floor is z = 0.
     """
     step = round(RATE / fps)
     stop = start + (frames - 1) * step + 1
-    first = max(start - _BEFORE, 0)
-    piece = capture.cut(first, stop + _BEFORE)
+    first = max(start - _CONTEXT, 0)
+    part = capture.frames(first, stop + _CONTEXT)
     wanted = slice(start - first, stop - first, step)
-    piece = piece.turned(rotation_z(heading - facing(piece, (start + stop) // 2 - first)))
+    part = part.rotated(rotation_z(heading - facing(part, (start + stop) // 2 - first)))
     limbs = Limbs(body)
-    rotations = np.tile(np.eye(3), (len(piece.hips), len(BONE_NAMES), 1, 1))
-    rotations[:, 0] = piece.pelvis
-    for name, rotation in _trunk(piece).items():
+    rotations = np.tile(np.eye(3), (len(part.hips), len(BONE_NAMES), 1, 1))
+    rotations[:, 0] = part.pelvis
+    for name, rotation in _trunk(part).items():
         rotations[:, BONE_INDEX[name]] = rotation
     for side in SIDES:
-        for name, rotation in _arm(piece.chest, piece.sides[side], side).items():
+        for name, rotation in _arm(part.chest, part.sides[side], side).items():
             rotations[:, BONE_INDEX[f"{name}_{side}"]] = rotation
-    hips, legs = plant_feet(piece, body, limbs)
+    hips, legs = plant_feet(part, body, limbs)
     for name, rotation in legs.items():
         rotations[:, BONE_INDEX[name]] = rotation
     path = hips[wanted]
     path[:, :2] -= (path[:, :2].min(0) + path[:, :2].max(0)) / 2
-    # no margin: where captured arms touch the body they shall, and directions stay as they are
+    # Without a margin: captured arms may touch the body, and their directions should not change without need.
     return clear_arms(body, limbs, Motion(rotations[wanted], path), fps, margin=0.0)
 
 
 def facing(capture: Capture, frame: int) -> float:
-    """Where the pelvis faces, radians from x to y; lying on the back or belly, where its left hip shows."""
+    """Where the pelvis faces, radians from x to y."""
+    # From the left hip and not from the pelvis' forward, which is vertical for people who lie on their back or belly.
     left = capture.pelvis[frame, :, 1]
     return float(np.arctan2(-left[0], left[1]))
 
 
-def _trunk(piece: Capture) -> dict[str, np.ndarray]:
-    bend = to_rotation_vector(piece.pelvis.swapaxes(1, 2) @ piece.chest)
-    turn = soft_limit(to_rotation_vector(piece.chest.swapaxes(1, 2) @ piece.head), MAX_HEAD)
+def _trunk(capture: Capture) -> dict[str, np.ndarray]:
+    """Rotations (T, 3, 3) of the bones of spine, neck and head relative to their parents."""
+    # Equal axes and shares that sum to 1: the bones of the spine together give exactly the captured bend.
+    bend = to_rotation_vector(capture.pelvis.swapaxes(1, 2) @ capture.chest)
+    head = soft_limit(to_rotation_vector(capture.chest.swapaxes(1, 2) @ capture.head), MAX_HEAD)
     spine = {name: to_matrix(share * bend) for name, share in SPINE_SHARES.items()}
-    return spine | {name: to_matrix(share * turn) for name, share in HEAD_SHARES.items()}
+    return spine | {name: to_matrix(share * head) for name, share in HEAD_SHARES.items()}
 
 
 def _arm(chest: np.ndarray, arm: Side, side: str) -> dict[str, np.ndarray]:
+    """Rotations (T, 3, 3) of an arm's bones relative to their parents."""
     left = -unit(arm.elbow - arm.upper_arm * (arm.elbow * arm.upper_arm).sum(1, keepdims=True))
     upper = limb_frame(arm.upper_arm, np.cross(arm.upper_arm, left))
     bend = np.arctan2(-(np.cross(arm.upper_arm, arm.forearm) * left).sum(1), (arm.upper_arm * arm.forearm).sum(1))
@@ -89,11 +97,12 @@ def _arm(chest: np.ndarray, arm: Side, side: str) -> dict[str, np.ndarray]:
 
 
 def _split_hand(hand: np.ndarray, side: str) -> tuple[np.ndarray, np.ndarray]:
-    """A hand's rotation against the forearm (T, 3, 3): twist about the forearm (T,) and bend of the wrist (T, 3, 3)."""
+    """Split a hand's rotation in the forearm (T, 3, 3) into a twist about it (T,) and a bend of the wrist (T, 3, 3)."""
+    # The twist of a swing-twist decomposition. Its branch is chosen near 0, then it may pass pi without a jump.
     twist = np.arctan2(hand[:, 1, 0] - hand[:, 0, 1], hand[:, 0, 0] + hand[:, 1, 1])
     bend = to_rotation_vector(rotation_z(-twist) @ hand)
     bend *= np.minimum(1, _MAX_WRIST / np.maximum(np.linalg.norm(bend, axis=1, keepdims=True), 1e-9))
     twist = np.unwrap(twist)
     twist -= 2 * np.pi * np.round(np.median(twist) / (2 * np.pi))
-    inward = -1 if side == "left" else 1  # pronation turns the left palm about -z
-    return inward * np.clip(inward * twist, *_MAX_PRONATION), to_matrix(bend)
+    inward = -1 if side == "left" else 1  # pronation rotates the left palm about -z
+    return inward * np.clip(inward * twist, *_PRONATION_RANGE), to_matrix(bend)

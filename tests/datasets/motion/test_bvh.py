@@ -1,4 +1,4 @@
-"""Reading BVH: the format's freedoms, frame rates, and one line for every kind of broken file."""
+"""Reading BVH: variants of the format, frame rates, and one line for every kind of broken file."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_forward_kinematics_of_any_channels(tmp_path):
     assert clip.name == "walk" and clip.joints == ("base", "arm of mine", "arm of mine_end")
     assert clip.parents == (-1, 0, 1) and clip.rate == pytest.approx(10)
     rotations, positions = clip.forward_kinematics()
-    # frame 0: the root turns about x, the arm about z; frame 1: the root about z, the arm about y
+    # Frame 0: the root is rotated about x, the arm about z. Frame 1: the root about z, the arm about y.
     np.testing.assert_allclose(positions[0], [[0, 5, 1], [2, 5, 1], [-1, 5, 1]], atol=1e-12)
     np.testing.assert_allclose(positions[1], [[0, 5, 1], [0, 7, 1], [-3, 7, 1]], atol=1e-12)
     np.testing.assert_allclose(rotations[0, 1], rotation_x(np.pi / 2) @ rotation_z(np.pi / 2), atol=1e-12)
@@ -45,8 +45,8 @@ def test_forward_kinematics_of_any_channels(tmp_path):
 
 
 def test_rotations_are_applied_in_the_order_of_the_channels(tmp_path):
-    turned = read_bvh(written(tmp_path, rows=["0 90 90 0 0 0"])).rotations[0, 0]
-    np.testing.assert_allclose(turned, rotation_x(np.pi / 2) @ rotation_z(np.pi / 2), atol=1e-12)
+    rotated = read_bvh(written(tmp_path, rows=["0 90 90 0 0 0"])).rotations[0, 0]
+    np.testing.assert_allclose(rotated, rotation_x(np.pi / 2) @ rotation_z(np.pi / 2), atol=1e-12)
 
 
 def test_positions_of_any_joint_replace_its_offset(tmp_path):
@@ -55,7 +55,7 @@ def test_positions_of_any_joint_replace_its_offset(tmp_path):
     np.testing.assert_allclose(clip.forward_kinematics()[1][0, 1], [6, 0, 1 + 4])
 
 
-def turning(tmp_path, degrees, frame_time):
+def rotating(tmp_path, degrees, frame_time):
     return read_bvh(written(tmp_path, rows=[f"{d} 0 {d} 0 0 0" for d in degrees], frame_time=frame_time))
 
 
@@ -64,14 +64,14 @@ def angles(clip):
 
 
 def test_resampling_picks_frames_where_it_can(tmp_path):
-    clip = turning(tmp_path, [0, 7, 1, 9, 2, 11, 3], "0.033333")
+    clip = rotating(tmp_path, [0, 7, 1, 9, 2, 11, 3], "0.033333")
     np.testing.assert_array_equal(resample(clip, 10).rotations, clip.rotations[[0, 3, 6]])
     assert resample(clip, 10).rate == 10
 
 
 @pytest.mark.parametrize("rate", [10, 30, 100])
-def test_resampling_between_frames_turns_evenly(tmp_path, rate):
-    clip = turning(tmp_path, np.arange(25) * 5, "0.0416666667")  # 24 Hz, 120 degrees and units in a second
+def test_resampling_between_frames_rotates_evenly(tmp_path, rate):
+    clip = rotating(tmp_path, np.arange(25) * 5, "0.0416666667")  # 24 Hz, 120 degrees and units in a second
     again = resample(clip, rate)
     assert len(again.rotations) == rate + 1
     np.testing.assert_allclose(angles(again), np.arange(rate + 1) * 120 / rate, atol=1e-4)
@@ -79,16 +79,16 @@ def test_resampling_between_frames_turns_evenly(tmp_path, rate):
 
 
 def test_resampling_of_a_single_frame(tmp_path):
-    assert len(resample(turning(tmp_path, [5], "0.04"), 30).rotations) == 1
+    assert len(resample(rotating(tmp_path, [5], "0.04"), 30).rotations) == 1
 
 
-def test_spikes_are_mended_and_fast_turns_kept(tmp_path):
+def test_spikes_are_repaired_and_fast_rotations_kept(tmp_path):
     degrees = np.arange(0, 300, 20)
-    np.testing.assert_array_equal(despike(turning(tmp_path, degrees, "0.03")).rotations,
-                                  turning(tmp_path, degrees, "0.03").rotations)  # fmt: skip
+    np.testing.assert_array_equal(despike(rotating(tmp_path, degrees, "0.03")).rotations,
+                                  rotating(tmp_path, degrees, "0.03").rotations)  # fmt: skip
     broken = np.where(np.isin(np.arange(15), [6, 7]), 170, 10 + np.arange(15))
-    mended = angles(despike(turning(tmp_path, broken, "0.03")))
-    assert mended.max() < 26 and np.abs(np.diff(mended)).max() <= 4
+    repaired = angles(despike(rotating(tmp_path, broken, "0.03")))
+    assert repaired.max() < 26 and np.abs(np.diff(repaired)).max() <= 4
 
 
 @pytest.mark.parametrize(
@@ -96,10 +96,10 @@ def test_spikes_are_mended_and_fast_turns_kept(tmp_path):
     [
         (dict(rows=[ROWS[0], "1 2 3"]), "walk.bvh line 19: 3 numbers; expected 6"),
         (dict(rows=[ROWS[0], "1 2 3 4 5 6 7"]), "walk.bvh line 19: 7 numbers; expected 6"),
-        (dict(rows=["1 2 3 nan 5 6"]), "walk.bvh line 18: something that is no finite number"),
-        (dict(rows=["1 2 x 4 5 6"]), "walk.bvh line 18: something that is no finite number"),
+        (dict(rows=["1 2 3 nan 5 6"]), "walk.bvh line 18: a value that is not a finite number"),
+        (dict(rows=["1 2 x 4 5 6"]), "walk.bvh line 18: a value that is not a finite number"),
         (dict(rows=[ROWS[0]], frames=7), "walk.bvh line 18: the file ends after 1 of 7 frames"),
-        (dict(frames=1), "walk.bvh line 19: more than the 1 frames"),
+        (dict(frames=1), "walk.bvh line 19: more frames than the 1 of"),
         (dict(rows=[]), "walk.bvh line 16: 'Frames: 0'; expected 'Frames:' and a positive number"),
         (dict(frames="many"), "walk.bvh line 16: 'Frames: many'"),
         (dict(frames=1.5), "walk.bvh line 16: Frames: 1.5; expected a whole number"),
