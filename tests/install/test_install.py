@@ -132,6 +132,13 @@ def test_the_wheel_holds_one_package_with_code_and_data(wheel):
     assert wheel.stat().st_size < 25e6
 
 
+def test_one_version():
+    version = geometry_aware_pose.__version__
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    newest = next(line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## "))
+    assert newest.split()[1] == version
+
+
 THEIRS = "import datasets; print(datasets.load_dataset())"
 
 THEIRS_FIRST = "import datasets\nimport geometry_aware_pose"
@@ -147,6 +154,12 @@ network = geometry_aware_pose.encode_decode(weights=None, inputDimension=64, enc
 sample_set = MultiViewDataset(geometry_aware_pose.ROOT / "examples" / "sample_set", keys=("img_crop",))
 poses = geometry_aware_pose.pose_from_crop("demo64", device="cpu")(sample_set[0]["img_crop"])
 print(build_network is models.build_network, network.size, poses.shape)
+
+import torch
+try:
+    torch.hub.load(sys.argv[1], "encode_decode", source="local")
+except ImportError as error:
+    print(error)
 """
 
 
@@ -157,7 +170,9 @@ def test_install_use_both_uninstall(wheel, their_wheel, tmp_path):
     installed = environment.files()
 
     assert environment.output("python", "-c", THEIRS) == "theirs\n"
-    assert environment.output("python", "-c", OURS) == "True 64 (1, 17, 3)\n"
+    used, another_copy = environment.output("python", "-c", OURS, ROOT).splitlines()
+    assert used == "True 64 (1, 17, 3)"
+    assert another_copy.startswith("another copy of geometry_aware_pose is imported already")
     refused = environment.run("python", "-c", THEIRS_FIRST)
     assert refused.returncode == 1
     line = f"ImportError: another package 'datasets' is imported already, from '{environment.site}/datasets'"
