@@ -66,34 +66,36 @@ def render_and_train(output: Path) -> tuple:
 
 
 def open_run(run):
-    """A run's network, its test config and its hardware; poses and novel views, where they are trained."""
-    from training.trained.testing import open_trained
+    """A run's trained network, for poses and, where they are trained, novel views."""
+    from training.trained.load import open_network
 
     config = {**test_config, "network_path": str(run.path), "preload_images": True}
-    return open_trained(config, frozenset({"network_path"}))
+    return open_network(config, frozenset({"network_path"}))
 
 
 def test(run) -> dict[str, float]:
     """Evaluate a run on the test subjects; return the scores over all of them."""
-    from training.loop.loaders import open_test_set
     from training.trained.evaluation import evaluate, evaluation_keys
+    from training.trained.load import open_test_data
 
-    network, config, hardware = open_run(run)
-    return evaluate(network, open_test_set(config, evaluation_keys(network)), config, hardware, run.path)[-1]
+    trained = open_run(run)
+    dataset = open_test_data(trained, evaluation_keys(trained.network))
+    return evaluate(trained.network, dataset, trained.config, trained.hardware, run.path)[-1]
 
 
 def paint(output: Path, run) -> None:
     """Novel views of test subjects, the viewer's panels, and a turning gif."""
-    from training.loop.loaders import open_test_set
     from training.stages.novel_views import plot_views
-    from training.trained.viewing import VIEW_KEYS, TurningView
+    from training.trained.load import open_test_data
+    from training.trained.viewing import VIEW_KEYS, RotatedView
     from utils.viewer import save
 
-    network, config, hardware = open_run(run)
-    dataset = open_test_set({**config, "preload_images": False}, VIEW_KEYS)
+    trained = open_run(run)
+    network, hardware = trained.network, trained.hardware
+    dataset = open_test_data(trained, VIEW_KEYS, preload_images=False)
     rows = np.linspace(0, len(dataset) // 4 - 1, 8).astype(int)[:, None] * 4 + [0, 1]
     plot_views(network, dataset, rows.ravel(), hardware, output / "novel_views.png")
-    view = TurningView(network, dataset, hardware, first=int(rows[2, 0]))
+    view = RotatedView(network, dataset, hardware, first=int(rows[2, 0]))
     save(output / "viewer.png", view, len(view))
     save(output / "turn.gif", view, len(view))
 

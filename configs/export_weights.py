@@ -1,4 +1,4 @@
-"""Write a trained network to a small file to give away: .safetensors, half precision, its config inside.
+"""Export a trained network to a small file for sharing: .safetensors, half precision, with its config.
 
 python configs/export_weights.py network_path=RUN_FOLDER --output FILE.safetensors
 """
@@ -14,14 +14,14 @@ from utils.errors import run_script
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", metavar="FILE", required=True, help="a name that ends in .safetensors")
+    parser.add_argument("--output", metavar="FILE", required=True, help="a file name that ends in .safetensors")
 
 
 def main() -> None:
-    arguments, config, said = config_arguments(__doc__, "config_test_encodeDecode", extend=add_arguments)
-    from training.trained.testing import export_weights
+    arguments, config, given = config_arguments(__doc__, "config_test_encodeDecode", extend=add_arguments)
+    from training.trained.export import export_weights
 
-    export_weights(config, said, arguments.output)
+    export_weights(config, given, arguments.output)
     print(f"written: {arguments.output}, {Path(arguments.output).stat().st_size / 1e6:.1f} MB")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datasets.cameras.crop_camera import BOX_METRES
-from datasets.sources.mpi_inf_3dhp.prepare import CAMERAS, SUBJECTS, prepare_3dhp
+from datasets.sources.mpi_inf_3dhp.prepare import CAMERAS, SPLITS, prepare_3dhp
 from utils.errors import run_script
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", required=True, metavar="DIR", help="folder that holds S1 to S8")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to write; new, or one interrupted")
-    splits = "; ".join(f"{split}: {' '.join(map(str, subjects))}" for split, subjects in SUBJECTS.items())
+    splits = "; ".join(f"{split}: {' '.join(map(str, subjects))}" for split, subjects in SPLITS.items())
     parser.add_argument("--split", default="train", help=f"subjects of {splits} (default train)")
     parser.add_argument("--subjects", type=int, nargs="+", metavar="N", help="these subjects instead of a split's")
     numbers = " ".join(map(str, CAMERAS))

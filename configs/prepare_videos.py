@@ -1,4 +1,4 @@
-"""Turn videos of your own synchronised, calibrated cameras into a training set (docs/own_videos.md).
+"""Turn videos of your own synchronized, calibrated cameras into a training set (docs/own_videos.md).
 
 One recording: --videos and --calibration. Several: --recordings. Interrupt and start again to go on.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datasets.cameras.crop_camera import BOX_METRES
-from datasets.sources.own_videos.prepare import CUT, prepare_videos
+from datasets.sources.own_videos.prepare import MAX_SEQUENCE_LENGTH, prepare_videos
 from datasets.sources.own_videos.recordings import Recording, one_recording, read_recordings
 from utils.errors import UserError, run_script
 
@@ -23,7 +23,7 @@ def main() -> None:
     one.add_argument("--videos", nargs="+", metavar="V", help="camera=file, or files named after their camera")
     one.add_argument("--calibration", metavar="FILE", help="JSON of the cameras")
     one.add_argument("--boxes", metavar="FILE", help="CSV or JSON: where the person is in the pictures")
-    one.add_argument("--poses", metavar="FILE", help="npz, npy or CSV: (T,17,3) in the world, metres")
+    one.add_argument("--poses", metavar="FILE", help="npz, npy or CSV: (T,17,3) in the world, meters")
     one.add_argument("--offsets", nargs="+", metavar="camera=N", help="frame of a camera at instant 0 (default 0)")
     one.add_argument("--subject", type=int, metavar="N", help="number of the person (default 1)")
     one.add_argument("--name", help="name of the recording (default recording)")
@@ -35,7 +35,11 @@ def main() -> None:
     )
     crops.add_argument("--no-background", dest="background", action="store_false", help="write no bg_crop pictures")
     crops.add_argument(
-        "--cut", type=int, default=CUT, metavar="N", help=f"make sequences of at most N instants (default {CUT})"
+        "--cut",
+        type=int,
+        default=MAX_SEQUENCE_LENGTH,
+        metavar="N",
+        help=f"make sequences of at most N instants (default {MAX_SEQUENCE_LENGTH})",
     )
     crops.add_argument(
         "--sequence", dest="first_sequence", type=int, default=1, metavar="N", help="first number (default 1)"

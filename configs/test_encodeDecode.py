@@ -1,4 +1,4 @@
-"""Look at a trained network in the viewer, or measure it. With nothing given: the packaged example.
+"""View or evaluate a trained network. Without arguments, view the packaged example.
 
 python configs/test_encodeDecode.py [--config FILE] [--save FILE.png|FILE.gif] [--evaluate] [--skip-shifted]
                                     [--index N] [--device D] [network_path=RUN_FOLDER_OR_WEIGHTS] [key=value ...]
@@ -6,43 +6,67 @@ python configs/test_encodeDecode.py [--config FILE] [--save FILE.png|FILE.gif] [
 
 import argparse
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.command_line import config_arguments
 from utils.errors import run_script
 
+if TYPE_CHECKING:
+    from training.trained.load import Trained
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--save", metavar="FILE", help="write a .png, or a .gif that turns; opens no window")
-    parser.add_argument("--evaluate", action="store_true", help="measure poses and novel views of the test set")
-    parser.add_argument("--skip-shifted", action="store_true", help="without S9's shifted sequences (Human3.6M)")
+    parser.add_argument("--save", metavar="FILE", help="write a .png, or a .gif of a full rotation; opens no window")
+    parser.add_argument("--evaluate", action="store_true", help="evaluate poses and novel views on the test set")
+    parser.add_argument("--skip-shifted", action="store_true", help="leave out S9's shifted sequences (Human3.6M)")
     parser.add_argument("--index", metavar="N", type=int, default=0, help="row of the first image (default: 0)")
 
 
 def main() -> None:
-    arguments, config, said = config_arguments(__doc__, "config_test_encodeDecode", extend=add_arguments)
-    from training.loop.loaders import open_test_set
+    arguments, config, given = config_arguments(__doc__, "config_test_encodeDecode", extend=add_arguments)
+    from training.trained.load import open_network
+
+    trained = open_network(config, given)
+    if arguments.evaluate:
+        evaluate_network(trained, arguments.skip_shifted)
+    if arguments.save or not arguments.evaluate:
+        view_network(trained, arguments.index, arguments.save)
+
+
+def evaluate_network(trained: "Trained", skip_shifted: bool) -> None:
+    """Evaluate on the test set, print a summary, and write the long tables into files."""
     from training.trained.evaluation import evaluate, evaluation_keys
-    from training.trained.testing import open_trained, result_folder
-    from training.trained.viewing import VIEW_KEYS, TurningView
+    from training.trained.export import result_folder
+    from training.trained.load import open_test_data
+    from training.trained.tables import summary_text
+
+    network, config, hardware, _ = trained
+    folder = result_folder(config)
+    dataset = open_test_data(trained, evaluation_keys(network))
+    started = time.perf_counter()
+    overall = evaluate(network, dataset, config, hardware, folder, skip_shifted)[-1]
+    seconds = time.perf_counter() - started
+    print(f"\n{summary_text(overall)}\n\n{overall['crops']} crops in {seconds:.1f} s ({hardware})")
+    print(f"tables per subject and motion: evaluation.csv and evaluation.md in\n{folder}")
+
+
+def view_network(trained: "Trained", first: int, path: str | None) -> None:
+    """Show the viewer, or save its panels to `path`, beginning with row `first` of the test set."""
+    from training.trained.load import open_test_data
+    from training.trained.viewing import VIEW_KEYS, RotatedView
     from utils.viewer import save, show
 
-    network, config, hardware = open_trained(config, said)
-    if arguments.evaluate:
-        folder = result_folder(config)
-        dataset = open_test_set(config, evaluation_keys(network))
-        evaluate(network, dataset, config, hardware, folder, arguments.skip_shifted)
-        print(f"written: {folder / 'evaluation.csv'} and evaluation.md")
-    if arguments.save or not arguments.evaluate:
-        dataset = open_test_set({**config, "preload_images": False}, VIEW_KEYS)
-        view = TurningView(network, dataset, hardware, arguments.index)
-        if arguments.save:
-            save(arguments.save, view, len(view))
-            print(f"written: {arguments.save}")
-        else:
-            show(view, len(view))
+    dataset = open_test_data(trained, VIEW_KEYS, preload_images=False)
+    view = RotatedView(trained.network, dataset, trained.hardware, first)
+    if path is None:
+        show(view, len(view))
+    else:
+        save(path, view, len(view))
+        print(f"written: {path}")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class MultiViewDataset(Dataset):
 
     `dataset[row]` and, with a leading batch dimension, `dataset.__getitems__(rows)`:
         img_crop, bg_crop (3,R,R) uint8 RGB; extrinsic_rot (3,3) world -> camera and extrinsic_rot_inv, its inverse;
-        3D (51,) metres, root-centred, camera frame; bounding_box_cam (4,); intrinsic_crop (3,3), all float32;
+        3D (51,) meters, root-centered, camera frame; bounding_box_cam (4,); intrinsic_crop (3,3), all float32;
         frame, cam, seq, subj int64.
 
     Raises UserError for a missing or half-written layout, a missing key, and a crop that is missing or corrupt.
@@ -88,12 +88,12 @@ class MultiViewDataset(Dataset):
 
     @property
     def pose_mean(self) -> np.ndarray:
-        """Mean pose (51,) of the training set, metres, camera frame."""
+        """Mean pose (51,) of the training set, meters, camera frame."""
         return self.labels["pose_mean"]
 
     @property
     def pose_std(self) -> np.ndarray:
-        """Standard deviation (51,) of the training set's poses, metres; 1 for the root."""
+        """Standard deviation (51,) of the training set's poses, meters; 1 for the root."""
         return self.labels["pose_std"]
 
     def __len__(self) -> int:

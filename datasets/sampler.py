@@ -5,25 +5,13 @@ with `use_subject_batches`, sub-batches 2k and 2k+1 are two instants of the same
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import Sampler
 
+from datasets.layout.groups import Groups, group_rows, group_sorted_rows
+from datasets.layout.labels import INSTANT_KEYS
 from utils.errors import UserError
-
-
-class Groups(NamedTuple):
-    """Runs of equal keys. `order[start[g] : start[g] + count[g]]` are the rows of group g; groups are sorted by key."""
-
-    order: np.ndarray
-    start: np.ndarray
-    count: np.ndarray
-
-    @property
-    def first(self) -> np.ndarray:
-        """One row of each group."""
-        return self.order[self.start]
 
 
 def select_rows(
@@ -50,8 +38,8 @@ def select_rows(
     if every_nth_frame < 1:
         raise UserError(f"every_nth_frame is {every_nth_frame}; expected 1 or more")
     if every_nth_frame > 1:
-        instants = group_rows(labels, ("subj", "seq", "frame"))
-        sequences = _group_sorted(labels, ("subj", "seq"), instants.first)
+        instants = group_rows(labels, INSTANT_KEYS)
+        sequences = group_sorted_rows(labels, ("subj", "seq"), instants.first)
         rank = np.arange(len(instants.start)) - np.repeat(sequences.start, sequences.count)
         keep[instants.order] &= np.repeat(rank % every_nth_frame == 0, instants.count)
     return np.flatnonzero(keep)
@@ -134,10 +122,10 @@ class GroupedBatchSampler(Sampler):
             )
         self.batch_size = batch_size
         selected = select_rows(labels, actor_subset, every_nth_frame, rows)
-        instants = group_rows(labels, ("subj", "seq", "frame"), selected, within="cam")
+        instants = group_rows(labels, INSTANT_KEYS, selected, within="cam")
         enough = instants.count >= self.cams
         self.instants = Groups(instants.order, instants.start[enough], instants.count[enough])
-        self.sequences = _group_sorted(labels, ("subj", "seq"), self.instants.first)
+        self.sequences = group_sorted_rows(labels, ("subj", "seq"), self.instants.first)
         groups = len(self.instants.start) if shuffle else len(self._fixed_groups())
         self.num_batches = groups * self.group_size // batch_size
         if not drop_last:
@@ -194,40 +182,6 @@ class GroupedBatchSampler(Sampler):
         offset = _ranks(half) + np.repeat(half, half)
         right = np.repeat(start, half) + offset % np.repeat(count, half)
         return np.concatenate([sub_batches[left], sub_batches[right]], axis=1)
-
-
-def group_rows(
-    labels: Mapping[str, np.ndarray], names: Sequence[str], rows: np.ndarray | None = None, within: str | None = None
-) -> Groups:
-    """Group rows (None: all) by equal values of `names`; inside a group they are sorted by `within`."""
-    rows = np.arange(len(labels[names[0]])) if rows is None else rows
-    sorted_by = (*names, within) if within else names
-    key = _joint_key([labels[name][rows] for name in sorted_by])
-    return _group_sorted(labels, names, rows[np.argsort(key, kind="stable")])
-
-
-def _group_sorted(labels: Mapping[str, np.ndarray], names: Sequence[str], order: np.ndarray) -> Groups:
-    """Groups of rows that are sorted already; `start` and `count` are positions in `order`."""
-    changes = np.zeros(len(order), dtype=bool)
-    changes[:1] = True
-    for name in names:
-        values = labels[name][order]
-        changes[1:] |= values[1:] != values[:-1]
-    start = np.flatnonzero(changes)
-    return Groups(order, start, np.diff(np.append(start, len(order))))
-
-
-def _joint_key(columns: list[np.ndarray]) -> np.ndarray:
-    """One int64 (N,) that sorts like the columns (N,), the first most significant."""
-    key = np.zeros(len(columns[0]), dtype=np.int64)
-    span_so_far = 1
-    for column in columns:
-        low, high = (int(column.min()), int(column.max())) if len(column) else (0, 0)
-        if span_so_far * (high - low + 1) > 2**62:
-            raise UserError(f"labels have ids up to {high}; frame, cam, seq and subj together must fit 62 bits")
-        span_so_far *= high - low + 1
-        key = key * (high - low + 1) + (column - low)
-    return key
 
 
 def _ranks(counts: np.ndarray) -> np.ndarray:

@@ -5,24 +5,21 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.cameras.agreement import MIN_CAMERAS, disagreement
-from datasets.layout.labels import POSE_KEYS, ROW_KEYS, STATISTIC_KEYS, Labels
+from datasets.cameras.agreement import MAX_VIEW_DIFFERENCE, MIN_CAMERAS, view_disagreement
+from datasets.layout.groups import Groups, group_rows
+from datasets.layout.labels import INSTANT_KEYS, MAX_JOINT_DISTANCE, POSE_KEYS, ROW_KEYS, STATISTIC_KEYS, Labels
 from datasets.layout.png import map_threads, read_png
 from datasets.layout.writer import image_path
-from datasets.sampler import Groups, group_rows
 from utils.errors import UserError
 
-INSTANT = ("subj", "seq", "frame")  # columns that name an instant
 ROTATION_TOLERANCE = 1e-3
-MAX_JOINT_DISTANCE = 3.0  # metres from the root: more is another unit
-MAX_VIEW_DIFFERENCE = 0.05  # metres: cameras that disagree more have a wrong convention, not noise
 
 
 def validate(root: str | Path) -> str:
     """Check every label and decode every crop of the layout in `root`; returns a summary table.
 
     Raises UserError naming the first thing wrong: a missing or misshapen key, NaN, a rotation that is none or whose
-    inverse is not its inverse, a pose that is not root-centred or not in metres, cameras that disagree about a pose,
+    inverse is not its inverse, a pose that is not root-centered or not in meters, cameras that disagree about a pose,
     duplicate rows, instants with one camera only, a crop that is missing, truncated or of another size. A layout may
     lack all background crops, and all 3D poses with their statistics.
     """
@@ -30,7 +27,7 @@ def validate(root: str | Path) -> str:
     _check_labels(labels)
     _check_rotations(labels)
     instants = _check_instants(labels)
-    about_poses = _check_poses(labels) if "3D" in labels else ["no 3D poses: the set serves stage 1"]
+    about_poses = _check_poses(labels, instants) if "3D" in labels else ["no 3D poses: the set serves stage 1"]
     size, kinds = _check_crops(labels)
     return "\n".join([*_table(labels, instants, size, kinds), *about_poses])
 
@@ -65,16 +62,16 @@ def _check_rotations(labels: Labels) -> None:
     )
 
 
-def _check_poses(labels: Labels) -> list[str]:
+def _check_poses(labels: Labels, instants: Groups) -> list[str]:
     """Root, unit, and agreement between cameras. Returns what the summary says of them."""
     poses = labels["3D"].reshape(-1, 17, 3)
     root = np.abs(poses[:, 0]).max(axis=1)
     _check_rows(labels, root, "'3D' has its root {:.3g} m off the origin{}; expected joint 0 at zero", 1e-4)
     reach = np.linalg.norm(poses, axis=2).max(axis=1)
     _check_rows(
-        labels, reach, "'3D' has a joint {:.3g} from the root{}; expected metres, at most 3", MAX_JOINT_DISTANCE
+        labels, reach, "'3D' has a joint {:.3g} from the root{}; expected meters, at most 3", MAX_JOINT_DISTANCE
     )
-    difference = _check_views_agree(labels)
+    difference = _check_views_agree(labels, instants)
     return [
         f"largest joint distance from the root: {reach.max():.2f} m",
         f"cameras agree about 3D within {1000 * difference:.2f} mm",
@@ -82,7 +79,7 @@ def _check_poses(labels: Labels) -> list[str]:
 
 
 def _check_instants(labels: Labels) -> Groups:
-    instants = group_rows(labels, INSTANT, within="cam")
+    instants = group_rows(labels, INSTANT_KEYS, within="cam")
     repeated = np.diff(labels["cam"][instants.order]) == 0
     repeated[instants.start[1:] - 1] = False
     if repeated.any():
@@ -103,12 +100,11 @@ def _check_instants(labels: Labels) -> Groups:
     return instants
 
 
-def _check_views_agree(labels: Labels) -> float:
-    """Largest distance (metres) of a joint between two cameras of an instant, rotated into the world frame."""
+def _check_views_agree(labels: Labels, instants: Groups) -> float:
+    """Largest distance (meters) of a joint between two cameras of an instant, rotated into the world frame."""
     world = np.einsum("nij,npj->npi", labels["extrinsic_rot_inv"], labels["3D"].reshape(-1, 17, 3))
-    extent, first = disagreement(world, np.stack([labels[name] for name in INSTANT], axis=1))
     difference = np.zeros(labels.num_rows)
-    difference[first] = extent
+    difference[instants.first] = view_disagreement(world[instants.order], instants.start)
     _check_rows(
         labels,
         difference,

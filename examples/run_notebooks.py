@@ -1,15 +1,15 @@
-"""Run the example notebooks, and keep in them what they print and paint; to be done when the weights change.
+"""Execute the example notebooks and store their outputs; needed when the weights or their code change.
 
-python examples/run_notebooks.py [NOTEBOOK ...]     (default: all; needs `pip install -e .[notebook]`)
+python examples/run_notebooks.py [NOTEBOOK ...]     (default: all; needs `pip install -e ".[notebook]"`)
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
 
+from configs.command_line import script_parser
 from utils.errors import run_script
 from utils.files import write_atomically
 
@@ -17,8 +17,7 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def main() -> None:
-    about, _, usage = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(description=about, epilog=usage)
+    parser = script_parser(__doc__)
     parser.add_argument("notebooks", metavar="NOTEBOOK", nargs="*", help="default: all in examples/")
     paths = [Path(name) for name in parser.parse_args().notebooks] or sorted(FOLDER.glob("*.ipynb"))
     import nbformat
@@ -32,7 +31,7 @@ def main() -> None:
 
 
 def execute(notebook, timeout: int = 600) -> None:
-    """Run all cells of `notebook` in examples/, in place; a cell that fails or takes longer (s) is an error."""
+    """Execute all cells of `notebook` in examples/, in place; failing or exceeding `timeout` (s) is an error."""
     from nbclient import NotebookClient
 
     where = {"metadata": {"path": str(FOLDER)}}
@@ -40,7 +39,7 @@ def execute(notebook, timeout: int = 600) -> None:
 
 
 def lighten(notebook) -> None:
-    """Drop what only a running notebook can show, in place: widgets, and the progress bars of the error stream."""
+    """Remove what needs a running kernel, in place: widgets, and the progress bars of the error stream."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         if cell.cell_type == "code":

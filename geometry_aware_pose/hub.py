@@ -39,12 +39,15 @@ def encode_decode(weights: str | Path | None = "benchmark64", **config: Any) -> 
     from configs.config_test_encodeDecode import config_dict, optional_keys
     from configs.config_train_encodeDecode import config_dict as published_config
     from models import build_network
-    from training.trained.inference import open_network
+    from training.trained.load import open_network
     from utils.config import check_config
 
     check_config(config, config_dict, optional_keys)
     if weights is not None:
-        return open_network({**config_dict, **config, "network_path": _weights_path(weights)}, frozenset(config))
+        on_cpu = {"device": "cpu", "precision": "float32"}
+        resolved = {**config_dict, **on_cpu, **config, "network_path": _weights_path(weights)}
+        network, network.config, *_ = open_network(resolved, frozenset(config))
+        return network
     random_weights = {"encoder_weights": None, "output_types": ["img_crop", "3D"]}
     resolved = {**published_config, **random_weights, **config}
     network = build_network(resolved)

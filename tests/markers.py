@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from datasets import Labels, image_path, project
+from datasets.cameras.crop_camera import project
+from datasets.layout.labels import Labels
 from datasets.layout.png import read_png
+from datasets.layout.writer import image_path
 
 JOINTS = (10, 13, 16)  # head top, left wrist, right wrist: in the red, green and blue channel
 FLOOR = 20  # gray level of the background

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import scipy.io
 
-from datasets.sources.mpi_inf_3dhp.prepare import JOINTS
+from datasets.sources.mpi_inf_3dhp.prepare import MPI_JOINTS
 from tests import markers
 from tests.synthetic import random_joints, ring_cameras
 
@@ -28,7 +28,7 @@ def write_3dhp(
 ) -> dict[tuple[int, int], np.ndarray]:
     """Write both sequences of each subject, with 14 calibrated cameras, of which `cameras` have videos.
 
-    Returns the joints (frames,17,3) by subject and sequence, metres, world with z up.
+    Returns the joints (frames,17,3) by subject and sequence, meters, world with z up.
     """
     truth = {}
     for subject in subjects:
@@ -43,12 +43,12 @@ def _write_sequence(folder: Path, joints: np.ndarray, with_video: set[int]) -> N
     (folder / "imageSequence").mkdir(parents=True)
     intrinsic = np.array([[FOCAL, 0, 130, 0], [0, FOCAL, 126, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     text, annot2, annot3 = "Skeletool Camera Calibration File V1.0\n", [], []
-    for number, (rotation, centre) in enumerate(zip(*ring_cameras(14, radius=4.5), strict=True)):
+    for number, (rotation, center) in enumerate(zip(*ring_cameras(14, radius=4.5), strict=True)):
         extrinsic = np.eye(4)
-        extrinsic[:3, :3], extrinsic[:3, 3] = rotation @ Y_UP.T, -1000 * rotation @ centre
+        extrinsic[:3, :3], extrinsic[:3, 3] = rotation @ Y_UP.T, -1000 * rotation @ center
         matrices = [" ".join(f"{value:.7g}" for value in matrix.ravel()) for matrix in (intrinsic, extrinsic)]
         text += CAMERA.format(number=number, side=SIDE, intrinsic=matrices[0], extrinsic=matrices[1])
-        joints_cam = (joints - centre) @ rotation.T
+        joints_cam = (joints - center) @ rotation.T
         seen = joints_cam @ intrinsic[:3, :3].T
         pixels = seen[..., :2] / seen[..., 2:]
         annot3.append(_annotated(1000 * joints_cam))
@@ -63,7 +63,7 @@ def _write_sequence(folder: Path, joints: np.ndarray, with_video: set[int]) -> N
 def _annotated(points: np.ndarray) -> np.ndarray:
     """(T, 28 * K) of 17 points (T,17,K): ours in their places, the root in the others."""
     everything = np.repeat(points[:, :1], 28, axis=1)
-    everything[:, list(JOINTS)] = points
+    everything[:, list(MPI_JOINTS)] = points
     return everything.reshape(len(points), -1)
 
 

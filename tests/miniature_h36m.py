@@ -12,12 +12,12 @@ import numpy as np
 
 from datasets.cameras.camera import Camera
 from datasets.rendered.scene import subject_cameras
-from datasets.sources.human36m.archives import JOINTS
+from datasets.sources.human36m.archives import H36M_JOINTS
 from datasets.sources.human36m.metadata import CAMERA_IDS
-from datasets.video.frames import write_video
 from tests.markers import JOINTS as MARKED
 from tests.markers import paint_markers
 from tests.synthetic import random_joints
+from tests.video_files import write_video
 
 # action, subaction, file name for S1, file name for the others
 ROWS = (
@@ -59,7 +59,7 @@ Pictures = Callable[[int, Camera], np.ndarray]  # frame, camera -> (H,W,3) uint8
 
 
 class Take(NamedTuple):
-    """One sequence as it was acted: `joints` (N,17,3) world, metres; `picture(frame, camera)` for N + EXTRA_FRAMES."""
+    """One sequence as it was acted: `joints` (N,17,3) world, meters; `picture(frame, camera)` for N + EXTRA_FRAMES."""
 
     joints: np.ndarray
     picture: Pictures
@@ -73,7 +73,7 @@ def write_miniature(
     num_poses: int = 8,
     form: str = "native",
 ) -> dict[tuple[int, str], np.ndarray]:
-    """Write subjects with four sequences each; returns the world joints (N,17,3), metres, by subject and file name.
+    """Write subjects with four sequences each; returns the world joints (N,17,3), meters, by subject and file name.
 
     act: subject, number of the sequence, frames -> Take. width: of the videos, pixels; 1000 is the real one. Sequences
     have `num_poses` poses and a few more each. form: "native", "flattened" or "archives".
@@ -97,10 +97,10 @@ def write_miniature(
 
 
 def camera_of(subject: int, cam: int, width: int = 1000) -> Camera:
-    """The true camera, metres and pixels, of videos of this width."""
+    """The true camera, meters and pixels, of videos of this width."""
     place, scale = subject_cameras(subject), width / 1000
     fx, fy, cx, cy, k1, k2, k3, p1, p2 = INTRINSICS[cam]
-    # whole numbers are pixel centres
+    # whole numbers are pixel centers
     cx, cy = (cx + 0.5) * scale - 0.5, (cy + 0.5) * scale - 0.5
     intrinsics = np.array([[scale * fx, 0, cx], [0, scale * fy, cy], [0, 0, 1]])
     height = 2 * round(scale * HEIGHTS[cam] / 2) if scale == 1 else width + HEIGHTS[cam] - 1000
@@ -122,7 +122,7 @@ def write_metadata(path: Path, subjects: tuple[int, ...], width: int = 1000) -> 
     for cam in range(4):
         for subject in subjects:
             camera, start = camera_of(subject, cam, width), 6 * (11 * cam + subject - 1)
-            values[start : start + 6] = [*angles_of(camera.rotation), *(1000 * camera.centre)]
+            values[start : start + 6] = [*angles_of(camera.rotation), *(1000 * camera.center)]
         camera = camera_of(1, cam, width)
         (fx, _, cx), (_, fy, cy) = camera.intrinsics[:2]
         k1, k2, p1, p2, k3 = camera.distortion
@@ -142,11 +142,11 @@ def angles_of(rotation: np.ndarray) -> tuple[float, float, float]:
 
 
 def write_poses(path: Path, joints: np.ndarray) -> None:
-    """A CDF file of world joints (N,17,3), metres, as Human3.6M has them: 32 joints, millimetres."""
+    """A CDF file of world joints (N,17,3), meters, as Human3.6M has them: 32 joints, millimeters."""
     from cdflib.cdfwrite import CDF
 
     everything = np.zeros((len(joints), 32, 3), dtype=np.float32)
-    everything[:, JOINTS] = 1000 * joints
+    everything[:, H36M_JOINTS] = 1000 * joints
     for joint, same in DOUBLED.items():
         everything[:, joint] = everything[:, same]
     values = everything.reshape(1, len(joints), 96)
@@ -190,7 +190,7 @@ class RenderedPeople:
         return Take(joints.astype(np.float64), lambda frame, camera: full_picture(render, vertices[frame], camera)[0])
 
     def perform(self, subject: int, number: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices (T,V,3) and joints (T,17,3) of a sequence, world, metres."""
+        """Vertices (T,V,3) and joints (T,17,3) of a sequence, world, meters."""
         from datasets.motion.motions import procedural_motion
         from datasets.people.body import load_body
 
@@ -219,7 +219,7 @@ def full_picture(render, vertices: np.ndarray, camera: Camera) -> tuple[np.ndarr
     key = (*camera.intrinsics.ravel().tolist(), *camera.distortion.tolist())
     pixels, focal, size = _wide_pinhole(camera.width, camera.height, key)
     intrinsics = np.array([[focal, 0, 0.5], [0, focal, 0.5], [0, 0, 1]])
-    pinhole = render(vertices, RenderView(camera.centre[None], camera.rotation[None], intrinsics[None]), size)
+    pinhole = render(vertices, RenderView(camera.center[None], camera.rotation[None], intrinsics[None]), size)
     return tuple(cv2.remap(image[0], pixels, None, cv2.INTER_LINEAR) for image in pinhole)
 
 

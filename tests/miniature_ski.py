@@ -19,9 +19,9 @@ def write_ski(root: str | Path, split: str = "train", sequences: int = 2, instan
     for seq in range(sequences):
         joints = random_joints(instants, rng)
         for instant in range(instants):
-            rotation, centre = ring_cameras(cameras, radius=rng.uniform(25, 40), height=rng.uniform(3, 8))
+            rotation, center = ring_cameras(cameras, radius=rng.uniform(25, 40), height=rng.uniform(3, 8))
             for cam in range(cameras):
-                row = _row(joints[instant], rotation[cam], centre[cam], rng)
+                row = _row(joints[instant], rotation[cam], center[cam], rng)
                 rows.append({"seq": seq, "cam": cam, "frame": 4 * instant, "subj": seq + 1, **row})
                 _paint(folder, rows[-1])
     with h5py.File(folder / "labels.h5", "w") as file:
@@ -30,9 +30,9 @@ def write_ski(root: str | Path, split: str = "train", sequences: int = 2, instan
     return folder
 
 
-def _row(joints: np.ndarray, rotation: np.ndarray, centre: np.ndarray, rng: np.random.Generator) -> dict:
+def _row(joints: np.ndarray, rotation: np.ndarray, center: np.ndarray, rng: np.random.Generator) -> dict:
     """Labels of one picture: a square of 2.6 m around the skier, cut from anywhere in a larger picture."""
-    joints_cam = (joints - centre) @ rotation.T
+    joints_cam = (joints - center) @ rotation.T
     focal = joints_cam[0, 2] / 2.6
     middle = 0.5 + rng.uniform(-0.05, 0.05, 2) - focal * joints_cam[0, :2] / joints_cam[0, 2]
     intrinsic = np.array([[focal, 0, middle[0]], [0, focal, middle[1]], [0, 0, 1]])
@@ -41,7 +41,7 @@ def _row(joints: np.ndarray, rotation: np.ndarray, centre: np.ndarray, rng: np.r
         "3D": joints_cam - joints_cam[0],
         "2D": seen[:, :2] / seen[:, 2:],
         "cam_intrinsic": intrinsic,
-        "cam_position": centre,
+        "cam_position": center,
         "R_cam_2_world": rotation.T,
     }
 

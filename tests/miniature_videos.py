@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from datasets.cameras.camera import Camera
-from datasets.video.frames import write_video
 from tests.markers import FLOOR, JOINTS, paint_markers
 from tests.synthetic import random_joints, ring_cameras
+from tests.video_files import write_video
 from utils.skeleton import BONES
 
 WIDTH, HEIGHT, FOCAL = 320, 240, 260.0
@@ -18,7 +18,7 @@ OFFSETS = {"left": 0, "middle": 2, "right": 1}
 
 
 class Truth(NamedTuple):
-    """What was filmed: cameras by name, joints (T,17,3) metres, world with z up; files of the recording."""
+    """What was filmed: cameras by name, joints (T,17,3) meters, world with z up; files of the recording."""
 
     cameras: dict[str, Camera]
     joints: np.ndarray
@@ -35,12 +35,12 @@ class Truth(NamedTuple):
 
 
 def write_recording(folder: Path, instants: int = 12, body: bool = False) -> Truth:
-    """Write videos, calibration and poses to `folder`. The person is three markers, or a grey figure (`body`)."""
-    rotation, centre = ring_cameras(3, radius=4.5)
+    """Write videos, calibration and poses to `folder`. The person is three markers, or a gray figure (`body`)."""
+    rotation, center = ring_cameras(3, radius=4.5)
     intrinsics = np.array([[FOCAL, 0, 165], [0, FOCAL, 118], [0, 0, 1]])
     distortion = np.array([-0.25, 0.08, 0.002, -0.001, 0.0])
     cameras = {
-        name: Camera(rotation[c], centre[c], intrinsics, distortion, WIDTH, HEIGHT) for c, name in enumerate(OFFSETS)
+        name: Camera(rotation[c], center[c], intrinsics, distortion, WIDTH, HEIGHT) for c, name in enumerate(OFFSETS)
     }
     joints = random_joints(instants, np.random.default_rng(3))
     joints[..., :2] -= 0.4 * joints[:, :1, :2]
@@ -62,10 +62,10 @@ def camera_fields(cameras: dict[str, Camera]) -> dict[str, dict]:
         fields[name]["distortion"] = camera.distortion[: 4 + number % 2].tolist()
         if number % 2:
             fields[name] |= {"rvec": cv2.Rodrigues(camera.rotation)[0].ravel().tolist()}
-            fields[name] |= {"centre": (1000 * camera.centre).tolist()}
+            fields[name] |= {"centre": (1000 * camera.center).tolist()}
         else:
             fields[name] |= {"R": camera.rotation.ravel().tolist()}
-            fields[name] |= {"t": (-1000 * camera.rotation @ camera.centre).tolist()}
+            fields[name] |= {"t": (-1000 * camera.rotation @ camera.center).tolist()}
     return fields
 
 

@@ -30,7 +30,7 @@ _FIELDS = {"width", "height", "K", "distortion", "R", "rvec", "t", "centre"}
 
 
 class Calibration(NamedTuple):
-    """cameras: by name, in a world in metres whose z axis points up. to_z_up: (3,3) rotation from the file's world."""
+    """cameras: by name, in a world in meters whose z axis points up. to_z_up: (3,3) rotation from the file's world."""
 
     cameras: dict[str, Camera]
     to_z_up: np.ndarray
@@ -66,7 +66,7 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path} is no JSON: {error}") from error
 
 
-def numbers(fields: dict, name: str, count: int | tuple[int, ...], where: str) -> np.ndarray:
+def parse_numbers(fields: dict, name: str, count: int | tuple[int, ...], where: str) -> np.ndarray:
     """The field `name` as float64 (K,), nested lists joined; K one of `count`. Raises UserError."""
     counts = (count,) if isinstance(count, int) else count
     expected = f"expected {' or '.join(map(str, counts))} number{'s' * (counts != (1,))}"
@@ -86,23 +86,23 @@ def numbers(fields: dict, name: str, count: int | tuple[int, ...], where: str) -
 def _camera(fields: dict, scale: float, to_z_up: np.ndarray, where: str) -> Camera:
     rotation = _rotation(fields, where)
     if _one_of(fields, ("t", "centre"), where) == "t":
-        centre = -rotation.T @ (scale * numbers(fields, "t", 3, where))
+        center = -rotation.T @ (scale * parse_numbers(fields, "t", 3, where))
     else:
-        centre = scale * numbers(fields, "centre", 3, where)
+        center = scale * parse_numbers(fields, "centre", 3, where)
     distortion = np.zeros(5)
     if "distortion" in fields:
-        given = numbers(fields, "distortion", (0, 4, 5), where)
+        given = parse_numbers(fields, "distortion", (0, 4, 5), where)
         distortion[: len(given)] = given
-    width, height = (int(numbers(fields, name, 1, where)[0]) for name in ("width", "height"))
+    width, height = (int(parse_numbers(fields, name, 1, where)[0]) for name in ("width", "height"))
     if width < 1 or height < 1:
         raise UserError(f"{where}: picture of {width}x{height}; expected its width and height in pixels")
-    return Camera(rotation @ to_z_up.T, to_z_up @ centre, _intrinsics(fields, where), distortion, width, height)
+    return Camera(rotation @ to_z_up.T, to_z_up @ center, _intrinsics(fields, where), distortion, width, height)
 
 
 def _rotation(fields: dict, where: str) -> np.ndarray:
     if _one_of(fields, ("R", "rvec"), where) == "rvec":
-        return opencv().Rodrigues(numbers(fields, "rvec", 3, where))[0]
-    rotation = numbers(fields, "R", 9, where).reshape(3, 3)
+        return opencv().Rodrigues(parse_numbers(fields, "rvec", 3, where))[0]
+    rotation = parse_numbers(fields, "R", 9, where).reshape(3, 3)
     if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
         raise UserError(f"{where}: 'R' is no rotation; expected an orthonormal matrix of determinant 1")
     left, _, right = np.linalg.svd(rotation)  # as exact as it is meant
@@ -110,7 +110,7 @@ def _rotation(fields: dict, where: str) -> np.ndarray:
 
 
 def _intrinsics(fields: dict, where: str) -> np.ndarray:
-    matrix = numbers(fields, "K", 9, where).reshape(3, 3)
+    matrix = parse_numbers(fields, "K", 9, where).reshape(3, 3)
     focal, rest = matrix[[0, 1], [0, 1]], matrix[[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]]
     if not (focal > 0).all() or not np.allclose(rest, [0, 0, 0, 0, 1]):
         raise UserError(f"{where}: 'K' is {matrix.tolist()}; expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] in pixels")

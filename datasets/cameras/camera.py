@@ -1,6 +1,6 @@
 """A calibrated camera: where points of the world are seen in its distorted pictures.
 
-World: metres. Camera frame: x right, y down, z forward, metres. Pixels: x right, y down; (0, 0) is the centre of the
+World: meters. Camera frame: x right, y down, z forward, meters. Pixels: x right, y down; (0, 0) is the center of the
 first pixel, as in OpenCV.
 """
 
@@ -13,12 +13,12 @@ from utils.errors import UserError
 
 
 class Camera(NamedTuple):
-    """rotation: (3,3) world -> camera. centre: (3,) of the camera in the world, metres. intrinsics: (3,3) pixels,
+    """rotation: (3,3) world -> camera. center: (3,) of the camera in the world, meters. intrinsics: (3,3) pixels,
     without skew. distortion: (5,) k1, k2, p1, p2, k3 in OpenCV's order and model; zeros for none. width, height:
     of the picture, pixels."""
 
     rotation: np.ndarray
-    centre: np.ndarray
+    center: np.ndarray
     intrinsics: np.ndarray
     distortion: np.ndarray
     width: int
@@ -26,7 +26,7 @@ class Camera(NamedTuple):
 
     def world_to_cam(self, points: np.ndarray) -> np.ndarray:
         """Points (...,3) of the world in this camera's frame."""
-        return (np.asarray(points, dtype=np.float64) - self.centre) @ np.asarray(self.rotation).T
+        return (np.asarray(points, dtype=np.float64) - self.center) @ np.asarray(self.rotation).T
 
     def project(self, points_cam: np.ndarray) -> np.ndarray:
         """Points (...,3) of the camera's frame -> pixels (...,2), distorted; NaN for points that are not in front."""

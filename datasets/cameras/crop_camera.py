@@ -1,7 +1,7 @@
 """The virtual camera behind a crop: turned towards the person, with a 2 m box filling the picture.
 
-A crop away from the image centre is seen by a camera that is turned. `crop_camera` gives that turn, so that crops,
-rotations and poses agree exactly (perspective correction). Camera frames: x right, y down, z forward, metres.
+A crop away from the image center is seen by a camera that is turned. `crop_camera` gives that turn, so that crops,
+rotations and poses agree exactly (perspective correction). Camera frames: x right, y down, z forward, meters.
 """
 
 from typing import NamedTuple
@@ -18,8 +18,8 @@ class CropCamera(NamedTuple):
 
     turn: (...,3,3) rotation, original camera frame -> turned camera frame. The world -> turned camera rotation is
         `turn @ R`, and a pose label is `turn @ pose`.
-    intrinsic_crop: (...,3,3) normalised coordinates (x/z, y/z) of the turned camera -> crop coordinates in 0..1.
-    bounding_box_cam: (...,4) x0, y0, width, height of the box at the root's depth, in normalised coordinates of the
+    intrinsic_crop: (...,3,3) normalized coordinates (x/z, y/z) of the turned camera -> crop coordinates in 0..1.
+    bounding_box_cam: (...,4) x0, y0, width, height of the box at the root's depth, in normalized coordinates of the
         original camera.
     """
 
@@ -29,14 +29,14 @@ class CropCamera(NamedTuple):
 
 
 def crop_camera(root_cam: np.ndarray, box_metres: float = BOX_METRES) -> CropCamera:
-    """Virtual camera for a person whose root is at `root_cam` (...,3), metres, in the original camera's frame.
+    """Virtual camera for a person whose root is at `root_cam` (...,3), meters, in the original camera's frame.
 
     The turn is the shortest rotation that brings the ray through the root onto the optical axis, without any roll
     of its own. `box_metres` at the root's distance fill the crop. Raises UserError for a root behind the camera and
     for a box without size.
     """
     if box_metres <= 0:
-        raise UserError(f"box of {box_metres:g} m; expected a width of more than 0 metres")
+        raise UserError(f"box of {box_metres:g} m; expected a width of more than 0 meters")
     root_cam = np.asarray(root_cam, dtype=np.float64)
     x, y, z = np.moveaxis(root_cam, -1, 0)
     if not np.all(z > 0):
@@ -53,9 +53,9 @@ def crop_camera(root_cam: np.ndarray, box_metres: float = BOX_METRES) -> CropCam
 
 
 def pixel_rays(intrinsic_crop: np.ndarray, size: int) -> np.ndarray:
-    """Unit rays (...,size,size,3) through the pixel centres of a crop, row by row, in the turned camera's frame."""
-    centres = (np.arange(size) + 0.5) / size
-    u, v = np.meshgrid(centres, centres)
+    """Unit rays (...,size,size,3) through the pixel centers of a crop, row by row, in the turned camera's frame."""
+    centers = (np.arange(size) + 0.5) / size
+    u, v = np.meshgrid(centers, centers)
     pixels = np.stack([u, v, np.ones_like(u)], axis=-1)
     inverse = np.linalg.inv(np.asarray(intrinsic_crop, dtype=np.float64))
     rays = np.einsum("...ij,hwj->...hwi", inverse, pixels)
@@ -84,7 +84,7 @@ def crop_rows(rotation: np.ndarray, joints_cam: np.ndarray, crop: CropCamera) ->
     """Rows of labels.h5 for N crops (any leading dimensions): `3D` (N,17,3), `extrinsic_rot`, `extrinsic_rot_inv`,
     `bounding_box_cam`, `intrinsic_crop`.
 
-    rotation: (3,3) or (N,3,3) world -> original camera. joints_cam: (N,17,3) metres, original camera's frame, root
+    rotation: (3,3) or (N,3,3) world -> original camera. joints_cam: (N,17,3) meters, original camera's frame, root
     first. crop: of these N roots.
     """
     rotations = crop.turn @ rotation

@@ -13,6 +13,7 @@ from utils.skeleton import NUM_JOINTS
 LABELS_FILE = "labels.h5"
 PARTS_FOLDER = ".parts"
 POSE_SIZE = 3 * NUM_JOINTS
+MAX_JOINT_DISTANCE = 3.0  # meters from the root: a larger one is in another unit
 
 # per-row keys: shape of one row, and type in memory
 ROW_SHAPES = {
@@ -27,7 +28,7 @@ ROW_SHAPES = {
     "intrinsic_crop": ((3, 3), np.float32),
 }
 ROW_KEYS = tuple(ROW_SHAPES)
-ID_KEYS = ("frame", "cam", "seq", "subj")
+INSTANT_KEYS = ("subj", "seq", "frame")  # equal for all cameras that see one instant
 CROP_KEYS = ("seq", "cam", "frame", "bounding_box_cam")  # which crops a layout has
 STATISTIC_KEYS = ("pose_mean", "pose_std")
 POSE_KEYS = ("3D", *STATISTIC_KEYS)  # a set without 3D poses, for stage 1 only, has none of these
@@ -58,7 +59,7 @@ class Labels(Mapping):
     """The arrays of `<root>/labels.h5`, each read on first use and kept.
 
     `frame`, `cam`, `seq`, `subj` are int64 (N,) whatever numbers or (N,1) the file holds, `3D` is float32 (N,51),
-    metres, camera frame, rotations and `intrinsic_crop` (N,3,3), `bounding_box_cam` (N,4), `pose_mean` and `pose_std`
+    meters, camera frame, rotations and `intrinsic_crop` (N,3,3), `bounding_box_cam` (N,4), `pose_mean` and `pose_std`
     (51,). Other keys come as stored, strings as str. Raises UserError where there is no whole layout, and for a
     missing or misshapen key by name.
     """

@@ -1,18 +1,12 @@
-"""Many processes that each do pieces of one job, and the folder that the job writes to."""
+"""Many processes that each do pieces of one job."""
 
-import json
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
-from pathlib import Path
 from typing import Any
-
-from datasets.layout.labels import is_finished
-from utils.errors import UserError
-from utils.files import write_atomically
 
 
 def map_processes(
@@ -63,28 +57,3 @@ def _end_with_parent() -> None:
     """Without this, workers of a killed process die of a broken pipe, at length."""
     parent_process().join()
     os._exit(1)
-
-
-def claim_folder(output: Path, file: str, job: dict) -> bool:
-    """Mark a folder as this job's, by `file` in it. True when the layout in it is finished.
-
-    job: what is written, as JSON can say it. Raises UserError where the folder holds something else.
-    """
-    mark = output / file
-    if mark.exists():
-        try:
-            held = json.loads(mark.read_text())
-        except ValueError:
-            held = "something else"
-        asked = json.loads(json.dumps(job))
-        if held != asked:
-            if isinstance(held, dict):  # say only what differs
-                differ = [key for key in {**held, **asked} if held.get(key) != asked.get(key)]
-                held, asked = ({key: side.get(key) for key in differ} for side in (held, asked))
-            raise UserError(f"{output} holds a set of {held}; expected {asked}, or an empty folder")
-        return is_finished(output)
-    if output.is_dir() and any(output.iterdir()):
-        raise UserError(f"{output} holds other files; expected an empty or new folder, or this set unfinished")
-    output.mkdir(parents=True, exist_ok=True)
-    write_atomically(mark, lambda part: part.write_text(json.dumps(job)))
-    return False

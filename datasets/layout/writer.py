@@ -89,7 +89,7 @@ class LayoutWriter:
     def finish(self, pose_mean: np.ndarray | None = None, pose_std: np.ndarray | None = None) -> None:
         """Write labels.h5 from all pieces, ordered by key, and forget the part files.
 
-        pose_mean, pose_std: (51,) metres, the training set's statistics for a test set; None: of these rows, with
+        pose_mean, pose_std: (51,) meters, the training set's statistics for a test set; None: of these rows, with
         the root's std set to 1. A set without poses has no statistics.
         """
         keys = self.finished_keys
@@ -152,7 +152,7 @@ class LayoutWriter:
 
 
 def pose_statistics(poses: np.ndarray | h5py.Dataset, chunk: int = 65536) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation (51,) of poses (N,51), metres; the std of the root, always zero, is set to 1."""
+    """Mean and standard deviation (51,) of poses (N,51), meters; the std of the root, always zero, is set to 1."""
     count, total, squares = len(poses), np.zeros(POSE_SIZE), np.zeros(POSE_SIZE)
     for start in range(0, count, chunk):
         block = np.asarray(poses[start : start + chunk], dtype=np.float64)

@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from datasets.cameras.crop_camera import crop_camera, crop_rows
 from datasets.layout.arguments import check_at_least, check_split
-from datasets.layout.workers import claim_folder, map_processes
+from datasets.layout.job import claim_folder
+from datasets.layout.workers import map_processes
 from datasets.layout.writer import LayoutWriter, check_size
 from datasets.motion.captured.clips import (
     ClipSegment,

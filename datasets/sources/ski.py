@@ -3,9 +3,9 @@
     <source>/<split>/labels.h5    seq, cam, frame, subj, 3D, 2D, cam_intrinsic, cam_position, R_cam_2_world
     <source>/<split>/seq_000/cam_00/image_000000.png    256 x 256 px
 
-Conventions, as public readers of the set use them: `3D` (51,) in metres, in the camera frame, relative to the root,
+Conventions, as public readers of the set use them: `3D` (51,) in meters, in the camera frame, relative to the root,
 joints in the order of utils/skeleton.py; `2D` (34,) from 0 to 1 over the picture; `cam_intrinsic` (9,) maps
-normalised camera coordinates to 0..1; `R_cam_2_world` (9,) and `cam_position` (3,) place the camera in the world,
+normalized camera coordinates to 0..1; `R_cam_2_world` (9,) and `cam_position` (3,) place the camera in the world,
 whose z axis is taken to point up. No depth is given: the place of the root follows from `3D`, `2D` and the intrinsics.
 """
 
@@ -16,22 +16,21 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from datasets.cameras.agreement import disagreement
+from datasets.cameras.agreement import MAX_VIEW_DIFFERENCE, MIN_CAMERAS, view_disagreement
 from datasets.cameras.camera import Camera
 from datasets.cameras.crop_camera import BOX_METRES, CropCamera, crop_camera, crop_rows, project
 from datasets.layout.arguments import check_split
-from datasets.layout.labels import LABELS_FILE, read_statistics
+from datasets.layout.groups import group_rows
+from datasets.layout.job import claim_folder
+from datasets.layout.labels import INSTANT_KEYS, LABELS_FILE, read_statistics
 from datasets.layout.png import read_png
-from datasets.layout.workers import claim_folder
 from datasets.layout.writer import LayoutWriter, check_size
 from datasets.video.cropping import CropMap, crop_map
 from utils.errors import UserError
 
 SPLITS = ("train", "test")
-SET_FILE = "ski.json"  # what a folder was prepared with
 FOLDER = "Ski-PosePTZ-CameraDataset-png"  # what the archive unpacks to
 MAX_REPROJECTION = 0.05  # of the picture's side, for any joint: a row that misses more is left out
-MAX_VIEW_DIFFERENCE = 0.05  # metres between the cameras of an instant
 
 
 def prepare_ski(
@@ -59,17 +58,17 @@ def prepare_ski(
     labels, roots = labels.take(kept), roots[kept]
     crop = crop_camera(roots, box_metres)
     _check_views_agree(folder, labels)
-    if claim_folder(Path(output), SET_FILE, {"split": split, "size": size, "box_metres": box_metres}):
+    if claim_folder(Path(output), "ski.json", {"split": split, "size": size, "box_metres": box_metres}):
         return f"{output} is finished already"
     writer, outside = LayoutWriter(output, size, total=len(kept)), []
     with tqdm(total=len(kept), unit="crop", desc=f"prepare {split}", disable=not progress) as bar:
         for seq in np.unique(labels.ids["seq"]):
             rows = np.flatnonzero(labels.ids["seq"] == seq)
             if not writer.has(f"seq_{seq:03d}"):
-                crops, labelled, share = _crop_rows(
+                crops, labeled, share = _crop_rows(
                     folder, labels.take(rows), roots[rows], CropCamera(*(array[rows] for array in crop)), size
                 )
-                writer.add(crops, None, labelled, f"seq_{seq:03d}")
+                writer.add(crops, None, labeled, f"seq_{seq:03d}")
                 outside.append(share)
             bar.update(len(rows))
     writer.finish(*mean_std)
@@ -77,15 +76,15 @@ def prepare_ski(
 
 
 class SkiLabels(NamedTuple):
-    """Rows of one split: `ids` name -> (N,) int64; poses (N,17,3) metres, camera frame, root at zero; points (N,17,2)
-    0..1; intrinsics (N,3,3) to 0..1; rotations (N,3,3) world -> camera; centres (N,3) metres, world."""
+    """Rows of one split: `ids` name -> (N,) int64; poses (N,17,3) meters, camera frame, root at zero; points (N,17,2)
+    0..1; intrinsics (N,3,3) to 0..1; rotations (N,3,3) world -> camera; centers (N,3) meters, world."""
 
     ids: dict[str, np.ndarray]
     poses: np.ndarray
     points: np.ndarray
     intrinsics: np.ndarray
     rotations: np.ndarray
-    centres: np.ndarray
+    centers: np.ndarray
 
     def take(self, rows: np.ndarray) -> "SkiLabels":
         return SkiLabels({name: ids[rows] for name, ids in self.ids.items()}, *(array[rows] for array in self[1:]))
@@ -131,9 +130,9 @@ def _read(file: h5py.File, name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def root_positions(labels: SkiLabels) -> np.ndarray:
-    """Roots (N,3), metres, camera frame: where the relative poses must stand to be seen at the 2D points.
+    """Roots (N,3), meters, camera frame: where the relative poses must stand to be seen at the 2D points.
 
-    Least squares of x' (Z + r_z) = X + r_x and the same in y, over all joints, with x', y' the normalised 2D points.
+    Least squares of x' (Z + r_z) = X + r_x and the same in y, over all joints, with x', y' the normalized 2D points.
     """
     homogeneous = np.concatenate([labels.points, np.ones_like(labels.points[..., :1])], axis=-1)
     rays = homogeneous @ np.linalg.inv(labels.intrinsics).swapaxes(1, 2)
@@ -165,11 +164,9 @@ def _usable_rows(folder: Path, labels: SkiLabels, roots: np.ndarray) -> tuple[np
     if not there.any():
         raise UserError(f"no {_picture(folder, *_places(labels)[0])}, nor any other picture of {LABELS_FILE}")
     usable = there & fits
-    _, instant, count = np.unique(
-        np.stack([labels.ids[name] for name in ("subj", "seq", "frame")], axis=1)[usable],
-        axis=0, return_inverse=True, return_counts=True,
-    )  # fmt: skip
-    kept = np.flatnonzero(usable)[count[instant.reshape(-1)] > 1]
+    instants = group_rows(labels.ids, INSTANT_KEYS, np.flatnonzero(usable))
+    several = np.repeat(instants.count >= MIN_CAMERAS, instants.count)
+    kept = np.sort(instants.order[several])
     reasons = {
         "without a picture": int((~there).sum()),
         "whose 3D and 2D disagree": int((there & ~fits).sum()),
@@ -181,24 +178,25 @@ def _usable_rows(folder: Path, labels: SkiLabels, roots: np.ndarray) -> tuple[np
 
 
 def _check_sequences(folder: Path, labels: SkiLabels) -> None:
-    pairs = np.unique(np.stack([labels.ids["seq"], labels.ids["subj"]], axis=1), axis=0)
-    shared = np.flatnonzero(np.diff(pairs[:, 0]) == 0)
+    first = group_rows(labels.ids, ("seq", "subj")).first
+    seq, subj = labels.ids["seq"][first], labels.ids["subj"][first]
+    shared = np.flatnonzero(np.diff(seq) == 0)
     if len(shared):
         raise UserError(
-            f"{folder / LABELS_FILE}: seq {pairs[shared[0], 0]} has subjects {pairs[shared[0], 1]} and "
-            f"{pairs[shared[0] + 1, 1]}; expected one subject per sequence"
+            f"{folder / LABELS_FILE}: seq {seq[shared[0]]} has subjects {subj[shared[0]]} and "
+            f"{subj[shared[0] + 1]}; expected one subject per sequence"
         )
 
 
 def _check_views_agree(folder: Path, labels: SkiLabels) -> None:
     """Poses turned into the world by 'R_cam_2_world' must be the same for all cameras of an instant."""
     world = labels.poses @ labels.rotations
-    extent, _ = disagreement(world, np.stack([labels.ids[name] for name in ("subj", "seq", "frame")], axis=1))
-    typical = np.median(extent)
+    instants = group_rows(labels.ids, INSTANT_KEYS)
+    typical = np.median(view_disagreement(world[instants.order], instants.start))
     if typical > MAX_VIEW_DIFFERENCE:
         raise UserError(
             f"{folder / LABELS_FILE}: cameras of one instant disagree about '3D' by {typical:.2f} m in the "
-            "median; expected camera-frame poses in metres that 'R_cam_2_world' turns into one"
+            "median; expected camera-frame poses in meters that 'R_cam_2_world' turns into one"
         )
 
 
@@ -218,11 +216,11 @@ def _crop_rows(
 
 
 def _camera(labels: SkiLabels, row: int, shape: tuple[int, int]) -> Camera:
-    """The camera of a row, for a picture of `shape` (H, W): 0..1 becomes pixels, whose centres are whole numbers."""
+    """The camera of a row, for a picture of `shape` (H, W): 0..1 becomes pixels, whose centers are whole numbers."""
     height, width = shape
     to_pixels = np.array([[width, 0, -0.5], [0, height, -0.5], [0, 0, 1]])
     intrinsics = to_pixels @ labels.intrinsics[row]
-    return Camera(labels.rotations[row], labels.centres[row], intrinsics, np.zeros(5), width, height)
+    return Camera(labels.rotations[row], labels.centers[row], intrinsics, np.zeros(5), width, height)
 
 
 def share_outside(samples: CropMap, camera: Camera) -> float:

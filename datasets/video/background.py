@@ -58,7 +58,7 @@ def median_of_videos(
     """
     reservoir = FrameReservoir(capacity)
     for path in paths:
-        frames = spread_frames(path, frames_per_video, min_key_frames)
+        frames = evenly_spaced_frames(path, frames_per_video, min_key_frames)
         for frame in _until_broken(frames) if skip_broken else frames:
             reservoir.add(frame)
     return median_frame(reservoir.frames)
@@ -69,7 +69,7 @@ def _until_broken(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         yield from frames
 
 
-def spread_frames(path: str | Path, count: int, min_key_frames: int = MIN_KEY_FRAMES) -> Iterator[np.ndarray]:
+def evenly_spaced_frames(path: str | Path, count: int, min_key_frames: int = MIN_KEY_FRAMES) -> Iterator[np.ndarray]:
     """Up to `count` frames (H,W,3) uint8, evenly spread over a video.
 
     Key frames, which decode alone and so quickly; any frames of a video that has fewer than `min_key_frames` of them.

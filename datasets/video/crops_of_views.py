@@ -22,6 +22,7 @@ from datasets.video.rgb import RgbConverter
 from utils.errors import UserError
 from utils.files import write_atomically
 
+BACKGROUNDS_FOLDER = "backgrounds"  # in the folder of a prepared set
 CHUNK = 256  # crops that a process holds at once
 BACKGROUND_BYTES = 400_000_000  # of the frames that a background is the median of
 
@@ -36,11 +37,11 @@ class Background(NamedTuple):
     skip_broken: bool = False
 
 
-class View(NamedTuple):
+class CropView(NamedTuple):
     """N crops of one video.
 
     key: name of its pieces in the layout. name: for messages. frames: (N,) increasing, of the video. roots: (N,3)
-    metres, camera frame: where the crops look. joints: (N,17,3) metres, camera frame, or None without poses. ids: name
+    meters, camera frame: where the crops look. joints: (N,17,3) meters, camera frame, or None without poses. ids: name
     -> (N,), further rows of labels.h5. background: PNG, or None.
     """
 
@@ -56,7 +57,7 @@ class View(NamedTuple):
 
 
 class CropJob(NamedTuple):
-    """Where crops go, their side in pixels, and their width in metres at the person's distance."""
+    """Where crops go, their side in pixels, and their width in meters at the person's distance."""
 
     output: Path
     size: int
@@ -76,7 +77,7 @@ def write_backgrounds(backgrounds: Sequence[Background], workers: int | None, pr
     deque(tqdm(done, "backgrounds", len(backgrounds), unit="camera", disable=not progress), maxlen=0)
 
 
-def write_views(views: Sequence[View], job: CropJob, workers: int | None, progress: bool) -> None:
+def write_views(views: Sequence[CropView], job: CropJob, workers: int | None, progress: bool) -> None:
     """Write the crops of many views that are not in the layout, by processes."""
     with tqdm(total=sum(len(view.frames) for view in views), unit="crop", desc="crops", disable=not progress) as bar:
         for count in map_processes(partial(write_view, job=job), views, workers):
@@ -96,7 +97,7 @@ def write_background(background: Background) -> None:
     write_atomically(background.file, lambda part: write_png(str(part), picture))
 
 
-def write_view(view: View, job: CropJob) -> int:
+def write_view(view: CropView, job: CropJob) -> int:
     """Write the crops of a view that are not in the layout; returns the number of all of them.
 
     Raises UserError where the video breaks; what was written stays, and a later call goes on there.
@@ -109,19 +110,19 @@ def write_view(view: View, job: CropJob) -> int:
     return len(view.frames)
 
 
-def written_crops(view: View, job: CropJob) -> int:
+def written_crops(view: CropView, job: CropJob) -> int:
     """How many of a view's crops are in the layout already: the first so many."""
     writer = LayoutWriter(job.output, job.size, threads=1)
     return min(len(view.frames), CHUNK * sum(writer.has(key) for key in _keys(view)))
 
 
-def _keys(view: View) -> list[str]:
+def _keys(view: CropView) -> list[str]:
     """Keys of a view's pieces, which are written in this order."""
     return [f"{view.key}_{start:06d}" for start in range(0, len(view.frames), CHUNK)]
 
 
 def _pieces(
-    view: View, job: CropJob, first: int
+    view: CropView, job: CropJob, first: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None, dict[str, np.ndarray]]]:
     """`img_crop`, `bg_crop` (N,size,size,3) and rows of labels.h5, up to CHUNK at a time, from the crop `first` on."""
     background = None if view.background is None else read_png(str(view.background))
@@ -143,7 +144,7 @@ def _pieces(
         yield np.stack(images), bg_crop, {name: values[part] for name, values in rows.items()}
 
 
-def _labels(view: View, crop: CropCamera) -> dict[str, np.ndarray]:
+def _labels(view: CropView, crop: CropCamera) -> dict[str, np.ndarray]:
     if view.joints is not None:
         return crop_rows(view.camera.rotation, view.joints, crop)
     rows = crop_rows(view.camera.rotation, view.roots[:, None], crop)

@@ -12,7 +12,6 @@ import numpy as np
 
 from datasets.video.rgb import RgbConverter, pyav
 from utils.errors import UserError
-from utils.files import write_atomically
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -90,25 +89,6 @@ def read_key_frames(path: str | Path) -> Iterator[np.ndarray]:
         rgb = RgbConverter()
         for _, frame in _decode(path, container.demux(stream)):
             yield rgb.full(frame)
-
-
-def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: int = 50, crf: int = 10) -> None:
-    """Write frames (H,W,3) uint8 RGB, H and W even, as H.264 in an mp4, whole or not at all; low `crf` loses little."""
-    frames = iter(frames)
-    first = next(frames)
-
-    def write(part: Path) -> None:
-        with pyav().open(str(part), "w", format="mp4") as container:
-            height, width = first.shape[:2]
-            options = {"crf": str(crf), "preset": "veryfast"}
-            stream = container.add_stream("libx264", rate=fps, width=width, height=height, options=options)
-            stream.pix_fmt = "yuv420p"
-            stream.codec_context.thread_count = 1
-            for image in (first, *frames):
-                container.mux(stream.encode(pyav().VideoFrame.from_ndarray(image, format="rgb24")))
-            container.mux(stream.encode())
-
-    write_atomically(path, write)
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from utils.errors import UserError
 if TYPE_CHECKING:
     from datasets.video.cropping import CropMap
 
-PLANAR = ("yuv420p", "yuvj420p")  # 8 bits, colours at half the resolution: the formats of nearly all video
-NO_COLOUR = 128
+PLANAR = ("yuv420p", "yuvj420p")  # 8 bits, colors at half the resolution: the formats of nearly all video
+NO_COLOR = 128
 
 
 def pyav() -> ModuleType:
@@ -42,19 +42,19 @@ class RgbConverter:
     def crop(self, frame, places: "CropMap") -> np.ndarray:
         """A crop (S,S,3) uint8 of a frame: like `places.sample(self.full(frame))`, and quicker.
 
-        Brightness and colours are sampled in the resolutions they come in; only the crop becomes RGB.
+        Brightness and colors are sampled in the resolutions they come in; only the crop becomes RGB.
         """
         if frame.format.name not in PLANAR:
             return places.sample(self._reformat(frame))
         luma, *chroma = map(_pixels, frame.planes)
         halved = places.halved()
-        colours = [halved.sample(plane, NO_COLOUR) for plane in chroma]
-        return self._join(frame, [places.sample(luma, _black(frame)), *colours])
+        colors = [halved.sample(plane, NO_COLOR) for plane in chroma]
+        return self._join(frame, [places.sample(luma, _black(frame)), *colors])
 
     def _join(self, frame, planes: Sequence[np.ndarray]) -> np.ndarray:
-        """RGB (H,W,3) of brightness and two colours (H,W), encoded as in `frame`.
+        """RGB (H,W,3) of brightness and two colors (H,W), encoded as in `frame`.
 
-        With all three in one resolution FFmpeg rounds; with colours at half of it, it would cut off: 1 level darker.
+        With all three in one resolution FFmpeg rounds; with colors at half of it, it would cut off: 1 level darker.
         """
         height, width = planes[0].shape
         joined = pyav().VideoFrame(width, height, frame.format.name.replace("420", "444"))

@@ -77,7 +77,7 @@ WRONG_LABELS = [
     ("pose_std", None, r"has no 'pose_std'"),
     ("3D", lambda array: array[:, :48], r"'3D' has shape \(48, 48\); expected \(48, 51\)"),
     ("3D", set_row((7, 9), np.nan), r"'3D' holds NaN or infinity in row 7 \(subj 1, seq 1, frame 5, cam 3\)"),
-    ("3D", lambda array: 1000 * array, r"'3D' has a joint .* expected metres"),
+    ("3D", lambda array: 1000 * array, r"'3D' has a joint .* expected meters"),
     ("3D", set_row((3, 1), 0.2), r"'3D' has its root 0.2 m off the origin in row 3"),
     ("extrinsic_rot", set_row(5, WRONG_ROTATION), r"'extrinsic_rot' is off a rotation by .* in row 5"),
     ("extrinsic_rot", set_row(5, MIRROR), r"'extrinsic_rot' is off a rotation by 2 in row 5"),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from configs.config_test_encodeDecode import config_dict
-from datasets import MultiViewDataset
+from datasets.reader import MultiViewDataset
 from datasets.validation import validate
 from models.checkpoints import read_checkpoint
 from tests.runs import read_log
@@ -13,8 +13,8 @@ from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT, SIZE, run_script, tiny_config, tiny_pose_config
 from training.stages.novel_views import train_novel_views
 from training.stages.pose import train_pose
-from training.trained.load import load_trained
-from training.trained.testing import export_weights, open_trained
+from training.trained.export import export_weights
+from training.trained.load import open_network
 from utils.errors import UserError
 
 
@@ -59,11 +59,11 @@ def test_exported_weights_are_the_network_without_folders_of_this_machine(pose_r
     export_weights(config, frozenset(), path)
     exported = read_checkpoint(path)
     assert str(pose_run.path.parent) not in str(exported.config)
-    network, _, _ = load_trained(config)
-    again, _, _ = load_trained({**config, "network_path": str(path)})
+    network = open_network(config).network
+    again = open_network({**config, "network_path": str(path)}).network
     for name, value in network.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value, atol=1e-3, rtol=1e-3)
-    network, opened, _ = open_trained({**config, "network_path": str(path)}, frozenset({"network_path"}))
+    network, opened, *_ = open_network({**config, "network_path": str(path)}, frozenset({"network_path"}))
     assert opened["dataset_folder_test"].endswith("sample_set")
     assert set(network.output_types) == {"img_crop", "3D"}
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from configs.config_test_encodeDecode import config_dict
-from datasets import MultiViewDataset
+from datasets.reader import MultiViewDataset
 from models import build_network, save_weights
 from models.geometry_aware.published import published_name
 from tests.networks import SMALL
@@ -18,7 +18,7 @@ from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT
 from training.metrics import n_mpjpe
 from training.trained.evaluation import evaluate
-from training.trained.inference import cut_square, read_crops
+from training.trained.inference import crop_square, read_crops
 from utils.errors import UserError
 from utils.geometry import mirror_pose
 
@@ -139,11 +139,11 @@ def test_bad_crops_are_one_line(tmp_path):
 def test_a_square_is_cut_about_its_centre_black_beyond_the_border():
     picture = np.full((40, 60, 3), 100, np.uint8)
     picture[20, 50] = 255
-    crop = np.asarray(cut_square(picture, centre=(50.5, 20.5), side=31))
+    crop = np.asarray(crop_square(picture, center=(50.5, 20.5), side=31))
     assert crop.shape == (31, 31, 3) and (crop[15, 15] == 255).all()
     assert (crop[:, -6:] == 0).all() and (crop[:, :25].max(axis=2) >= 100).all()
     with pytest.raises(UserError, match="side"):
-        cut_square(picture, (50, 20), 0)
+        crop_square(picture, (50, 20), 0)
 
 
 def test_random_weights_of_any_config():
@@ -164,7 +164,7 @@ def test_weights_that_know_no_poses(tmp_path):
     config = {**SMALL, "output_types": ["img_crop"], "network_path": None}
     save_weights(path, build_network(config), config)
     assert load("encode_decode", weights=path).output_types == ("img_crop",)
-    with pytest.raises(UserError, match="learned no poses"):
+    with pytest.raises(UserError, match="not trained for poses"):
         load("pose_from_crop", weights=path)
 
 

@@ -1,8 +1,6 @@
 """Carrying out a plan within a budget, resumably. Results are in the run folders, and nowhere else."""
 
-import contextlib
 import csv
-import io
 import math
 import threading
 import time
@@ -19,8 +17,8 @@ from training.loop.run_folder import RunFolder
 from training.stages.novel_views import train_novel_views
 from training.stages.pose import train_pose
 from training.trained.evaluation import evaluate, evaluation_keys
+from training.trained.load import open_network
 from training.trained.tables import GROUP_COLUMNS
-from training.trained.testing import open_trained
 from utils.errors import UserError
 
 FAILURE = "failure.txt"
@@ -84,10 +82,9 @@ def train_and_test(run: Run) -> str | None:
                 train_pose(config, True, frozenset(config))
         outputs = ["3D", "img_crop"] if run.views else ["3D"]
         config = {**config, "network_path": str(folder.path), "output_types": outputs}
-        network, config, hardware = open_trained(config, frozenset({"network_path"}))
+        network, config, hardware, _ = open_network(config, frozenset({"network_path"}))
         test_set = open_test_set(config, evaluation_keys(network))
-        with contextlib.redirect_stdout(io.StringIO()):  # The long table is written into the folder as well.
-            evaluate(network, test_set, config, hardware, _table(run, folder).parent)
+        evaluate(network, test_set, config, hardware, _table(run, folder).parent)
     except Exception as error:  # Whatever it was, the other runs still count.
         reason = f"{type(error).__name__}: {error}".removeprefix("UserError: ").split("\n")[0]
         if folder is not None:

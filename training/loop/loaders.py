@@ -14,6 +14,8 @@ from training.loop.distributed import is_main
 from utils.errors import UserError
 from utils.images import normalize
 
+Batch = dict[str, torch.Tensor]  # by label name: crops (B,3,R,R), rotations (B,3,3), poses (B,51), indices (B,)
+
 
 def open_training_set(config: dict, keys: tuple[str, ...]) -> MultiViewDataset:
     """The layout in `dataset_folder_train`; a missing one is an error that says how to get it."""

@@ -10,7 +10,7 @@ import roma
 import torch
 from tqdm import tqdm
 
-from datasets.reader import MultiViewDataset
+from datasets import MultiViewDataset
 from models.parts.folding import fold_batch_norm
 from training.loop.distributed import (
     average_gradients,
@@ -27,26 +27,26 @@ from training.loop.run_folder import RunFolder
 from training.metrics import mpjpe, n_mpjpe
 from training.stages.augmentation import augment_color, mirror_labels, random_turns, turn_cameras
 from training.stages.losses import pose_loss
-from training.trained.load import load_for_pose
+from training.trained.load import open_for_pose
 from utils.errors import UserError
 from utils.geometry import rotate_points
 from utils.transfer import to_device
 
 
-def train_pose(config: dict, resume: bool = False, said: frozenset[str] = frozenset()) -> RunFolder:
+def train_pose(config: dict, resume: bool = False, given: frozenset[str] = frozenset()) -> RunFolder:
     """Train the pose decoder on the labels that `config` allows; return the run folder.
 
     With `freeze_encoder` every labelled crop is encoded once, and an epoch costs what the pose
-    decoder costs. `said` names the keys that the user gave (they must agree with `network_path`).
+    decoder costs. `given` names the keys that the user gave (they must agree with `network_path`).
     """
     with process_group(config["device"]):
-        return _train(config, resume, said)
+        return _train(config, resume, given)
 
 
-def _train(config: dict, resume: bool, said: frozenset[str]) -> RunFolder:
+def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     hardware = Hardware(config["device"], config["precision"])
     seed_everything(config["seed"])
-    network, config = load_for_pose(config, said)
+    network, config = open_for_pose(config, given)
     hardware.place(network)
     folder = RunFolder(config, "pose")
     dataset = open_training_set(config, ("img_crop", "3D", "extrinsic_rot"))

@@ -1,4 +1,4 @@
-"""Testing a trained network: errors of its poses and likeness of its novel views, per subject and motion."""
+"""Evaluating a trained network: errors of its poses and quality of its novel views, per subject and motion."""
 
 import os
 
@@ -6,15 +6,17 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from datasets.reader import MultiViewDataset
+from datasets import Labels, MultiViewDataset
+from datasets.layout.labels import INSTANT_KEYS
 from datasets.sampler import group_rows, select_rows
+from models import EncodeDecode
 from models.parts.folding import fold_batch_norm
 from models.parts.latent import evaluation_permutations
 from training.loop.hardware import Hardware
-from training.loop.loaders import make_loader, normalize_batch
+from training.loop.loaders import Batch, make_loader, normalize_batch
 from training.metrics import foreground_mask, mpjpe, n_mpjpe, p_mpjpe, psnr, published_n_mpjpe, ssim
 from training.trained.inference import mirrored_poses
-from training.trained.tables import group_means, table_text, write_table
+from training.trained.tables import Row, group_means, write_table
 from utils.errors import UserError
 from utils.images import denormalize
 
@@ -27,79 +29,77 @@ POSE_METRICS = {
 
 
 def evaluate(
-    network: torch.nn.Module,
+    network: EncodeDecode,
     dataset: MultiViewDataset,
     config: dict,
     hardware: Hardware,
     folder: str | os.PathLike | None = None,
     skip_shifted: bool = False,
-) -> list[dict]:
-    """Test `network` on every crop of `dataset`, each once, in a fixed order, and print the table.
+) -> list[Row]:
+    """Evaluate `network` on every crop of `dataset`, each once, in a fixed order.
 
-    What is tested follows from `network.output_types`: with "3D" the poses, beside the training set's
-    mean pose; with "img_crop" the novel views, beside copying the background. Each camera is paired
-    with another one of the same instant, and the view of one is painted from the crop of the other.
+    With "3D" in `network.output_types` the poses are evaluated, beside the mean pose of the training set. With
+    "img_crop" the novel views are, beside the background image alone: each camera is paired with another one of the
+    same instant, and the view of one is rendered from the crop of the other.
 
-    Returns one row per subject and motion, with means over crops: subject, motion, crops, pose errors
-    (`mpjpe_mm`, `n_mpjpe_mm`, `n_mpjpe_published_mm` by the 17/16 convention, `pa_mpjpe_mm`, and the same
-    with `mean_pose_` in front), `psnr`, `ssim`, `psnr_foreground` (pixels that differ from the background)
-    and the same with `background_` in front. "all" stands for the mean over all; the last row is the mean
-    over every crop. Also written to `evaluation.csv` and `evaluation.md` in `folder`, if one is given.
+    Returns one row per subject and motion with means over crops: subject, motion, crops, pose errors (`mpjpe_mm`,
+    `n_mpjpe_mm`, `n_mpjpe_published_mm` in the 17/16 convention, `pa_mpjpe_mm`, and the same with the prefix
+    `mean_pose_`), `psnr`, `ssim`, `psnr_foreground` (pixels that differ from the background), and the same with the
+    prefix `background_`. "all" is the mean over all; the last row is the mean over every crop. Also writes
+    `evaluation.csv` and `evaluation.md` into `folder`, if given.
 
-    `skip_shifted` leaves out the crops that labels.h5 marks by `shifted` (three sequences of Human3.6M's S9).
-
-    `dataset` reads `evaluation_keys(network)`. Config keys: batch_size_test, every_nth_frame, flip_test,
-    num_workers, preload_images. Raises UserError when the network's output is not finite: a failed evaluation has no
-    score.
+    `skip_shifted` leaves out the crops that labels.h5 marks as `shifted` (three sequences of Human3.6M's S9).
+    `dataset` must read `evaluation_keys(network)`. Config keys: batch_size_test, every_nth_frame, flip_test,
+    num_workers, preload_images. Raises UserError when the network's output is not finite.
     """
-    rows = _well_labelled_rows(dataset.labels) if skip_shifted else None
+    rows = _rows_not_shifted(dataset.labels) if skip_shifted else None
     pairs = _pair_cameras(dataset.labels, config["every_nth_frame"], rows)
     size = max(1, config["batch_size_test"] // 2)
     batches = [pairs[start : start + size].reshape(-1) for start in range(0, len(pairs), size)]
     scores: dict[str, np.ndarray] = {}
     network = fold_batch_norm(network)
     loader = make_loader(dataset, batches, config)
-    for rows, batch in zip(batches, tqdm(loader, "Evaluating", unit="batch"), strict=True):
+    for rows, batch in zip(batches, tqdm(loader, "evaluating", unit="batch"), strict=True):
         for name, values in _batch_scores(network, hardware.move(batch), hardware, config["flip_test"]).items():
             column = scores.setdefault(name, np.full(len(dataset), np.nan))
+            # A camera without a partner shows no novel view, but its pose counts.
             column[rows] = np.where(_is_alone(rows), np.nan, values) if name in _VIEW_SCORES else values
     table = _table(dataset, np.unique(pairs), scores)
-    print(table_text(table))
     if folder is not None:
         write_table(folder, table)
     return table
 
 
-def evaluation_keys(network: torch.nn.Module) -> tuple[str, ...]:
-    """What a dataset must read for `evaluate`, given the network's output types."""
+def evaluation_keys(network: EncodeDecode) -> tuple[str, ...]:
+    """The keys that a dataset must read for `evaluate`, by the network's output types."""
     views = ("bg_crop", "extrinsic_rot", "extrinsic_rot_inv") if "img_crop" in network.output_types else ()
     return ("img_crop", *views, *(("3D",) if "3D" in network.output_types else ()))
 
 
 def motion_names(dataset: MultiViewDataset) -> np.ndarray:
-    """The motion of every row, (N,) strings: the label `motion` where the layout has it, otherwise "seq 3"."""
+    """The motion of every row, (N,) strings: the label `motion` if the layout has it, otherwise "seq 3" etc."""
     if "motion" in dataset.labels:
         return dataset.labels["motion"].astype(str).reshape(-1)
     numbers, inverse = np.unique(dataset.labels["seq"], return_inverse=True)
     return np.array([f"seq {number}" for number in numbers])[inverse]
 
 
-def _well_labelled_rows(labels) -> np.ndarray:
+def _rows_not_shifted(labels: Labels) -> np.ndarray:
     if "shifted" not in labels:
         raise UserError(f"{labels.path} has no 'shifted'; expected a set that prepare_h36m.py made")
     rows = np.flatnonzero(labels["shifted"].reshape(-1) == 0)
     if not len(rows):
-        raise UserError(f"{labels.path}: 'shifted' is 1 in every row; nothing is left to test on")
+        raise UserError(f"{labels.path}: 'shifted' is 1 in every row; expected some rows to evaluate")
     return rows
 
 
-def _pair_cameras(labels, every_nth_frame: int, rows: np.ndarray | None = None) -> np.ndarray:
-    """Pairs of rows (P,2), each two neighbouring cameras of one instant, that cover every row, or all of `rows`.
+def _pair_cameras(labels: Labels, every_nth_frame: int, rows: np.ndarray | None = None) -> np.ndarray:
+    """Pairs of rows (P,2) that cover all rows, or all of `rows`: two neighboring cameras of one instant each.
 
-    Of an odd number of cameras the last is paired with the first; a camera alone with itself.
+    The last of an odd number of cameras is paired with the first, and a single camera with itself.
     """
     rows = select_rows(labels, every_nth_frame=every_nth_frame, rows=rows)
-    instants = group_rows(labels, ("subj", "seq", "frame"), rows, within="cam")
+    instants = group_rows(labels, INSTANT_KEYS, rows, within="cam")
     count = np.repeat(instants.count, instants.count)
     camera = np.arange(len(rows)) - np.repeat(instants.start, instants.count)
     first = np.flatnonzero(camera % 2 == 0)
@@ -108,12 +108,13 @@ def _pair_cameras(labels, every_nth_frame: int, rows: np.ndarray | None = None) 
 
 
 def _is_alone(rows: np.ndarray) -> np.ndarray:
+    """Which rows of flattened pairs are paired with themselves, (2P,) bool."""
     pairs = rows.reshape(-1, 2)
     return np.repeat(pairs[:, 0] == pairs[:, 1], 2)
 
 
 @torch.no_grad()
-def _batch_scores(network, batch: dict, hardware: Hardware, flip_test: bool) -> dict:
+def _batch_scores(network: EncodeDecode, batch: Batch, hardware: Hardware, flip_test: bool) -> dict[str, np.ndarray]:
     """Every score of one batch of camera pairs: name -> (B,)."""
     inputs = normalize_batch(batch)
     target, donor = evaluation_permutations(len(inputs["img_crop"]), 2, device=hardware.device)
@@ -138,11 +139,13 @@ def _batch_scores(network, batch: dict, hardware: Hardware, flip_test: bool) -> 
     return {name: values.cpu().numpy() for name, values in scores.items()}
 
 
-def _pose_scores(predicted: torch.Tensor, target: torch.Tensor, prefix: str = "") -> dict:
+def _pose_scores(predicted: torch.Tensor, target: torch.Tensor, prefix: str = "") -> dict[str, torch.Tensor]:
     return {prefix + name: 1000 * metric(predicted, target) for name, metric in POSE_METRICS.items()}
 
 
-def _view_scores(output: torch.Tensor, target: torch.Tensor, background, prefix: str = "") -> dict:
+def _view_scores(
+    output: torch.Tensor, target: torch.Tensor, background: torch.Tensor | None, prefix: str = ""
+) -> dict[str, torch.Tensor]:
     scores = {prefix + "psnr": psnr(output, target), prefix + "ssim": ssim(output, target)}
     if background is not None:
         scores[prefix + "psnr_foreground"] = psnr(output, target, foreground_mask(target, background))
@@ -151,11 +154,10 @@ def _view_scores(output: torch.Tensor, target: torch.Tensor, background, prefix:
 
 def _check_finite(values: torch.Tensor, what: str) -> None:
     if not values.isfinite().all():
-        raise UserError(f"the network's {what} holds NaN or infinity; it did not train, and has no score")
+        raise UserError(f"the network's {what} contains NaN or infinity; its training diverged, and it has no score")
 
 
-def _table(dataset: MultiViewDataset, rows: np.ndarray, scores: dict[str, np.ndarray]) -> list[dict]:
-    """Means of the scores per subject and motion, per subject, per motion, and over everything."""
+def _table(dataset: MultiViewDataset, rows: np.ndarray, scores: dict[str, np.ndarray]) -> list[Row]:
     subjects = dataset.labels["subj"][rows].astype(str)
     motions = motion_names(dataset)[rows]
     return group_means(subjects, motions, {name: values[rows] for name, values in scores.items()})

@@ -1,4 +1,4 @@
-"""From a picture of a person to a 3D pose, with a trained network and nothing else."""
+"""From an image of a person to a 3D pose."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,9 +8,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torchvision.transforms.v2.functional import resize
 
+from models import EncodeDecode
 from training.loop.hardware import Hardware
-from training.trained.load import load_trained
-from training.trained.testing import trained_outputs
 from utils.errors import UserError
 from utils.geometry import mirror_pose
 from utils.images import normalize
@@ -19,48 +18,33 @@ from utils.skeleton import NUM_JOINTS
 Crops = np.ndarray | torch.Tensor | Image.Image | str | Path | Sequence
 
 
-def open_network(config: dict, said: frozenset[str] = frozenset()) -> torch.nn.Module:
-    """The network at `network_path`, in eval mode, on the CPU, with its resolved config as `network.config`.
-
-    Of `output_types` only what was trained is kept, unless the user gave that key (`said`); keys of the architecture
-    in `said` must agree with the file. A published file holds no statistics of poses: `set_pose_statistics` gives them.
-    """
-    network, network_config, checkpoint = load_trained(config, said)
-    if "output_types" not in said:
-        network.output_types = trained_outputs(network.output_types, checkpoint.config)
-    network.config = network_config
-    return network.eval()
-
-
-def direct_poses(network: torch.nn.Module, crops: torch.Tensor) -> torch.Tensor:
-    """Poses (B,51), metres, camera frame, of normalised crops (B,3,R,R)."""
+def direct_poses(network: EncodeDecode, crops: torch.Tensor) -> torch.Tensor:
+    """Normalized crops (B,3,R,R) -> poses (B,51) in meters, camera frame."""
     _, points = network.encode(crops)
     return network.denormalize_pose(network.pose(points))
 
 
-def mirrored_poses(network: torch.nn.Module, crops: torch.Tensor) -> torch.Tensor:
-    """The same by way of the crops' mirror images: the mean of both is better than either (`flip_test`)."""
+def mirrored_poses(network: EncodeDecode, crops: torch.Tensor) -> torch.Tensor:
+    """The same from the mirrored crops, mirrored back. The mean of both is more accurate than either (`flip_test`)."""
     return mirror_pose(direct_poses(network, crops.flip(3)))
 
 
 class PoseFromCrop:
-    """Callable: crops of people -> poses (N,17,3) float32, metres, root-centred, in the camera frame of each crop.
+    """Callable: crops of people -> poses (N,17,3) float32, meters, root-centered, in the camera frame of each crop.
 
-    The frame: x right, y down, z forward, of a camera that looks at the centre of the crop; joints in the order of
-    `utils.skeleton.JOINT_NAMES`, the hip (joint 0) at the origin. A crop is the square, 2 m wide at the person's
-    distance, with the hip in its middle; of any size, it is resized with anti-aliasing. `device`, `precision` and
-    `flip_test` (slower, and better) as in a config. Raises UserError when the network never learned poses.
+    Axes: x right, y down, z forward, of a camera that looks at the center of the crop. Joints are in the order of
+    `utils.skeleton.JOINT_NAMES`, with the hip (joint 0) at the origin. A crop is a square of 2 m at the person's
+    distance with the hip in its center; it is resized with anti-aliasing. `device`, `precision` and `flip_test`
+    (more accurate, twice the time) as in a config. Raises UserError when the network was not trained for poses.
     """
 
-    def __init__(
-        self, network: torch.nn.Module, device: str = "auto", precision: str = "auto", flip_test: bool = False
-    ):
+    def __init__(self, network: EncodeDecode, device: str = "auto", precision: str = "auto", flip_test: bool = False):
         if "3D" not in network.output_types:
-            raise UserError("this network paints views but learned no poses; expected weights of stage 2")
+            raise UserError("this network renders views but was not trained for poses; expected weights of stage 2")
         if not network.pose_mean.any():
             raise UserError(
-                "this network holds no statistics of poses, as published files do not; expected them from the training "
-                "layout of its data (statistics=FOLDER, or network.set_pose_statistics)"
+                "this network holds no pose statistics, because published files have none; expected those of its "
+                "training data (statistics=FOLDER in the training layout, or network.set_pose_statistics)"
             )
         self.hardware = Hardware(device, precision)
         self.network = self.hardware.place(network.eval())
@@ -68,7 +52,7 @@ class PoseFromCrop:
 
     @torch.no_grad()
     def __call__(self, crops: Crops, batch_size: int = 64) -> np.ndarray:
-        """`crops` as `read_crops` takes them; `batch_size` of them go through the network at a time."""
+        """Poses of `crops`, which may be anything that `read_crops` accepts, `batch_size` at a time."""
         poses = []
         for batch in read_crops(crops, self.network.size).split(batch_size):
             with self.hardware.autocast():
@@ -85,39 +69,41 @@ def read_crops(crops: Crops, size: int) -> torch.Tensor:
 
     `crops`: an image file, a PIL image, uint8 arrays (H,W,3) or (N,H,W,3), uint8 tensors (3,H,W) or (N,3,H,W), or a
     sequence of any of these, whose sizes may differ. Raises UserError for anything else, and for crops that are not
-    square: to squeeze a picture would change the person's proportions (`cut_square` cuts one).
+    square (`crop_square` makes one), because resizing them to a square would change the person's proportions.
     """
     if isinstance(crops, (list, tuple)):
         if not crops:
-            raise UserError("no crops were given; expected at least one")
+            raise UserError("no crops given; expected at least one")
         return torch.cat([read_crops(crop, size) for crop in crops])
     pixels = _channels_first(crops)
     height, width = pixels.shape[-2:]
     if height != width or not height:
         raise UserError(
-            f"a crop is {width}x{height} px; expected a square, 2 m wide at the person's distance, hip in the middle"
+            f"a crop is {width}x{height} px; expected a square, 2 m wide at the person's distance, hip in its center"
         )
     return resize(pixels, [size, size], antialias=True)
 
 
-def cut_square(picture: np.ndarray | Image.Image | str | Path, centre: tuple[float, float], side: float) -> Image.Image:
-    """Cut a crop out of a whole picture: `side` pixels wide about `centre` (x, y), black beyond the border.
+def crop_square(
+    picture: np.ndarray | Image.Image | str | Path, center: tuple[float, float], side: float
+) -> Image.Image:
+    """Crop a square of `side` pixels around `center` (x, y) from a whole picture; black beyond its border.
 
-    `centre` is the hip and `side` what 2 m take at the person's distance, about 1.15 times the height of somebody who
-    stands upright. The pixels are not turned towards the person: in the corners of a wide-angle picture poses come
-    out turned by up to the angle between the picture's centre and the person's.
+    `center` is the hip. `side` is the length in pixels of 2 m at the person's distance: about 1.15 times the height
+    of a person who stands upright. The crop is not rectified: near the corners of a wide-angle picture, poses come out
+    rotated by up to the angle between the viewing directions of the picture's center and of the person.
     """
     if not side >= 1:
         raise UserError(f"side of a crop is {side} px; expected at least 1")
     pixels = _channels_first(picture)
     if len(pixels) != 1:
-        raise UserError(f"{len(pixels)} pictures were given; expected one")
-    x0, y0 = (round(float(middle) - side / 2) for middle in centre)
+        raise UserError(f"{len(pixels)} pictures given; expected one")
+    x0, y0 = (round(float(middle) - side / 2) for middle in center)
     image = Image.fromarray(pixels[0].permute(1, 2, 0).numpy())
     return image.crop((x0, y0, x0 + round(side), y0 + round(side)))
 
 
-def _channels_first(crops) -> torch.Tensor:
+def _channels_first(crops: np.ndarray | torch.Tensor | Image.Image | str | Path) -> torch.Tensor:
     """One file, image, array or tensor -> uint8 (N,3,H,W)."""
     if isinstance(crops, (str, Path)):
         crops = _read_image(Path(crops))
@@ -138,7 +124,7 @@ def _channels_first(crops) -> torch.Tensor:
 
 
 def _read_image(path: Path) -> Image.Image:
-    """An RGB image, turned as the camera that took it says."""
+    """An RGB image, rotated as its EXIF orientation tells."""
     try:
         with Image.open(path) as image:
             return ImageOps.exif_transpose(image).convert("RGB")

@@ -1,16 +1,96 @@
-"""Trained networks by `network_path`: a run folder, or a file of weights in our or the published format."""
+"""The one door to trained networks: a run folder, or a file of weights in our or the published format."""
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
+from datasets import MultiViewDataset
 from models import build_network, load_published_weights
 from models.checkpoints import Checkpoint, read_checkpoint
 from models.geometry_aware.network import ARCHITECTURE_KEYS, POSE_DECODER_KEYS, EncodeDecode
 from models.parts.weights import match_weights
+from training.loop.hardware import Hardware
+from training.loop.loaders import open_test_set
 from training.loop.run_folder import BEST_NETWORK
 from utils.errors import UserError
+from utils.paths import ROOT
+
+# Exported weights name no test set, because they leave the machine that made them.
+SAMPLE_SET = str(ROOT / "examples" / "sample_set")
+
+
+class Trained(NamedTuple):
+    """A trained network in eval mode, on its hardware.
+
+    `config` is the one to use it under. `trained_with` is the config of its training, None for a published file.
+    """
+
+    network: EncodeDecode
+    config: dict
+    hardware: Hardware
+    trained_with: dict | None
+
+
+def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
+    """The network at `network_path`, on the `device` and in the `precision` of `config`.
+
+    Its architecture is that of its own training, and so are its test set (`dataset_folder_test`) and those of its
+    `output_types` that were trained. `given` names the keys that the user gave: for the test set and the outputs they
+    replace the stored values, for the architecture they must agree with them. A published file stores no config and no
+    pose statistics: it is loaded into the network that `config` describes.
+    """
+    if config["network_path"] is None:
+        raise UserError("network_path is None; expected a run folder of a training, or a file of weights")
+    hardware = Hardware(config["device"], config["precision"])
+    file = weights_file(config["network_path"])
+    checkpoint = read_checkpoint(file)
+    stored = checkpoint.config
+    config = _agreed(config, checkpoint, given, ARCHITECTURE_KEYS, file)
+    if stored is not None and "dataset_folder_test" not in given:
+        config = {**config, "dataset_folder_test": stored.get("dataset_folder_test", SAMPLE_SET)}
+    network = build_network({**config, "encoder_weights": None})
+    _fill(network, checkpoint, file)
+    if stored is not None and "output_types" not in given:
+        trained = _trained_outputs(stored)
+        network.output_types = tuple(name for name in network.output_types if name in trained)
+    return Trained(hardware.place(network.eval()), config, hardware, stored)
+
+
+def open_test_data(trained: Trained, keys: tuple[str, ...], **changes: Any) -> MultiViewDataset:
+    """`keys` of the test set of `trained`, under its config with `changes`.
+
+    A published network takes the set's pose statistics.
+    """
+    dataset = open_test_set({**trained.config, **changes}, keys)
+    if trained.trained_with is None:
+        # A published file holds none, and the published test set holds those of the training poses.
+        mean, std = (torch.from_numpy(values) for values in (dataset.pose_mean, dataset.pose_std))
+        trained.network.set_pose_statistics(mean, std)
+    return dataset
+
+
+def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[EncodeDecode, dict]:
+    """A network for stage 2 to train: the one at `network_path` with a new pose decoder, or a new one altogether."""
+    if config["network_path"] is None:
+        if config["freeze_encoder"]:
+            raise UserError("network_path is None, but freeze_encoder is True; expected the run folder of a stage 1")
+        return build_network(config), config
+    file = weights_file(config["network_path"])
+    checkpoint = read_checkpoint(file)
+    # A new pose decoder would spoil the features of an encoder that trains too, before it has learned anything.
+    keep_decoder = not config["freeze_encoder"] and "3D" in (checkpoint.config or {}).get("output_types", ())
+    kept = [key for key in ARCHITECTURE_KEYS if keep_decoder or key not in POSE_DECODER_KEYS]
+    config = _agreed(config, checkpoint, given, kept, file)
+    network = build_network({**config, "encoder_weights": None})
+    pose_decoder = network.to_pose
+    if not keep_decoder:
+        network.to_pose = nn.Identity()
+    _fill(network, checkpoint, file)
+    network.to_pose = pose_decoder
+    return network, config
 
 
 def weights_file(network_path: str) -> Path:
@@ -25,50 +105,17 @@ def weights_file(network_path: str) -> Path:
     return file
 
 
-def load_trained(config: dict, said: frozenset[str] = frozenset()) -> tuple[EncodeDecode, dict, Checkpoint]:
-    """The network at `network_path`, with the config that it works under, and its checkpoint.
-
-    Its architecture is that of its own training; keys of the architecture that the user gave (`said`) must
-    agree with it. A published file knows no config, and is loaded into the network that `config` describes.
-    """
-    file = weights_file(config["network_path"])
-    checkpoint = read_checkpoint(file)
-    config = _agreed(config, checkpoint, said, ARCHITECTURE_KEYS, file)
-    network = build_network({**config, "encoder_weights": None})
-    _fill(network, checkpoint, file)
-    return network, config, checkpoint
+def _trained_outputs(stored: dict) -> set[str]:
+    # Stage 2 trains poses only, and leaves the image decoder as stage 1 trained it.
+    return {*stored["output_types"], *(("img_crop",) if stored.get("network_path") else ())}
 
 
-def load_for_pose(config: dict, said: frozenset[str] = frozenset()) -> tuple[EncodeDecode, dict]:
-    """A network for stage 2: the one at `network_path` with a new pose decoder, or a new one altogether.
-
-    Where `network_path` was stage 2 itself and the encoder is to be trained too, its pose decoder is kept: a new one
-    would spoil the encoder's features before it has learned anything.
-    """
-    if config["network_path"] is None:
-        if config["freeze_encoder"]:
-            raise UserError("network_path is None, but freeze_encoder is True; expected the run folder of a stage 1")
-        return build_network(config), config
-    file = weights_file(config["network_path"])
-    checkpoint = read_checkpoint(file)
-    finetuned = not config["freeze_encoder"] and "3D" in (checkpoint.config or {}).get("output_types", ())
-    kept = [key for key in ARCHITECTURE_KEYS if finetuned or key not in POSE_DECODER_KEYS]
-    config = _agreed(config, checkpoint, said, kept, file)
-    network = build_network({**config, "encoder_weights": None})
-    pose_decoder = network.to_pose
-    if not finetuned:
-        network.to_pose = nn.Identity()
-    _fill(network, checkpoint, file)
-    network.to_pose = pose_decoder
-    return network, config
-
-
-def _agreed(config: dict, checkpoint: Checkpoint, said: frozenset[str], keys: Iterable[str], file: Path) -> dict:
-    """`config` with the checkpoint's values of `keys`; those that the user gave must be the same."""
+def _agreed(config: dict, checkpoint: Checkpoint, given: frozenset[str], keys: Iterable[str], file: Path) -> dict:
+    """`config` with the checkpoint's values of `keys`; UserError where one that the user gave differs."""
     stored = checkpoint.config or {}
     taken = {key: stored[key] for key in keys if key in stored}
     for key, value in taken.items():
-        if key in said and config[key] != value:
+        if key in given and config[key] != value:
             raise UserError(
                 f"{key} is {config[key]!r}, but {str(file)!r} was trained with {value!r}; leave the key out"
             )

@@ -1,47 +1,63 @@
-"""The table of an evaluation: means per subject and motion, as text and as files."""
+"""The results of an evaluation: a summary for the terminal, and tables per subject and motion as files."""
 
 import csv
 import io
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from utils.files import write_atomically
 
+Row = dict[str, Any]  # subject, motion, crops, and scores by name
+
 ALL = "all"
 GROUP_COLUMNS = ("subject", "motion", "crops")
-# of the text tables: column of the score -> header
-POSE_COLUMNS = {
-    "mpjpe_mm": "MPJPE",
-    "n_mpjpe_mm": "N-MPJPE",
-    "n_mpjpe_published_mm": "N- x17/16",
-    "pa_mpjpe_mm": "PA-MPJPE",
-    "mean_pose_mpjpe_mm": "mean pose MPJPE",
-    "mean_pose_n_mpjpe_mm": "mean pose N-",
-    "mean_pose_pa_mpjpe_mm": "mean pose PA-",
-}
-VIEW_COLUMNS = {
-    "psnr": "PSNR",
-    "psnr_foreground": "PSNR person",
-    "ssim": "SSIM",
-    "background_psnr": "background PSNR",
-    "background_psnr_foreground": "background person",
-    "background_ssim": "background SSIM",
-}
+# Per table of evaluation.md: its title, what it says about its columns, and score -> header.
 TEXT_TABLES = (
-    ("3D pose, errors in mm (N- x17/16: N-MPJPE in the published convention, without the root)", POSE_COLUMNS),
-    ("Novel views, PSNR in dB (person: pixels that differ from the background; background: copying it)", VIEW_COLUMNS),
+    (
+        "3D pose",
+        "Errors in mm, means over crops. N-MPJPE scales each pose to its label and averages over 17 joints. N- x17/16 "
+        "is N-MPJPE in the published convention, which leaves out the root because its error is zero by definition. "
+        "PA-MPJPE aligns each pose by a similarity transform. Mean pose: that of the training set, for every crop.",
+        {
+            "mpjpe_mm": "MPJPE (mm)",
+            "n_mpjpe_mm": "N-MPJPE (mm)",
+            "n_mpjpe_published_mm": "N- x17/16 (mm)",
+            "pa_mpjpe_mm": "PA-MPJPE (mm)",
+            "mean_pose_mpjpe_mm": "mean pose MPJPE (mm)",
+            "mean_pose_n_mpjpe_mm": "mean pose N-MPJPE (mm)",
+            "mean_pose_pa_mpjpe_mm": "mean pose PA-MPJPE (mm)",
+        },
+    ),
+    (
+        "Novel views",
+        "Means over crops. Person: over the pixels that differ from the background. Background: the background image "
+        "alone, without the person.",
+        {
+            "psnr": "PSNR (dB)",
+            "psnr_foreground": "PSNR person (dB)",
+            "ssim": "SSIM",
+            "background_psnr": "background PSNR (dB)",
+            "background_psnr_foreground": "background PSNR person (dB)",
+            "background_ssim": "background SSIM",
+        },
+    ),
 )
+# Of the summary: score -> header.
+POSE_SUMMARY = {"n_mpjpe_mm": "N-MPJPE", "mpjpe_mm": "MPJPE", "pa_mpjpe_mm": "PA-MPJPE"}
+VIEW_SUMMARY = {"psnr": "PSNR (dB)", "psnr_foreground": "of the person", "ssim": "SSIM"}
 
 
-def group_means(subjects: np.ndarray, motions: np.ndarray, scores: dict[str, np.ndarray]) -> list[dict]:
+def group_means(subjects: np.ndarray, motions: np.ndarray, scores: Mapping[str, np.ndarray]) -> list[Row]:
     """Means of every score (N,) per (subject, motion), per subject, per motion and over all; NaN is left out.
 
     `subjects`, `motions`: (N,) strings. Each row has `subject`, `motion`, `crops` (how many) and the means.
     """
-    # subjects are numbers: in numerical order
+    # Subjects are numbers: sorted by value, not as text.
     names = sorted(set(subjects), key=lambda name: (len(name), name))
     kinds = sorted(set(motions), key=lambda name: (len(name), name) if name.startswith("seq ") else (0, name))
     table = []
@@ -54,22 +70,48 @@ def group_means(subjects: np.ndarray, motions: np.ndarray, scores: dict[str, np.
     return table
 
 
-def table_text(table: list[dict]) -> str:
-    """The table as Markdown that reads well in a terminal: poses, then novel views."""
+def summary_text(overall: Row) -> str:
+    """The scores over all crops as a few lines of at most 80 columns: method, what it is compared with, and their
+    ratio or difference. Only what was measured has lines."""
     parts = []
-    for title, columns in TEXT_TABLES:
-        present = [name for name in columns if name in table[-1]]
+    if "n_mpjpe_mm" in overall:
+        ours, mean_pose = (_values(overall, POSE_SUMMARY, prefix) for prefix in ("", "mean_pose_"))
+        rows = {
+            "this network": [f"{value:.1f}" for value in ours],
+            "mean pose of the training set": [f"{value:.1f}" for value in mean_pose],
+            "ratio": [f"{value / other:.2f}" for value, other in zip(ours, mean_pose, strict=True)],
+        }
+        parts.append(_aligned("3D pose, error in mm", list(POSE_SUMMARY.values()), rows))
+    if np.isfinite(overall.get("psnr", np.nan)):
+        columns = {name: header for name, header in VIEW_SUMMARY.items() if name in overall}
+        ours = _values(overall, columns)
+        rows = {"this network": [_format(name, value) for name, value in zip(columns, ours, strict=True)]}
+        if "background_psnr" in overall:
+            background = _values(overall, columns, "background_")
+            gain = ours - background
+            rows["background only"] = [_format(name, value) for name, value in zip(columns, background, strict=True)]
+            rows["gain"] = [_format(name, value, "+") for name, value in zip(columns, gain, strict=True)]
+        parts.append(_aligned("novel views", list(columns.values()), rows))
+    return "\n\n".join(parts)
+
+
+def table_text(table: list[Row]) -> str:
+    """The table as Markdown: poses, then novel views. The total is the first row, and no row repeats another one."""
+    rows = [table[-1], *_without_repeats(table)]
+    parts = []
+    for title, about, headers in TEXT_TABLES:
+        present = {name: header for name, header in headers.items() if name in table[-1]}
         if present:
-            header = ["subject", "motion", "crops", *(columns[name] for name in present)]
-            cells = [[str(row[name]) for name in GROUP_COLUMNS] for row in table]
-            for line, row in zip(cells, table, strict=True):
-                line += [_format(name, row[name]) for name in present]
-            parts.append(f"{title}\n\n{markdown_table(header, cells)}\n")
+            cells = [
+                [*(str(row[name]) for name in GROUP_COLUMNS), *(_format(name, row[name]) for name in present)]
+                for row in rows
+            ]
+            parts.append(f"## {title}\n\n{about}\n\n{markdown_table([*GROUP_COLUMNS, *present.values()], cells)}\n")
     return "\n".join(parts)
 
 
-def write_table(folder: str | os.PathLike, table: list[dict]) -> None:
-    """Write `evaluation.csv` and `evaluation.md` into `folder`, each whole or not at all."""
+def write_table(folder: str | os.PathLike, table: list[Row]) -> None:
+    """Write `evaluation.csv` (every row, the total last) and `evaluation.md` into `folder`, each atomically."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = io.StringIO(newline="")
@@ -80,20 +122,8 @@ def write_table(folder: str | os.PathLike, table: list[dict]) -> None:
         write_atomically(folder / name, lambda part, content=content: part.write_text(content, newline=""))
 
 
-def _mean(values: np.ndarray) -> float:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # nothing to average: the mean is NaN, shown as "-"
-        return float(np.nanmean(values))
-
-
-def _format(name: str, value: float) -> str:
-    if np.isnan(value):
-        return "-"
-    return f"{value:.3f}" if "ssim" in name else f"{value:.1f}"
-
-
 def markdown_table(header: list[str], cells: list[list[str]], left: int = 2) -> str:
-    """A Markdown table that reads well in a terminal too; the first `left` columns are text, the others numbers."""
+    """A Markdown table with aligned columns; the first `left` columns are text, the others numbers."""
     widths = [max(len(line[column]) for line in [header, *cells]) for column in range(len(header))]
     rule = ["-" * width if column < left else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
     lines = []
@@ -104,3 +134,40 @@ def markdown_table(header: list[str], cells: list[list[str]], left: int = 2) -> 
         ]
         lines.append("| " + " | ".join(padded) + " |")
     return "\n".join(lines)
+
+
+def _without_repeats(table: list[Row]) -> list[Row]:
+    """The rows below the total but for sums of a single row: of a subject with one motion, of one subject's motion."""
+    pairs = {(row["subject"], row["motion"]) for row in table}
+    subjects = {motion: sum(pair[1] == motion for pair in pairs) - 1 for _, motion in pairs}
+    motions = {subject: sum(pair[0] == subject for pair in pairs) - 1 for subject, _ in pairs}
+
+    def is_new(row: Row) -> bool:
+        subject, motion = row["subject"], row["motion"]
+        if subject == ALL:
+            return motion != ALL and subjects[motion] > 1 and motions[ALL] > 1
+        return motion != ALL or (motions[subject] > 1 and subjects[ALL] > 1)
+
+    return [row for row in table if is_new(row)]
+
+
+def _aligned(title: str, headers: list[str], rows: dict[str, list[str]]) -> str:
+    lines = [[title, *headers], *([name, *cells] for name, cells in rows.items())]
+    return "\n".join(f"{line[0]:<32}" + "".join(f"{cell:>15}" for cell in line[1:]) for line in lines)
+
+
+def _values(row: Row, columns: Mapping[str, str], prefix: str = "") -> np.ndarray:
+    return np.array([row[prefix + name] for name in columns])
+
+
+def _mean(values: np.ndarray) -> float:
+    with warnings.catch_warnings():
+        # A group without any value has the mean NaN, which is shown as "-".
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return float(np.nanmean(values))
+
+
+def _format(name: str, value: float, sign: str = "") -> str:
+    if np.isnan(value):
+        return "-"
+    return f"{value:{sign}.3f}" if "ssim" in name else f"{value:{sign}.1f}"

@@ -1,9 +1,10 @@
-"""What the viewer shows of a trained network: one crop, and its view and poses under a yaw."""
+"""What the viewer shows of a trained network: a crop, and its view and poses after a yaw."""
 
 import numpy as np
 import torch
 
-from datasets.reader import MultiViewDataset
+from datasets import MultiViewDataset
+from models import EncodeDecode
 from training.loop.hardware import Hardware
 from training.loop.loaders import normalize_batch
 from training.metrics import n_mpjpe
@@ -17,17 +18,17 @@ from utils.viewer import Panels
 VIEW_KEYS = ("img_crop", "bg_crop", "extrinsic_rot", "extrinsic_rot_inv")
 
 
-class TurningView:
-    """`view(index, yaw)` for the viewer: images of `dataset` as `network` sees them, turned about the vertical.
+class RotatedView:
+    """`view(index, yaw)` for the viewer: crops of `dataset`, rotated about the vertical by `network`.
 
-    Image 0 is row `first`, the others come in a fixed random order, so that neighbours differ. Each crop
-    is encoded once; a yaw only turns its points and poses and paints them before the crop's background.
-    The output image needs "img_crop" among the network's output types, the predicted pose needs "3D".
+    Image 0 is row `first`; the others come in a fixed random order, so that neighbors differ. Each crop is encoded
+    once: a yaw rotates its points and poses and renders them in front of the crop's background. The output image needs
+    "img_crop" among the network's output types, the predicted pose needs "3D".
     """
 
-    def __init__(self, network: torch.nn.Module, dataset: MultiViewDataset, hardware: Hardware, first: int = 0):
+    def __init__(self, network: EncodeDecode, dataset: MultiViewDataset, hardware: Hardware, first: int = 0):
         if not 0 <= first < len(dataset):
-            raise UserError(f"there is no image {first}; {str(dataset.root)!r} has 0 to {len(dataset) - 1}")
+            raise UserError(f"there is no image {first} in {str(dataset.root)!r}; expected 0 to {len(dataset) - 1}")
         self.network, self.dataset, self.hardware = network.eval(), dataset, hardware
         self.motions = motion_names(dataset)
         others = np.random.default_rng(0).permutation(len(dataset))
@@ -39,22 +40,22 @@ class TurningView:
 
     @torch.no_grad()
     def __call__(self, index: int, yaw: float) -> Panels:
-        """The panels of image `index`, turned by `yaw` radians."""
+        """The panels of image `index`, rotated by `yaw` radians about the world's vertical."""
         if self._encoded is None or self._encoded[0] != index:
             self._encoded = (index, self._encode(self.rows[index]))
         crop = self._encoded[1]
-        turned = {**crop["inputs"], "external_rotation_global": yaw_rotation(yaw).to(self.hardware.device)}
-        cam2cam = self.network.cam2cam(turned, torch.zeros(1, dtype=torch.long, device=self.hardware.device))
-        turn = cam2cam[0].cpu().numpy().T
+        rotated = {**crop["inputs"], "external_rotation_global": yaw_rotation(yaw).to(self.hardware.device)}
+        cam2cam = self.network.cam2cam(rotated, torch.zeros(1, dtype=torch.long, device=self.hardware.device))
+        rotation = cam2cam[0].cpu().numpy().T
         return Panels(
             crop_to_image(denormalize(crop["inputs"]["img_crop"])[0]),
-            self._paint(crop, cam2cam),
-            None if crop["predicted"] is None else crop["predicted"] @ turn,
-            None if crop["true"] is None else crop["true"] @ turn,
+            self._render(crop, cam2cam),
+            None if crop["predicted"] is None else crop["predicted"] @ rotation,
+            None if crop["true"] is None else crop["true"] @ rotation,
             crop["caption"],
         )
 
-    def _paint(self, crop: dict, cam2cam: torch.Tensor) -> np.ndarray | None:
+    def _render(self, crop: dict, cam2cam: torch.Tensor) -> np.ndarray | None:
         if "img_crop" not in self.network.output_types:
             return None
         with self.hardware.autocast():
@@ -84,7 +85,7 @@ class TurningView:
         subject, camera, frame = (self.dataset.labels[name][row] for name in ("subj", "cam", "frame"))
         caption = f"image {row}: subject {subject}, {self.motions[row]}, camera {camera}, frame {frame}"
         if predicted is None:
-            return f"{caption}, no pose decoder trained"
+            return f"{caption}, no trained pose decoder"
         if true is None:
             return caption
         return f"{caption}, N-MPJPE {1000 * n_mpjpe(predicted, true).item():.0f} mm"

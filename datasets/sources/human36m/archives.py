@@ -17,7 +17,7 @@ POSE_FOLDERS = ("S{}/MyPoseFeatures/D3_Positions", "S{}/Poses_D3_Positions", "S{
 VIDEO_FOLDERS = ("S{}/Videos",)
 POSE_ARCHIVE, VIDEO_ARCHIVE = "Poses_D3_Positions_S{}.tgz", "Videos_S{}.tgz"
 LEVELS = ("", "extracted", "archives")
-JOINTS = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)  # 17 of the 32 joints, in our order
+H36M_JOINTS = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)  # 17 of the 32 joints, in our order
 POSE_VALUES = 96
 
 
@@ -105,8 +105,8 @@ def unpack(archive: Path, target: Path, suffix: str, progress: bool = True) -> N
     os.replace(part, target)
 
 
-def read_poses(path: str | Path) -> np.ndarray:
-    """World joints (N,17,3) of one sequence, metres, z up, at 50 Hz. Raises UserError for a missing or strange file."""
+def read_cdf_poses(path: str | Path) -> np.ndarray:
+    """World joints (N,17,3) of one sequence, meters, z up, at 50 Hz. Raises UserError for a missing or strange file."""
     if not Path(path).is_file():
         raise UserError(f"no poses {str(path)!r}; expected a CDF file")
     try:
@@ -115,9 +115,9 @@ def read_poses(path: str | Path) -> np.ndarray:
         raise UserError(f"{path} is no readable CDF file ({error}); expected the variable 'Pose'") from error
     if not poses.size or poses.shape[-1] != POSE_VALUES:
         raise UserError(f"{path}: 'Pose' has shape {poses.shape}; expected (1, frames, {POSE_VALUES})")
-    joints = poses.astype(np.float64).reshape(-1, POSE_VALUES // 3, 3)[:, JOINTS] / 1000
+    joints = poses.astype(np.float64).reshape(-1, POSE_VALUES // 3, 3)[:, H36M_JOINTS] / 1000
     if not np.isfinite(joints).all():
-        raise UserError(f"{path}: 'Pose' has values that are not finite; expected millimetres")
+        raise UserError(f"{path}: 'Pose' has values that are not finite; expected millimeters")
     return joints
 
 

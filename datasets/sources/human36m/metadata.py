@@ -1,6 +1,6 @@
 """Human3.6M's metadata.xml: the file names of every sequence and the calibration of every camera.
 
-Facts from public descriptions of the data set. The file itself comes with the data set's software, and its licence
+Facts from public descriptions of the data set. The file itself comes with the data set's software, and its license
 forbids shipping it.
 """
 
@@ -22,7 +22,7 @@ NUM_SUBJECTS = 11
 INTRINSICS_START, NUM_VALUES = 264, 300
 
 
-class Sequence(NamedTuple):
+class RecordedSequence(NamedTuple):
     """One sequence of a subject: `name` of its files ("Directions 1"), `motion` that it shows ("Directions"); `seq` is
     unique over all subjects."""
 
@@ -38,11 +38,11 @@ class Metadata(NamedTuple):
     names: dict[tuple[int, int], dict[int, str]]
     w0: np.ndarray
 
-    def sequences(self, subject: int) -> list[Sequence]:
+    def sequences(self, subject: int) -> list[RecordedSequence]:
         """Sequences of a subject, in the table's order. Raises UserError for a subject that the table does not have."""
         rows = list(self.names.values())
         found = [
-            Sequence(len(rows) * subject + row, subject, names[subject], _motion(names))
+            RecordedSequence(len(rows) * subject + row, subject, names[subject], _motion(names))
             for row, names in enumerate(rows)
             if subject in names
         ]
@@ -54,12 +54,12 @@ class Metadata(NamedTuple):
     def camera(self, subject: int, cam: int, width: int, height: int) -> Camera:
         """Camera `cam` (0..3, order of CAMERA_IDS) while `subject` was recorded; width, height: pixels of its video."""
         start = 6 * (NUM_SUBJECTS * cam + subject - 1)
-        angles, centre = self.w0[start : start + 3], self.w0[start + 3 : start + 6]
+        angles, center = self.w0[start : start + 3], self.w0[start + 3 : start + 6]
         start = INTRINSICS_START + 9 * cam
         fx, fy, cx, cy, k1, k2, k3, p1, p2 = self.w0[start : start + 9]
         intrinsics = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
         return Camera(
-            rotation_from_angles(angles), centre / 1000, intrinsics, np.array([k1, k2, p1, p2, k3]), width, height
+            rotation_from_angles(angles), center / 1000, intrinsics, np.array([k1, k2, p1, p2, k3]), width, height
         )
 
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.sources.human36m.archives import Source, read_poses
-from datasets.sources.human36m.metadata import CAMERA_IDS, Metadata, Sequence
+from datasets.sources.human36m.archives import Source, read_cdf_poses
+from datasets.sources.human36m.metadata import CAMERA_IDS, Metadata, RecordedSequence
 from datasets.video.frames import count_frames, read_frames
 from utils.errors import UserError
 
@@ -15,11 +15,11 @@ KNOWN_BROKEN = {(11, "Directions", 0)}
 MAX_MISSING_FRAMES = 25  # poses without a frame at a video's end, half a second, are normal
 
 
-class View(NamedTuple):
+class PlannedView(NamedTuple):
     """One camera of one sequence. `num_frames` is 0 where there is no usable video, and `note` tells why; `every` is
     the step between the frames that are taken."""
 
-    sequence: Sequence
+    sequence: RecordedSequence
     cam: int
     poses: Path
     video: Path
@@ -49,7 +49,7 @@ class View(NamedTuple):
         return (self.sequence.subject, self.sequence.name) in SHIFTED
 
 
-def pose_lengths(metadata: Metadata, source: Source, subject: int) -> dict[Sequence, int]:
+def pose_lengths(metadata: Metadata, source: Source, subject: int) -> dict[RecordedSequence, int]:
     """Number of poses of each sequence of a subject. Raises UserError where files are missing, naming them."""
     sequences, folder = metadata.sequences(subject), source.poses(subject)
     missing = [sequence.name for sequence in sequences if not pose_file(folder, sequence).is_file()]
@@ -58,10 +58,10 @@ def pose_lengths(metadata: Metadata, source: Source, subject: int) -> dict[Seque
             f"{folder}: expected {len(sequences)} files for S{subject}, got {len(sequences) - len(missing)}; "
             f"missing: {', '.join(f'{name}.cdf' for name in missing[:4])}{', ...' if len(missing) > 4 else ''}"
         )
-    return {sequence: len(read_poses(pose_file(folder, sequence))) for sequence in sequences}
+    return {sequence: len(read_cdf_poses(pose_file(folder, sequence))) for sequence in sequences}
 
 
-def plan_subject(source: Source, lengths: dict[Sequence, int], subject: int, every: int) -> list[View]:
+def plan_subject(source: Source, lengths: dict[RecordedSequence, int], subject: int, every: int) -> list[PlannedView]:
     """All cameras of a subject's sequences, each video opened and its first frame decoded."""
     poses, videos = source.poses(subject), source.videos(subject)
     if not any(videos.glob("*.mp4")):
@@ -70,11 +70,11 @@ def plan_subject(source: Source, lengths: dict[Sequence, int], subject: int, eve
     for sequence, length in lengths.items():
         for cam, name in enumerate(CAMERA_IDS):
             video = videos / f"{sequence.name}.{name}.mp4"
-            views.append(_checked(View(sequence, cam, pose_file(poses, sequence), video, length, 0, every)))
+            views.append(_checked(PlannedView(sequence, cam, pose_file(poses, sequence), video, length, 0, every)))
     return views
 
 
-def check_views(views: list[View]) -> None:
+def check_views(views: list[PlannedView]) -> None:
     """Raises UserError for what a whole download would not have: views without video, or with a far too short one."""
     faults = [
         view
@@ -88,12 +88,12 @@ def check_views(views: list[View]) -> None:
         )
 
 
-def pose_file(folder: Path, sequence: Sequence) -> Path:
+def pose_file(folder: Path, sequence: RecordedSequence) -> Path:
     """The world poses of a sequence."""
     return folder / f"{sequence.name}.cdf"
 
 
-def _checked(view: View) -> View:
+def _checked(view: PlannedView) -> PlannedView:
     try:
         num_frames = count_frames(view.video)
         next(read_frames(view.video, [0]))

@@ -10,20 +10,20 @@ from tqdm import tqdm
 
 from datasets.cameras.camera import opencv
 from datasets.layout.arguments import check_at_least, choose_subjects
+from datasets.layout.job import claim_folder
 from datasets.layout.labels import PARTS_FOLDER, is_finished, read_statistics
-from datasets.layout.workers import claim_folder, worker_pool
+from datasets.layout.workers import worker_pool
 from datasets.layout.writer import LayoutWriter, check_size
 from datasets.sources.human36m.archives import Source, cdf_library
-from datasets.sources.human36m.metadata import CAMERA_IDS, Metadata, Sequence, find_metadata, read_metadata
-from datasets.sources.human36m.plan import View, check_views, plan_subject, pose_lengths
-from datasets.sources.human36m.report import Entry, SubjectNotes, entry, write_report
+from datasets.sources.human36m.metadata import CAMERA_IDS, Metadata, RecordedSequence, find_metadata, read_metadata
+from datasets.sources.human36m.plan import PlannedView, check_views, plan_subject, pose_lengths
+from datasets.sources.human36m.report import ReportRow, SubjectNotes, report_row, write_csv_report
 from datasets.sources.human36m.views import Task, camera_backgrounds, write_view
 from datasets.video.crops_of_views import write_background
 from datasets.video.frames import pyav
 from utils.errors import UserError
 
-SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
-SET_FILE = "prepare.json"  # what a folder was prepared with
+SPLITS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
 BYTES_PER_PIXEL = 1.5  # of a crop's PNG; 1.3 with the noise of a camera
 
 
@@ -62,7 +62,7 @@ def prepare_h36m(
     what became of every video. Returns the folder. Raises UserError for bad arguments, missing packages and files,
     damaged archives and videos, and too little space.
     """
-    job, output = PrepareSet(choose_subjects(subjects, split, SUBJECTS), every, size, skip_shifted), Path(output)
+    job, output = PrepareSet(choose_subjects(subjects, split, SPLITS), every, size, skip_shifted), Path(output)
     _check_arguments(job, workers)
     pyav(), opencv(), cdf_library()  # a missing package is told at once
     mean_std = read_statistics(statistics)
@@ -71,11 +71,11 @@ def prepare_h36m(
     preparation = Preparation(job, files, output, table, skip_broken)
     if not is_finished(output):
         preparation.check(progress)
-    if claim_folder(output, SET_FILE, job._asdict()):
+    if claim_folder(output, "prepare.json", job._asdict()):
         return output
     writer = LayoutWriter(output, size)
     preparation.run(workers, progress)
-    write_report(output, preparation.notes.entries(job.subjects))
+    write_csv_report(output, preparation.notes.entries(job.subjects))
     writer.finish(*mean_std)
     files.forget()
     return output
@@ -88,8 +88,8 @@ class Preparation:
         self.job, self.source, self.output, self.metadata = job, source, output, metadata
         self.skip_broken = skip_broken
         self.notes = SubjectNotes(output / PARTS_FOLDER)
-        self.lengths: dict[int, dict[Sequence, int]] = {}
-        self.plans: dict[int, list[View]] = {}
+        self.lengths: dict[int, dict[RecordedSequence, int]] = {}
+        self.plans: dict[int, list[PlannedView]] = {}
 
     def check(self, progress: bool) -> None:
         """Look at all poses and at all videos that are not packed; raises UserError before any long work."""
@@ -103,7 +103,7 @@ class Preparation:
 
     def run(self, workers: int | None, progress: bool) -> None:
         """Prepare the subjects that `check` found to do. Raises UserError at the end when videos broke on the way."""
-        broken: list[Entry] = []
+        broken: list[ReportRow] = []
         total = sum(self._estimate(subject) for subject in self.lengths)
         bar = tqdm(total=total, unit="crop", desc="prepare", disable=not progress)
         with bar, worker_pool(workers) as run:
@@ -121,7 +121,9 @@ class Preparation:
                 "repair these and run again, or leave them out (--skip-broken)"
             )
 
-    def _run_subject(self, views: list[View], run: Callable, bar: tqdm) -> tuple[list[Entry], list[Entry]]:
+    def _run_subject(
+        self, views: list[PlannedView], run: Callable, bar: tqdm
+    ) -> tuple[list[ReportRow], list[ReportRow]]:
         """Entries of all views, and of those that broke."""
         todo = [view for view in views if len(view.frames)]
         subject = f"S{views[0].sequence.subject}"
@@ -129,15 +131,15 @@ class Preparation:
         for _ in run(write_background, camera_backgrounds(self.output, todo)):
             bar.refresh()
         bar.set_description(f"{subject} crops")
-        entries, failed = [entry(view, 0, view.note) for view in views if not len(view.frames)], []
+        entries, failed = [report_row(view, 0, view.note) for view in views if not len(view.frames)], []
         task = Task(self.output, self.job.size, self.metadata)
         for view, crops, error in run(partial(write_view, task), todo):
-            entries.append(entry(view, crops, error or view.note))
+            entries.append(report_row(view, crops, error or view.note))
             failed += entries[-1:] if error and not view.known_broken else []
             bar.update(len(view.frames))
         return sorted(entries), failed
 
-    def _plan(self, subject: int) -> list[View]:
+    def _plan(self, subject: int) -> list[PlannedView]:
         views = plan_subject(self.source, self.lengths[subject], subject, self.job.every)
         if not self.skip_broken:
             check_views(views)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.sources.human36m.metadata import CAMERA_IDS
-from datasets.sources.human36m.plan import View
+from datasets.sources.human36m.plan import PlannedView
 from utils.files import write_atomically
 
 REPORT_FILE = "report.csv"
 
 
-class Entry(NamedTuple):
+class ReportRow(NamedTuple):
     """One camera of one sequence: lengths of its poses and its video, crops made of it, and what was odd."""
 
     subject: int
@@ -27,10 +27,10 @@ class Entry(NamedTuple):
     note: str
 
 
-def entry(view: View, crops: int, note: str) -> Entry:
+def report_row(view: PlannedView, crops: int, note: str) -> ReportRow:
     """The report's line on a view of which `crops` crops were made."""
     sequence = view.sequence
-    return Entry(
+    return ReportRow(
         sequence.subject,
         sequence.seq,
         sequence.name,
@@ -53,25 +53,25 @@ class SubjectNotes:
         """Whether the subject is done."""
         return self._file(subject).exists()
 
-    def add(self, subject: int, entries: list[Entry]) -> None:
+    def add(self, subject: int, entries: list[ReportRow]) -> None:
         """The subject is done, with these entries."""
         write_atomically(self._file(subject), lambda part: part.write_text(json.dumps(entries)))
 
-    def entries(self, subjects: Iterable[int]) -> list[Entry]:
+    def entries(self, subjects: Iterable[int]) -> list[ReportRow]:
         """Entries of these subjects, which must be done."""
-        return [Entry(*line) for subject in subjects for line in json.loads(self._file(subject).read_text())]
+        return [ReportRow(*line) for subject in subjects for line in json.loads(self._file(subject).read_text())]
 
     def _file(self, subject: int) -> Path:
         return self.folder / f"S{subject}.json"
 
 
-def write_report(output: Path, entries: list[Entry]) -> None:
+def write_csv_report(output: Path, entries: list[ReportRow]) -> None:
     """Write `report.csv` to the folder `output`."""
 
     def write(part: Path) -> None:
         with open(part, "w", newline="") as file:
             table = csv.writer(file)
-            table.writerow(Entry._fields)
+            table.writerow(ReportRow._fields)
             table.writerows(entries)
 
     write_atomically(output / REPORT_FILE, write)

@@ -6,13 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.cameras.crop_camera import BOX_METRES
-from datasets.sources.human36m.archives import read_poses
+from datasets.sources.human36m.archives import read_cdf_poses
 from datasets.sources.human36m.metadata import CAMERA_IDS, Metadata
-from datasets.sources.human36m.plan import View
+from datasets.sources.human36m.plan import PlannedView
 from datasets.video import crops_of_views
 from utils.errors import UserError
-
-BACKGROUNDS = "backgrounds"
 
 
 class Task(NamedTuple):
@@ -23,7 +21,7 @@ class Task(NamedTuple):
     metadata: Metadata
 
 
-def camera_backgrounds(output: Path, planned: list[View]) -> list[crops_of_views.Background]:
+def camera_backgrounds(output: Path, planned: list[PlannedView]) -> list[crops_of_views.Background]:
     """The backgrounds that some views of one subject need: of each camera, over all of its videos."""
     cameras = {view.cam: _background_file(output, view) for view in planned}
     return [
@@ -33,7 +31,7 @@ def camera_backgrounds(output: Path, planned: list[View]) -> list[crops_of_views
     ]
 
 
-def write_view(task: Task, view: View) -> tuple[View, int, str]:
+def write_view(task: Task, view: PlannedView) -> tuple[PlannedView, int, str]:
     """Write the crops of one camera of one sequence; goes on where it stopped.
 
     Returns the view, the number of its crops on disk, and what broke, or "".
@@ -46,14 +44,14 @@ def write_view(task: Task, view: View) -> tuple[View, int, str]:
         return view, crops_of_views.written_crops(crops, job), str(error)
 
 
-def _with_labels(task: Task, view: View) -> crops_of_views.View:
+def _with_labels(task: Task, view: PlannedView) -> crops_of_views.CropView:
     from PIL import Image
 
     sequence, count = view.sequence, len(view.frames)
     background = _background_file(task.output, view)
     with Image.open(background) as picture:
         camera = task.metadata.camera(sequence.subject, view.cam, *picture.size)
-    joints_cam = camera.world_to_cam(read_poses(view.poses)[list(view.frames)])
+    joints_cam = camera.world_to_cam(read_cdf_poses(view.poses)[list(view.frames)])
     same = {
         "cam": view.cam,
         "seq": sequence.seq,
@@ -61,7 +59,7 @@ def _with_labels(task: Task, view: View) -> crops_of_views.View:
         "motion": sequence.motion,
         "shifted": np.int8(view.shifted),
     }
-    return crops_of_views.View(
+    return crops_of_views.CropView(
         key=f"seq_{sequence.seq:03d}_cam_{view.cam:02d}",
         name=view.name,
         video=view.video,
@@ -74,6 +72,6 @@ def _with_labels(task: Task, view: View) -> crops_of_views.View:
     )
 
 
-def _background_file(output: Path, view: View) -> Path:
+def _background_file(output: Path, view: PlannedView) -> Path:
     """The full picture of a view's camera without people, as a PNG."""
-    return output / BACKGROUNDS / f"S{view.sequence.subject}_{CAMERA_IDS[view.cam]}.png"
+    return output / crops_of_views.BACKGROUNDS_FOLDER / f"S{view.sequence.subject}_{CAMERA_IDS[view.cam]}.png"

@@ -35,7 +35,7 @@ def sequence_folders(source: Path, subjects: Iterable[int]) -> list[tuple[Path, 
 
 
 def read_cameras(path: str | Path) -> dict[int, Camera]:
-    """Cameras by number, in a world in metres whose z axis points up. Raises UserError naming the line."""
+    """Cameras by number, in a world in meters whose z axis points up. Raises UserError naming the line."""
     cameras, fields = {}, {}
     lines = Path(path).read_text().splitlines()
     for number, line in enumerate(lines[1:], 2):
@@ -65,9 +65,9 @@ def _camera(fields: dict[str, np.ndarray], where: str) -> Camera:
     extrinsic = fields["extrinsic"].reshape(4, 4)
     left, _, right = np.linalg.svd(extrinsic[:3, :3])  # as exact as it is meant
     rotation, to_z_up = left @ right, UP_AXES["y"]
-    centre = to_z_up @ (-rotation.T @ extrinsic[:3, 3] / 1000)
+    center = to_z_up @ (-rotation.T @ extrinsic[:3, 3] / 1000)
     width, height = fields["size"].astype(int).tolist()
-    return Camera(rotation @ to_z_up.T, centre, fields["intrinsic"].reshape(4, 4)[:3, :3], np.zeros(5), width, height)
+    return Camera(rotation @ to_z_up.T, center, fields["intrinsic"].reshape(4, 4)[:3, :3], np.zeros(5), width, height)
 
 
 def read_annotations(path: str | Path, names: Iterable[str]) -> dict[str, list[np.ndarray]]:

@@ -7,27 +7,31 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from datasets.cameras.agreement import MIN_CAMERAS, disagreement
+from datasets.cameras.agreement import MAX_VIEW_DIFFERENCE, MIN_CAMERAS, view_disagreement
 from datasets.cameras.camera import Camera
 from datasets.cameras.crop_camera import BOX_METRES
 from datasets.layout.arguments import check_at_least, check_box, choose_subjects
+from datasets.layout.job import claim_folder, read_text_report, write_text_report
 from datasets.layout.labels import read_statistics
-from datasets.layout.workers import claim_folder
 from datasets.layout.writer import LayoutWriter, check_size
 from datasets.sources.mpi_inf_3dhp.files import NUM_ANNOTATED, read_annotations, read_cameras, sequence_folders
-from datasets.video.crops_of_views import Background, CropJob, View, checked_length, write_backgrounds, write_views
+from datasets.video.crops_of_views import (
+    BACKGROUNDS_FOLDER,
+    Background,
+    CropJob,
+    CropView,
+    checked_length,
+    write_backgrounds,
+    write_views,
+)
 from utils.errors import UserError
-from utils.files import write_atomically
 from utils.skeleton import ROOT_JOINT
 
-SUBJECTS = {"train": (1, 2, 3, 4, 5, 6, 7), "test": (8,)}  # the set's own test sequences have one camera only
+SPLITS = {"train": (1, 2, 3, 4, 5, 6, 7), "test": (8,)}  # the set's own test sequences have one camera only
 CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)  # at the height of the chest or a little above; 11 to 13 look down from the ceiling
-JOINTS = (4, 23, 24, 25, 18, 19, 20, 3, 5, 6, 7, 9, 10, 11, 14, 15, 16)  # of the 28, in the order of utils/skeleton.py
-SET_FILE = "mpi_inf_3dhp.json"  # what a folder was prepared with
-REPORT_FILE = "report.txt"
-BACKGROUNDS = "backgrounds"
-MAX_MISS = 10.0  # pixels of 2048 between annot2 and the projected annot3, in the median
-MAX_VIEW_DIFFERENCE = 0.05  # metres between the cameras of an instant
+# Our joints among the 28, in the order of utils/skeleton.py.
+MPI_JOINTS = (4, 23, 24, 25, 18, 19, 20, 3, 5, 6, 7, 9, 10, 11, 14, 15, 16)
+MAX_ANNOTATION_ERROR = 10.0  # pixels of 2048 between annot2 and the projected annot3, in the median
 
 
 class CaptureSet(NamedTuple):
@@ -65,25 +69,25 @@ def prepare_3dhp(
     An interrupted call goes on where it stopped, and a finished set is left as it is. Raises UserError for bad
     arguments, and for files that are missing, broken, or do not fit to one another.
     """
-    chosen, output = choose_subjects(subjects, split, SUBJECTS), Path(output)
+    chosen, output = choose_subjects(subjects, split, SPLITS), Path(output)
     job = CaptureSet(chosen, tuple(cameras), every, size, box_metres, background)
     _check_arguments(job, workers)
     mean_std = read_statistics(statistics)
     folders = sequence_folders(Path(source), job.subjects)
     plans = [plan_sequence(*place, job, output) for place in tqdm(folders, "annotations", disable=not progress)]
-    if claim_folder(output, SET_FILE, job._asdict()):
-        return (output / REPORT_FILE).read_text()
+    if claim_folder(output, "mpi_inf_3dhp.json", job._asdict()):
+        return read_text_report(output)
     writer = LayoutWriter(output, size)
     views, report = [view for own, _ in plans for view in own], "\n".join(line for _, line in plans)
     if background:
         write_backgrounds([Background(view.background, [view.video]) for view in views], workers, progress)
     write_views(views, CropJob(output, size, box_metres), workers, progress)
-    write_atomically(output / REPORT_FILE, lambda part: part.write_text(report))
+    write_text_report(output, report)
     writer.finish(*mean_std)
     return report
 
 
-def plan_sequence(folder: Path, subject: int, number: int, job: CaptureSet, output: Path) -> tuple[list[View], str]:
+def plan_sequence(folder: Path, subject: int, number: int, job: CaptureSet, output: Path) -> tuple[list[CropView], str]:
     """The crops of one sequence, and the report's lines on it. Raises UserError where poses and cameras disagree."""
     cameras = read_cameras(folder / "camera.calibration")
     annotations = read_annotations(folder / "annot.mat", ("annot2", "annot3"))
@@ -105,7 +109,7 @@ def plan_sequence(folder: Path, subject: int, number: int, job: CaptureSet, outp
         tracks[cam] = (video, cameras[cam], frames[seen], joints[frames[seen]])
     if len(tracks) < MIN_CAMERAS:
         raise UserError(f"{folder}: {len(tracks)} of cameras {job.cameras} have a video; expected at least two")
-    alone = _leave_lonely_frames_out(tracks)
+    alone = _drop_single_view_frames(tracks)
     notes += [f"{alone} frames that only one camera sees"] if alone else []
     _check_views_agree(tracks, folder)
     views = [_view(subject, number, cam, track, job, output) for cam, track in tracks.items() if len(track[2])]
@@ -113,14 +117,14 @@ def plan_sequence(folder: Path, subject: int, number: int, job: CaptureSet, outp
     return views, f"{name}: crops by camera {crops}\n  left out: {', '.join(notes) or 'nothing'}"
 
 
-def _view(subject: int, number: int, cam: int, track: tuple, job: CaptureSet, output: Path) -> View:
+def _view(subject: int, number: int, cam: int, track: tuple, job: CaptureSet, output: Path) -> CropView:
     video, camera, frames, joints = track
     seq, same = 10 * subject + number, np.ones(len(frames), dtype=int)
     ids = {"frame": frames, "cam": cam * same, "seq": seq * same, "subj": subject * same}
     ids["motion"] = np.full(len(frames), f"Seq{number}")
-    background = output / BACKGROUNDS / f"S{subject}_Seq{number}_{cam}.png" if job.background else None
+    background = output / BACKGROUNDS_FOLDER / f"S{subject}_Seq{number}_{cam}.png" if job.background else None
     key, name = f"seq_{seq:03d}_cam_{cam:02d}", f"camera {cam} of S{subject} Seq{number}"
-    return View(key, name, video, camera, frames, joints[:, ROOT_JOINT], joints, ids, background)
+    return CropView(key, name, video, camera, frames, joints[:, ROOT_JOINT], joints, ids, background)
 
 
 def _joints(array: np.ndarray, axes: int, folder: Path, cam: int) -> np.ndarray:
@@ -130,20 +134,20 @@ def _joints(array: np.ndarray, axes: int, folder: Path, cam: int) -> np.ndarray:
         raise UserError(
             f"{folder / 'annot.mat'}: annot{axes} of camera {cam} has shape {array.shape}; expected {expected}"
         )
-    return array.reshape(len(array), NUM_ANNOTATED, axes)[:, list(JOINTS)]
+    return array.reshape(len(array), NUM_ANNOTATED, axes)[:, list(MPI_JOINTS)]
 
 
 def _check_projection(camera: Camera, joints: np.ndarray, pixels: np.ndarray, folder: Path, cam: int) -> None:
     rows = slice(None, None, max(1, len(joints) // 200))
     miss = np.median(np.linalg.norm(camera.project(joints[rows]) - pixels[rows], axis=-1))
-    if not miss <= MAX_MISS * camera.width / 2048:
+    if not miss <= MAX_ANNOTATION_ERROR * camera.width / 2048:
         raise UserError(
             f"{folder}: annot3 of camera {cam} is seen {miss:.0f} px from annot2; expected the same place: "
             "annot.mat and camera.calibration of one sequence"
         )
 
 
-def _leave_lonely_frames_out(tracks: dict[int, tuple]) -> int:
+def _drop_single_view_frames(tracks: dict[int, tuple]) -> int:
     """Keep, in place, the frames that two cameras or more have; returns how many others there were."""
     frames, count = np.unique(np.concatenate([track[2] for track in tracks.values()]), return_counts=True)
     lonely = frames[count < MIN_CAMERAS]
@@ -160,9 +164,11 @@ def _check_views_agree(tracks: dict[int, tuple], folder: Path) -> None:
         pair = (reference, track)
         common = np.intersect1d(reference[2], track[2])
         views = [(camera, joints[np.isin(frames, common)]) for _, camera, frames, joints in pair]
-        world = np.concatenate([joints @ camera.rotation + camera.centre for camera, joints in views])
-        extent, _ = disagreement(world, np.tile(common, 2))
-        if len(common) and np.median(extent) > MAX_VIEW_DIFFERENCE:
+        if len(common) == 0:
+            continue
+        world = np.stack([joints @ camera.rotation + camera.center for camera, joints in views], axis=1)
+        extent = view_disagreement(world.reshape(-1, *world.shape[2:]), 2 * np.arange(len(common)))
+        if np.median(extent) > MAX_VIEW_DIFFERENCE:
             raise UserError(
                 f"{folder}: cameras {first} and {cam} disagree about the place of the person by "
                 f"{np.median(extent):.2f} m; expected annot.mat, in mm, and camera.calibration of one sequence"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.cameras.calibration import numbers, read_json
+from datasets.cameras.calibration import parse_numbers, read_json
 from datasets.cameras.camera import Camera, opencv
 from utils.errors import UserError
 
@@ -17,11 +17,11 @@ Boxes = dict[str, dict[int, np.ndarray]]  # camera name -> frame number -> x0, y
 
 COLUMNS = ("camera", "frame", "x0", "y0", "w", "h")
 DETECTION_WIDTH = 480  # pictures are shrunk to this for detection, pixels
-MIN_DIFFERENCE = 28  # grey levels, of any channel
+MIN_DIFFERENCE = 28  # gray levels, of any channel
 MIN_AREA = 0.002  # of the picture
-PERSON_METRES = 1.6  # height of a box, on average: a weak hint of the distance, which decides where rays are parallel
+PERSON_METERS = 1.6  # height of a box, on average: a weak hint of the distance, which decides where rays are parallel
 HINT_WEIGHT = 0.02
-MAX_MISS = 0.4  # metres between the person and the ray through a box's centre
+MAX_RAY_DISTANCE = 0.4  # meters between the person and the ray through a box's center
 
 
 def read_boxes(path: str | Path, cameras: Sequence[str]) -> Boxes:
@@ -43,8 +43,8 @@ def read_boxes(path: str | Path, cameras: Sequence[str]) -> Boxes:
         if not isinstance(row, dict) or row.get("camera") not in boxes:
             name = row.get("camera") if isinstance(row, dict) else row
             raise UserError(f"{where}: camera {name!r}; expected one of {', '.join(cameras)}")
-        frame = numbers(row, "frame", 1, where)[0]
-        box = np.concatenate([numbers(row, name, 1, where) for name in COLUMNS[2:]])
+        frame = parse_numbers(row, "frame", 1, where)[0]
+        box = np.concatenate([parse_numbers(row, name, 1, where) for name in COLUMNS[2:]])
         if (box[2:] <= 0).any() or frame < 0 or frame != int(frame):
             raise UserError(
                 f"{where}: frame {frame:g}, box {box.tolist()}; expected a whole frame from 0, w and h above 0"
@@ -73,10 +73,10 @@ def _read_csv(path: Path) -> list[dict]:
 
 
 class Ray(NamedTuple):
-    """From a camera's `centre` (3,) through a box's centre: unit `direction` (3,), world, and the distance in metres
+    """From a camera's `center` (3,) through a box's center: unit `direction` (3,), world, and the distance in meters
     that the size of the box hints at."""
 
-    centre: np.ndarray
+    center: np.ndarray
     direction: np.ndarray
     distance: float
 
@@ -109,16 +109,16 @@ class PersonDetector:
 
 
 def locate_person(cameras: Sequence[Camera], boxes: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]] | None:
-    """Where the person is, (3,) metres in the world, and which of the boxes agree; None where no two of them do.
+    """Where the person is, (3,) meters in the world, and which of the boxes agree; None where no two of them do.
 
-    The point nearest to the rays through the centres of the boxes, of as many boxes as agree about it; between equally
+    The point nearest to the rays through the centers of the boxes, of as many boxes as agree about it; between equally
     many, of those whose size fits their distance. Where rays are nearly parallel, the size decides the distance.
     """
     rays = [_box_ray(camera, box) for camera, box in zip(cameras, boxes, strict=True)]
     best, agreeing = (0, 0.0), []
     for pair in combinations(range(len(rays)), 2):
         miss, misfit = _errors(_nearest_point([rays[i] for i in pair]), rays)
-        used = np.flatnonzero(miss <= MAX_MISS).tolist()
+        used = np.flatnonzero(miss <= MAX_RAY_DISTANCE).tolist()
         score = (len(used), -misfit[used].sum())
         if set(pair) <= set(used) and score > best:
             best, agreeing = score, used
@@ -127,11 +127,11 @@ def locate_person(cameras: Sequence[Camera], boxes: Sequence[np.ndarray]) -> tup
 
 def _box_ray(camera: Camera, box: np.ndarray) -> Ray:
     middle = box[:2] + box[2:] / 2
-    normalised = opencv().undistortPoints(middle[None, None], camera.intrinsics, camera.distortion)[0, 0]
-    ray = np.append(normalised, 1.0)
-    depth = camera.intrinsics[1, 1] * PERSON_METRES / max(box[2:])
+    normalized = opencv().undistortPoints(middle[None, None], camera.intrinsics, camera.distortion)[0, 0]
+    ray = np.append(normalized, 1.0)
+    depth = camera.intrinsics[1, 1] * PERSON_METERS / max(box[2:])
     length = np.linalg.norm(ray)
-    return Ray(camera.centre, camera.rotation.T @ (ray / length), depth * length)
+    return Ray(camera.center, camera.rotation.T @ (ray / length), depth * length)
 
 
 def _nearest_point(rays: Sequence[Ray]) -> np.ndarray:
@@ -141,13 +141,13 @@ def _nearest_point(rays: Sequence[Ray]) -> np.ndarray:
         along = np.outer(ray.direction, ray.direction)
         weight = np.eye(3) - along + HINT_WEIGHT**2 * along
         left += weight
-        right += weight @ (ray.centre + ray.distance * ray.direction)
+        right += weight @ (ray.center + ray.distance * ray.direction)
     return np.linalg.solve(left, right)
 
 
 def _errors(point: np.ndarray, rays: Sequence[Ray]) -> tuple[np.ndarray, np.ndarray]:
-    """Distance (C,) of a point from each ray, metres, and how far its distance is from what the box says, (C,)."""
-    offsets = np.stack([point - ray.centre for ray in rays])
+    """Distance (C,) of a point from each ray, meters, and how far its distance is from what the box says, (C,)."""
+    offsets = np.stack([point - ray.center for ray in rays])
     directions = np.stack([ray.direction for ray in rays])
     along = np.einsum("ci,ci->c", offsets, directions)
     miss = np.linalg.norm(offsets - along[:, None] * directions, axis=1)

@@ -8,10 +8,10 @@ import numpy as np
 
 from datasets.cameras.calibration import Calibration, read_calibration
 from datasets.layout.png import read_png
-from datasets.sources.own_videos.box_tracks import Sightings, filmed_instants, sightings_by_boxes, sightings_by_poses
 from datasets.sources.own_videos.boxes import Boxes, PersonDetector, read_boxes
-from datasets.sources.own_videos.recordings import Recording, read_poses
-from datasets.video.crops_of_views import View, checked_length
+from datasets.sources.own_videos.person_track import PersonTrack, filmed_instants, track_from_boxes, track_from_poses
+from datasets.sources.own_videos.recordings import Recording, read_pose_file
+from datasets.video.crops_of_views import CropView, checked_length
 from datasets.video.frames import read_frames
 from utils.errors import UserError
 from utils.files import write_atomically
@@ -27,7 +27,7 @@ class Plan(NamedTuple):
     calibration: Calibration
     num_frames: dict[str, int]
     instants: range
-    sightings: Sightings | None
+    track: PersonTrack | None
 
 
 class Detection(NamedTuple):
@@ -54,8 +54,8 @@ def make_plan(recording: Recording, every: int) -> Plan:
     }
     plan = Plan(recording, calibration, num_frames, filmed_instants(recording, num_frames, every), None)
     if recording.poses is not None:
-        poses = read_poses(recording.poses)
-        return checked(plan, sightings_by_poses(recording, calibration, poses, plan.instants, num_frames))
+        poses = read_pose_file(recording.poses)
+        return checked(plan, track_from_poses(recording, calibration, poses, plan.instants, num_frames))
     if recording.boxes is not None:
         return with_boxes(plan, read_boxes(recording.boxes, list(recording.videos)))
     return plan
@@ -66,17 +66,17 @@ def with_boxes(plan: Plan, boxes: Boxes) -> Plan:
     filmed = {
         name: {frame: box for frame, box in boxes[name].items() if frame < plan.num_frames[name]} for name in boxes
     }
-    return checked(plan, sightings_by_boxes(plan.recording, plan.calibration, filmed, plan.instants))
+    return checked(plan, track_from_boxes(plan.recording, plan.calibration, filmed, plan.instants))
 
 
-def checked(plan: Plan, sightings: Sightings) -> Plan:
-    """The plan with its sightings. Raises UserError where nothing is left."""
-    if len(sightings.instants) == 0:
+def checked(plan: Plan, track: PersonTrack) -> Plan:
+    """The plan with its track. Raises UserError where nothing is left."""
+    if len(track.instants) == 0:
         raise UserError(
-            f"{plan.recording.name}: none of {len(plan.instants)} instants is usable ({_reasons(sightings)}); expected "
+            f"{plan.recording.name}: none of {len(plan.instants)} instants is usable ({_reasons(track)}); expected "
             "the person in two cameras: look at unit, R, t, and the offsets"
         )
-    return plan._replace(sightings=sightings)
+    return plan._replace(track=track)
 
 
 def detections(plan: Plan, backgrounds: dict[str, Path], folder: Path, key: str) -> list[Detection]:
@@ -115,17 +115,17 @@ def detected_boxes(plan: Plan, found: Sequence[Detection]) -> Boxes:
 
 def sequence_numbers(plan: Plan, first: int, cut: int) -> np.ndarray:
     """The sequence (M,) of each kept instant, numbered from `first` on: at most `cut` instants each, evenly."""
-    count = len(plan.sightings.instants)
+    count = len(plan.track.instants)
     parts = max(-(-count // cut), min(MIN_SEQUENCES, count // 2))
     return first + np.arange(count) * parts // count
 
 
-def make_views(plan: Plan, sequences: np.ndarray, key: str, backgrounds: dict[str, Path]) -> list[View]:
+def make_views(plan: Plan, sequences: np.ndarray, key: str, backgrounds: dict[str, Path]) -> list[CropView]:
     """The crops of every camera of a plan."""
-    recording, sightings, views = plan.recording, plan.sightings, []
+    recording, track, views = plan.recording, plan.track, []
     for column, name in enumerate(recording.videos):
-        camera, rows = plan.calibration.cameras[name], sightings.seen[:, column]
-        instants = sightings.instants[rows]
+        camera, rows = plan.calibration.cameras[name], track.seen[:, column]
+        instants = track.instants[rows]
         ids = {
             "frame": instants,
             "cam": np.full(len(instants), list(plan.calibration.cameras).index(name)),
@@ -133,23 +133,25 @@ def make_views(plan: Plan, sequences: np.ndarray, key: str, backgrounds: dict[st
             "subj": np.full(len(instants), recording.subject),
             "motion": np.full(len(instants), recording.name),
         }
-        joints = None if sightings.joints is None else camera.world_to_cam(sightings.joints[rows])
-        roots, frames = camera.world_to_cam(sightings.roots[rows]), instants + recording.offsets[name]
+        joints = None if track.joints is None else camera.world_to_cam(track.joints[rows])
+        roots, frames = camera.world_to_cam(track.roots[rows]), instants + recording.offsets[name]
         place = f"{key}_{ids['cam'][0]:02d}" if len(instants) else key
         video = recording.videos[name]
-        views.append(View(place, f"camera {name!r}", video, camera, frames, roots, joints, ids, backgrounds.get(name)))
+        views.append(
+            CropView(place, f"camera {name!r}", video, camera, frames, roots, joints, ids, backgrounds.get(name))
+        )
     return [view for view in views if len(view.frames)]
 
 
 def plan_report(plan: Plan, sequences: np.ndarray) -> str:
     """Lines on a recording: what is kept, what is left out and why."""
-    recording, sightings = plan.recording, plan.sightings
-    seen = ", ".join(f"{name} {count}" for name, count in zip(recording.videos, sightings.seen.sum(0), strict=True))
+    recording, track = plan.recording, plan.track
+    seen = ", ".join(f"{name} {count}" for name, count in zip(recording.videos, track.seen.sum(0), strict=True))
     return (
-        f"{recording.name}, subject {recording.subject}: {len(sightings.instants)} of {len(plan.instants)} instants, "
-        f"sequences {sequences[0]} to {sequences[-1]}; crops: {seen}\n  left out: {_reasons(sightings)}"
+        f"{recording.name}, subject {recording.subject}: {len(track.instants)} of {len(plan.instants)} instants, "
+        f"sequences {sequences[0]} to {sequences[-1]}; crops: {seen}\n  left out: {_reasons(track)}"
     )
 
 
-def _reasons(sightings: Sightings) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in sightings.skipped.items() if count) or "nothing"
+def _reasons(track: PersonTrack) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in track.skipped.items() if count) or "nothing"

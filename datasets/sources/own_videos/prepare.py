@@ -1,4 +1,4 @@
-"""A user's own synchronised, calibrated cameras into the training layout: docs/own_videos.md."""
+"""A user's own synchronized, calibrated cameras into the training layout: docs/own_videos.md."""
 
 import hashlib
 from collections import deque
@@ -10,8 +10,9 @@ from tqdm import tqdm
 
 from datasets.cameras.crop_camera import BOX_METRES
 from datasets.layout.arguments import check_at_least, check_box
+from datasets.layout.job import claim_folder, read_text_report, write_text_report
 from datasets.layout.labels import PARTS_FOLDER, read_statistics
-from datasets.layout.workers import claim_folder, map_processes
+from datasets.layout.workers import map_processes
 from datasets.layout.writer import LayoutWriter, check_size
 from datasets.sources.own_videos.plan import (
     Plan,
@@ -25,15 +26,18 @@ from datasets.sources.own_videos.plan import (
     with_boxes,
 )
 from datasets.sources.own_videos.recordings import Recording
-from datasets.video.crops_of_views import Background, CropJob, View, write_backgrounds, write_views
+from datasets.video.crops_of_views import (
+    BACKGROUNDS_FOLDER,
+    Background,
+    CropJob,
+    CropView,
+    write_backgrounds,
+    write_views,
+)
 from utils.errors import UserError
-from utils.files import write_atomically
 
-SET_FILE = "videos.json"  # what a folder was prepared with
-REPORT_FILE = "report.txt"
-BACKGROUNDS = "backgrounds"
-CUT = 250
-MIN_KEY_FRAMES = 30  # the median of fewer pictures of a short video may still show the person
+MAX_SEQUENCE_LENGTH = 250
+MIN_KEY_FRAMES_OF_SHORT_VIDEOS = 30  # the median of fewer pictures of a short video may still show the person
 
 
 def prepare_videos(
@@ -42,7 +46,7 @@ def prepare_videos(
     size: int = 128,
     every: int = 1,
     box_metres: float = BOX_METRES,
-    cut: int = CUT,
+    cut: int = MAX_SEQUENCE_LENGTH,
     first_sequence: int = 1,
     background: bool = True,
     statistics: str | Path | None = None,
@@ -66,14 +70,16 @@ def prepare_videos(
     mean_std = read_statistics(statistics)
     plans = [make_plan(recording, every) for recording in recordings]
     _check_poses(plans)
-    if claim_folder(output, SET_FILE, {**options._asdict(), "files": _checksum(recordings)}):
-        return (output / REPORT_FILE).read_text()
+    if claim_folder(output, "videos.json", {**options._asdict(), "files": _checksum(recordings)}):
+        return read_text_report(output)
     writer = LayoutWriter(output, size)
-    pictures = _write_backgrounds(plans, output / BACKGROUNDS, show) if _needs_backgrounds(plans, options) else None
+    pictures = (
+        _write_backgrounds(plans, output / BACKGROUNDS_FOLDER, show) if _needs_backgrounds(plans, options) else None
+    )
     plans = _detect(plans, pictures, output / PARTS_FOLDER / "boxes", show)
     views, report = _make_views(plans, pictures if background else None, options)
     write_views(views, CropJob(output, size, box_metres), **show)
-    write_atomically(output / REPORT_FILE, lambda part: part.write_text(report))
+    write_text_report(output, report)
     writer.finish(*mean_std)
     return report
 
@@ -119,7 +125,7 @@ def _checksum(recordings: list[Recording]) -> str:
 
 
 def _needs_backgrounds(plans: list[Plan], options: VideoSet) -> bool:
-    return options.background or any(plan.sightings is None for plan in plans)
+    return options.background or any(plan.track is None for plan in plans)
 
 
 def _write_backgrounds(plans: list[Plan], folder: Path, show: dict) -> list[dict[str, Path]]:
@@ -133,7 +139,7 @@ def _write_backgrounds(plans: list[Plan], folder: Path, show: dict) -> list[dict
         pictures.append(files)
         for name, file in files.items():
             scenes.setdefault(file, []).append(plan.recording.videos[name])
-    jobs = [Background(file, videos, MIN_KEY_FRAMES) for file, videos in scenes.items()]
+    jobs = [Background(file, videos, MIN_KEY_FRAMES_OF_SHORT_VIDEOS) for file, videos in scenes.items()]
     write_backgrounds(jobs, **show)
     return pictures
 
@@ -143,7 +149,7 @@ def _detect(plans: list[Plan], pictures: list[dict[str, Path]] | None, folder: P
     todo = {
         number: detections(plan, pictures[number], folder, f"recording_{number:03d}")
         for number, plan in enumerate(plans)
-        if plan.sightings is None
+        if plan.track is None
     }
     jobs = [job for found in todo.values() for job in found]
     if jobs:
@@ -155,7 +161,9 @@ def _detect(plans: list[Plan], pictures: list[dict[str, Path]] | None, folder: P
     ]
 
 
-def _make_views(plans: list[Plan], pictures: list[dict[str, Path]] | None, options: VideoSet) -> tuple[list[View], str]:
+def _make_views(
+    plans: list[Plan], pictures: list[dict[str, Path]] | None, options: VideoSet
+) -> tuple[list[CropView], str]:
     """All crops to make, and the report on them."""
     views, report, first = [], [], options.first_sequence
     for number, plan in enumerate(plans):

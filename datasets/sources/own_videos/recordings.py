@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.cameras.calibration import read_json
+from datasets.layout.labels import MAX_JOINT_DISTANCE
 from utils.errors import UserError
 from utils.skeleton import NUM_JOINTS, ROOT_JOINT
 
-MAX_JOINT_DISTANCE = 3.0  # metres from the root: more is another unit
 _FIELDS = ("name", "subject", "videos", "calibration", "offsets", "boxes", "poses")
 
 
@@ -113,8 +113,8 @@ def _whole(value: object, field: str, where: str) -> int:
     return number
 
 
-def read_poses(path: str | Path) -> np.ndarray:
-    """World poses (T,17,3) float64, metres, NaN where unknown, of instant 0, 1, ...
+def read_pose_file(path: str | Path) -> np.ndarray:
+    """World poses (T,17,3) float64, meters, NaN where unknown, of instant 0, 1, ...
 
     From .npy, from .npz (the array `poses`, or the only one), or from .csv with 51 numbers a row, perhaps after a line
     of names. Raises UserError for other shapes and units.
@@ -131,10 +131,10 @@ def read_poses(path: str | Path) -> np.ndarray:
     reach = np.linalg.norm(poses - poses[:, ROOT_JOINT : ROOT_JOINT + 1], axis=-1)
     known = np.isfinite(reach).all(1)
     if not known.any():
-        raise UserError(f"{path} has no pose without NaN; expected metres")
+        raise UserError(f"{path} has no pose without NaN; expected meters")
     if reach[known].max() > MAX_JOINT_DISTANCE:
         instant = int(np.flatnonzero(known)[np.argmax(reach[known].max(1))])
-        raise UserError(f"{path}: a joint {reach[instant].max():.3g} from the root in row {instant}; expected metres")
+        raise UserError(f"{path}: a joint {reach[instant].max():.3g} from the root in row {instant}; expected meters")
     return poses
 
 

@@ -15,15 +15,15 @@ DISTORTION = np.array([-0.21, 0.25, -0.0009, -0.0016, -0.002])
 
 @pytest.fixture
 def camera():
-    rotation, centre = ring_cameras(3)
-    return Camera(rotation[1], centre[1], K, DISTORTION, 1000, 1002)
+    rotation, center = ring_cameras(3)
+    return Camera(rotation[1], center[1], K, DISTORTION, 1000, 1002)
 
 
 def test_points_of_the_world_come_into_the_camera_frame(camera):
     points = np.random.default_rng(0).normal(size=(5, 17, 3))
-    expected = np.einsum("ij,tkj->tki", camera.rotation, points - camera.centre)
+    expected = np.einsum("ij,tkj->tki", camera.rotation, points - camera.center)
     np.testing.assert_allclose(camera.world_to_cam(points), expected, atol=1e-12)
-    np.testing.assert_allclose(camera.world_to_cam(camera.centre), 0, atol=1e-12)
+    np.testing.assert_allclose(camera.world_to_cam(camera.center), 0, atol=1e-12)
 
 
 def test_projection_distorts_as_opencv_says(camera):

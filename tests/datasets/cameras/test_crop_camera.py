@@ -13,7 +13,7 @@ def roots():
     return rng.uniform([-2, -1, 2.5], [2, 1, 6], (50, 3))
 
 
-def test_turn_is_a_rotation_that_centres_the_root(roots):
+def test_turn_is_a_rotation_that_centers_the_root(roots):
     camera = crop_camera(roots)
     np.testing.assert_allclose(camera.turn @ camera.turn.swapaxes(1, 2), np.tile(np.eye(3), (50, 1, 1)), atol=1e-12)
     np.testing.assert_allclose(np.linalg.det(camera.turn), 1)
@@ -39,7 +39,7 @@ def test_error_without_the_correction_is_that_of_the_spec():
     assert np.degrees(np.arccos(turn[2, 2])) == pytest.approx(23.6, abs=0.05)
 
 
-def test_two_metres_at_the_root_fill_the_crop_and_the_box(roots):
+def test_two_meters_at_the_root_fill_the_crop_and_the_box(roots):
     camera = crop_camera(roots)
     corners = np.array([[-1, -1, 0], [1, 1, 0], [0, 0, 0]])
     turned_root = np.linalg.norm(roots, axis=1)[:, None, None] * [0, 0, 1]
@@ -49,10 +49,10 @@ def test_two_metres_at_the_root_fill_the_crop_and_the_box(roots):
         atol=1e-12,
     )
     box_corners = roots[:, None] + corners
-    normalised = box_corners[..., :2] / box_corners[..., 2:]
+    normalized = box_corners[..., :2] / box_corners[..., 2:]
     x0, y0, width, height = camera.bounding_box_cam.T
-    np.testing.assert_allclose(normalised[:, 0], np.stack([x0, y0], axis=1))
-    np.testing.assert_allclose(normalised[:, 1], np.stack([x0 + width, y0 + height], axis=1))
+    np.testing.assert_allclose(normalized[:, 0], np.stack([x0, y0], axis=1))
+    np.testing.assert_allclose(normalized[:, 1], np.stack([x0 + width, y0 + height], axis=1))
 
 
 def test_crop_is_the_homography_of_the_picture(roots):
@@ -71,9 +71,9 @@ def test_pixel_rays_hit_their_pixels(roots):
     assert rays.shape == (3, 8, 8, 3)
     np.testing.assert_allclose(np.linalg.norm(rays, axis=-1), 1)
     pixels = project(rays.reshape(3, 64, 3), camera.intrinsic_crop).reshape(3, 8, 8, 2)
-    centres = (np.arange(8) + 0.5) / 8
-    np.testing.assert_allclose(pixels[..., 0], np.tile(centres, (3, 8, 1)))
-    np.testing.assert_allclose(pixels[..., 1], np.tile(centres[:, None], (3, 1, 8)))
+    centers = (np.arange(8) + 0.5) / 8
+    np.testing.assert_allclose(pixels[..., 0], np.tile(centers, (3, 8, 1)))
+    np.testing.assert_allclose(pixels[..., 1], np.tile(centers[:, None], (3, 1, 8)))
 
 
 def test_leading_dimensions_are_kept():

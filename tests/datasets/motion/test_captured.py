@@ -10,7 +10,7 @@ pytest.importorskip("anny")
 pytest.importorskip("warp")
 
 from configs.render_dataset import main
-from datasets import Labels
+from datasets.layout.labels import Labels
 from datasets.motion.captured.clips import describe_clips, find_clips, retarget_segment, segment_clips, split_clips
 from datasets.people.body import load_body
 from datasets.rendered.dataset import MOTION_FRAMES, SUBJECTS, RenderSet, plan_captured, render_dataset

@@ -9,8 +9,9 @@ pytest.importorskip("cdflib")
 pytest.importorskip("anny")
 pytest.importorskip("warp")
 
-from datasets import Labels, image_path
+from datasets.layout.labels import Labels
 from datasets.layout.png import read_png
+from datasets.layout.writer import image_path
 from datasets.rendered.raycast import RenderView
 from datasets.sources.human36m.prepare import prepare_h36m
 from tests.miniature_h36m import RenderedPeople, camera_of, write_miniature
@@ -37,7 +38,7 @@ def test_crops_are_what_the_turned_camera_sees(rendered):
         seq, cam, frame = (int(labels[name][row]) for name in ("seq", "cam", "frame"))
         number = seq % 4
         vertices = people.perform(1, number, 5 + number + 2)[0][frame]
-        center = camera_of(1, cam, WIDTH).centre
+        center = camera_of(1, cam, WIDTH).center
         view = RenderView(center[None], labels["extrinsic_rot"][[row]], labels["intrinsic_crop"][[row]])
         for kind, truth in zip(errors, render(vertices, view, 128), strict=True):
             truth = truth[0].reshape(32, 4, 32, 4, 3).mean((1, 3))

@@ -10,8 +10,7 @@ pytest.importorskip("anny")
 pytest.importorskip("warp")
 
 from configs import render_dataset as render_script
-from datasets import Labels
-from datasets.layout.labels import ROW_SHAPES
+from datasets.layout.labels import ROW_SHAPES, Labels
 from datasets.motion.motions import MOTIONS
 from datasets.rendered import presets
 from datasets.rendered.dataset import SUBJECTS, RenderSet, plan_sequences, pose_sequence, sequence_rng

@@ -15,8 +15,10 @@ import pytest
 pytest.importorskip("anny")
 pytest.importorskip("warp")
 
-from datasets import Labels, image_path, project
+from datasets.cameras.crop_camera import project
+from datasets.layout.labels import Labels
 from datasets.layout.png import read_png
+from datasets.layout.writer import image_path
 from datasets.rendered.dataset import SUBJECTS, RenderSet, plan_sequences, render_dataset
 from datasets.rendered.scene import subject_cameras
 from datasets.validation import validate

@@ -11,7 +11,7 @@ pytest.importorskip("scipy")
 
 import scipy.io as scipy_io
 
-from datasets import Labels
+from datasets.layout.labels import Labels
 from datasets.sources.mpi_inf_3dhp.files import read_cameras
 from datasets.sources.mpi_inf_3dhp.prepare import prepare_3dhp
 from datasets.validation import validate
@@ -70,10 +70,10 @@ def test_backgrounds_are_empty(prepared):
         assert np.abs(empty[inside] - FLOOR).max() < 8
 
 
-def test_cameras_are_in_metres_with_z_up(source):
+def test_cameras_are_in_meters_with_z_up(source):
     cameras = read_cameras(source[0] / "mpi_inf_3dhp/S1/Seq1/camera.calibration")
     assert sorted(cameras) == list(range(14)) and (cameras[3].width, cameras[3].height) == (256, 256)
-    np.testing.assert_allclose([camera.centre[2] for camera in cameras.values()], 1.5, atol=1e-4)
+    np.testing.assert_allclose([camera.center[2] for camera in cameras.values()], 1.5, atol=1e-4)
     assert all(camera.rotation[1, 2] < -0.9 for camera in cameras.values())  # their y axes point down
 
 

@@ -12,11 +12,14 @@ pytest.importorskip("av")
 pytest.importorskip("cv2")
 pytest.importorskip("cdflib")
 
-from datasets import Labels, image_path, project, validate
+from datasets.cameras.crop_camera import project
+from datasets.layout.labels import Labels
 from datasets.layout.png import read_png
+from datasets.layout.writer import image_path
 from datasets.sources.human36m.metadata import CAMERA_IDS, find_metadata, read_metadata, rotation_from_angles
 from datasets.sources.human36m.prepare import prepare_h36m
 from datasets.sources.human36m.report import report_text
+from datasets.validation import validate
 from tests.markers import JOINTS as MARKED
 from tests.markers import find_markers
 from tests.miniature_h36m import camera_of, marked_people, write_metadata, write_miniature
@@ -118,7 +121,7 @@ def test_joints_are_seen_where_the_labels_say(prepared, filmed):
         camera = camera_of(*(int(labels[name][row]) for name in ("subj", "cam")), WIDTH)
         pixels = camera.project(joints_cam) / WIDTH
         inside = ((np.minimum(expected, pixels) > 0.08) & (np.maximum(expected, pixels) < 0.92)).all(-1)
-        # of two that touch, video mixes the colours
+        # of two that touch, video mixes the colors
         gaps = np.linalg.norm(pixels[:, None] - pixels, axis=-1) + np.eye(3)
         errors.extend(128 * np.abs(found - expected)[inside & (gaps.min(-1) > 0.03)].ravel())
     assert len(errors) > 3 * labels.num_rows
@@ -281,7 +284,7 @@ def test_rotation_is_the_product_of_three(tmp_path):
     np.testing.assert_allclose(rotation_from_angles(angles), x @ y @ z, atol=1e-12)
     write_metadata(tmp_path / "metadata.xml", (5,))
     camera, true = read_metadata(tmp_path / "metadata.xml").camera(5, 2, 1000, 1000), camera_of(5, 2)
-    for name in ("rotation", "centre", "intrinsics", "distortion"):
+    for name in ("rotation", "center", "intrinsics", "distortion"):
         np.testing.assert_allclose(getattr(camera, name), getattr(true, name), atol=1e-9)
 
 

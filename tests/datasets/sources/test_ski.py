@@ -6,9 +6,9 @@ import pytest
 
 pytest.importorskip("cv2")
 
-from datasets import Labels, project
 from datasets.cameras.camera import Camera
-from datasets.cameras.crop_camera import crop_camera
+from datasets.cameras.crop_camera import crop_camera, project
+from datasets.layout.labels import Labels
 from datasets.sources.ski import prepare_ski, read_labels, root_positions, share_outside
 from datasets.validation import validate
 from datasets.video.cropping import crop_map

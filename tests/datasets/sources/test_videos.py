@@ -13,12 +13,13 @@ pytest.importorskip("cv2")
 pytest.importorskip("av")
 
 import configs.prepare_videos as prepare_videos_script
-from datasets import Labels, project
 from datasets.cameras.calibration import read_calibration
+from datasets.cameras.crop_camera import project
+from datasets.layout.labels import Labels
 from datasets.sources.own_videos.boxes import PersonDetector, locate_person, read_boxes
 from datasets.sources.own_videos.plan import make_plan, make_views, sequence_numbers
 from datasets.sources.own_videos.prepare import prepare_videos
-from datasets.sources.own_videos.recordings import one_recording, read_poses, read_recordings
+from datasets.sources.own_videos.recordings import one_recording, read_pose_file, read_recordings
 from datasets.validation import validate
 from datasets.video.crops_of_views import CropJob, write_view
 from tests.markers import FLOOR, marker_offsets, read_crop
@@ -100,16 +101,16 @@ def test_boxes_place_the_crops(filmed_body, tmp_path):
     assert "12 of 12 instants, sequences 1 to 4; crops: left 11, middle 12, right 12" in report
     labels = Labels(tmp_path / "out")
     assert "3D" not in labels and "no 3D poses" in validate(tmp_path / "out")
-    assert_centred(filmed_body, tmp_path / "out", 0.12)
+    assert_centered(filmed_body, tmp_path / "out", 0.12)
 
 
 def test_the_person_is_found_without_boxes(filmed_body, tmp_path):
     prepare_videos([recording(filmed_body)], tmp_path, SIZE, workers=1, progress=False)
     assert Labels(tmp_path).num_rows >= 32
-    assert_centred(filmed_body, tmp_path, 0.2)
+    assert_centered(filmed_body, tmp_path, 0.2)
 
 
-def assert_centred(truth, root, metres):
+def assert_centered(truth, root, meters):
     """Each crop is turned to the person, has the right scale, and its rotation is the turned camera's."""
     labels, cameras = Labels(root), list(truth.cameras.values())
     joints = true_joints(truth, labels)
@@ -117,7 +118,7 @@ def assert_centred(truth, root, metres):
         turn = labels["extrinsic_rot"][row] @ cameras[labels["cam"][row]].rotation.T
         seen = project(joints[row] @ turn.T, labels["intrinsic_crop"][row])
         middle = (seen.min(0) + seen.max(0)) / 2
-        assert np.abs(middle - 0.5).max() * 2.0 < metres
+        assert np.abs(middle - 0.5).max() * 2.0 < meters
         distance = np.linalg.norm(joints[row].mean(0))
         assert abs(2.0 * labels["intrinsic_crop"][row, 0, 0] / distance - 1) < 0.12
         figure = np.argwhere(read_crop(root, labels, row).max(-1) > 80) / SIZE
@@ -251,17 +252,17 @@ def test_the_example_is_whole():
 
 
 def test_cameras_in_other_units_and_axes(filmed, tmp_path):
-    """The same cameras in a world whose y axis points down, in metres."""
+    """The same cameras in a world whose y axis points down, in meters."""
     turned = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # z up -> y down
     fields = camera_fields(filmed.cameras)
     for name, camera in filmed.cameras.items():
         fields[name] = {key: fields[name][key] for key in ("width", "height", "K", "distortion")}
-        fields[name] |= {"R": (camera.rotation @ turned.T).tolist(), "centre": (turned @ camera.centre).tolist()}
+        fields[name] |= {"R": (camera.rotation @ turned.T).tolist(), "centre": (turned @ camera.center).tolist()}
     (tmp_path / "c.json").write_text(json.dumps({"unit": "m", "up": "-y", "cameras": fields}))
     for cameras in (read_calibration(tmp_path / "c.json").cameras, read_calibration(filmed.calibration).cameras):
         for name, camera in filmed.cameras.items():
             np.testing.assert_allclose(cameras[name].rotation, camera.rotation, atol=1e-9)
-            np.testing.assert_allclose(cameras[name].centre, camera.centre, atol=1e-9)
+            np.testing.assert_allclose(cameras[name].center, camera.center, atol=1e-9)
 
 
 WRONG_CAMERAS = [
@@ -338,17 +339,17 @@ def test_poses_from_every_kind_of_file(filmed, tmp_path):
     np.savez(tmp_path / "b.npz", poses.reshape(-1, 51))
     np.savetxt(tmp_path / "c.csv", poses.reshape(-1, 51), delimiter=",", header="hip x", comments="")
     for name in ("a.npy", "b.npz", "c.csv"):
-        np.testing.assert_allclose(read_poses(tmp_path / name), poses)
+        np.testing.assert_allclose(read_pose_file(tmp_path / name), poses)
     for array, message in (
-        (1000 * poses, "a joint .* from the root in row .*; expected metres"),
+        (1000 * poses, "a joint .* from the root in row .*; expected meters"),
         (poses[:, :16], r"shape \(12, 16, 3\)"),
     ):
         np.save(tmp_path / "d.npy", array)
         with pytest.raises(UserError, match=message):
-            read_poses(tmp_path / "d.npy")
+            read_pose_file(tmp_path / "d.npy")
     (tmp_path / "e.csv").write_text("a\nb\n")
     with pytest.raises(UserError, match="no readable poses"):
-        read_poses(tmp_path / "e.csv")
+        read_pose_file(tmp_path / "e.csv")
 
 
 def test_wrong_recordings_are_named(filmed, filmed_body, tmp_path):
@@ -399,10 +400,10 @@ def test_opposite_cameras_take_the_distance_from_the_boxes(filmed):
     camera = filmed.cameras["left"]
     forward = camera.rotation[2]
     other = camera._replace(
-        centre=camera.centre + 9.0 * forward, rotation=np.diag([-1.0, 1, -1]) @ camera.rotation, distortion=np.zeros(5)
+        center=camera.center + 9.0 * forward, rotation=np.diag([-1.0, 1, -1]) @ camera.rotation, distortion=np.zeros(5)
     )
     pair = [camera._replace(distortion=np.zeros(5)), other]
-    person = camera.centre + 3.5 * forward + 0.8 * np.linspace(-1, 1, 17)[:, None] * camera.rotation[1]
+    person = camera.center + 3.5 * forward + 0.8 * np.linspace(-1, 1, 17)[:, None] * camera.rotation[1]
     point, used = locate_person(pair, [true_box(c, person) for c in pair])
     assert used == [0, 1] and np.linalg.norm(point - person.mean(0)) < 0.25
 

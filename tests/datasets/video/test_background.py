@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip("av")
 
-from datasets.video.background import FrameReservoir, median_frame, median_of_videos, spread_frames
-from datasets.video.frames import write_video
+from datasets.video.background import FrameReservoir, evenly_spaced_frames, median_frame, median_of_videos
+from tests.video_files import write_video
 from utils.errors import UserError
 
 
@@ -49,9 +49,9 @@ def test_median_of_videos_is_the_scene(tmp_path):
 
 def test_short_videos_give_what_they_have(tmp_path):
     write_video(tmp_path / "short.mp4", walking_block(3))
-    assert len(list(spread_frames(tmp_path / "short.mp4", 10))) == 3
+    assert len(list(evenly_spaced_frames(tmp_path / "short.mp4", 10))) == 3
     write_video(tmp_path / "long.mp4", walking_block(30))
-    assert len(list(spread_frames(tmp_path / "long.mp4", 10))) == 10
+    assert len(list(evenly_spaced_frames(tmp_path / "long.mp4", 10))) == 10
 
 
 def test_frames_of_two_sizes_are_refused():

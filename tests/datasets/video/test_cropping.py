@@ -60,8 +60,8 @@ def test_a_marker_appears_where_the_label_says():
     crop = crop_camera(np.array([1.6, -0.9, 4.2]))
     image = crop_map(seen, crop.turn, crop.intrinsic_crop, SIZE).sample(np.dstack([blob.astype(np.uint8)] * 3))
     weights = image[..., 0].astype(float)
-    centres = np.arange(SIZE) + 0.5
-    found = np.array([(weights.sum(0) * centres).sum(), (weights.sum(1) * centres).sum()]) / weights.sum()
+    centers = np.arange(SIZE) + 0.5
+    found = np.array([(weights.sum(0) * centers).sum(), (weights.sum(1) * centers).sum()]) / weights.sum()
     expected = SIZE * project((crop.turn @ joint)[None], crop.intrinsic_crop)[0]
     np.testing.assert_allclose(found, expected, atol=0.2)
 
@@ -118,18 +118,18 @@ def test_crop_without_shrinking_is_not_averaged():
     np.testing.assert_array_equal(places.sample(image), image)
 
 
-@pytest.mark.parametrize("grey", [1, 77, 200, 255])
+@pytest.mark.parametrize("gray", [1, 77, 200, 255])
 @pytest.mark.parametrize("footprint", [0.5, 1.3, 3.6, 12.0])
-def test_averaging_keeps_grey_levels(grey, footprint):
+def test_averaging_keeps_gray_levels(gray, footprint):
     places = places_of(ROOTS[0])._replace(footprint=np.full(2, footprint))
-    assert (places.sample(np.full((1000, 1000, 3), grey, np.uint8)) == grey).all()
+    assert (places.sample(np.full((1000, 1000, 3), gray, np.uint8)) == gray).all()
 
 
 def test_rows_turn_the_poses_with_the_camera():
-    joints, (rotation, centre) = random_joints(6, np.random.default_rng(0)), ring_cameras(2)
+    joints, (rotation, center) = random_joints(6, np.random.default_rng(0)), ring_cameras(2)
     rows = []
     for cam in range(2):
-        joints_cam = (joints - centre[cam]) @ rotation[cam].T
+        joints_cam = (joints - center[cam]) @ rotation[cam].T
         rows.append(crop_rows(rotation[cam], joints_cam, crop_camera(joints_cam[:, 0])))
     for own in rows:
         np.testing.assert_allclose(

@@ -15,8 +15,8 @@ from datasets.video.frames import (
     pyav,
     read_frames,
     read_key_frames,
-    write_video,
 )
+from tests.video_files import write_video
 from utils.errors import UserError
 
 COUNT = 60
@@ -108,14 +108,14 @@ def test_frames_that_no_other_needs_are_not_decoded(moving, tmp_path, monkeypatc
     assert len(decoded) < 0.8 * COUNT
 
 
-def test_colours_survive(tmp_path):
-    colours = np.zeros((32, 96, 3), dtype=np.uint8)
-    colours[:, :32], colours[:, 32:64], colours[:, 64:] = (200, 30, 30), (30, 200, 30), (30, 30, 200)
-    write_video(tmp_path / "colours.mp4", [colours] * 3)
-    ((_, frame),) = read_frames(tmp_path / "colours.mp4", [2])
+def test_colors_survive(tmp_path):
+    colors = np.zeros((32, 96, 3), dtype=np.uint8)
+    colors[:, :32], colors[:, 32:64], colors[:, 64:] = (200, 30, 30), (30, 200, 30), (30, 30, 200)
+    write_video(tmp_path / "colors.mp4", [colors] * 3)
+    ((_, frame),) = read_frames(tmp_path / "colors.mp4", [2])
     for start in (0, 32, 64):
         inner = slice(start + 8, start + 24)
-        assert np.abs(frame[8:24, inner].astype(int) - colours[8:24, inner]).max() < 8
+        assert np.abs(frame[8:24, inner].astype(int) - colors[8:24, inner]).max() < 8
 
 
 def test_frames_are_counted(video):
@@ -165,16 +165,6 @@ def test_damaged_data_are_an_error(tmp_path):
     path.write_bytes(data)
     with pytest.raises(UserError, match=r"noise.mp4.* frame"):
         list(read_frames(path, [29]))
-
-
-def test_interrupted_writing_leaves_nothing(tmp_path):
-    def frames():
-        yield numbered(0)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_video(tmp_path / "part.mp4", frames())
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_decoder_is_one_line_with_the_remedy(video, monkeypatch):

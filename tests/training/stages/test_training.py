@@ -170,7 +170,7 @@ def test_stage_2_takes_the_architecture_from_stage_1_unless_the_user_contradicts
     config = {**tiny_pose_config(data, tmp_path, str(stage1.path)), "latent_fg": 8, "encoderType": "ResNet"}
     train_pose(config)
     with pytest.raises(UserError, match="latent_fg"):
-        train_pose({**config, "seed": 3}, said=frozenset({"latent_fg"}))
+        train_pose({**config, "seed": 3}, given=frozenset({"latent_fg"}))
 
 
 def test_labels_are_a_seeded_fraction_of_the_chosen_subjects(data):

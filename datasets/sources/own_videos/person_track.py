@@ -12,8 +12,8 @@ from datasets.sources.own_videos.recordings import Recording
 from utils.skeleton import ROOT_JOINT
 
 
-class Sightings(NamedTuple):
-    """instants: (M,) increasing. roots: (M,3) metres, world: where the crops look. joints: (M,17,3) metres, world, or
+class PersonTrack(NamedTuple):
+    """instants: (M,) increasing. roots: (M,3) meters, world: where the crops look. joints: (M,17,3) meters, world, or
     None without poses. seen: (M,C) bool, by camera in the order of the recording's videos. skipped: reason -> number
     of instants."""
 
@@ -30,10 +30,10 @@ def filmed_instants(recording: Recording, num_frames: dict[str, int], every: int
     return range(0, max(0, ends[-MIN_CAMERAS]), every)
 
 
-def sightings_by_poses(
+def track_from_poses(
     recording: Recording, calibration: Calibration, poses: np.ndarray, instants: range, num_frames: dict[str, int]
-) -> Sightings:
-    """A camera sees the person where the root of the pose, `poses` (T,17,3) metres in the calibration file's world, is
+) -> PersonTrack:
+    """A camera sees the person where the root of the pose, `poses` (T,17,3) meters in the calibration file's world, is
     in its picture."""
     poses = poses @ calibration.to_z_up.T
     skipped = Counter()
@@ -49,10 +49,10 @@ def sightings_by_poses(
     enough = seen.sum(1) >= MIN_CAMERAS
     skipped["with the person in fewer than two pictures"] = int((~enough).sum())
     joints = poses[known[enough]]
-    return Sightings(known[enough], joints[:, ROOT_JOINT], joints, seen[enough], skipped)
+    return PersonTrack(known[enough], joints[:, ROOT_JOINT], joints, seen[enough], skipped)
 
 
-def sightings_by_boxes(recording: Recording, calibration: Calibration, boxes: Boxes, instants: range) -> Sightings:
+def track_from_boxes(recording: Recording, calibration: Calibration, boxes: Boxes, instants: range) -> PersonTrack:
     """A camera sees the person where it has a box that agrees with another camera's."""
     names, skipped = list(recording.videos), Counter()
     kept, roots, seen = [], [], []
@@ -70,6 +70,6 @@ def sightings_by_boxes(recording: Recording, calibration: Calibration, boxes: Bo
         roots.append(located[0])
         seen.append(np.isin(np.arange(len(names)), [found[index][0] for index in located[1]]))
     columns = len(names)
-    return Sightings(
+    return PersonTrack(
         np.array(kept, dtype=int), np.reshape(roots, (-1, 3)), None, np.reshape(seen, (-1, columns)) > 0, skipped
     )

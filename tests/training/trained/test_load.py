@@ -1,4 +1,4 @@
-"""The test script, end to end on a tiny set and a tiny network, and what the viewer is shown."""
+"""Opening a trained network, and the test script end to end on a tiny set: what is evaluated and shown."""
 
 import subprocess
 import sys
@@ -18,8 +18,9 @@ from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT
 from training.loop.hardware import Hardware
 from training.loop.loaders import normalize_batch
-from training.trained.testing import open_trained, result_folder
-from training.trained.viewing import VIEW_KEYS, TurningView
+from training.trained.export import result_folder
+from training.trained.load import open_network, open_test_data
+from training.trained.viewing import VIEW_KEYS, RotatedView
 from utils.errors import UserError, run_script
 from utils.geometry import yaw_rotation
 from utils.images import denormalize
@@ -80,7 +81,7 @@ def test_save_and_evaluate_a_run(trained, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("utils.viewer.SWEEP_FRAMES", 3)
     run(monkeypatch, f"network_path={trained}", "--save", tmp_path / "view.png", "--evaluate", "--index", 5)
     printed = capsys.readouterr().out
-    assert "N-MPJPE" in printed and "PSNR" in printed and str(trained / "evaluation.csv") in printed
+    assert "N-MPJPE" in printed and "PSNR" in printed and str(trained) in printed
     assert (trained / "evaluation.md").is_file() and (tmp_path / "view.png").is_file()
     run(monkeypatch, f"network_path={trained}", "--save", tmp_path / "view.gif")
     assert len(imageio.imread(tmp_path / "view.gif", index=None)) == 3
@@ -94,14 +95,21 @@ def test_published_weights(trained, layout, monkeypatch, tmp_path, capsys):
         if not name.startswith("pose_")
     }
     torch.save(published, tmp_path / "published.pth")
-    said = [f"{key}={TINY[key]}" for key in TINY if TINY[key] != config_dict[key] and key != "output_types"]
-    said += [f"network_path={tmp_path / 'published.pth'}", f"dataset_folder_test={layout}", f"output_folder={tmp_path}"]
-    run(monkeypatch, *said, "--save", tmp_path / "view.png", "--evaluate")
-    assert "mean pose MPJPE" in capsys.readouterr().out
+    given = [f"{key}={TINY[key]}" for key in TINY if TINY[key] != config_dict[key] and key != "output_types"]
+    given += [
+        f"network_path={tmp_path / 'published.pth'}",
+        f"dataset_folder_test={layout}",
+        f"output_folder={tmp_path}",
+    ]
+    run(monkeypatch, *given, "--save", tmp_path / "view.png", "--evaluate")
+    assert "mean pose of the training set" in capsys.readouterr().out
     assert (tmp_path / "test_published" / "evaluation.csv").is_file()
     config = {**TINY, "network_path": str(tmp_path / "published.pth"), "dataset_folder_test": str(layout)}
-    network, _, _ = open_trained(config, frozenset())
-    np.testing.assert_array_equal(network.pose_mean, MultiViewDataset(layout, ()).pose_mean)
+    trained = open_network(config)
+    assert trained.trained_with is None and not trained.network.pose_mean.any()
+    dataset = open_test_data(trained, ("img_crop",))
+    np.testing.assert_array_equal(trained.network.pose_mean, dataset.pose_mean)
+    np.testing.assert_array_equal(trained.network.pose_std, dataset.pose_std)
 
 
 @pytest.mark.parametrize(
@@ -116,14 +124,14 @@ def test_published_weights(trained, layout, monkeypatch, tmp_path, capsys):
 def test_only_what_was_trained_is_shown(layout, tmp_path, changed, outputs):
     folder = make_run(tmp_path / "run", layout, **changed)
     config = {**config_dict, "network_path": str(folder), "device": "cpu"}
-    network, config, hardware = open_trained(config, frozenset({"network_path"}))
+    network, config, hardware, _ = open_network(config, frozenset({"network_path"}))
     assert set(network.output_types) == outputs
     assert config["dataset_folder_test"] == str(layout)
     assert result_folder(config) == folder
-    panels = TurningView(network, MultiViewDataset(layout, VIEW_KEYS), hardware)(0, 0.5)
+    panels = RotatedView(network, MultiViewDataset(layout, VIEW_KEYS), hardware)(0, 0.5)
     assert (panels.output_image is not None) == ("img_crop" in outputs)
     assert (panels.predicted_pose is not None) == ("3D" in outputs)
-    assert ("no pose decoder" in panels.caption) == ("3D" not in outputs)
+    assert ("no trained pose decoder" in panels.caption) == ("3D" not in outputs)
 
 
 def test_bad_input_is_one_line(trained, monkeypatch, capsys, tmp_path):
@@ -146,11 +154,11 @@ def test_help_from_any_directory(tmp_path):
 
 @pytest.fixture
 def view(trained):
-    network, config, hardware = open_trained(
+    network, config, hardware, _ = open_network(
         {**config_dict, "network_path": str(trained), "device": "cpu", "precision": "float32"},
         frozenset({"network_path"}),
     )
-    return TurningView(network, MultiViewDataset(config["dataset_folder_test"], VIEW_KEYS), hardware, first=7)
+    return RotatedView(network, MultiViewDataset(config["dataset_folder_test"], VIEW_KEYS), hardware, first=7)
 
 
 def test_yaw_turns_poses_about_the_vertical(view):
@@ -190,4 +198,4 @@ def test_each_crop_is_encoded_once_and_all_are_shown(view, monkeypatch):
 
 def test_an_image_that_is_not_there(view):
     with pytest.raises(UserError, match="no image 24"):
-        TurningView(view.network, view.dataset, Hardware("cpu"), first=24)
+        RotatedView(view.network, view.dataset, Hardware("cpu"), first=24)

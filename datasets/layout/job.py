@@ -1,0 +1,47 @@
+"""The folder that a prepare or render script writes to: claimed by the options of the job, with its report."""
+
+import json
+from pathlib import Path
+
+from datasets.layout.labels import is_finished
+from utils.errors import UserError
+from utils.files import write_atomically
+
+REPORT_FILE = "report.txt"
+
+
+def claim_folder(output: Path, file: str, job: dict) -> bool:
+    """Mark a folder as this job's, by `file` in it. Returns whether the layout in it is finished.
+
+    job: the options that decide what is written, in types that JSON has. Raises UserError where the folder holds
+    something else.
+    """
+    mark = output / file
+    if mark.exists():
+        try:
+            held = json.loads(mark.read_text())
+        except ValueError:
+            held = "something else"
+        asked = json.loads(json.dumps(job))
+        if held != asked:
+            if isinstance(held, dict):
+                # A job has a dozen options; the message names only those that differ.
+                differ = [key for key in {**held, **asked} if held.get(key) != asked.get(key)]
+                held, asked = ({key: side.get(key) for key in differ} for side in (held, asked))
+            raise UserError(f"{output} holds a set of {held}; expected {asked}, or an empty folder")
+        return is_finished(output)
+    if output.is_dir() and any(output.iterdir()):
+        raise UserError(f"{output} holds other files; expected an empty or new folder, or this set unfinished")
+    output.mkdir(parents=True, exist_ok=True)
+    write_atomically(mark, lambda part: part.write_text(json.dumps(job)))
+    return False
+
+
+def write_text_report(output: Path, report: str) -> None:
+    """Write `report.txt` to the folder of a set."""
+    write_atomically(output / REPORT_FILE, lambda part: part.write_text(report))
+
+
+def read_text_report(output: Path) -> str:
+    """`report.txt` of a finished set."""
+    return (output / REPORT_FILE).read_text()

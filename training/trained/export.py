@@ -1,0 +1,37 @@
+"""What leaves a run: small files of weights to share, and the folder that its results go to."""
+
+from pathlib import Path
+
+import torch
+
+from models.checkpoints import save_weights
+from training.trained.load import open_network, weights_file
+from utils.errors import UserError
+
+_FOLDER_KEYS = ("dataset_folder_train", "dataset_folder_test", "output_folder")
+
+
+def export_weights(config: dict, given: frozenset[str], path: str | Path) -> None:
+    """Write the network at `network_path` to a .safetensors file in half precision, for sharing.
+
+    Its config is stored with it, without the folders of this machine.
+    """
+    if Path(path).suffix != ".safetensors":
+        raise UserError(f"cannot export to {str(path)!r}; expected a name that ends in .safetensors")
+    trained = open_network(config, given)
+    if trained.trained_with is None:
+        raise UserError(f"{config['network_path']!r} holds published weights; expected a network trained here")
+    kept = {key: value for key, value in trained.trained_with.items() if key not in _FOLDER_KEYS}
+    # That there was a stage 1 tells which outputs are trained; where it was is nobody's business.
+    if kept.get("network_path"):
+        kept["network_path"] = Path(kept["network_path"]).name
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    save_weights(path, trained.network, kept, dtype=torch.float16)
+
+
+def result_folder(config: dict) -> Path:
+    """Where the results of `network_path` go: into its run folder, or one in `output_folder` named after its file."""
+    file = weights_file(config["network_path"])
+    if file.parent.name == "models":
+        return file.parent.parent
+    return Path(config["output_folder"]) / f"test_{file.stem}"
