@@ -1,4 +1,4 @@
-"""What a newcomer sees first: packaged weights on packaged pictures, with nothing else done; and how they are made."""
+"""Packaged weights on the packaged sample set, without any arguments; and how weights are exported."""
 
 import imageio.v3 as imageio
 import pytest
@@ -18,7 +18,7 @@ from training.trained.load import open_network
 from utils.errors import UserError
 
 
-def test_the_viewer_works_with_nothing_given(tmp_path):
+def test_the_viewer_works_without_arguments(tmp_path):
     result = run_script("test_encodeDecode.py", "--save", tmp_path / "viewer.png", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     picture = imageio.imread(tmp_path / "viewer.png")
@@ -34,7 +34,7 @@ def test_packaged_weights_beat_the_mean_pose_and_the_background(tmp_path):
     assert float(overall["psnr"]) > float(overall["background_psnr"]) + 1
 
 
-def test_packaged_pictures_are_a_valid_layout_of_test_subjects():
+def test_the_sample_set_is_a_valid_layout_of_test_subjects():
     folder = config_dict["dataset_folder_test"]
     validate(folder)
     assert set(MultiViewDataset(folder).labels["subj"]) == {9, 11}

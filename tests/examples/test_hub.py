@@ -1,4 +1,4 @@
-"""torch.hub entry points, and poses from crops of every kind."""
+"""torch.hub entry points, and poses from crops of every type."""
 
 import os
 import subprocess
@@ -51,7 +51,7 @@ def test_packaged_networks_encode_and_decode(weights):
         assert network.decode(appearance, points, crops).shape == crops.shape
 
 
-def test_poses_are_metres_in_the_frame_of_the_crop(pose_from_crop, people):
+def test_poses_are_meters_in_the_frame_of_the_crop(pose_from_crop, people):
     poses = pose_from_crop(people["img_crop"], batch_size=40)
     true = people["3D"].reshape(-1, 17, 3)
     assert poses.shape == true.shape and poses.dtype == np.float32
@@ -59,19 +59,19 @@ def test_poses_are_metres_in_the_frame_of_the_crop(pose_from_crop, people):
     mean_pose = pose_from_crop.network.pose_mean.reshape(1, 17, 3).expand_as(true)
     error = n_mpjpe(torch.from_numpy(poses), true).mean()
     assert error < 0.8 * n_mpjpe(mean_pose, true).mean()
-    # seen in a mirror, or turned half around, they would be further off
+    # poses that are mirrored or rotated by 180 degrees have larger errors
     mirrored = torch.from_numpy(poses * np.float32([-1, 1, 1]))
-    turned = torch.from_numpy(poses * np.float32([-1, 1, -1]))
-    assert error < 0.8 * n_mpjpe(mirrored, true).mean() and error < 0.8 * n_mpjpe(turned, true).mean()
+    rotated = torch.from_numpy(poses * np.float32([-1, 1, -1]))
+    assert error < 0.8 * n_mpjpe(mirrored, true).mean() and error < 0.8 * n_mpjpe(rotated, true).mean()
 
 
-def test_flip_test_knows_no_left_and_right(pose_from_crop, people):
+def test_flip_test_is_symmetric(pose_from_crop, people):
     crops, true = people["img_crop"], people["3D"].reshape(-1, 17, 3)
     flipping = load("pose_from_crop", device="cpu", precision="float32", flip_test=True)
     poses = flipping(crops)
     error, plain = (n_mpjpe(torch.from_numpy(p), true).mean() for p in (poses, pose_from_crop(crops)))
     assert error < plain
-    # what it sees in the mirror is the mirrored pose, which without flip_test holds only roughly
+    # a mirrored crop gives the mirrored pose; without flip_test only approximately
     few, mirrored = crops[:8], mirror_pose(torch.from_numpy(poses[:8]).flatten(1)).reshape(-1, 17, 3).numpy()
     np.testing.assert_allclose(flipping(few.flip(3)), mirrored, atol=1e-4)
     assert np.abs(pose_from_crop(few.flip(3)) - mirrored).max() > 1e-2
@@ -84,7 +84,7 @@ def test_flip_test_knows_no_left_and_right(pose_from_crop, people):
     assert table[-1]["n_mpjpe_mm"] == pytest.approx(1000 * float(error), rel=1e-4)
 
 
-def test_every_kind_of_crop_gives_the_same_pose(pose_from_crop, people, tmp_path):
+def test_every_type_of_crop_gives_the_same_pose(pose_from_crop, people, tmp_path):
     tensor = people["img_crop"][:2]
     arrays = tensor.movedim(1, 3).numpy()
     images = [Image.fromarray(array) for array in arrays]
@@ -107,11 +107,11 @@ def test_crops_are_resized_without_aliasing():
     assert (crop[:, 4:-4, 4:-4].int() - 127).abs().max() <= 2
 
 
-def test_a_photograph_is_turned_as_its_camera_says(tmp_path):
+def test_the_orientation_tag_of_a_photograph_is_followed(tmp_path):
     upright = np.zeros((32, 32, 3), np.uint8)
     upright[:8] = 255
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera lay on its side
+    exif[0x0112] = 6  # rotated by 90 degrees
     Image.fromarray(np.rot90(upright).copy()).save(tmp_path / "phone.png", exif=exif)
     np.testing.assert_array_equal(read_crops(tmp_path / "phone.png", 32)[0].movedim(0, 2).numpy(), upright)
 
@@ -136,7 +136,7 @@ def test_bad_crops_are_one_line(tmp_path):
         assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_square_is_cut_about_its_centre_black_beyond_the_border():
+def test_crop_square_is_centered_and_black_beyond_the_border():
     picture = np.full((40, 60, 3), 100, np.uint8)
     picture[20, 50] = 255
     crop = np.asarray(crop_square(picture, center=(50.5, 20.5), side=31))
@@ -159,7 +159,7 @@ def test_random_weights_of_any_config():
         load("encode_decode", weights="demo46")
 
 
-def test_weights_that_know_no_poses(tmp_path):
+def test_weights_without_a_pose_decoder(tmp_path):
     path = tmp_path / "stage1.safetensors"
     config = {**SMALL, "output_types": ["img_crop"], "network_path": None}
     save_weights(path, build_network(config), config)
@@ -168,14 +168,14 @@ def test_weights_that_know_no_poses(tmp_path):
         load("pose_from_crop", weights=path)
 
 
-def test_published_weights_are_found_or_asked_for(tmp_path, monkeypatch):
+def test_published_weights_are_found_or_requested(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     file = tmp_path / "hub" / "checkpoints" / "network_best_val_t1.pth"
     with pytest.raises(UserError, match="hrhodin") as error:
         load("encode_decode", weights="published")
     assert str(file) in str(error.value)
     network = build_network(SMALL)
-    weights = {_in_published_words(name): value for name, value in network.state_dict().items()}
+    weights = {_published_key(name): value for name, value in network.state_dict().items()}
     file.parent.mkdir(parents=True)
     torch.save({name: value for name, value in weights.items() if name not in ("pose_mean", "pose_std")}, file)
     loaded = load("encode_decode", weights="published", **SMALL)
@@ -188,7 +188,7 @@ def test_published_weights_are_found_or_asked_for(tmp_path, monkeypatch):
     np.testing.assert_allclose(estimate.network.pose_mean, MultiViewDataset(layout, keys=()).pose_mean)
 
 
-def _in_published_words(name: str) -> str:
+def _published_key(name: str) -> str:
     return published_name(name, {}).replace("to_pose.layers", "to_pose.fully_connected")
 
 
