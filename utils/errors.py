@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend, and how a script reports them."""
+"""Errors that the user can fix, and how a script reports them."""
 
 import sys
 from collections.abc import Callable
@@ -17,6 +17,7 @@ def run_script(main: Callable[[], None]) -> None:
     except PermissionError as error:
         sys.exit(_report(f"error: no permission to write {error.filename!r}; give a folder you may write to", 2))
     except OSError as error:
+        # Without a file it is no wrong path of the user's but a failure of ours, which needs its traceback.
         if error.filename is None:
             raise
         sys.exit(_report(f"error: {error.strerror}: {error.filename!r}", 2))
@@ -25,7 +26,8 @@ def run_script(main: Callable[[], None]) -> None:
 
 
 def _last_line(error: UserError) -> str:
-    """The message itself: a DataLoader's process puts its traceback in front of it."""
+    """The message of `error` itself."""
+    # An error raised in a DataLoader's process arrives with that process's traceback in front, as one string.
     return str(error).strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")
 
 

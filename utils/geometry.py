@@ -29,7 +29,7 @@ def rotation_about(axis: str, angle: np.ndarray | torch.Tensor) -> np.ndarray | 
 
 def yaw_rotation(yaw: float) -> torch.Tensor:
     """Rotation (3,3) of the world by `yaw` radians about its vertical axis z, float32."""
-    # In double precision up to the end, as Python's own cosine is.
+    # Cosine and sine in double precision: the rotation is then exact to the last bit of float32.
     return rotation_about("z", torch.tensor(yaw, dtype=torch.float64)).float()
 
 

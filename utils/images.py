@@ -1,4 +1,4 @@
-"""Colour normalisation of crops (spec: ImageNet mean and standard deviation)."""
+"""Normalization of crops by ImageNet's mean and standard deviation, as published."""
 
 import torch
 
@@ -13,11 +13,13 @@ def normalize(images: torch.Tensor) -> torch.Tensor:
 
 
 def denormalize(images: torch.Tensor) -> torch.Tensor:
-    """Normalised crops (...,3,R,R) -> float32 colours clamped to 0..1."""
+    """Normalized crops (...,3,R,R) -> float32 colors clamped to 0..1."""
     mean, std = per_channel(IMAGE_MEAN, images.device), per_channel(IMAGE_STD, images.device)
     return (images.float() * std + mean).clamp(0, 1)
 
 
 def per_channel(values: tuple[float, float, float], device: torch.device) -> torch.Tensor:
-    """Three numbers as (3,1,1), float32. They are filled in on the device: to copy a list there waits for it."""
+    """Three numbers as a tensor (3,1,1), float32."""
+    # Filled in on the device: torch.tensor(values, device=...) copies from the CPU, and such a copy waits until the
+    # GPU has done all that it was given before.
     return torch.stack([torch.full((1, 1), value, device=device) for value in values])

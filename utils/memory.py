@@ -1,4 +1,4 @@
-"""How the C library deals with memory that tensors on a CPU have freed."""
+"""What the C library does with memory that tensors on a CPU have freed."""
 
 import ctypes
 import sys
@@ -7,18 +7,20 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # parameters of glibc'
 
 
 def keep_freed_memory(keep: bool = True) -> bool:
-    """Let this process keep what it frees and use it again; `keep` False: as glibc does by itself. True where it works.
+    """Make the allocator of this process keep freed memory for reuse; with `keep` False, restore glibc's behavior.
 
-    By itself glibc gives a large tensor's memory back to the system, and the next tensor takes new memory: page by
-    page, each filled with zeros. That is up to half of the time of a training step on a CPU. The price is a process
-    that stays as large as it once was. Other C libraries than glibc (of Linux) have no such setting and are left alone.
+    Returns whether that is possible: only glibc (Linux) has such a setting. The price is that the process does not
+    shrink.
     """
+    # By default glibc returns the memory of a large tensor to the system as soon as it is freed, and the next tensor
+    # takes new pages, which the system fills with zeros one by one. That is up to half of the time of a training step.
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    largest = 32 << 20  # bytes; where glibc's own threshold ends up after it has seen larger blocks
+    # glibc raises its threshold with the blocks that it sees, up to 32 MiB. A fixed one can only be restored to that.
+    largest = 32 << 20
     settings = (
         ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1))
         if keep

@@ -1,7 +1,4 @@
-"""Drawing crops and skeletons with matplotlib, on figures of the caller's or into files.
-
-Nothing here uses pyplot: pictures of a training run need no screen and open no window.
-"""
+"""Plots of crops and skeletons with matplotlib, on given figures or into files."""
 
 import os
 from pathlib import Path
@@ -15,12 +12,15 @@ from utils.files import write_atomically
 from utils.skeleton import BONES, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
 
 LEFT_COLOR, RIGHT_COLOR, TRUNK_COLOR = "tab:blue", "tab:red", "0.25"
-SKELETON_RADIUS = 1.0  # metres about the root that a skeleton's axes show
+SKELETON_RADIUS = 1.0  # meters around the root that a skeleton's axes show
+
+# Nothing here uses pyplot, which chooses a backend and may need a screen: training writes pictures on machines
+# that have none.
 
 
 def crop_to_image(crop) -> np.ndarray:
     """A crop (3,R,R), tensor or array, uint8 or float in 0..1 -> (R,R,3) float32 in 0..1."""
-    array = np.asarray(crop.detach().cpu() if hasattr(crop, "detach") else crop)
+    array = to_array(crop)
     if array.ndim != 3 or array.shape[0] != 3:
         raise ValueError(f"a crop has shape {array.shape}; expected (3,R,R)")
     scale = 255 if array.dtype == np.uint8 else 1
@@ -28,7 +28,7 @@ def crop_to_image(crop) -> np.ndarray:
 
 
 def draw_image(axes: Axes, image: np.ndarray, title: str = ""):
-    """Show an image (R,R,3) in 0..1 without ticks; returns the artist, whose data may be replaced."""
+    """Plot an image (R,R,3) in 0..1 without ticks. Returns the artist, whose data may be replaced."""
     axes.set_title(title)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -36,10 +36,9 @@ def draw_image(axes: Axes, image: np.ndarray, title: str = ""):
 
 
 def draw_skeleton(axes: Axes3D, pose: np.ndarray, title: str = "") -> list:
-    """Draw a pose (17,3) or (51,), metres, camera frame (x right, y down, z forward), as the camera sees it.
+    """Plot a pose (17,3) or (51,), meters, camera frame (x right, y down, z forward), as the camera sees it.
 
-    Left limbs are blue, right ones red. Returns one line per bone, in the order of `BONES`,
-    for `move_skeleton`.
+    Left limbs are blue, right ones red. Returns one line per bone, in the order of `BONES`, for `move_skeleton`.
     """
     style_skeleton_axes(axes, title)
     lines = []
@@ -51,15 +50,16 @@ def draw_skeleton(axes: Axes3D, pose: np.ndarray, title: str = "") -> list:
 
 
 def move_skeleton(lines: list, pose: np.ndarray) -> None:
-    """Move what `draw_skeleton` returned to another pose."""
+    """Update the lines that `draw_skeleton` returned to another pose."""
     right, down, forward = np.asarray(pose, dtype=np.float64).reshape(NUM_JOINTS, 3).T
-    plotted = np.stack([right, forward, -down], axis=1)  # matplotlib's third axis points up
+    # matplotlib's third axis points up, its second one into the picture.
+    plotted = np.stack([right, forward, -down], axis=1)
     for line, bone in zip(lines, BONES, strict=True):
         line.set_data_3d(*plotted[list(bone)].T)
 
 
 def style_skeleton_axes(axes: Axes3D, title: str = "") -> None:
-    """Equal axes with the same limits for every pose, seen from the camera and slightly from above."""
+    """Set equal axes with the same limits for every pose, seen from the camera and slightly from above."""
     limits = (-SKELETON_RADIUS, SKELETON_RADIUS)
     ticks = (-SKELETON_RADIUS, 0, SKELETON_RADIUS)
     axes.set(xlim=limits, ylim=limits, zlim=limits, xticks=ticks, yticks=ticks, zticks=ticks)
@@ -71,7 +71,7 @@ def style_skeleton_axes(axes: Axes3D, title: str = "") -> None:
 
 
 def skeleton_legend(figure: Figure, x: float, y: float) -> None:
-    """Say at (x, y), in fractions of the figure, which colour is which side of the body."""
+    """Write at (x, y), in fractions of the figure, which color is which side of the body."""
     figure.text(x, y, "left", color=LEFT_COLOR, ha="right", va="center")
     figure.text(x, y, "  right", color=RIGHT_COLOR, ha="left", va="center")
 
@@ -95,11 +95,11 @@ def save_examples(
     true_pose=None,
     max_rows: int = 8,
 ) -> None:
-    """Write a picture of up to `max_rows` examples, one a row, to `path` (.png), whole or not at all.
+    """Write a picture of up to `max_rows` examples, one per row, to `path` (.png), atomically.
 
-    `input`, `target`, `output` and `background` are crops (N,3,R,R), uint8 or float in 0..1: what the
-    network saw, what it should have drawn, what it drew, and the empty background that it was given.
-    `predicted_pose` and `true_pose` (N,17,3) or (N,51), metres, camera frame, are drawn beside them.
+    `input`, `target`, `output` and `background` are crops (N,3,R,R), uint8 or float in 0..1: the input of the
+    network, the true view, the reconstructed view, and the background that the network was given.
+    `predicted_pose` and `true_pose` (N,17,3) or (N,51), meters, camera frame, are plotted beside them.
     """
     named = {"input": input, "background": background, "output": output, "target": target}
     columns = {name: crops[:max_rows] for name, crops in named.items() if crops is not None}
@@ -114,8 +114,8 @@ def save_examples(
     picture = image_grid(list(columns.values()))
     axes.imshow(picture)
     axes.set_yticks([])
-    centres = (np.arange(len(columns)) + 0.5) * picture.shape[1] / len(columns)
-    axes.set_xticks(centres, list(columns))
+    centers = (np.arange(len(columns)) + 0.5) * picture.shape[1] / len(columns)
+    axes.set_xticks(centers, list(columns))
     axes.tick_params(top=True, bottom=False, labeltop=True, labelbottom=False, length=0)
     axes.spines[:].set_visible(False)
     for column, (name, pose) in enumerate(poses.items(), start=1):
@@ -126,7 +126,7 @@ def save_examples(
 
 
 def save_figure(figure: Figure, path: str | os.PathLike, **options) -> None:
-    """Write `figure` to `path`, in the format of its ending, whole or not at all."""
+    """Write `figure` to `path`, in the format of its suffix, atomically."""
     path = Path(path)
     write_atomically(path, lambda part: figure.savefig(part, format=path.suffix[1:] or "png", **options))
 

@@ -20,7 +20,7 @@ JOINT_NAMES = (
     "right_wrist",
 )
 NUM_JOINTS = len(JOINT_NAMES)
-ROOT_JOINT = 0
+ROOT_JOINT = 0  # poses are relative to the hip
 
 BONES = (
     (0, 1), (1, 2), (2, 3),
@@ -32,6 +32,6 @@ BONES = (
 
 RIGHT_JOINTS = (1, 2, 3, 14, 15, 16)
 LEFT_JOINTS = (4, 5, 6, 11, 12, 13)
-# in a mirror a left joint is a right one: pose[:, MIRRORED_JOINTS]
+# pose[:, MIRRORED_JOINTS] swaps the sides. A mirrored person's left hand is where the right hand was.
 _OTHER_SIDE = dict(zip(LEFT_JOINTS + RIGHT_JOINTS, RIGHT_JOINTS + LEFT_JOINTS, strict=True))
 MIRRORED_JOINTS = tuple(_OTHER_SIDE.get(joint, joint) for joint in range(NUM_JOINTS))

@@ -1,6 +1,6 @@
 """The viewer: input image, output image, predicted pose and true pose, a button and a slider.
 
-It knows neither networks nor data sets: one callable says what to show.
+It knows no network and no dataset: a callable gives the contents of the panels.
 """
 
 import os
@@ -26,21 +26,20 @@ FRAME_MILLISECONDS = 100
 
 
 class Panels(NamedTuple):
-    """What the four panels show. Poses are (17,3), metres, camera frame; None where there is none."""
+    """Contents of the four panels. Poses are (17,3), meters, camera frame. A panel of None is empty."""
 
-    input_image: np.ndarray  # (R,R,3), colours in 0..1
-    output_image: np.ndarray | None  # likewise; the network's picture, turned by the yaw
+    input_image: np.ndarray  # (R,R,3), colors in 0..1
+    output_image: np.ndarray | None  # likewise: the view that the network reconstructs after the yaw
     predicted_pose: np.ndarray | None
     true_pose: np.ndarray | None
     caption: str = ""
 
 
 class Viewer:
-    """Four panels in a row on `figure` and, unless `controls` is off, a button and a slider below.
+    """Four panels in a row on `figure` and, with `controls`, a button and a slider below.
 
-    `view(index, yaw)` gives the `Panels` of image `index`, 0 <= index < count, turned by `yaw` radians
-    about the world's vertical axis. The viewer keeps the references that matplotlib's widgets
-    need to stay alive, so keep the viewer.
+    `view(index, yaw)` gives the `Panels` of image `index`, 0 <= index < count, rotated by `yaw` radians about the
+    world's vertical axis. Keep a reference to the viewer: without it matplotlib's widgets stop responding.
     """
 
     def __init__(
@@ -61,16 +60,17 @@ class Viewer:
         self.update()
 
     def set_yaw(self, yaw: float) -> None:
-        """Turn view and poses to `yaw`, in radians."""
+        """Rotate view and poses to `yaw`, in radians."""
         self.yaw = float(yaw)
         self.update()
 
     def update(self) -> None:
-        """Ask for the current view and put it into the panels."""
+        """Show the current image at the current yaw."""
         view = self.view(self.index, self.yaw)
         self._input.set_data(view.input_image)
         self._output.set_data(np.ones_like(view.input_image) if view.output_image is None else view.output_image)
         for image in (self._input, self._output):
+            # Replacing the data keeps the extent of the blank image that the panel began with.
             height, width = image.get_array().shape[:2]
             image.set_extent((-0.5, width - 0.5, height - 0.5, -0.5))
             image.axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
@@ -114,8 +114,9 @@ class Viewer:
 
 
 def show(view: Callable[[int, float], Panels], count: int, index: int = 0) -> Viewer:
-    """Open the viewer in a window and wait until it is closed."""
-    import matplotlib.pyplot as plt  # chooses a backend, which may need a screen
+    """Open the viewer in a window and wait until it is closed. UserError where no window can be opened."""
+    # Imported here, because pyplot chooses a backend, which may need a screen that `save` does without.
+    import matplotlib.pyplot as plt
 
     try:
         backend = plt.get_backend().lower()
@@ -124,7 +125,7 @@ def show(view: Callable[[int, float], Panels], count: int, index: int = 0) -> Vi
         figure = plt.figure(figsize=(12, 4), num="Novel view and 3D pose")
     except ImportError as error:
         raise UserError(
-            f"no window can be opened ({error}; it takes a screen and tkinter); use --save FILE.png or FILE.gif"
+            f"no window can be opened ({error}; it needs a screen and tkinter); use --save FILE.png or FILE.gif"
         ) from error
     viewer = Viewer(figure, view, count, index)
     plt.show()
@@ -132,7 +133,7 @@ def show(view: Callable[[int, float], Panels], count: int, index: int = 0) -> Vi
 
 
 def save(path: str | os.PathLike, view: Callable[[int, float], Panels], count: int, index: int = 0) -> None:
-    """Write the panels to `path` without a screen: a .png of one view, or a .gif of a full turn."""
+    """Write the panels to `path` without a screen: a .png of one view, or a .gif of a full rotation."""
     path = Path(path)
     if path.suffix not in (".png", ".gif"):
         raise UserError(f"cannot save to {str(path)!r}; expected a name that ends in .png or .gif")
@@ -144,11 +145,11 @@ def save(path: str | os.PathLike, view: Callable[[int, float], Panels], count: i
         save_figure(figure, path)
         return
     frames = []
-    for yaw in tqdm(np.linspace(0, 2 * np.pi, SWEEP_FRAMES, endpoint=False), "Turning", unit="frame"):
+    for yaw in tqdm(np.linspace(0, 2 * np.pi, SWEEP_FRAMES, endpoint=False), "rotating", unit="frame"):
         viewer.set_yaw(yaw)
         canvas.draw()
         frame = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-        # few colours and no dithering: a file of half the size that looks the same
+        # Dithering is noise that GIF cannot compress. Without it the file is half as large, and looks the same.
         frames.append(frame.quantize(128, dither=Image.Dither.NONE))
     options = {"save_all": True, "append_images": frames[1:], "duration": FRAME_MILLISECONDS, "loop": 0}
     write_atomically(path, lambda part: frames[0].save(part, "GIF", **options))

@@ -1,4 +1,4 @@
-"""Files are whole or absent, also where the disk is full."""
+"""Files are written atomically, also where the disk is full."""
 
 import errno
 from collections import namedtuple

@@ -18,10 +18,10 @@ IMAGES = np.random.default_rng(1).random((3, 16, 16, 3))
 
 
 def view(index, yaw):
-    """The image darkens and the poses turn with the yaw."""
-    turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
+    """The image darkens and the poses rotate with the yaw."""
+    rotation = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
     return Panels(
-        IMAGES[index], IMAGES[index] * np.cos(yaw / 4) ** 2, POSES[index] @ turn, POSES[index], f"number {index}"
+        IMAGES[index], IMAGES[index] * np.cos(yaw / 4) ** 2, POSES[index] @ rotation, POSES[index], f"number {index}"
     )
 
 
@@ -63,7 +63,7 @@ def test_a_click_on_the_button_shows_the_next_image(viewer):
     assert viewer.index == 0  # after the last comes the first
 
 
-def test_a_click_on_the_slider_turns_view_and_poses(viewer):
+def test_a_click_on_the_slider_rotates_view_and_poses(viewer):
     before = pixels(viewer)
     x0, y0, x1, y1 = viewer.slider.ax.bbox.extents
     click(viewer.figure.canvas, x0 + 0.75 * (x1 - x0), (y0 + y1) / 2)
@@ -100,7 +100,7 @@ def test_save_png(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["view.png"]
 
 
-def test_save_gif_turns(tmp_path, monkeypatch):
+def test_save_gif_rotates(tmp_path, monkeypatch):
     monkeypatch.setattr("utils.viewer.SWEEP_FRAMES", 4)
     save(tmp_path / "view.gif", view, 3)
     frames = imageio.imread(tmp_path / "view.gif", index=None)
@@ -121,7 +121,7 @@ def test_without_a_screen_show_says_to_save(monkeypatch):
         show(view, 3)
 
 
-def test_skeleton_stands_upright_with_coloured_sides():
+def test_skeleton_stands_upright_with_colored_sides():
     axes = Figure().add_subplot(projection="3d")
     pose = np.zeros((17, 3))
     pose[10] = (0.1, -0.7, 0.2)  # the head's top: right, above, in front
