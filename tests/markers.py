@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from datasets.cameras.crop_camera import project
+from datasets.cameras.crop_camera import project_to_crop
 from datasets.layout.labels import Labels
 from datasets.layout.png import read_png
 from datasets.layout.writer import image_path
@@ -32,7 +32,7 @@ def marker_offsets(root) -> list[float]:
     for row in range(labels.num_rows):
         crop, intrinsic = read_crop(root, labels, row), labels["intrinsic_crop"][row]
         in_view = labels["3D"][row].reshape(17, 3)[list(JOINTS)] + np.array([0, 0, 2.0 * intrinsic[0, 0]])
-        expected = project(in_view, intrinsic)
+        expected = project_to_crop(in_view, intrinsic)
         inside = ((expected > 0.15) & (expected < 0.85)).all(-1)
         offsets.extend(np.linalg.norm(find_markers(crop) - expected, axis=-1)[inside] * len(crop))
     return offsets

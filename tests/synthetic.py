@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.cameras.crop_camera import crop_camera, project
+from datasets.cameras.crop_camera import crop_camera, project_to_crop
 from datasets.layout.writer import LayoutWriter
 from utils.skeleton import BONES
 
@@ -53,8 +53,8 @@ def _sequence(subject: int, seq: int, size: int, instants: int, cameras: int, rn
     joints_cam = np.einsum("cij,tcpj->tcpi", rotation, joints[:, None] - center[:, None])
     joints_cam = joints_cam.reshape(-1, 17, 3)
     camera = crop_camera(joints_cam[:, 0])
-    turned = joints_cam @ camera.turn.swapaxes(-1, -2)
-    extrinsic_rot = camera.turn @ np.tile(rotation, (instants, 1, 1))
+    turned = joints_cam @ camera.rotation.swapaxes(-1, -2)
+    extrinsic_rot = camera.rotation @ np.tile(rotation, (instants, 1, 1))
     rows = {
         "frame": np.repeat(5 * np.arange(instants), cameras),
         "cam": np.tile(np.arange(cameras), instants),
@@ -68,7 +68,7 @@ def _sequence(subject: int, seq: int, size: int, instants: int, cameras: int, rn
         "motion": np.full(instants * cameras, ("walking", "reaching")[seq % 2]),
     }
     bg_crop = _backgrounds(rows["cam"], size)
-    return _paint(bg_crop, project(turned, camera.intrinsic_crop), subject), bg_crop, rows
+    return _paint(bg_crop, project_to_crop(turned, camera.intrinsic_crop), subject), bg_crop, rows
 
 
 def random_joints(count: int, rng: np.random.Generator) -> np.ndarray:

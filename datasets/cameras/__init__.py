@@ -1,1 +1,1 @@
-"""Geometry of cameras: projection, calibration files, and the crop camera that looks at a person."""
+"""Geometry of cameras: projection, calibration files, the virtual camera of a crop, and agreement between views."""

@@ -1,10 +1,11 @@
-"""Cameras of a user's own set-up, from one JSON file (docs/own_videos.md).
+"""Reads the cameras of a user's own set-up from one JSON file (docs/own_videos.md).
 
     {"unit": "m", "up": "z", "cameras": {"left": {
         "width": 1280, "height": 720, "K": [[900, 0, 640], [0, 900, 360], [0, 0, 1]],
         "distortion": [k1, k2, p1, p2, k3], "R": [[...], [...], [...]], "t": [x, y, z]}}}
 
-As in OpenCV: K in pixels, X_cam = R X + t. `rvec` may stand for R, `centre` (of the camera in the world) for t.
+As in OpenCV: K in pixels, X_cam = R X + t. `rvec` may replace R, and `centre` (of the camera in the world) may replace
+t.
 """
 
 import json
@@ -18,7 +19,8 @@ from datasets.cameras.camera import Camera, opencv
 from utils.errors import UserError
 
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
-UP_AXES = {  # world axis that points up -> rotation into a world whose z axis does
+# World axis that points up -> rotation into a world whose z axis points up.
+UP_AXES = {
     "z": np.eye(3),
     "-z": np.diag([1.0, -1.0, -1.0]),
     "y": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
@@ -30,7 +32,7 @@ _FIELDS = {"width", "height", "K", "distortion", "R", "rvec", "t", "centre"}
 
 
 class Calibration(NamedTuple):
-    """cameras: by name, in a world in meters whose z axis points up. to_z_up: (3,3) rotation from the file's world."""
+    """cameras: by name, in a world in meters with z up. to_z_up: (3,3) rotation from the file's world to this one."""
 
     cameras: dict[str, Camera]
     to_z_up: np.ndarray
@@ -57,17 +59,17 @@ def read_calibration(path: str | Path) -> Calibration:
 
 
 def read_json(path: str | Path) -> Any:
-    """The content of a JSON file. Raises UserError for a missing file, and for the place where the text is no JSON."""
+    """The content of a JSON file. Raises UserError for a missing file, and with line and column for invalid JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"no file {str(path)!r}; expected JSON") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is no JSON: {error}") from error
+        raise UserError(f"{path} is not valid JSON: {error}") from error
 
 
 def parse_numbers(fields: dict, name: str, count: int | tuple[int, ...], where: str) -> np.ndarray:
-    """The field `name` as float64 (K,), nested lists joined; K one of `count`. Raises UserError."""
+    """The field `name` as float64 (K,), nested lists flattened. Raises UserError unless K is (one of) `count`."""
     counts = (count,) if isinstance(count, int) else count
     expected = f"expected {' or '.join(map(str, counts))} number{'s' * (counts != (1,))}"
     if name not in fields:
@@ -95,7 +97,7 @@ def _camera(fields: dict, scale: float, to_z_up: np.ndarray, where: str) -> Came
         distortion[: len(given)] = given
     width, height = (int(parse_numbers(fields, name, 1, where)[0]) for name in ("width", "height"))
     if width < 1 or height < 1:
-        raise UserError(f"{where}: picture of {width}x{height}; expected its width and height in pixels")
+        raise UserError(f"{where}: image of {width}x{height}; expected its width and height in pixels")
     return Camera(rotation @ to_z_up.T, to_z_up @ center, _intrinsics(fields, where), distortion, width, height)
 
 
@@ -104,8 +106,9 @@ def _rotation(fields: dict, where: str) -> np.ndarray:
         return opencv().Rodrigues(parse_numbers(fields, "rvec", 3, where))[0]
     rotation = parse_numbers(fields, "R", 9, where).reshape(3, 3)
     if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
-        raise UserError(f"{where}: 'R' is no rotation; expected an orthonormal matrix of determinant 1")
-    left, _, right = np.linalg.svd(rotation)  # as exact as it is meant
+        raise UserError(f"{where}: 'R' is not a rotation matrix; expected an orthonormal matrix of determinant 1")
+    # Files give a few digits only. Projected back onto the rotations, its transpose is its inverse again.
+    left, _, right = np.linalg.svd(rotation)
     return left @ right
 
 
@@ -120,8 +123,8 @@ def _intrinsics(fields: dict, where: str) -> np.ndarray:
 def _one_of(fields: dict, names: tuple[str, str], where: str) -> str:
     given = [name for name in names if name in fields]
     if len(given) != 1:
-        said = "both" if given else "neither"
-        raise UserError(f"{where}: {said} of '{names[0]}' and '{names[1]}'; expected one of them")
+        which = "both" if given else "neither"
+        raise UserError(f"{where}: {which} of '{names[0]}' and '{names[1]}'; expected one of them")
     return given[0]
 
 

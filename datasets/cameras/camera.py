@@ -1,6 +1,6 @@
-"""A calibrated camera: where points of the world are seen in its distorted pictures.
+"""A calibrated camera with lens distortion: where it sees points of the world.
 
-World: meters. Camera frame: x right, y down, z forward, meters. Pixels: x right, y down; (0, 0) is the center of the
+World: meters. Camera frame: x right, y down, z forward, meters. Pixels: x right, y down. (0, 0) is the center of the
 first pixel, as in OpenCV.
 """
 
@@ -13,9 +13,11 @@ from utils.errors import UserError
 
 
 class Camera(NamedTuple):
-    """rotation: (3,3) world -> camera. center: (3,) of the camera in the world, meters. intrinsics: (3,3) pixels,
-    without skew. distortion: (5,) k1, k2, p1, p2, k3 in OpenCV's order and model; zeros for none. width, height:
-    of the picture, pixels."""
+    """One camera, in conventions of OpenCV.
+
+    rotation: (3,3) world -> camera. center: (3,) of the camera in the world, meters. intrinsics: (3,3) pixels, without
+    skew. distortion: (5,) k1, k2, p1, p2, k3; zeros for none. width, height: of the image, pixels.
+    """
 
     rotation: np.ndarray
     center: np.ndarray
@@ -25,11 +27,11 @@ class Camera(NamedTuple):
     height: int
 
     def world_to_cam(self, points: np.ndarray) -> np.ndarray:
-        """Points (...,3) of the world in this camera's frame."""
+        """Points (...,3) from the world frame to the camera frame."""
         return (np.asarray(points, dtype=np.float64) - self.center) @ np.asarray(self.rotation).T
 
     def project(self, points_cam: np.ndarray) -> np.ndarray:
-        """Points (...,3) of the camera's frame -> pixels (...,2), distorted; NaN for points that are not in front."""
+        """Points (...,3) of the camera frame -> distorted pixels (...,2); NaN for points that are not in front."""
         points_cam = np.asarray(points_cam, dtype=np.float64)
         flat = points_cam.reshape(-1, 3)
         pixels = np.full((len(flat), 2), np.nan)
@@ -42,8 +44,11 @@ class Camera(NamedTuple):
         return pixels.reshape(*points_cam.shape[:-1], 2)
 
     def far_outside(self, points_cam: np.ndarray) -> np.ndarray:
-        """Which points (...,3) of the camera's frame miss the picture by more than half its side, or are not in front:
-        (...) bool. There the distortion's polynomial may fold back into the picture."""
+        """Which points (...,3) of the camera frame miss the image by more than half its side, or are not in front.
+
+        Returns (...) bool. So far out, the polynomial of the distortion may fold back into the image, so that
+        `project` must not be trusted.
+        """
         points_cam = np.asarray(points_cam, dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             pinhole = (points_cam @ np.asarray(self.intrinsics).T)[..., :2] / points_cam[..., 2:]
@@ -51,17 +56,18 @@ class Camera(NamedTuple):
         return ~((points_cam[..., 2] > 0) & (np.abs(pinhole / side - 0.5) < 1).all(-1))
 
     def sees(self, points_cam: np.ndarray) -> np.ndarray:
-        """Which points (...,3) of the camera's frame lie in its picture: (...) bool."""
+        """Which points (...,3) of the camera frame lie in the image: (...) bool."""
         pixels = self.project(points_cam)
         inside = (pixels >= 0) & (pixels <= np.array([self.width, self.height]) - 1)
         return inside.all(-1) & ~self.far_outside(points_cam)
 
 
 def opencv() -> ModuleType:
-    """OpenCV, on one thread, as parallel work is by processes. Raises UserError with the pip command when missing."""
+    """The module cv2, set to one thread. Raises UserError with the pip command when it is missing."""
     try:
         import cv2
     except ImportError as error:
         raise UserError("video crops need the package 'opencv-python-headless': pip install -e .[video]") from error
+    # The preparation runs one process per core; threads inside each would only compete.
     cv2.setNumThreads(1)
     return cv2

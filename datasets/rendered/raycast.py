@@ -206,7 +206,7 @@ def _lamp_view(lamps: np.ndarray, vertices: np.ndarray) -> RenderView:
     # the angle that it fills. 0.95 limits that for a lamp close to the person.
     sine = min(radius / np.linalg.norm(roots, axis=-1).min(), 0.95)
     camera = crop_camera(roots, float(2 * radius / np.sqrt(1 - sine**2)))
-    return RenderView(lamps, camera.turn @ _LOOK_DOWN, camera.intrinsic_crop)
+    return RenderView(lamps, camera.rotation @ _LOOK_DOWN, camera.intrinsic_crop)
 
 
 def _vertex_faces(faces: np.ndarray, num_vertices: int) -> tuple[np.ndarray, np.ndarray]:

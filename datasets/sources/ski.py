@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from datasets.cameras.agreement import MAX_VIEW_DIFFERENCE, MIN_CAMERAS, view_disagreement
 from datasets.cameras.camera import Camera
-from datasets.cameras.crop_camera import BOX_METRES, CropCamera, crop_camera, crop_rows, project
+from datasets.cameras.crop_camera import BOX_METRES, CropCamera, crop_camera, crop_rows, project_to_crop
 from datasets.layout.arguments import check_split
 from datasets.layout.groups import group_rows
 from datasets.layout.job import claim_folder
@@ -145,7 +145,7 @@ def root_positions(labels: SkiLabels) -> np.ndarray:
 
 def reprojection_error(labels: SkiLabels, roots: np.ndarray) -> np.ndarray:
     """Largest distance (N,) between a projected joint and its 2D point, in sides of the picture."""
-    seen = project(labels.poses + roots[:, None], labels.intrinsics)
+    seen = project_to_crop(labels.poses + roots[:, None], labels.intrinsics)
     error = np.linalg.norm(seen - labels.points, axis=-1).max(axis=1)
     return np.where(roots[:, 2] > 0, error, np.inf)
 
@@ -208,7 +208,7 @@ def _crop_rows(
     for index, place in enumerate(_places(labels)):
         picture = read_png(str(_picture(folder, *place)))
         camera = _camera(labels, index, picture.shape[:2])
-        samples = crop_map(camera, crop.turn[index], crop.intrinsic_crop[index], size)
+        samples = crop_map(camera, crop.rotation[index], crop.intrinsic_crop[index], size)
         crops[index] = samples.sample(picture)
         outside += share_outside(samples, camera) / len(roots)
     rows = crop_rows(labels.rotations, labels.poses + roots[:, None], crop)

@@ -133,7 +133,7 @@ def _pieces(
         part = slice(start, start + CHUNK)
         images, empty = [], []
         for turn, intrinsic, (_, frame) in zip(
-            crop.turn[part], crop.intrinsic_crop[part], islice(frames, CHUNK), strict=True
+            crop.rotation[part], crop.intrinsic_crop[part], islice(frames, CHUNK), strict=True
         ):
             _check_size(frame.width, frame.height, view.video, view.camera, view.name)
             places = crop_map(view.camera, turn, intrinsic, job.size)

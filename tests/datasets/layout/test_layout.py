@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from datasets.cameras.crop_camera import project
+from datasets.cameras.crop_camera import project_to_crop
 from datasets.layout.labels import Labels, is_finished
 from datasets.layout.writer import LayoutWriter, image_path, pose_statistics
 from datasets.reader import MultiViewDataset, collate_batch
@@ -113,7 +113,7 @@ def test_geometry_of_the_synthetic_layout_is_exact(layout):
     world = np.einsum("nij,npj->npi", labels["extrinsic_rot_inv"], pose).reshape(-1, 4, 17, 3)
     np.testing.assert_allclose(world, np.tile(world[:, :1], (1, 4, 1, 1)), atol=1e-5)
     root = 2 * labels["intrinsic_crop"][:, None, :1, 0] * np.array([0, 0, 1])
-    pixels = (32 * project(pose + root, labels["intrinsic_crop"])).astype(int)
+    pixels = (32 * project_to_crop(pose + root, labels["intrinsic_crop"])).astype(int)
     batch = MultiViewDataset(layout).__getitems__(range(len(pose)))
     difference = (batch["img_crop"].int() - batch["bg_crop"].int()).abs().sum(1).numpy()
     at_root = difference[np.arange(len(pose)), pixels[:, 0, 1], pixels[:, 0, 0]]

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("anny")
 pytest.importorskip("warp")
 
-from datasets.cameras.crop_camera import project
+from datasets.cameras.crop_camera import project_to_crop
 from datasets.layout.labels import Labels
 from datasets.layout.png import read_png
 from datasets.layout.writer import image_path
@@ -68,7 +68,7 @@ def test_joints_project_onto_the_person(rendered):
         near = sum(np.roll(differs, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1))[1:-1, 1:-1] > 0
         root_distance = 2.0 * labels["intrinsic_crop"][row, 0, 0]
         points = labels["3D"][row].reshape(17, 3) + np.array([0, 0, root_distance])
-        pixels = np.floor(project(points, labels["intrinsic_crop"][row]) * SIZE).astype(int)
+        pixels = np.floor(project_to_crop(points, labels["intrinsic_crop"][row]) * SIZE).astype(int)
         seen = pixels[(pixels >= 0).all(-1) & (pixels < SIZE).all(-1)]
         assert len(seen) >= 15
         inside.extend(near[seen[:, 1], seen[:, 0]])

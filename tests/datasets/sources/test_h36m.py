@@ -12,7 +12,7 @@ pytest.importorskip("av")
 pytest.importorskip("cv2")
 pytest.importorskip("cdflib")
 
-from datasets.cameras.crop_camera import project
+from datasets.cameras.crop_camera import project_to_crop
 from datasets.layout.labels import Labels
 from datasets.layout.png import read_png
 from datasets.layout.writer import image_path
@@ -116,7 +116,7 @@ def test_joints_are_seen_where_the_labels_say(prepared, filmed):
         place = [int(labels[name][row]) for name in ("seq", "cam", "frame")]
         found = find_markers(read_png(image_path(prepared, *place, "img_crop")))
         points = labels["3D"][row].reshape(17, 3) + np.array([0, 0, 2 * labels["intrinsic_crop"][row, 0, 0]])
-        expected = project(points, labels["intrinsic_crop"][row])[list(MARKED)]
+        expected = project_to_crop(points, labels["intrinsic_crop"][row])[list(MARKED)]
         joints_cam = true_joints_cam(labels, row, filmed[1])[list(MARKED)]
         camera = camera_of(*(int(labels[name][row]) for name in ("subj", "cam")), WIDTH)
         pixels = camera.project(joints_cam) / WIDTH

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("cv2")
 
 from datasets.cameras.camera import Camera
-from datasets.cameras.crop_camera import crop_camera, project
+from datasets.cameras.crop_camera import crop_camera, project_to_crop
 from datasets.layout.labels import Labels
 from datasets.sources.ski import prepare_ski, read_labels, root_positions, share_outside
 from datasets.validation import validate
@@ -56,7 +56,7 @@ def test_crops_show_the_joints_where_the_labels_say(prepared):
 
 def test_roots_are_found_from_2d_and_relative_3d(source):
     labels = read_labels(source / "train/labels.h5")
-    seen = project(labels.poses + root_positions(labels)[:, None], labels.intrinsics)
+    seen = project_to_crop(labels.poses + root_positions(labels)[:, None], labels.intrinsics)
     np.testing.assert_allclose(seen, labels.points, atol=1e-6)
 
 
@@ -141,7 +141,7 @@ def test_the_share_outside_the_picture_is_what_is_black(root):
         np.eye(3), np.zeros(3), np.array([[250.0, 0, 127.5], [0, 250, 127.5], [0, 0, 1]]), np.zeros(5), 256, 256
     )
     crop = crop_camera(np.array(root))
-    samples = crop_map(camera, crop.turn, crop.intrinsic_crop, SIZE)
+    samples = crop_map(camera, crop.rotation, crop.intrinsic_crop, SIZE)
     black = (samples.sample(np.full((256, 256), 255, np.uint8)) < 128).mean()
     assert share_outside(samples, camera) == pytest.approx(black, abs=0.03)
     assert (black > 0.2) == (root[0] != 0)

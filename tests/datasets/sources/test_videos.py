@@ -14,7 +14,7 @@ pytest.importorskip("av")
 
 import configs.prepare_videos as prepare_videos_script
 from datasets.cameras.calibration import read_calibration
-from datasets.cameras.crop_camera import project
+from datasets.cameras.crop_camera import project_to_crop
 from datasets.layout.labels import Labels
 from datasets.sources.own_videos.boxes import PersonDetector, locate_person, read_boxes
 from datasets.sources.own_videos.plan import make_plan, make_views, sequence_numbers
@@ -116,7 +116,7 @@ def assert_centered(truth, root, meters):
     joints = true_joints(truth, labels)
     for row in range(labels.num_rows):
         turn = labels["extrinsic_rot"][row] @ cameras[labels["cam"][row]].rotation.T
-        seen = project(joints[row] @ turn.T, labels["intrinsic_crop"][row])
+        seen = project_to_crop(joints[row] @ turn.T, labels["intrinsic_crop"][row])
         middle = (seen.min(0) + seen.max(0)) / 2
         assert np.abs(middle - 0.5).max() * 2.0 < meters
         distance = np.linalg.norm(joints[row].mean(0))
@@ -269,13 +269,13 @@ WRONG_CAMERAS = [
     ("K", [1.0] * 8, r"camera 'left': 'K' has 8 numbers; expected 9"),
     ("K", [[0, 0, 9], [0, 0, 9], [0, 0, 1]], r"camera 'left': 'K' is .*; expected \[\[fx"),
     ("K", None, r"camera 'left': no 'K'; expected 9 numbers"),
-    ("R", [1, 0, 0, 0, 1, 0, 0, 0, -1], r"camera 'left': 'R' is no rotation"),
+    ("R", [1, 0, 0, 0, 1, 0, 0, 0, -1], r"camera 'left': 'R' is not a rotation matrix"),
     ("rvec", [0, 0, 0], r"camera 'left': both of 'R' and 'rvec'; expected one"),
     ("t", None, r"camera 'left': neither of 't' and 'centre'"),
     ("t", [1, 2, "three"], r"camera 'left': 't' is .*; expected 3 numbers"),
     ("distortion", [0.1], r"camera 'left': 'distortion' has 1 numbers; expected 0 or 4 or 5"),
     ("distorsion", [0.1], r"camera 'left': unknown field 'distorsion'"),
-    ("width", -3, r"camera 'left': picture of -3x240"),
+    ("width", -3, r"camera 'left': image of -3x240"),
 ]
 
 
@@ -294,7 +294,7 @@ def test_wrong_calibrations_are_named(filmed, tmp_path, field, value, message):
 def test_calibration_files_that_are_none(tmp_path):
     path = tmp_path / "calibration.json"
     for text, message in (
-        ("{", "is no JSON: .*line 1"),
+        ("{", "is not valid JSON: .*line 1"),
         ("[]", "no 'cameras'"),
         ('{"cameras": {"a": 3}}', "camera 'a' is 3"),
         ('{"cameras": {"a/b": {}}}', "camera 'a/b'; expected a name"),

@@ -8,7 +8,7 @@ pytest.importorskip("cv2")
 import cv2
 
 from datasets.cameras.camera import Camera
-from datasets.cameras.crop_camera import crop_camera, crop_rows, pixel_rays, project
+from datasets.cameras.crop_camera import crop_camera, crop_rows, pixel_rays, project_to_crop
 from datasets.video.cropping import Box, CropMap, crop_map
 from tests.synthetic import random_joints, ring_cameras
 
@@ -24,13 +24,13 @@ def camera(width: int = 1000) -> Camera:
 
 def places_of(root) -> CropMap:
     crop = crop_camera(np.array(root))
-    return crop_map(camera(), crop.turn, crop.intrinsic_crop, SIZE)
+    return crop_map(camera(), crop.rotation, crop.intrinsic_crop, SIZE)
 
 
 @pytest.mark.parametrize("root", ROOTS)
 def test_every_pixel_lies_where_its_ray_falls(root):
     crop, places = crop_camera(root), places_of(root)
-    exact = camera().project(pixel_rays(crop.intrinsic_crop, SIZE) @ crop.turn)
+    exact = camera().project(pixel_rays(crop.intrinsic_crop, SIZE) @ crop.rotation)
     inside = ((exact > 0) & (exact < 1000)).all(-1)
     assert inside.mean() > 0.4
     assert np.abs(places.pixels + places.box[:2] - exact)[inside].max() < 0.005
@@ -41,7 +41,7 @@ def test_a_pixel_is_the_mean_over_its_area(root):
     """52 dB to the mean of 16 x 16 exact samples in each pixel."""
     image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (1000, 1000, 3), dtype=np.uint8), (0, 0), 1.5)
     crop = crop_camera(root)
-    rays = pixel_rays(crop.intrinsic_crop, 16 * SIZE) @ crop.turn
+    rays = pixel_rays(crop.intrinsic_crop, 16 * SIZE) @ crop.rotation
     pixels = camera().project(rays).astype(np.float32)
     samples = cv2.remap(image.astype(np.float32), pixels, None, cv2.INTER_LINEAR)
     exact = cv2.resize(samples, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
@@ -58,18 +58,20 @@ def test_a_marker_appears_where_the_label_says():
     u, v = seen.project(joint)
     blob = 255 * np.exp(-((x - u) ** 2 + (y - v) ** 2) / (2 * 10**2))
     crop = crop_camera(np.array([1.6, -0.9, 4.2]))
-    image = crop_map(seen, crop.turn, crop.intrinsic_crop, SIZE).sample(np.dstack([blob.astype(np.uint8)] * 3))
+    image = crop_map(seen, crop.rotation, crop.intrinsic_crop, SIZE).sample(np.dstack([blob.astype(np.uint8)] * 3))
     weights = image[..., 0].astype(float)
     centers = np.arange(SIZE) + 0.5
     found = np.array([(weights.sum(0) * centers).sum(), (weights.sum(1) * centers).sum()]) / weights.sum()
-    expected = SIZE * project((crop.turn @ joint)[None], crop.intrinsic_crop)[0]
+    expected = SIZE * project_to_crop((crop.rotation @ joint)[None], crop.intrinsic_crop)[0]
     np.testing.assert_allclose(found, expected, atol=0.2)
 
 
 def test_fine_patterns_average_out():
     checkers = np.indices((1000, 1000)).sum(0) % 2 * 255
     crop = crop_camera(ROOTS[0])
-    image = crop_map(camera(), crop.turn, crop.intrinsic_crop, SIZE).sample(np.dstack([checkers.astype(np.uint8)] * 3))
+    image = crop_map(camera(), crop.rotation, crop.intrinsic_crop, SIZE).sample(
+        np.dstack([checkers.astype(np.uint8)] * 3)
+    )
     assert np.abs(image.astype(float) - 127.5).max() < 25
 
 
@@ -77,9 +79,9 @@ def test_beyond_the_picture_is_black():
     """Also far beyond, where the distortion's polynomial would fold back into the picture."""
     folding = camera()._replace(distortion=np.array([-0.5, 0, 0, 0, 0]))
     crop = crop_camera(np.array([2.6, 0, 1.5]))
-    places = crop_map(folding, crop.turn, crop.intrinsic_crop, SIZE)
+    places = crop_map(folding, crop.rotation, crop.intrinsic_crop, SIZE)
     image = places.sample(np.full((1000, 1000, 3), 200, dtype=np.uint8))
-    rays = pixel_rays(crop.intrinsic_crop, SIZE) @ crop.turn
+    rays = pixel_rays(crop.intrinsic_crop, SIZE) @ crop.rotation
     tangent = rays[..., 0] / rays[..., 2]
     assert (tangent > 1.3).mean() > 0.4
     assert not image[(tangent > 1.3) | (rays[..., 2] <= 0)].any()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.cameras.crop_camera import crop_camera, project
+from datasets.cameras.crop_camera import crop_camera, project_to_crop
 from models import build_network
 from models.checkpoints import read_checkpoint, save_weights
 from tests.markers import JOINTS, find_markers, paint_markers
@@ -31,7 +31,7 @@ def test_a_turned_crop_shows_the_turned_pose():
     intrinsic = crop_camera(root).intrinsic_crop
 
     def seen(some_poses):
-        return project(some_poses.numpy()[:, JOINTS] + root, intrinsic)
+        return project_to_crop(some_poses.numpy()[:, JOINTS] + root, intrinsic)
 
     crops = np.stack([paint_markers(size * pixels - 0.5, size, size, 1.5) for pixels in seen(poses)])
     batch = {"img_crop": torch.from_numpy(crops).permute(0, 3, 1, 2).float(), "3D": poses.flatten(1)}
@@ -97,7 +97,7 @@ def test_a_mirrored_label_is_what_the_flipped_crop_shows():
     intrinsic = crop_camera(root).intrinsic_crop
 
     def seen(some_poses):
-        return project(some_poses.numpy() + root, intrinsic)[:, JOINTS]
+        return project_to_crop(some_poses.numpy() + root, intrinsic)[:, JOINTS]
 
     crops = np.stack([paint_markers(size * pixels - 0.5, size, size, 1.5) for pixels in seen(poses)])
     batch = {"img_crop": torch.from_numpy(crops).permute(0, 3, 1, 2).float(), "3D": poses.flatten(1)}
