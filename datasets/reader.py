@@ -1,4 +1,4 @@
-"""Reading crops and labels of a training layout, one row or one batch at a time."""
+"""Reads crops and labels of a training layout, by row or by batch."""
 
 import os
 from collections.abc import Sequence
@@ -19,23 +19,25 @@ BATCH_KEYS = IMAGE_KINDS + ROW_KEYS
 
 
 def collate_batch(batch: dict) -> dict:
-    """`collate_fn` for a DataLoader: `MultiViewDataset.__getitems__` gives whole batches already."""
+    """`collate_fn` of a DataLoader: `MultiViewDataset.__getitems__` already returns whole batches."""
     return batch
 
 
 class MultiViewDataset(Dataset):
-    """Crops of a training layout. One item is one row: one instant seen by one camera.
+    """Crops and labels of a training layout. One item is one row: one instant seen by one camera.
 
     root: folder of the layout. keys: which of BATCH_KEYS (or further per-row numbers of labels.h5) an item has;
-    None: all of BATCH_KEYS. preload: hold all crops in memory. progress: show a bar while that lasts.
-    Crops that were packed (datasets/layout/packed.py) are read from there, not decoded.
+    None: all of BATCH_KEYS. preload: read all crops into memory. progress: show a progress bar meanwhile.
+    Packed crops (datasets/layout/packed.py) are used where there are any, so that nothing is decoded.
 
-    `dataset[row]` and, with a leading batch dimension, `dataset.__getitems__(rows)`:
-        img_crop, bg_crop (3,R,R) uint8 RGB; extrinsic_rot (3,3) world -> camera and extrinsic_rot_inv, its inverse;
-        3D (51,) meters, root-centered, camera frame; bounding_box_cam (4,); intrinsic_crop (3,3), all float32;
-        frame, cam, seq, subj int64.
+    `dataset[row]` returns a dictionary of tensors, `dataset.__getitems__(rows)` the same with a batch dimension:
+        img_crop, bg_crop: (3,R,R) uint8 RGB.
+        extrinsic_rot, extrinsic_rot_inv: (3,3) float32, world -> camera and its inverse.
+        3D: (51,) float32, meters, camera frame, root-centered.
+        bounding_box_cam (4,), intrinsic_crop (3,3): float32, as in `CropCamera`.
+        frame, cam, seq, subj: int64.
 
-    Raises UserError for a missing or half-written layout, a missing key, and a crop that is missing or corrupt.
+    Raises UserError for a missing or unfinished layout, a missing key, and a crop that is missing or corrupt.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class MultiViewDataset(Dataset):
         self._arrays = {kind: packed[kind] for kind in image_keys if kind in packed}
         self._size = packed["img_crop"].crops.shape[-1] if packed else None
         for kind in image_keys:
+            # A missing kind of crops is an error here, not after the first epoch has begun in a worker.
             if kind not in self._arrays:
                 self._png.read(0, kind)
         if preload:
@@ -60,7 +63,7 @@ class MultiViewDataset(Dataset):
 
     @property
     def size(self) -> int:
-        """Side R of the crops, pixels (that of the first crop)."""
+        """Side R of the crops in pixels, read from the first crop."""
         return self._png.size if self._size is None else self._size
 
     @property
@@ -70,16 +73,16 @@ class MultiViewDataset(Dataset):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that all crops of `keys` take in memory."""
+        """Bytes of memory that all crops of `keys` need."""
         plain = 3 * self.size**2 * len(self)
         kinds = [key for key in self.keys if key in IMAGE_KINDS]
         return sum(self._arrays[kind].nbytes if kind in self._arrays else plain for kind in kinds)
 
     def to(self, device: torch.device) -> "MultiViewDataset":
-        """Move crops and labels to `device`, where batches are then gathered; PNG files must be preloaded."""
+        """Move crops and labels to `device`, where batches are gathered from then on. PNG files must be preloaded."""
         if self.decodes:
             raise UserError(
-                f"crops of {self.root} are PNG files; expected preloaded or packed ones to hold on {device}"
+                f"crops of {self.root} are PNG files; expected preloaded or packed crops to move to {device}"
             )
         self.device = torch.device(device)
         self._arrays = {kind: array.to(self.device) for kind, array in self._arrays.items()}
@@ -103,7 +106,7 @@ class MultiViewDataset(Dataset):
         return {key: value[0] for key, value in self.__getitems__([row]).items()}
 
     def __getitems__(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
-        """The batch of these rows, already collated: every value has a leading dimension of len(rows)."""
+        """The collated batch of these rows; every value has a leading dimension of len(rows)."""
         rows = np.asarray(rows, dtype=np.int64)
         index = to_device(torch.from_numpy(np.where(rows < 0, rows + len(self), rows)), self.device)
         return {key: self._values(key, rows, index) for key in self.keys}
@@ -116,15 +119,17 @@ class MultiViewDataset(Dataset):
     def _label_tensor(self, key: str) -> torch.Tensor:
         array = self.labels[key]
         if len(array) != len(self) or array.dtype.kind not in "biuf":
-            raise UserError(f"'{key}' is not a number per row in {self.labels.path}; keys are {', '.join(BATCH_KEYS)}")
+            raise UserError(
+                f"'{key}' is not numeric per row in {self.labels.path}; expected one of {', '.join(BATCH_KEYS)}"
+            )
         return torch.from_numpy(array)
 
     def _check_memory(self) -> None:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         if self.nbytes > memory:
             raise UserError(
-                f"preloading {len(self)} rows of {self.root} needs {self.nbytes / 2**30:.0f} GiB; "
-                f"this machine has {memory / 2**30:.0f} GiB (read without preloading)"
+                f"preloading {len(self)} rows of {self.root} needs {self.nbytes / 2**30:.0f} GiB of memory; "
+                f"expected at most the {memory / 2**30:.0f} GiB of this machine (do without preloading)"
             )
 
     def _preload(self, kind: str, progress: bool) -> CropArray:

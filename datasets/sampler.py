@@ -1,7 +1,7 @@
-"""Which rows make an epoch, and the published batch structure: pairs of instants, each seen by several cameras.
+"""Selects the rows of an epoch and arranges them in the published batch structure.
 
-An *instant* is one (subj, seq, frame). A batch is a run of *sub-batches* of `use_cam_batches` cameras of one instant;
-with `use_subject_batches`, sub-batches 2k and 2k+1 are two instants of the same sequence.
+An *instant* is one (subj, seq, frame). A batch is a list of *sub-batches*, each of `use_cam_batches` cameras of one
+instant. With `use_subject_batches`, sub-batches 2k and 2k+1 are two instants of the same sequence.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +20,9 @@ def select_rows(
     every_nth_frame: int = 1,
     rows: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Sorted rows of the subjects in `actor_subset` (None: all), of every nth instant of each sequence.
+    """Sorted rows of the subjects in `actor_subset` (None: all), of every N-th instant of each sequence.
 
-    Instants are counted, not frame numbers: a set that holds every 5th frame is not thinned twice. `rows` restricts
+    Instants are counted, not frame numbers, so that a set of every 5th frame is not thinned twice. `rows` restricts
     the choice, for instance to the training part of `split_validation`. Raises UserError for an unknown subject.
     """
     subjects = labels["subj"]
@@ -33,7 +33,9 @@ def select_rows(
     if actor_subset is not None:
         unknown = sorted(set(actor_subset) - set(np.unique(subjects).tolist()))
         if unknown:
-            raise UserError(f"actor_subset {list(actor_subset)}: no subject {unknown[0]}; got {np.unique(subjects)}")
+            raise UserError(
+                f"actor_subset {list(actor_subset)}: no subject {unknown[0]}; expected some of {np.unique(subjects)}"
+            )
         keep &= np.isin(subjects, np.asarray(actor_subset))
     if every_nth_frame < 1:
         raise UserError(f"every_nth_frame is {every_nth_frame}; expected 1 or more")
@@ -46,29 +48,32 @@ def select_rows(
 
 
 def split_validation(labels: Mapping[str, np.ndarray], fraction: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Split all rows into (training rows, validation rows); whole sequences are held out.
+    """Split all rows into (training rows, validation rows) by whole sequences.
 
-    Of each subject with two or more sequences, random ones are held out until they hold about `fraction` of the
-    subject's rows: at least one, and never all. Where no subject has two, one subject's only sequence is held out.
-    fraction 0 holds out nothing. Raises UserError where there is only one sequence.
+    Of each subject with two or more sequences, random ones are held out: about `fraction` of the subject's rows, at
+    least one sequence and never all. Where no subject has two, the only sequence of one subject is held out. With
+    fraction 0 nothing is held out. Raises UserError where there is only one sequence.
     """
     if not 0 <= fraction < 1:
         raise UserError(f"validation fraction is {fraction}; expected 0 <= fraction < 1")
     held_out = np.zeros(len(labels["subj"]), dtype=bool)
     if fraction == 0:
         return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    # Neighboring frames are nearly equal: validation frames of training sequences would measure memory.
     rng = np.random.default_rng(seed)
     sequences = group_rows(labels, ("subj", "seq"))
     subject_of = labels["subj"][sequences.first]
     chosen: list[int] = []
     for subject in np.unique(subject_of):
-        own = rng.permutation(np.flatnonzero(subject_of == subject))
-        sizes = np.cumsum(sequences.count[own])
+        shuffled = rng.permutation(np.flatnonzero(subject_of == subject))
+        sizes = np.cumsum(sequences.count[shuffled])
         wanted = np.argmin(np.abs(sizes - fraction * sizes[-1])) + 1
-        chosen.extend(own[: min(wanted, len(own) - 1)])
+        chosen.extend(shuffled[: min(wanted, len(shuffled) - 1)])
     if not chosen:
         if len(sequences.start) < 2:
-            raise UserError("there is only one sequence; a validation part is whole sequences, and needs a second one")
+            raise UserError(
+                "there is only one sequence; expected two or more, since whole sequences are held out for validation"
+            )
         chosen = [rng.integers(len(sequences.start))]
     for group in chosen:
         held_out[sequences.order[sequences.start[group] :][: sequences.count[group]]] = True
@@ -78,21 +83,20 @@ def split_validation(labels: Mapping[str, np.ndarray], fraction: float, seed: in
 class GroupedBatchSampler(Sampler):
     """Batch sampler of row indices, int64 (batch_size,), for MultiViewDataset.
 
-    Instants with fewer than `use_cam_batches` cameras are left out. One epoch:
+    Instants with fewer than `use_cam_batches` cameras are skipped. One epoch:
 
-    - shuffle: every instant once, in random order, with randomly chosen cameras (without replacement). With
-      `use_subject_batches` each comes as the first of a pair, followed by another random instant of its sequence (or
-      itself, where the sequence has no other).
-    - no shuffle: a fixed order. Every instant once with every run of `use_cam_batches` consecutive cameras (left-over
-      cameras are left out). With `use_subject_batches` the first half of a sequence is paired with its second half;
-      of an odd number, the last is paired with the first, which is then seen twice.
+    - shuffle=True: every instant once, in random order, with random distinct cameras. With `use_subject_batches`, each
+      is the first of a pair, followed by another random instant of its sequence (by itself, if there is no other).
+    - shuffle=False: a fixed order. Every instant once with every run of `use_cam_batches` consecutive cameras;
+      left-over cameras are skipped. With `use_subject_batches`, the first half of a sequence is paired with its second
+      half. Of an odd number, the last instant is paired with the first, which is then seen twice.
 
-    The incomplete last batch is dropped, or kept, shorter, with `drop_last=False`. The order depends on nothing but
-    (`seed`, epoch). `batch_size` is that of all processes together: rank r of `world_size` takes the r-th share of
-    every batch, in whole groups.
+    The incomplete last batch is dropped; `drop_last=False` keeps it, shorter. The order depends on (`seed`, epoch)
+    alone. `batch_size` counts all processes together: rank r of `world_size` takes the r-th share of every batch, in
+    whole groups.
 
     labels: `subj`, `seq`, `frame`, `cam` (N,). actor_subset, every_nth_frame, rows: see `select_rows`.
-    Raises UserError when batch_size cannot be divided into sub-batches, or when there is less than one batch.
+    Raises UserError when batch_size is not a multiple of the group size, or when there is less than one batch.
     """
 
     def __init__(
@@ -117,7 +121,7 @@ class GroupedBatchSampler(Sampler):
         if use_cam_batches < 1 or batch_size < 1 or batch_size % (self.group_size * world_size):
             each = f" for each of {world_size} processes" if world_size > 1 else ""
             raise UserError(
-                f"batch size {batch_size} cannot be divided into groups of {self.group_size}{each} "
+                f"batch size {batch_size}; expected a multiple of {self.group_size}{each} "
                 f"(useCamBatches {use_cam_batches}, useSubjectBatches {use_subject_batches})"
             )
         self.batch_size = batch_size
@@ -137,7 +141,7 @@ class GroupedBatchSampler(Sampler):
             )
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
-        """Choose the epoch that iteration gives, leaving out its first `start_batch` batches (to resume)."""
+        """Choose the epoch to iterate, without its first `start_batch` batches (to resume)."""
         self.epoch, self.start_batch = epoch, start_batch
 
     def __len__(self) -> int:
@@ -152,28 +156,33 @@ class GroupedBatchSampler(Sampler):
             yield shares[self.rank].reshape(-1)
 
     def _random_groups(self) -> np.ndarray:
-        """Row indices (groups, group_size) of one epoch, every instant once as the first of a group."""
+        """Row indices (groups, group_size) of one epoch; every instant is the first of one group."""
         rng = np.random.default_rng([self.seed, self.epoch])
         chosen = rng.permutation(len(self.instants.start))
         if self.paired:
             sequence_start = np.repeat(self.sequences.start, self.sequences.count)[chosen]
             length = np.repeat(self.sequences.count, self.sequences.count)[chosen]
+            # A step of 1 to length - 1, modulo length, is a uniform choice among the other instants of the sequence; of
+            # a single instant, the modulo leads back to itself.
             step = rng.integers(1, np.maximum(length, 2))
             chosen = np.stack([chosen, sequence_start + (chosen - sequence_start + step) % length], axis=1)
         chosen = chosen.reshape(-1)
         count = self.instants.count[chosen]
+        # The order of random numbers is a random choice of cameras without replacement, for all instants at once. A 2
+        # sorts the cameras last that an instant does not have.
         draw = rng.random((len(chosen), count.max()), dtype=np.float32)
-        draw[np.arange(draw.shape[1]) >= count[:, None]] = 2  # no such camera: sorted last
+        draw[np.arange(draw.shape[1]) >= count[:, None]] = 2
         cameras = np.argsort(draw, axis=1)[:, : self.cams]
         return self.instants.order[self.instants.start[chosen, None] + cameras].reshape(-1, self.group_size)
 
     def _fixed_groups(self) -> np.ndarray:
-        """Row indices (groups, group_size) in the fixed order."""
+        """Row indices (groups, group_size) in the fixed order, without a loop over instants."""
         runs = self.instants.count // self.cams
         first = np.repeat(self.instants.start, runs) + self.cams * _ranks(runs)
         sub_batches = self.instants.order[first[:, None] + np.arange(self.cams)]
         if not self.paired:
             return sub_batches
+        # `ends[i]` counts the sub-batches up to instant i. The appended 0 is found at -1: before the first instant.
         ends = np.append(np.cumsum(runs), 0)
         start = ends[self.sequences.start - 1]
         count = ends[self.sequences.start + self.sequences.count - 1] - start
@@ -185,5 +194,5 @@ class GroupedBatchSampler(Sampler):
 
 
 def _ranks(counts: np.ndarray) -> np.ndarray:
-    """0 .. count-1 for each count, one after another."""
+    """0 .. count - 1 for each of `counts`, concatenated."""
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)

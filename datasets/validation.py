@@ -1,4 +1,4 @@
-"""Checking a training layout: the first thing that is wrong, or a summary."""
+"""Checks a training layout: reports the first error, or a summary."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,16 +18,16 @@ ROTATION_TOLERANCE = 1e-3
 def validate(root: str | Path) -> str:
     """Check every label and decode every crop of the layout in `root`; returns a summary table.
 
-    Raises UserError naming the first thing wrong: a missing or misshapen key, NaN, a rotation that is none or whose
-    inverse is not its inverse, a pose that is not root-centered or not in meters, cameras that disagree about a pose,
-    duplicate rows, instants with one camera only, a crop that is missing, truncated or of another size. A layout may
+    Raises UserError for the first error: a missing or misshapen key, NaN, a matrix that is not a rotation or not the
+    inverse that it should be, a pose that is not root-centered or not in meters, cameras that disagree about a pose,
+    duplicate rows, instants of one camera only, a crop that is missing, truncated or of another size. A layout may
     lack all background crops, and all 3D poses with their statistics.
     """
     labels = Labels(root)
     _check_labels(labels)
     _check_rotations(labels)
     instants = _check_instants(labels)
-    about_poses = _check_poses(labels, instants) if "3D" in labels else ["no 3D poses: the set serves stage 1"]
+    about_poses = _check_poses(labels, instants) if "3D" in labels else ["no 3D poses: stage 1 only"]
     size, kinds = _check_crops(labels)
     return "\n".join([*_table(labels, instants, size, kinds), *about_poses])
 
@@ -42,7 +42,7 @@ def _check_labels(labels: Labels) -> None:
             where = "" if name in STATISTIC_KEYS else _row_name(labels, np.argwhere(~np.isfinite(values))[0, 0])
             raise UserError(f"{labels.path}: '{name}' holds NaN or infinity{where}; expected finite numbers")
     if has_poses and (labels["pose_std"] <= 0).any():
-        raise UserError(f"{labels.path}: 'pose_std' is {labels['pose_std'].min():g} somewhere; expected more than 0")
+        raise UserError(f"{labels.path}: 'pose_std' is {labels['pose_std'].min():g}; expected more than 0")
 
 
 def _check_rotations(labels: Labels) -> None:
@@ -51,22 +51,22 @@ def _check_rotations(labels: Labels) -> None:
     _check_rows(
         labels,
         np.abs(product - np.eye(3)).max(axis=(1, 2)) + np.abs(np.linalg.det(rotation) - 1),
-        "'extrinsic_rot' is off a rotation by {:.3g}{}; expected an orthonormal matrix of determinant 1",
+        "'extrinsic_rot' differs from a rotation by {:.3g}{}; expected an orthonormal matrix of determinant 1",
         ROTATION_TOLERANCE,
     )
     _check_rows(
         labels,
         np.abs(rotation @ inverse - np.eye(3)).max(axis=(1, 2)),
-        "'extrinsic_rot_inv' is off the inverse of 'extrinsic_rot' by {:.3g}{}; expected its inverse",
+        "'extrinsic_rot_inv' differs from the inverse of 'extrinsic_rot' by {:.3g}{}; expected its inverse",
         ROTATION_TOLERANCE,
     )
 
 
 def _check_poses(labels: Labels, instants: Groups) -> list[str]:
-    """Root, unit, and agreement between cameras. Returns what the summary says of them."""
+    """Check root, unit and agreement between cameras. Returns lines for the summary."""
     poses = labels["3D"].reshape(-1, 17, 3)
     root = np.abs(poses[:, 0]).max(axis=1)
-    _check_rows(labels, root, "'3D' has its root {:.3g} m off the origin{}; expected joint 0 at zero", 1e-4)
+    _check_rows(labels, root, "'3D' has its root {:.3g} m from the origin{}; expected joint 0 at zero", 1e-4)
     reach = np.linalg.norm(poses, axis=2).max(axis=1)
     _check_rows(
         labels, reach, "'3D' has a joint {:.3g} from the root{}; expected meters, at most 3", MAX_JOINT_DISTANCE
@@ -81,6 +81,7 @@ def _check_poses(labels: Labels, instants: Groups) -> list[str]:
 def _check_instants(labels: Labels) -> Groups:
     instants = group_rows(labels, INSTANT_KEYS, within="cam")
     repeated = np.diff(labels["cam"][instants.order]) == 0
+    # The same camera number across a border between two instants is no repetition.
     repeated[instants.start[1:] - 1] = False
     if repeated.any():
         row = instants.order[np.argmax(repeated) + 1]
@@ -89,7 +90,7 @@ def _check_instants(labels: Labels) -> Groups:
     shared = np.flatnonzero(np.diff(labels["seq"][sequences.first]) == 0)
     if len(shared):
         seq = labels["seq"][sequences.first][shared[0]]
-        raise UserError(f"{labels.path}: two subjects share seq {seq}; expected a seq of its own for every sequence")
+        raise UserError(f"{labels.path}: two subjects share seq {seq}; expected one subject per seq")
     few = instants.count < MIN_CAMERAS
     if few.any():
         row = instants.first[np.argmax(few)]
@@ -109,19 +110,19 @@ def _check_views_agree(labels: Labels, instants: Groups) -> float:
         labels,
         difference,
         "the cameras of one instant disagree about '3D' by {:.3g} m{}; expected camera-frame poses that "
-        "'extrinsic_rot_inv' turns into one",
+        "'extrinsic_rot_inv' rotates into one pose",
         MAX_VIEW_DIFFERENCE,
     )
     return float(difference.max())
 
 
 def _check_crops(labels: Labels) -> tuple[int, list[str]]:
-    """Decode everything. Returns the side of the crops and which kinds exist."""
+    """Decode all crops. Returns their side in pixels and the kinds that exist."""
     from tqdm import tqdm
 
     ids = np.stack([labels[name] for name in ("seq", "cam", "frame")], axis=1)
     size = read_png(image_path(labels.root, *ids[0], "img_crop")).shape[0]
-    # a set of moving cameras has no background at all; one that has some must have them all
+    # A set of moving cameras has no background at all; a set with any background must have all of them.
     folder = Path(image_path(labels.root, *ids[0], "img_crop")).parent
     kinds = ["img_crop"] + ["bg_crop"] * any(folder.glob("bg_crop_*.png"))
     for kind in kinds:
@@ -142,7 +143,7 @@ def _crop_checker(root: Path, kind: str, size: int) -> Callable[[np.ndarray], No
 
 
 def _check_rows(labels: Labels, error: np.ndarray, message: str, limit: float) -> None:
-    """Raise for the first row whose `error` (N,) exceeds `limit`; NaN counts as too much."""
+    """Raise UserError for the first row whose `error` (N,) exceeds `limit` or is NaN."""
     bad = ~(error <= limit)
     if bad.any():
         row = int(np.argmax(bad))

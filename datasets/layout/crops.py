@@ -1,4 +1,4 @@
-"""Crops of a layout, two ways: decoded from their PNG files, or gathered from one array."""
+"""Crops of a layout: decoded from their PNG files, or gathered from one array."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -15,7 +15,7 @@ from utils.errors import UserError
 
 
 class PngCrops:
-    """The PNG files of a layout, decoded when they are asked for."""
+    """The PNG files of a layout, decoded on demand."""
 
     def __init__(self, labels: Labels):
         self.root = labels.root
@@ -57,7 +57,7 @@ class PngCrops:
         return torch.from_numpy(crops)
 
     def fill(self, crops: np.ndarray, rows: Sequence[int] | np.ndarray, kind: str) -> Iterator[int]:
-        """Decode these rows by threads into `crops` (B,3,R,R); yields how many more are done."""
+        """Decode these rows by threads into `crops` (B,3,R,R); yields the number of crops that were added."""
 
         def load(slot: int) -> None:
             crops[slot] = self.read(rows[slot], kind)
@@ -66,23 +66,23 @@ class PngCrops:
 
 
 class CropArray(NamedTuple):
-    """Crops (M,3,R,R) uint8, in memory, in a file that is mapped, or on a device.
+    """Crops (M,3,R,R) uint8 in memory, in a memory-mapped file, or on a device.
 
-    `index` (N,) int64 says which of them belongs to each row; None: crop i to row i.
+    `index` (N,) int64 is the crop of each row; None: row i has crop i.
     """
 
     crops: torch.Tensor
     index: torch.Tensor | None = None
 
     def take(self, rows: torch.Tensor) -> torch.Tensor:
-        """Crops (B,3,R,R) of rows (B,) int64, which lie where the crops lie."""
+        """Crops (B,3,R,R) of rows (B,) int64, an index on the same device."""
         if self.index is not None:
             rows = self.index.index_select(0, rows)
-        # ten times as fast as crops[rows] on a CPU
+        # On a CPU, index_select is ten times as fast as crops[rows].
         return self.crops.index_select(0, rows)
 
     def to(self, device: torch.device) -> "CropArray":
-        """The same crops on `device`; those of a mapped file are read into memory."""
+        """A copy of the crops on `device`; a memory-mapped file is read into memory."""
         index = None if self.index is None else self.index.to(device)
         return CropArray(self.crops.to(device, copy=True), index)
 

@@ -1,4 +1,4 @@
-"""labels.h5 of the training layout: its keys, and reading it into memory in one canonical form."""
+"""labels.h5 of the training layout: its keys, and reading it in one canonical form."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ PARTS_FOLDER = ".parts"
 POSE_SIZE = 3 * NUM_JOINTS
 MAX_JOINT_DISTANCE = 3.0  # meters from the root: a larger one is in another unit
 
-# per-row keys: shape of one row, and type in memory
+# Per-row keys: shape of one row, and type in memory.
 ROW_SHAPES = {
     "frame": ((), np.int64),
     "cam": ((), np.int64),
@@ -35,12 +35,12 @@ POSE_KEYS = ("3D", *STATISTIC_KEYS)  # a set without 3D poses, for stage 1 only,
 
 
 def is_finished(root: str | Path) -> bool:
-    """Whether `root` holds a whole layout: labels.h5 is written last."""
+    """Whether `root` holds a complete layout: labels.h5 is written last."""
     return (Path(root) / LABELS_FILE).is_file()
 
 
 def read_statistics(root: str | Path | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """`pose_mean` and `pose_std` (51,) of another layout, for `LayoutWriter.finish`; None, None without one."""
+    """`pose_mean` and `pose_std` (51,) of the layout `root`, for `LayoutWriter.finish`; (None, None) for None."""
     if root is None:
         return None, None
     labels = Labels(root)
@@ -56,12 +56,14 @@ def fingerprint(labels: Mapping[str, np.ndarray], keys: Iterable[str] = CROP_KEY
 
 
 class Labels(Mapping):
-    """The arrays of `<root>/labels.h5`, each read on first use and kept.
+    """The arrays of `<root>/labels.h5`, each read on first use and then kept.
 
-    `frame`, `cam`, `seq`, `subj` are int64 (N,) whatever numbers or (N,1) the file holds, `3D` is float32 (N,51),
-    meters, camera frame, rotations and `intrinsic_crop` (N,3,3), `bounding_box_cam` (N,4), `pose_mean` and `pose_std`
-    (51,). Other keys come as stored, strings as str. Raises UserError where there is no whole layout, and for a
-    missing or misshapen key by name.
+    `frame`, `cam`, `seq` and `subj` are int64 (N,). `3D` is float32 (N,51): meters, camera frame, root-centered.
+    `extrinsic_rot`, `extrinsic_rot_inv` and `intrinsic_crop` are (N,3,3), `bounding_box_cam` (N,4), `pose_mean` and
+    `pose_std` (51,). Files may store other number types and shapes of the same size, such as (N,1). Other keys come as
+    stored, strings as str.
+
+    Raises UserError where there is no complete layout, and for a missing or misshapen key, by name.
     """
 
     def __init__(self, root: str | Path):
@@ -116,9 +118,7 @@ def _check_exists(root: Path) -> None:
     if is_finished(root):
         return
     if (root / PARTS_FOLDER).is_dir():
-        raise UserError(
-            f"{root} is half-written (no {LABELS_FILE} yet); run the command that writes it again, to resume"
-        )
+        raise UserError(f"{root} is unfinished (no {LABELS_FILE} yet); run the command that writes it again to resume")
     if not root.is_dir():
         raise UserError(f"no folder {str(root)!r}; expected a training layout with {LABELS_FILE}")
     raise UserError(f"no {LABELS_FILE} in {str(root)!r}; expected a training layout (render or prepare one)")

@@ -1,11 +1,11 @@
-"""Packed crops: all crops of a layout in arrays beside the PNG files, read without decoding.
+"""Packed crops: all crops of a layout in plain arrays beside the PNG files, so that nothing is decoded.
 
     <root>/packed/img_crop.npy         (N,3,R,R) uint8, in the order of labels.h5
-    <root>/packed/bg_crop.npy          (M,3,R,R) uint8, each different background once; only where there are any
-    <root>/packed/bg_crop_rows.npy     (N,) int64, which of them belongs to each row
-    <root>/packed/packed.json          what they were packed from; written last
+    <root>/packed/bg_crop.npy          (M,3,R,R) uint8, each distinct background once; only if there are any
+    <root>/packed/bg_crop_rows.npy     (N,) int64, the background of each row
+    <root>/packed/packed.json          fingerprint of the labels, size and kinds; written last
 
-Plain memory maps gather 32 random crops of 128 px five times as fast as HDF5 does (0.15 ms and 0.8 ms, one core).
+Memory maps gather 32 random crops of 128 px five times as fast as HDF5 does (0.15 ms and 0.8 ms, one core).
 """
 
 import hashlib
@@ -32,9 +32,9 @@ BLOCK = 512  # crops that are decoded and written at once
 
 
 def open_packed(labels: Labels) -> dict[str, CropArray]:
-    """The packed crops of a layout by kind, as memory maps; nothing where none were packed.
+    """The packed crops of a layout by kind, as memory maps; empty where none were packed.
 
-    Raises UserError where they belong to other labels, or are damaged or cut short.
+    Raises UserError where they were packed from other labels, or are damaged or truncated.
     """
     folder = labels.root / PACKED_FOLDER
     if not folder.is_dir():
@@ -42,20 +42,20 @@ def open_packed(labels: Labels) -> dict[str, CropArray]:
     try:
         about = json.loads((folder / ABOUT_FILE).read_text())
         if about["labels"] != fingerprint(labels):
-            raise UserError(f"packed crops of {labels.root} are of other labels; {_again(labels)}")
+            raise UserError(f"packed crops of {labels.root} belong to other labels; {_how_to_repack(labels)}")
         return {kind: _open_kind(folder, kind, labels.num_rows, about["size"]) for kind in about["kinds"]}
     except UserError:
         raise
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"packed crops {folder} are damaged ({reason}); {_again(labels)}") from error
+        raise UserError(f"packed crops {folder} are damaged ({reason}); {_how_to_repack(labels)}") from error
 
 
 def pack(root: str | Path, progress: bool = True) -> str:
-    """Pack the crops of the layout `root`; returns a line that says what was packed.
+    """Pack the crops of the layout `root`; returns a line on what was packed.
 
-    An interrupted call goes on where it stopped. Crops that are packed already are left as they are, unless the
-    labels have changed. Raises UserError for a crop that is missing or corrupt, and for a full disk.
+    An interrupted call resumes where it stopped. Packed crops are kept as long as the labels have not changed. Raises
+    UserError for a crop that is missing or corrupt, and for a full disk.
     """
     labels = Labels(root)
     png, job = PngCrops(labels), fingerprint(labels)
@@ -67,6 +67,7 @@ def pack(root: str | Path, progress: bool = True) -> str:
     _check_disk(png, len(kinds), unfinished)
     for kind in kinds:
         rows = np.arange(len(png))
+        # A fixed camera shows the same background in many crops: each distinct one is stored once.
         if kind == "bg_crop":
             index = _background_index(unfinished / f"{kind}_rows.npy", png, progress)
             rows = np.unique(index, return_index=True)[1]
@@ -78,12 +79,12 @@ def pack(root: str | Path, progress: bool = True) -> str:
     return _report(labels)
 
 
-def _again(labels: Labels) -> str:
-    return f"pack again (python configs/pack_dataset.py {labels.root}), or remove {labels.root / PACKED_FOLDER}"
+def _how_to_repack(labels: Labels) -> str:
+    return f"pack again (python configs/pack_dataset.py {labels.root}) or remove {labels.root / PACKED_FOLDER}"
 
 
 def _open_kind(folder: Path, kind: str, num_rows: int, size: int) -> CropArray:
-    # copy-on-write, because torch has no read-only tensors
+    # Copy-on-write instead of read-only, since torch warns about arrays that are not writable.
     crops = np.load(folder / f"{kind}.npy", mmap_mode="c")
     rows_file = folder / f"{kind}_rows.npy"
     index = np.load(rows_file) if rows_file.exists() else None
@@ -93,7 +94,7 @@ def _open_kind(folder: Path, kind: str, num_rows: int, size: int) -> CropArray:
     if index is None:
         return CropArray(torch.from_numpy(crops))
     if index.shape != (num_rows,) or index.dtype != np.int64 or index.min() < 0 or index.max() >= count:
-        raise ValueError(f"{rows_file.name} does not give {num_rows} rows one of {count} crops each")
+        raise ValueError(f"{rows_file.name} does not map {num_rows} rows to {count} crops")
     return CropArray(torch.from_numpy(crops), torch.from_numpy(index))
 
 
@@ -101,19 +102,20 @@ def _is_packed(labels: Labels, job: str) -> bool:
     about = labels.root / PACKED_FOLDER / ABOUT_FILE
     try:
         return json.loads(about.read_text())["labels"] == job and bool(open_packed(labels))
-    except (OSError, ValueError, KeyError, TypeError):  # UserError too: damaged ones are packed anew
+    # UserError is a ValueError: damaged crops are packed again.
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
 def _report(labels: Labels) -> str:
     packed = open_packed(labels)
-    parts = [f"{len(array.crops)} different of {kind}" for kind, array in packed.items()]
+    parts = [f"{len(array.crops)} distinct {kind}" for kind, array in packed.items()]
     gigabytes = sum(array.nbytes for array in packed.values()) / 2**30
     return f"{labels.num_rows} rows in {labels.root / PACKED_FOLDER}: {', '.join(parts)}; {gigabytes:.2f} GiB"
 
 
 def _claim(folder: Path, job: str) -> None:
-    """Make the folder of an unfinished job; one of other labels is emptied."""
+    """Create the folder of an unfinished job; one of other labels is emptied."""
     mark = folder / "job"
     if folder.is_dir() and not (mark.exists() and mark.read_text() == job):
         shutil.rmtree(folder)
@@ -122,16 +124,16 @@ def _claim(folder: Path, job: str) -> None:
 
 
 def _check_disk(png: PngCrops, kinds: int, folder: Path) -> None:
-    held = sum(file.stat().st_size for file in folder.iterdir())
-    needed, free = kinds * len(png) * 3 * png.size**2 - held, shutil.disk_usage(folder).free
+    present = sum(file.stat().st_size for file in folder.iterdir())
+    needed, free = kinds * len(png) * 3 * png.size**2 - present, shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"packing {png.root} needs up to {needed / 2**30:.1f} GiB of disk; {free / 2**30:.1f} GiB are free"
+            f"{free / 2**30:.1f} GiB of disk are free; expected {needed / 2**30:.1f} GiB to pack {png.root}"
         )
 
 
 def _background_index(path: Path, png: PngCrops, progress: bool) -> np.ndarray:
-    """Which different background each row has, (N,), numbered as they first come: files that are equal are the same."""
+    """Number (N,) of the distinct background of each row, in the order of first use. Equal files are one background."""
     if path.exists():
         return np.load(path)
     digests = np.empty((len(png), 2), np.uint64)
@@ -143,6 +145,7 @@ def _background_index(path: Path, png: PngCrops, progress: bool) -> np.ndarray:
     with _bar("Comparing backgrounds", len(png), progress) as bar:
         for done in map_threads(digest, range(len(png))):
             bar.update(done)
+    # np.unique sorts by digest; the second argsort numbers the digests by their first row instead.
     _, first, inverse = np.unique(digests, axis=0, return_index=True, return_inverse=True)
     index = np.argsort(np.argsort(first))[inverse.reshape(-1)].astype(np.int64)
     write_atomically(path, lambda part: _save(part, index))
@@ -150,12 +153,13 @@ def _background_index(path: Path, png: PngCrops, progress: bool) -> np.ndarray:
 
 
 def _append_crops(path: Path, png: PngCrops, rows: np.ndarray, kind: str, progress: bool) -> None:
-    """Write the crops of `rows` as one .npy file; what a former call wrote of it is kept."""
+    """Write the crops of `rows` as one .npy file; crops that an interrupted call wrote are kept."""
     shape = (len(rows), 3, png.size, png.size)
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
     start, crop_bytes = len(header.getvalue()), 3 * png.size**2
     path.touch()
+    # The file grows by whole blocks; a crop that was cut off by a kill is written again.
     done = max(0, path.stat().st_size - start) // crop_bytes
     with open(path, "r+b") as file, _bar(f"Packing {kind}", len(rows), progress, done) as bar:
         file.write(header.getvalue())
@@ -170,7 +174,8 @@ def _append_crops(path: Path, png: PngCrops, rows: np.ndarray, kind: str, progre
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    with open(path, "wb") as file:  # a name would get another ending
+    # Given a name instead of a file, np.save would append ".npy" to it.
+    with open(path, "wb") as file:
         np.save(file, array)
 
 

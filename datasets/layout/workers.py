@@ -1,4 +1,4 @@
-"""Many processes that each do pieces of one job."""
+"""Process pools for jobs that consist of independent pieces."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ def map_processes(
     start: Callable[..., None] | None = None,
     arguments: tuple = (),
 ) -> Iterator:
-    """Call `function` on every item by processes, at most one for each; see `worker_pool`."""
+    """Call `function` on every item by processes, at most one process per item; see `worker_pool`."""
     items = list(items)
     with worker_pool(min(len(items), workers or os.cpu_count() or 1), start, arguments) as run:
         yield from run(function, items)
@@ -26,10 +26,10 @@ def map_processes(
 def worker_pool(
     workers: int | None = None, start: Callable[..., None] | None = None, arguments: tuple = ()
 ) -> Iterator[Callable[[Callable[[Any], Any], Iterable], Iterator]]:
-    """Processes for several jobs: `run(function, items)` yields the results as they come, in any order.
+    """Processes for several jobs: `run(function, items)` yields the results as they arrive, in any order.
 
-    workers: number of processes; None: one per core; with one, this process does the work itself. start: called with
-    `arguments` in each process first. Ctrl-C and errors end all of them.
+    workers: number of processes; None: one per core. With one, this process does the work itself. start: called once
+    with `arguments` in each process. Ctrl-C and errors stop all processes.
     """
     workers = workers or os.cpu_count() or 1
     if workers <= 1:
@@ -37,7 +37,8 @@ def worker_pool(
             start(*arguments)
         yield map
         return
-    # Ctrl-C reaches all processes: workers inherit that they ignore it, and this one stops them
+    # Ctrl-C is sent to all processes. Workers inherit that they ignore it, so that this process alone reports it and
+    # stops them.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         pool = get_context("spawn").Pool(workers, _start_worker, (start, arguments))
@@ -54,6 +55,6 @@ def _start_worker(start: Callable[..., None] | None, arguments: tuple) -> None:
 
 
 def _end_with_parent() -> None:
-    """Without this, workers of a killed process die of a broken pipe, at length."""
+    """Exit silently when the parent was killed; otherwise each worker prints a traceback of a broken pipe."""
     parent_process().join()
     os._exit(1)

@@ -1,10 +1,11 @@
-"""The training layout on disk: where its files are, and how it is written.
+"""The training layout on disk: its files, and how they are written.
 
     <root>/labels.h5                                           one row per (instant, camera)
     <root>/seq_003/cam_01/img_crop_000042.png                  RGB uint8, the person
-    <root>/seq_003/cam_01/bg_crop_000042.png                   the same box, person removed; optional
+    <root>/seq_003/cam_01/bg_crop_000042.png                   the same box without the person; optional
 
-`labels.h5` is written last, so a layout that has it is whole. Until then `<root>/.parts/` remembers what is done.
+`labels.h5` is written last, so that a layout with this file is complete. Until then, `<root>/.parts/` records what is
+done.
 """
 
 import json
@@ -29,13 +30,13 @@ def image_path(root: str | Path, seq: int, cam: int, frame: int, kind: str) -> s
 
 
 def check_size(size: int) -> None:
-    """Raises UserError for a side of crops that no network takes."""
+    """Raises UserError for a size of crops that is too small for any network."""
     if size < MIN_SIZE:
         raise UserError(f"size is {size}; expected at least {MIN_SIZE} pixels")
 
 
 class LayoutWriter:
-    """Writes a layout in pieces, so that a killed job goes on where it stopped.
+    """Writes a layout in pieces, so that a killed job resumes where it stopped.
 
         writer = LayoutWriter(root, size=128)
         for key in keys:
@@ -43,11 +44,11 @@ class LayoutWriter:
                 writer.add(img_crop, bg_crop, rows, key)
         writer.finish()
 
-    A piece (usually a sequence) counts when its part file exists, and that is written after the piece's images.
+    A piece (usually a sequence) is done when its part file exists, which is written after the images of the piece.
 
-    size: side R of the crops. total: number of rows that a whole layout has, checked by `finish`; None: any.
-    threads: images are encoded by this many threads. Raises UserError where a finished layout or one of another
-    crop size lies already, and for a size below 16.
+    size: side R of the crops, pixels. total: number of rows of the complete layout, checked by `finish`; None: any.
+    threads: number of threads that encode images. Raises UserError where `root` holds a finished layout or one of
+    another crop size, and for a size below 16.
     """
 
     def __init__(self, root: str | Path, size: int, total: int | None = None, threads: int = 2):
@@ -65,17 +66,17 @@ class LayoutWriter:
         return sorted(path.stem for path in self.parts.glob("*.npz"))
 
     def has(self, key: str) -> bool:
-        """Whether the piece `key` is on disk, whole."""
+        """Whether the piece `key` is on disk, completely."""
         return self._part(key).exists()
 
     def add(self, img_crop: np.ndarray, bg_crop: np.ndarray | None, rows: dict[str, np.ndarray], key: str) -> None:
         """Write N crops and their labels as the piece `key` (a file name, like "seq_003").
 
-        img_crop, bg_crop: (N,R,R,3) uint8; bg_crop None where no background exists.
+        img_crop, bg_crop: (N,R,R,3) uint8; bg_crop: None where there is no background.
         rows: the per-row keys of labels.h5, each (N,...): `frame`, `cam`, `seq`, `subj`, `3D` (N,51) or (N,17,3),
-            `extrinsic_rot`, `extrinsic_rot_inv`, `bounding_box_cam`, `intrinsic_crop`. `3D` may be left out where no
-            poses are known. More keys (numbers or short strings, like `motion`) are stored as they are; every piece
-            must have the same.
+            `extrinsic_rot`, `extrinsic_rot_inv`, `bounding_box_cam`, `intrinsic_crop`. `3D` may be missing where no
+            poses are known. Further keys (numbers or short strings, such as `motion`) are stored as given. All pieces
+            must have the same keys.
         """
         rows = _checked_rows(rows, len(img_crop))
         images = {"img_crop": img_crop} if bg_crop is None else {"img_crop": img_crop, "bg_crop": bg_crop}
@@ -87,10 +88,10 @@ class LayoutWriter:
         write_atomically(self._part(key), lambda part: _save_rows(part, rows))
 
     def finish(self, pose_mean: np.ndarray | None = None, pose_std: np.ndarray | None = None) -> None:
-        """Write labels.h5 from all pieces, ordered by key, and forget the part files.
+        """Write labels.h5 from all pieces, ordered by key, and delete the part files.
 
-        pose_mean, pose_std: (51,) meters, the training set's statistics for a test set; None: of these rows, with
-        the root's std set to 1. A set without poses has no statistics.
+        pose_mean, pose_std: (51,) meters, for a test set those of the training set. None: computed from these rows,
+        with the std of the root set to 1. A set without poses has no statistics.
         """
         keys = self.finished_keys
         lengths = [len(self._load(key)["frame"]) for key in keys]
@@ -113,7 +114,7 @@ class LayoutWriter:
             return
         held = json.loads(job_file.read_text())["size"]
         if held != self.size:
-            raise UserError(f"{self.root} is half-written with {held} px crops; got {self.size} px, expected {held}")
+            raise UserError(f"{self.root} is unfinished with crops of {held} px; got {self.size} px, expected {held}")
 
     def _write_images(self, images: dict[str, np.ndarray], rows: dict[str, np.ndarray]) -> None:
         for seq, cam in {(int(seq), int(cam)) for seq, cam in zip(rows["seq"], rows["cam"], strict=True)}:
@@ -136,6 +137,7 @@ class LayoutWriter:
                 file["pose_std"] = np.asarray(std, dtype=np.float32).reshape(POSE_SIZE)
 
     def _write_rows(self, file: h5py.File, keys: list[str], lengths: list[int]) -> None:
+        # Strings may be longer in another piece than in the first: the type must hold all of them.
         first = self._load(keys[0])
         for name in first.files:
             shape = (sum(lengths), *first[name].shape[1:])
@@ -153,6 +155,7 @@ class LayoutWriter:
 
 def pose_statistics(poses: np.ndarray | h5py.Dataset, chunk: int = 65536) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (51,) of poses (N,51), meters; the std of the root, always zero, is set to 1."""
+    # In chunks and in float64: a set of millions of rows is never in memory at once, and the sums stay exact enough.
     count, total, squares = len(poses), np.zeros(POSE_SIZE), np.zeros(POSE_SIZE)
     for start in range(0, count, chunk):
         block = np.asarray(poses[start : start + chunk], dtype=np.float64)
@@ -165,14 +168,15 @@ def pose_statistics(poses: np.ndarray | h5py.Dataset, chunk: int = 65536) -> tup
 
 
 def _save_rows(path: Path, rows: dict[str, np.ndarray]) -> None:
-    with open(path, "wb") as file:  # a name would get another ending
+    # Given a name instead of a file, np.savez would append ".npz" to it.
+    with open(path, "wb") as file:
         np.savez(file, **rows)
 
 
 def _checked_rows(rows: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
     missing = [name for name in ROW_KEYS if name not in rows and name not in POSE_KEYS]
     if missing:
-        raise UserError(f"rows without {', '.join(missing)}; expected {', '.join(ROW_KEYS)}")
+        raise UserError(f"rows lack {', '.join(missing)}; expected {', '.join(ROW_KEYS)}")
     checked = {}
     for name, value in rows.items():
         value = np.asarray(value)

@@ -206,9 +206,9 @@ def test_one_sequence_is_held_out_where_no_subject_has_two():
 
 
 def test_bad_requests_are_one_line(labels):
-    with pytest.raises(UserError, match="batch size 30 cannot be divided into groups of 4"):
+    with pytest.raises(UserError, match="batch size 30; expected a multiple of 4"):
         GroupedBatchSampler(labels, 30)
-    with pytest.raises(UserError, match="batch size 32 cannot be divided into groups of 4 for each of 3 processes"):
+    with pytest.raises(UserError, match="batch size 32; expected a multiple of 4 for each of 3 processes"):
         GroupedBatchSampler(labels, 32, world_size=3)
     with pytest.raises(UserError, match="batch size 0"):
         GroupedBatchSampler(labels, 0)

@@ -126,7 +126,7 @@ def test_geometry_of_the_synthetic_layout_is_exact(layout):
 def test_extra_keys_and_strings_are_kept(layout):
     motion = Labels(layout)["motion"]
     assert set(motion.tolist()) == {"walking", "reaching"}
-    with pytest.raises(UserError, match="'motion' is not a number"):
+    with pytest.raises(UserError, match="'motion' is not numeric per row"):
         MultiViewDataset(layout, keys=("motion",))
 
 
@@ -172,9 +172,9 @@ def test_a_killed_job_loses_only_its_last_piece(tmp_path):
 
 def test_half_written_layout_says_so(tmp_path):
     LayoutWriter(tmp_path, 16).add(*made_up_piece(1))
-    with pytest.raises(UserError, match=r"half-written.*resume"):
+    with pytest.raises(UserError, match=r"is unfinished.*resume"):
         MultiViewDataset(tmp_path)
-    with pytest.raises(UserError, match="half-written with 16 px crops; got 32"):
+    with pytest.raises(UserError, match="unfinished with crops of 16 px; got 32"):
         LayoutWriter(tmp_path, 32)
     with pytest.raises(UserError, match="has 6 rows; expected 7"):
         LayoutWriter(tmp_path, 16, total=7).finish()
@@ -185,7 +185,7 @@ def test_writer_refuses_wrong_input(tmp_path):
     img, bg, rows, key = made_up_piece(1)
     with pytest.raises(UserError, match=r"bg_crop is float64 \(6, 16, 16, 3\)"):
         writer.add(img, bg / 255, rows, key)
-    with pytest.raises(UserError, match="rows without subj"):
+    with pytest.raises(UserError, match="rows lack subj"):
         writer.add(img, bg, {name: value for name, value in rows.items() if name != "subj"}, key)
     with pytest.raises(UserError, match="3D has rows of shape"):
         writer.add(img, bg, rows | {"3D": np.zeros((6, 16, 3))}, key)

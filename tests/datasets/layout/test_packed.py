@@ -73,7 +73,7 @@ def test_backgrounds_that_repeat_are_stored_once(layout):
     said = pack(layout, progress=False)
     packed = open_packed(MultiViewDataset(layout).labels)
     assert len(packed["bg_crop"].crops) == 4 and len(packed["img_crop"].crops) == 40
-    assert "4 different of bg_crop" in said and "40 rows" in said
+    assert "4 distinct bg_crop" in said and "40 rows" in said
 
 
 def test_a_layout_without_backgrounds(tmp_path):
@@ -128,7 +128,7 @@ def test_crops_of_other_labels_are_refused_and_packed_anew(layout):
     pack(layout, progress=False)
     with h5py.File(layout / "labels.h5", "r+") as file:
         file["bounding_box_cam"][3] += 0.01
-    with pytest.raises(UserError, match=r"of other labels; pack again \(python configs/pack_dataset.py"):
+    with pytest.raises(UserError, match=r"belong to other labels; pack again \(python configs/pack_dataset.py"):
         MultiViewDataset(layout)
     path = image_path(layout, 1, 0, 0, "img_crop")
     write_png(path, 255 - read_png(path))
@@ -208,7 +208,7 @@ def test_a_finished_packing_is_left_as_it_is(layout):
 
 def test_a_full_disk_is_one_line(layout, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
-    with pytest.raises(UserError, match=r"needs up to .* GiB of disk"):
+    with pytest.raises(UserError, match=r"GiB of disk are free; expected .* GiB to pack"):
         pack(layout, progress=False)
 
 

@@ -116,7 +116,7 @@ def test_same_seed_same_bytes_after_a_kill_and_with_workers(rendered, tmp_path):
         process.send_signal(signal.SIGKILL)
     assert not (tmp_path / "labels.h5").exists()
     kept = {path: os.stat(path).st_mtime_ns for path in (tmp_path / ".parts").glob("*.npz")}
-    with pytest.raises(UserError, match="half-written"):
+    with pytest.raises(UserError, match="is unfinished"):
         Labels(tmp_path)
     assert kept and len(kept) < len(plan_sequences(RenderSet(160, SIZE, 0, "train")))
     render_dataset(tmp_path, 160, SIZE, workers=2, progress=False)
