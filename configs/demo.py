@@ -19,6 +19,7 @@ from configs.config_demo import config_dict as stage1_config
 from configs.config_demo_pose import config_dict as stage2_config
 from configs.config_demo_supervised import config_dict as supervised_config
 from configs.config_test_encodeDecode import config_dict as test_config
+from utils.commands import command_for
 from utils.errors import run_script
 
 TRAIN_CROPS, TEST_CROPS = 28_000, 2_400
@@ -38,7 +39,7 @@ def main() -> None:
         (output / "results.md").write_text(text + "\n")
     print(f"\n{text}\n\npictures and results.md are in {output}")
     print(f"{(time.perf_counter() - started) / 60:.1f} minutes in all")
-    print(f"look around: python configs/test_encodeDecode.py network_path={poses.path}")
+    print(f"look around: {command_for('test_encodeDecode')} network_path={poses.path}")
 
 
 def render_and_train(output: Path) -> tuple:

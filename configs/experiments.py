@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs import config_demo, config_demo_pose, config_train_encodeDecode, config_train_encodeDecode_pose
 from configs.command_line import script_parser
+from utils.commands import command_for
 from utils.config import check_config, parse_override, read_config_file
 from utils.errors import UserError, run_script
 from utils.paths import WORK
@@ -97,7 +98,7 @@ def base_configs(arguments: argparse.Namespace, output: Path) -> list[dict]:
     data = Path(arguments.data or WORK / "data" / DATA[arguments.scale]).resolve()
     if not data.is_dir():
         raise UserError(
-            f"no folder {str(data)!r}; render the benchmark with `python configs/render_dataset.py --preset "
+            f"no folder {str(data)!r}; render the benchmark with `{command_for('render_dataset')} --preset "
             f"{DATA[arguments.scale]} --output {data}`, or give --data a folder that holds train and test"
         )
     folders = {f"dataset_folder_{split}": str(data / split) for split in ("train", "test")}

@@ -31,9 +31,9 @@ COMMANDS = {
 }
 
 
-def command_for(script: str) -> str:
+def command_for(script: str, *arguments: str) -> str:
     """How a user starts configs/<script>.py here, for messages: a checkout's script, or the installed command."""
     if IN_CHECKOUT:
-        return f"python configs/{script}.py"
-    (name, *_) = [name for name, command in COMMANDS.items() if command.script == script]
+        return " ".join(["python", f"configs/{script}.py", *arguments])
+    (name,) = (name for name, command in COMMANDS.items() if (command.script, command.arguments) == (script, arguments))
     return f"{PROGRAM} {name}"

@@ -22,6 +22,7 @@ from datasets.layout.crops import CropArray, PngCrops
 from datasets.layout.labels import Labels, fingerprint
 from datasets.layout.png import map_threads
 from datasets.layout.writer import IMAGE_KINDS
+from utils.commands import command_for
 from utils.errors import UserError
 from utils.files import write_atomically
 
@@ -80,7 +81,7 @@ def pack(root: str | Path, progress: bool = True) -> str:
 
 
 def _how_to_repack(labels: Labels) -> str:
-    return f"pack again (python configs/pack_dataset.py {labels.root}) or remove {labels.root / PACKED_FOLDER}"
+    return f"pack again ({command_for('pack_dataset')} {labels.root}) or remove {labels.root / PACKED_FOLDER}"
 
 
 def _open_kind(folder: Path, kind: str, num_rows: int, size: int) -> CropArray:

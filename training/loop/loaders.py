@@ -11,6 +11,7 @@ import torch
 from datasets.reader import MultiViewDataset, collate_batch
 from datasets.sampler import GroupedBatchSampler, split_validation
 from training.loop.distributed import is_main
+from utils.commands import command_for
 from utils.errors import UserError
 from utils.images import normalize
 
@@ -31,7 +32,7 @@ def _open(config: dict, folder_key: str, split: str, keys: tuple[str, ...]) -> M
     folder = config[folder_key]
     if not Path(folder).is_dir():
         raise UserError(
-            f"{folder_key} {folder!r} does not exist; render it with `python configs/render_dataset.py "
+            f"{folder_key} {folder!r} does not exist; render it with `{command_for('render_dataset')} "
             f"--output {folder} --crops 40000 --split {split}`, or point {folder_key} to data in the training layout"
         )
     if not config["skip_background"]:
