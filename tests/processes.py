@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 import torch
@@ -80,3 +81,10 @@ def train_and_keep_gradients(stage: str, config: dict, path: str) -> None:
 
     step_class.__call__ = keep
     train(stage, config)
+
+
+def train_and_leave_no_thread(stage: str, config: dict) -> None:
+    """A training; fail where threads of the process group outlive it. Linux only: it lists the threads of a process."""
+    train(stage, config)
+    names = {path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")}
+    assert not [name for name in names if "gloo" in name], names

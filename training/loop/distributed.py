@@ -8,6 +8,7 @@ by every process alike. One thing is of a process's own share, as is usual: the 
 training (its running statistics are those of rank 0). Alone, nothing here changes anything.
 """
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -45,6 +46,9 @@ def process_group(device: str) -> Iterator[None]:
     try:
         yield
     finally:
+        # A DistributedDataParallel that is garbage in a reference cycle keeps the group's threads alive. One that
+        # returns from its last transfer only when the interpreter has ended would abort the process.
+        gc.collect()
         idist.finalize()
 
 

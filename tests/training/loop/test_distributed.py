@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 
 from models import build_network
 from models.checkpoints import read_checkpoint, save_weights
-from tests.processes import run_processes, train, train_and_keep_gradients
+from tests.processes import run_processes, train, train_and_keep_gradients, train_and_leave_no_thread
 from tests.runs import losses, read_log
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT, SIZE, tiny_config, tiny_pose_config, write_config_file
@@ -91,6 +92,16 @@ def test_fewer_held_out_batches_than_processes(data, tmp_path):
     assert run_processes(2, train, "views", config) == [0, 0]
     (row,) = read_log(tmp_path / run_name(config, "encode") / "debug_log_testing.txt")
     assert 0 < float(row["loss"]) < 100 and float(row["psnr"]) > 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="lists threads as Linux does")
+@pytest.mark.parametrize("stage", ["views", "pose"])
+def test_no_thread_of_the_group_outlives_it(data, tmp_path, stage):
+    # one that ran on while the interpreter ended killed the process, now and then, on a busy machine
+    config = tiny_config(data, tmp_path, num_training_iterations=1)
+    if stage == "pose":
+        config = tiny_pose_config(data, tmp_path, None, freeze_encoder=False, num_training_iterations=1)
+    assert run_processes(2, train_and_leave_no_thread, stage, config) == [0, 0]
 
 
 def torchrun(processes, *arguments):
