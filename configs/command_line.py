@@ -30,6 +30,12 @@ def script_parser(doc: str, **options) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=summary, epilog=usage, formatter_class=_Help, **options)
 
 
+def add_output_argument(parser: argparse._ActionsContainer) -> None:
+    """--output of the scripts that write a training layout. Relative to the current folder, as any command's files."""
+    help_output = "folder to write, relative to the current one; new, or that of an interrupted call"
+    parser.add_argument("--output", required=True, metavar="DIR", help=help_output)
+
+
 def add_layout_arguments(
     parser: argparse._ActionsContainer,
     *,

@@ -1,18 +1,22 @@
-"""Check a folder in the training layout: names the first thing wrong, or prints a summary."""
+"""Check a folder in the training layout: print a summary, or the first error.
 
-import argparse
+Example:
+  python configs/validate_dataset.py data/train
+"""
+
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from configs.command_line import script_parser
 from datasets.validation import validate
 from utils.errors import run_script
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", help="folder that holds labels.h5 and seq_*/cam_*/img_crop_*.png")
+    parser = script_parser(__doc__)
+    parser.add_argument("folder", metavar="DIR", help="folder that holds labels.h5 and seq_*/cam_*/img_crop_*.png")
     print(validate(parser.parse_args().folder))
 
 

@@ -205,7 +205,7 @@ def test_script(filmed_body, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--videos", "a.mp4", "--recordings", "list.json"], "--recordings and --videos; expected one or the other"),
+        (["--videos", "a.mp4", "--recordings", "list.json"], "both --recordings and --videos; expected one of them"),
         (["--videos", "a.mp4", "b.mp4"], "expected --videos and --calibration, or --recordings"),
         (["--recordings", "none.json"], "no file 'none.json'"),
     ],
