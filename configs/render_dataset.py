@@ -1,47 +1,55 @@
-"""Render people into a training set: exact 3D labels, no data license. Interrupt and start again to go on.
+"""Render people into a training set: exact 3D labels, no data license. Run the same command again to resume.
 
-A set of your own:    --output DIR --crops N [--split test] [...]
-A standard benchmark: --output DIR --preset benchmark    (DIR/train and DIR/test; benchmark64: at 64 px)
+A set of your own:     python configs/render_dataset.py --output data/train --crops 40000
+                       python configs/render_dataset.py --output data/test --crops 8000 --split test
+Captured motion (BVH): python configs/render_dataset.py --output data/train --crops 40000 --motion mocap
+A standard benchmark:  python configs/render_dataset.py --output data/benchmark64 --preset benchmark64
+                       (writes train/ and test/; benchmark: 128 px, benchmark64: 64 px)
 """
 
 import argparse
+import inspect
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.rendered.dataset import render_dataset
+from configs.command_line import script_parser
+from datasets.rendered.dataset import SUBJECTS, render_dataset
 from datasets.rendered.presets import PRESETS, render_preset
 from utils.errors import UserError, run_script
 
 
 def main() -> None:
-    about, _, usage = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(
-        description=about,
-        epilog=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,  # render_dataset has the defaults
-    )
-    parser.add_argument("--output", required=True, help="folder to write; new, or one that was interrupted")
-    parser.add_argument("--preset", help=f"a standard benchmark, which fixes all else: {' or '.join(PRESETS)}")
-    parser.add_argument("--crops", type=int, help="number of crops, over all four cameras")
-    parser.add_argument("--size", type=int, help="side of a crop in pixels (default 128)")
-    parser.add_argument("--seed", type=int, help="another seed gives other motions and clothes (default 0)")
-    parser.add_argument("--split", help="train: subjects 1,5,6,7,8 (default); test: subjects 9,11")
-    parser.add_argument("--every", type=int, help="take every n-th instant of the 10 Hz motions (default 1)")
-    parser.add_argument("--motion", help="folder of BVH files (or one) that people move as (default: made motion)")
-    parser.add_argument("--workers", type=int, help="processes (default: one per core; a GPU is used by one)")
-    arguments = vars(parser.parse_args())
+    arguments = vars(_parser().parse_args())
     if "preset" in arguments:
         fixed = sorted(set(arguments) - {"preset", "output", "workers"})
         if fixed:
-            raise UserError(f"--{fixed[0]} beside --preset; a preset fixes it, expected one or the other")
+            raise UserError(f"--{fixed[0]} given with --preset, which fixes it; expected one or the other")
         print(render_preset(arguments.pop("preset"), **arguments))
     elif "crops" in arguments:
         print(f"{arguments['crops']} crops in {render_dataset(**arguments)}")
     else:
-        raise UserError("neither --crops nor --preset; expected how many crops, or which benchmark")
+        raise UserError("neither --crops nor --preset given; expected a number of crops, or a benchmark")
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = {name: parameter.default for name, parameter in inspect.signature(render_dataset).parameters.items()}
+    subjects = "; ".join(f"{split}: subjects {', '.join(map(str, numbers))}" for split, numbers in SUBJECTS.items())
+    # Options that are not given stay out of the namespace: `main` refuses those that a preset fixes, even with their
+    # default value, and `render_dataset` fills in the defaults.
+    parser = script_parser(__doc__, argument_default=argparse.SUPPRESS)
+    add = parser.add_argument
+    add("--output", metavar="DIR", required=True, help="folder to write: a new one, or one to resume")
+    add("--preset", metavar="NAME", help=f"standard benchmark, which fixes all other options: {' or '.join(PRESETS)}")
+    add("--crops", type=int, metavar="N", help="number of crops, over all four cameras")
+    add("--size", type=int, metavar="PIXELS", help=f"side of a crop (default: {default['size']})")
+    add("--seed", type=int, metavar="N", help=f"seed of motions, clothes and light (default: {default['seed']})")
+    add("--split", metavar="SPLIT", help=f"{subjects} (default: {default['split']})")
+    add("--every", type=int, metavar="N", help=f"use every N-th frame of 10 Hz motions (default: {default['every']})")
+    add("--motion", metavar="PATH", help="folder of BVH files, or one file (default: procedural motion)")
+    add("--workers", type=int, metavar="N", help="processes (default: one per core; one with a GPU)")
+    return parser
 
 
 if __name__ == "__main__":
