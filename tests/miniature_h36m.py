@@ -15,7 +15,7 @@ from datasets.rendered.scene import subject_cameras
 from datasets.sources.human36m.archives import H36M_JOINTS
 from datasets.sources.human36m.metadata import CAMERA_IDS
 from tests.markers import JOINTS as MARKED
-from tests.markers import paint_markers
+from tests.markers import render_markers
 from tests.synthetic import random_joints
 from tests.video_files import write_video
 
@@ -170,7 +170,7 @@ def marked_people(subject: int, number: int, frames: int) -> Take:
 
     def picture(frame: int, camera: Camera) -> np.ndarray:
         pixels = camera.project(camera.world_to_cam(joints[frame, list(MARKED)]))
-        return paint_markers(pixels, camera.width, camera.height, radius=0.008 * camera.width)
+        return render_markers(pixels, camera.width, camera.height, radius=0.008 * camera.width)
 
     return Take(joints, picture)
 

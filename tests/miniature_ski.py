@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 
 from datasets.layout.png import write_png
-from tests.markers import JOINTS, paint_markers
+from tests.markers import JOINTS, render_markers
 from tests.synthetic import random_joints, ring_cameras
 
 SIDE = 256
@@ -50,4 +50,4 @@ def _paint(folder: Path, row: dict) -> None:
     path = folder / f"seq_{row['seq']:03d}/cam_{row['cam']:02d}/image_{row['frame']:06d}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = SIDE * row["2D"][list(JOINTS)] - 0.5
-    write_png(str(path), paint_markers(pixels, SIDE, SIDE, radius=5))
+    write_png(str(path), render_markers(pixels, SIDE, SIDE, radius=5))

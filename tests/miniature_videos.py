@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from datasets.cameras.camera import Camera
-from tests.markers import FLOOR, JOINTS, paint_markers
+from tests.markers import FLOOR, JOINTS, render_markers
 from tests.synthetic import random_joints, ring_cameras
 from tests.video_files import write_video
 from utils.skeleton import BONES
@@ -77,10 +77,10 @@ def true_box(camera: Camera, joints: np.ndarray) -> np.ndarray:
 
 def _scene(camera: Camera, joints: np.ndarray | None, body: bool) -> np.ndarray:
     if joints is None:
-        return paint_markers(np.full((3, 2), -1e3), WIDTH, HEIGHT, radius=5)
+        return render_markers(np.full((3, 2), -1e3), WIDTH, HEIGHT, radius=5)
     pixels = camera.project(camera.world_to_cam(joints))
     if not body:
-        return paint_markers(pixels[list(JOINTS)], WIDTH, HEIGHT, radius=5)
+        return render_markers(pixels[list(JOINTS)], WIDTH, HEIGHT, radius=5)
     picture = np.full((HEIGHT, WIDTH, 3), FLOOR, np.uint8)
     for bone in BONES:
         (x0, y0), (x1, y1) = pixels[list(bone)].round().astype(int).tolist()

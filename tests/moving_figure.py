@@ -1,4 +1,4 @@
-"""Writes BVH files of a figure that squats and waves: in any tool's names, unit, axes and order of channels."""
+"""Writes BVH files of a figure that squats and waves, with the names, unit, axes and channel order of any tool."""
 
 import itertools
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 
 from datasets.people.kinematics import rotation_x, rotation_y, rotation_z
 
-# joint: parent, offset in meters in a T-pose (x forward, y left, z up), names of Poser's and MotionBuilder's kind
+# Per joint: parent, offset in a T-pose (meters; x forward, y left, z up), its names in Poser and in MotionBuilder.
 _MIDDLE = {
     "root": (None, (0, 0, 0), "hip", "Hips"),
     "waist": ("root", (0, 0, 0.1), "abdomen", "LowerBack"),
@@ -28,7 +28,8 @@ _SIDED = {
 }
 _ENDS = {"head": (0, 0, 0.2), "hand": (0, 0.15, 0), "foot": (0.15, 0, -0.06)}
 _SIDES = {"left": ("l", "Left", np.array([1, 1, 1])), "right": ("r", "Right", np.array([1, -1, 1]))}
-_AXES = {"z": np.eye(3), "y": np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]])}  # from z up to the file's axes
+# From axes with z up to the file's.
+_AXES = {"z": np.eye(3), "y": np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]])}
 
 
 def figure(names: str = "poser") -> dict[str, tuple[str | None, np.ndarray, str]]:
@@ -44,8 +45,10 @@ def figure(names: str = "poser") -> dict[str, tuple[str | None, np.ndarray, str]
 
 
 def squat_and_wave(frames: int = 61, rate: float = 30, jump: float = 0.0) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Local rotations by joint (T, 3, 3) and the root's path (T, 3), meters, z up. The feet stand still and flat; with
-    `jump` (meters) they leave the floor for a third of the time in the middle."""
+    """Local rotations (T, 3, 3) by joint, and the root's path (T, 3), meters, z up.
+
+    The feet are static and flat. With `jump` (meters) they leave the floor for the middle third of the time.
+    """
     times = np.arange(frames) / rate
     half = 0.5 - 0.5 * np.cos(2 * np.pi * times)  # 0 .. 1 .. 0 every second
     pose = {key: np.tile(np.eye(3), (frames, 1, 1)) for key in figure()}
@@ -69,8 +72,10 @@ def squat_and_wave(frames: int = 61, rate: float = 30, jump: float = 0.0) -> tup
 def write_figure(
     path: Path, motion=None, names="poser", unit=1.0, up="z", order="ZXY", rate=30.0, own: dict | None = None
 ) -> Path:
-    """Write a motion (`squat_and_wave` by default). unit: the file's, per meter. own: rotations (3, 3) of joints' own
-    axes, which make the file's rest pose another one."""
+    """Write a motion (default: `squat_and_wave`).
+
+    unit: the file's units per meter. own: rotations (3, 3) of joints' own axes, which change the file's rest pose.
+    """
     pose, root = motion or squat_and_wave()
     joints, axes = figure(names), _AXES[up]
     own = dict.fromkeys(joints, np.eye(3)) | (own or {})
@@ -109,12 +114,12 @@ def write_figure(
 
 
 def tangled(seed: int) -> dict[str, np.ndarray]:
-    """Own axes that leave the rest pose no posture at all."""
-    turns = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(figure()), 3, 3)))[0]
-    return dict(zip(figure(), turns * np.linalg.det(turns)[:, None, None], strict=True))
+    """Random axes of the joints: the rest pose is no posture at all."""
+    rotations = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(figure()), 3, 3)))[0]
+    return dict(zip(figure(), rotations * np.linalg.det(rotations)[:, None, None], strict=True))
 
 
 def splayed(degrees: float) -> dict[str, np.ndarray]:
-    """Own axes of a rest pose whose legs are straddled, as the CMU's is."""
-    turns = {side: rotation_x(-sign * np.deg2rad(degrees)) for side, sign in (("left", 1), ("right", -1))}
-    return {f"{bone}_{side}": turn for side, turn in turns.items() for bone in ("thigh", "shin")}
+    """Axes of a rest pose with straddled legs, like that of the CMU's files."""
+    rotations = {side: rotation_x(-sign * np.deg2rad(degrees)) for side, sign in (("left", 1), ("right", -1))}
+    return {f"{bone}_{side}": rotation for side, rotation in rotations.items() for bone in ("thigh", "shin")}

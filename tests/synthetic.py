@@ -1,4 +1,4 @@
-"""A tiny valid training layout for tests: colored blobs at the joints of made-up people seen by a ring of cameras."""
+"""A tiny valid training layout for tests: colored blobs at the joints of random people, seen by a ring of cameras."""
 
 from pathlib import Path
 
@@ -6,9 +6,10 @@ import numpy as np
 
 from datasets.cameras.crop_camera import crop_camera, project_to_crop
 from datasets.layout.writer import LayoutWriter
+from datasets.people.kinematics import rotation_z
 from utils.skeleton import BONES
 
-# T-pose bone vectors (meters, world frame: x to the person's left, y backwards, z up), in the order of BONES
+# Bone vectors of a T-pose (meters, world frame: x to the person's left, y backwards, z up), in the order of BONES.
 REST_BONES = np.array(
     [
         (-0.13, 0, 0), (0, 0, -0.45), (0, 0, -0.45),
@@ -18,7 +19,7 @@ REST_BONES = np.array(
         (0.15, 0, 0), (0.28, 0, 0), (0.25, 0, 0),
     ]
 )  # fmt: skip
-LIMB_ANGLE = 0.6  # radians: how far a limb's bone strays from rest
+LIMB_ANGLE = 0.6  # radians, standard deviation of a bone's direction from the T-pose
 TINTS = {1: (1.0, 0.4, 0.3), 5: (0.3, 1.0, 0.4), 6: (0.3, 0.4, 1.0), 9: (1.0, 1.0, 0.3), 11: (0.3, 1.0, 1.0)}
 
 
@@ -53,14 +54,14 @@ def _sequence(subject: int, seq: int, size: int, instants: int, cameras: int, rn
     joints_cam = np.einsum("cij,tcpj->tcpi", rotation, joints[:, None] - center[:, None])
     joints_cam = joints_cam.reshape(-1, 17, 3)
     camera = crop_camera(joints_cam[:, 0])
-    turned = joints_cam @ camera.rotation.swapaxes(-1, -2)
+    poses = joints_cam @ camera.rotation.swapaxes(-1, -2)
     extrinsic_rot = camera.rotation @ np.tile(rotation, (instants, 1, 1))
     rows = {
         "frame": np.repeat(5 * np.arange(instants), cameras),
         "cam": np.tile(np.arange(cameras), instants),
         "seq": np.full(instants * cameras, seq),
         "subj": np.full(instants * cameras, subject),
-        "3D": turned - turned[:, :1],
+        "3D": poses - poses[:, :1],
         "extrinsic_rot": extrinsic_rot,
         "extrinsic_rot_inv": extrinsic_rot.swapaxes(-1, -2),
         "bounding_box_cam": camera.bounding_box_cam,
@@ -68,22 +69,19 @@ def _sequence(subject: int, seq: int, size: int, instants: int, cameras: int, rn
         "motion": np.full(instants * cameras, ("walking", "reaching")[seq % 2]),
     }
     bg_crop = _backgrounds(rows["cam"], size)
-    return _paint(bg_crop, project_to_crop(turned, camera.intrinsic_crop), subject), bg_crop, rows
+    return _render_blobs(bg_crop, project_to_crop(poses, camera.intrinsic_crop), subject), bg_crop, rows
 
 
 def random_joints(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Joints (count,17,3) of random people near the origin: bones of fixed length, limbs astray, any heading."""
-    heading = rng.uniform(-np.pi, np.pi, count)
-    turn = np.zeros((count, 3, 3))
-    turn[:, 0, 0] = turn[:, 1, 1] = np.cos(heading)
-    turn[:, 0, 1], turn[:, 1, 0] = -np.sin(heading), np.sin(heading)
-    turn[:, 2, 2] = 1
+    """Joints (count,17,3) of random people near the origin: bones of fixed length, random limbs, any heading."""
+    heading = rotation_z(rng.uniform(-np.pi, np.pi, count))
     joints = np.zeros((count, 17, 3))
     joints[:, 0] = np.concatenate([rng.uniform(-1.5, 1.5, (count, 2)), np.full((count, 1), 0.92)], axis=1)
     for (parent, child), bone in zip(BONES, REST_BONES, strict=True):
-        stray = bone + np.linalg.norm(bone) * LIMB_ANGLE * rng.normal(size=(count, 3)) * (child not in (1, 4))
-        stray *= np.linalg.norm(bone) / np.linalg.norm(stray, axis=1, keepdims=True)
-        joints[:, child] = joints[:, parent] + np.einsum("nij,nj->ni", turn, stray)
+        # Children 1 and 4 are the hips, which keep their places beside the root.
+        vector = bone + np.linalg.norm(bone) * LIMB_ANGLE * rng.normal(size=(count, 3)) * (child not in (1, 4))
+        vector *= np.linalg.norm(bone) / np.linalg.norm(vector, axis=1, keepdims=True)
+        joints[:, child] = joints[:, parent] + np.einsum("nij,nj->ni", heading, vector)
     return joints
 
 
@@ -99,15 +97,15 @@ def ring_cameras(count: int, radius: float = 5.0, height: float = 1.5) -> tuple[
 
 
 def _backgrounds(cam: np.ndarray, size: int) -> np.ndarray:
-    """(N,size,size,3) uint8: a gradient whose direction and color tell the camera."""
+    """Images (N,size,size,3) uint8: gradients with a direction and color for each camera."""
     v, u = np.mgrid[:size, :size] / size
     phase = cam[:, None, None].astype(float)
     channels = [0.4 + 0.15 * np.cos(3 * u + phase), 0.4 + 0.15 * np.sin(3 * v + phase), 0.3 + 0.2 * v + 0 * phase]
     return (255 * np.stack(np.broadcast_arrays(*channels), axis=-1)).astype(np.uint8)
 
 
-def _paint(bg_crop: np.ndarray, joints: np.ndarray, subject: int) -> np.ndarray:
-    """Blobs, one color per joint, at crop coordinates (N,17,2); the subject's tint tells appearance apart."""
+def _render_blobs(bg_crop: np.ndarray, joints: np.ndarray, subject: int) -> np.ndarray:
+    """Images with a blob per joint at crop coordinates (N,17,2): a color per joint, with the subject's tint."""
     size = bg_crop.shape[1]
     image = bg_crop.astype(float)
     centers = (np.arange(size) + 0.5) / size

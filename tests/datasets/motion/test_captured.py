@@ -1,4 +1,4 @@
-"""A folder of captured motion becomes a rendered set: split, cut to the room, resumed only with the same files."""
+"""A folder of captured motion becomes a rendered set: its split, segments that fit the room, and resuming."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ from tests.moving_figure import squat_and_wave, write_figure
 from utils.errors import UserError
 
 
-def traveling(meters, frames=301):
+def walking_away(meters, frames=301):
     pose, root = squat_and_wave(frames)
     root[:, 0] = np.linspace(0, meters, frames)
     return pose, root
@@ -27,11 +27,11 @@ def traveling(meters, frames=301):
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """Six clips: five of 2 s, and one that walks 12 m in 10 s; and a file that is no motion."""
+    """Six clips: five of 2 s, and one that moves 12 m in 10 s. Also a file that is not a motion."""
     folder = tmp_path_factory.mktemp("clips")
     for name in "abcde":
         write_figure(folder / f"{name}.bvh")
-    write_figure(folder / "far.BVH", motion=traveling(12.0))
+    write_figure(folder / "far.BVH", motion=walking_away(12.0))
     (folder / "LICENSE").write_text("free")
     return folder
 
@@ -55,7 +55,7 @@ def test_train_and_test_share_no_clip(clips):
     assert split_clips(files, "test") == test
 
 
-def test_few_clips_serve_both_and_it_is_said(clips, capsys):
+def test_few_clips_serve_both_splits_with_a_message(clips, capsys):
     files = find_clips(clips)[:4]
     assert split_clips(files, "train") == split_clips(files, "test") == files
     assert "train and test share them" in capsys.readouterr().err
@@ -75,7 +75,7 @@ def test_segments_cover_the_clips_and_fit_the_room(clips, capsys):
         assert len(motion.translation) == segment.num_frames and np.abs(motion.translation[:, :2]).max() <= 1.5
 
 
-def test_heading_and_place_are_drawn(clips):
+def test_heading_and_place_are_random(clips):
     segment, *_ = segment_clips([clips / "a.bvh"], 10, MOTION_FRAMES, 1.5, progress=False)
     body = load_body(1)
     first, again, other = (retarget_segment(segment, body, 10, np.random.default_rng(seed), 1.5) for seed in (1, 1, 2))
@@ -112,7 +112,7 @@ def test_rendered_set(clips, tmp_path, monkeypatch):
     assert {*np.char.decode(Labels(output)["motion"].astype("S"))} == {"a", "b"}
     held = json.loads((output / "render.json").read_text())
     assert held["motion"] == ["a", "b"] and held.items() >= describe_clips(find_clips(source)).items()
-    render_dataset(output, 24, 16, motion=source, workers=1, progress=False)  # finished: left as it is
+    render_dataset(output, 24, 16, motion=source, workers=1, progress=False)  # finished: left unchanged
     (source / "b.bvh").write_text((source / "b.bvh").read_text() + "\n")
     with pytest.raises(UserError, match=r"holds a set of \{'motion_sha256': .*; expected \{'motion_sha256': "):
         render_dataset(output, 24, 16, motion=source, workers=1, progress=False)

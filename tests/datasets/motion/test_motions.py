@@ -1,3 +1,5 @@
+"""Procedural motions: plausible (joint limits, feet on the floor, smooth), inside the area, decided by the seed."""
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ def make(name, subject=1, seed=0, frames=FRAMES, fps=FPS, **more):
 
 @pytest.fixture(scope="module", params=[(name, subject) for name in MOTIONS for subject in (8, 5)])
 def played(request):
-    """Motions of every kind, by a stout man and a slight woman: name, body, motion, vertices, joints."""
+    """Motions of every kind by a heavy man and a slim woman: name, body, motion, vertices, joints."""
     name, subject = request.param
     motion = make(name, subject, seed=subject)
     body = load_body(subject)
@@ -46,7 +48,7 @@ def test_bones_keep_their_length(played):
     joints = played[4]
     first, second = np.array(BONES).T
     length = np.linalg.norm(joints[:, first] - joints[:, second], axis=-1)
-    # the trunk is one bone of three in the model; the shoulder girdle moves against the neck
+    # Three bones of the body make one of the trunk, and the shoulder girdle moves relative to the neck.
     rigid = [i for i, (a, b) in enumerate(BONES) if {a, b} not in ({0, 7}, {7, 8}, {8, 9}, {8, 11}, {8, 14})]
     np.testing.assert_allclose(length[:, rigid], np.broadcast_to(length[0, rigid], length[:, rigid].shape), atol=2e-3)
 
@@ -74,8 +76,8 @@ def test_left_is_left_and_the_face_looks_ahead(played):
     hips = joints[:, JOINT["left_hip"]] - joints[:, JOINT["right_hip"]]
     assert ((hips * pelvis[:, :, 1]).sum(1) > 0.1).all()
     ahead = pelvis[:, :, 0] * [1, 1, 0]
-    toes = joints[:, JOINT["head"]] - joints[:, JOINT["neck"]]
-    assert ((toes * ahead).sum(1) > -0.12).all()  # the head may turn far, but not right round
+    face = joints[:, JOINT["head"]] - joints[:, JOINT["neck"]]
+    assert ((face * ahead).sum(1) > -0.12).all(), "the head may rotate far, but not backwards"
 
 
 def test_elbows_and_knees_bend_one_way(played):
@@ -100,7 +102,7 @@ def test_trunk_and_head_stay_in_their_limits(played):
 
 
 def test_smooth(played):
-    """Accelerations stay human, once seen finely enough for the second difference to mean one."""
+    """Accelerations stay human. Second differences only approximate them at a high frame rate."""
     name, body, *_ = played
     fine = make(name, body.subject, seed=3, frames=100, fps=50)
     joints = body.pose(fine)[1].astype(np.float64)
@@ -114,7 +116,7 @@ def test_stays_in_the_area(played):
     assert np.abs(motion.translation[:, :2]).max() <= AREA
     small = make(played[0], played[1].subject, seed=4, area=0.8)
     assert np.abs(small.translation[:, :2]).max() <= 0.8
-    assert np.ptp(joints, axis=0).max() > 0.01  # it does move
+    assert np.ptp(joints, axis=0).max() > 0.01, "it moves"
 
 
 def test_seats_are_in_the_area_too():

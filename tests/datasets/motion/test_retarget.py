@@ -1,4 +1,4 @@
-"""Captured motion on other bodies: the same whatever tool wrote it, limbs as captured, feet on the floor."""
+"""Captured motion on other bodies: the same from the files of any tool, limbs as captured, feet on the floor."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from tests.moving_figure import splayed, squat_and_wave, tangled, write_figure
 from utils.errors import UserError
 from utils.skeleton import JOINT_NAMES
 
-INSTANTS, FPS, HEADING = 20, 10, 0.7
+FRAMES, FPS, HEADING = 20, 10, 0.7
 LIMBS = {
     "thigh": ("hip", "knee"),
     "shin": ("knee", "ankle"),
@@ -36,9 +36,9 @@ def capture(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=[5, 6])
 def played(request, capture):
-    """A slight woman and a tall heavy man: body, motion, vertices, joints."""
+    """A slim woman and a tall heavy man: body, motion, vertices, joints."""
     body = load_body(request.param)
-    motion = retarget(capture, body, 0, INSTANTS, FPS, HEADING)
+    motion = retarget(capture, body, 0, FRAMES, FPS, HEADING)
     return (body, motion, *body.pose(motion))
 
 
@@ -69,16 +69,16 @@ def feet(body, vertices, side=None):
     ],
     ids=lambda how: "-".join(how),
 )
-def test_the_file_s_names_unit_axes_and_order_do_not_matter(tmp_path, capture, how):
+def test_names_unit_axes_and_channel_order_of_the_file_do_not_matter(tmp_path, capture, how):
     body = load_body(1)
     first, second = (
-        retarget(c, body, 6, INSTANTS, FPS, HEADING) for c in (capture, captured(tmp_path, "other.bvh", **how))
+        retarget(c, body, 6, FRAMES, FPS, HEADING) for c in (capture, captured(tmp_path, "other.bvh", **how))
     )
     np.testing.assert_allclose(first.translation, second.translation, atol=2e-4)
     np.testing.assert_allclose(first.rotations, second.rotations, atol=2e-3)
 
 
-def test_a_rest_pose_that_is_no_posture(tmp_path, capture):
+def test_a_rest_pose_that_is_not_a_posture(tmp_path, capture):
     tangle = captured(tmp_path, own=tangled(3))
     for side in SIDES:
         for bone in LIMBS:
@@ -96,17 +96,17 @@ def test_frame_rates_do_not_matter(tmp_path, capture):
 
 def test_limbs_point_where_the_captured_limbs_point(capture, played):
     _, _, _, joints = played
-    frames = np.arange(INSTANTS) * 3
-    turn = rotation_z(HEADING - facing(capture, (INSTANTS * 3 - 2) // 2))
+    frames = np.arange(FRAMES) * 3
+    rotation = rotation_z(HEADING - facing(capture, (FRAMES * 3 - 2) // 2))
     for side in SIDES:
         for bone in LIMBS:
-            wanted = getattr(capture.sides[side], bone)[frames] @ turn.T
+            wanted = getattr(capture.sides[side], bone)[frames] @ rotation.T
             assert degrees_between(limb(joints, side, bone), wanted).max() < 6, (side, bone)
 
 
 def test_faces_as_asked_and_is_centred(played):
     _, motion, _, _ = played
-    middle = motion.rotations[INSTANTS // 2, 0]
+    middle = motion.rotations[FRAMES // 2, 0]
     assert abs(np.arctan2(middle[1, 0], middle[0, 0]) - HEADING) < 0.1
     path = motion.translation[:, :2]
     np.testing.assert_allclose(path.min(0), -path.max(0), atol=1e-5)
@@ -119,7 +119,7 @@ def test_feet_stand_on_the_floor_where_they_are(played):
     for side in SIDES:
         foot = feet(body, vertices, side)
         assert np.linalg.norm(np.ptp(foot.mean(1)[:, :2], axis=0)) < 0.015
-    assert np.ptp(motion.translation[:, 2]) > 0.1  # it does squat
+    assert np.ptp(motion.translation[:, 2]) > 0.1, "it squats"
 
 
 def test_a_jump_leaves_the_floor(tmp_path):
@@ -149,8 +149,8 @@ def test_knees_point_forward_and_bones_do_not_spin(played):
     for side in SIDES:
         assert ((world[:, BONE_INDEX[f"thigh_{side}"], :, 0] * ahead).sum(1) > 0.3).all()
     steps = np.swapaxes(motion.rotations[:-1], -1, -2) @ motion.rotations[1:]
-    turn = np.degrees(np.arccos(np.clip((np.trace(steps, axis1=2, axis2=3) - 1) / 2, -1, 1)))
-    assert turn.max() < 60  # in a tenth of a second
+    angles = np.degrees(np.arccos(np.clip((np.trace(steps, axis1=2, axis2=3) - 1) / 2, -1, 1)))
+    assert angles.max() < 60, "in a tenth of a second"
 
 
 def test_left_stays_left(played):

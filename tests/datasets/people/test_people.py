@@ -1,3 +1,5 @@
+"""Bodies: meshes, skinning weights, the neutral stance, and how poses move vertices and joints."""
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,8 @@ def neutral(frames: int = 1) -> Motion:
     return Motion(np.tile(np.eye(3), (frames, len(BONE_NAMES), 1, 1)), np.zeros((frames, 3)))
 
 
-def turn_y(angle: float) -> np.ndarray:
+def rotation_about_y(angle: float) -> np.ndarray:
+    """Written out here, so that the convention of signs does not depend on the code under test."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
 
@@ -55,7 +58,7 @@ def test_neutral_stance_is_upright_and_symmetric(body):
             assert -bone[2] > 0.99 * np.linalg.norm(bone), f"{side} {upper}"
     left, right = joints[list(LEFT_JOINTS)], joints[list(RIGHT_JOINTS)]
     assert (left[:, 1] > 0.02).all() and (right[:, 1] < -0.02).all()
-    assert joints[JOINT["head"], 0] > joints[JOINT["neck"], 0]  # the face looks along +x
+    assert joints[JOINT["head"], 0] > joints[JOINT["neck"], 0], "the face looks along +x"
     assert joints[JOINT["head_top"], 2] == pytest.approx(body.neutral_vertices[:, 2].max(), abs=0.02)
     np.testing.assert_allclose(joints[0], 0, atol=1e-6)
 
@@ -69,11 +72,11 @@ def test_left_and_right_have_equal_bones(body):
             assert value == pytest.approx(length[other], abs=2e-3)
 
 
-def test_signs_of_turns(body):
-    """Negative turns about y swing limbs forward; knees bend backward by positive ones."""
+def test_signs_of_rotations(body):
+    """Negative rotations about y swing limbs forward; positive ones bend knees backward."""
     motion = neutral()
     for bone, angle in (("upper_arm_left", -0.5), ("forearm_left", -1.0), ("shin_right", 1.0)):
-        motion.rotations[0, BONE_INDEX[bone]] = turn_y(angle)
+        motion.rotations[0, BONE_INDEX[bone]] = rotation_about_y(angle)
     joints = body.pose(motion)[1][0]
     assert joints[JOINT["left_elbow"], 0] > joints[JOINT["left_shoulder"], 0] + 0.1
     assert joints[JOINT["left_wrist"], 2] > joints[JOINT["left_elbow"], 2] - 0.05
@@ -83,19 +86,19 @@ def test_signs_of_turns(body):
 def test_the_whole_body_moves_with_its_root(body):
     rng = np.random.default_rng(0)
     motion = neutral(2)
-    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    turn *= np.sign(np.linalg.det(turn))
-    motion.rotations[1, 0] = turn
+    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    rotation *= np.sign(np.linalg.det(rotation))
+    motion.rotations[1, 0] = rotation
     motion.translation[1] = [0.3, -0.2, 1.0]
     vertices, joints = body.pose(motion)
     assert vertices.dtype == joints.dtype == np.float32
-    np.testing.assert_allclose(vertices[1], vertices[0] @ turn.T + motion.translation[1], atol=1e-4)
-    np.testing.assert_allclose(joints[1], joints[0] @ turn.T + motion.translation[1], atol=1e-4)
+    np.testing.assert_allclose(vertices[1], vertices[0] @ rotation.T + motion.translation[1], atol=1e-4)
+    np.testing.assert_allclose(joints[1], joints[0] @ rotation.T + motion.translation[1], atol=1e-4)
 
 
 def test_skin_follows_its_bone(body):
     motion = neutral()
-    motion.rotations[0, BONE_INDEX["thigh_left"]] = turn_y(-np.pi / 2)
+    motion.rotations[0, BONE_INDEX["thigh_left"]] = rotation_about_y(-np.pi / 2)
     vertices, joints = body.pose(motion)
     foot = vertices[0, body.vertex_bone == BONE_INDEX["foot_left"]].mean(0)
     assert np.linalg.norm(foot - joints[0, JOINT["left_ankle"]]) < 0.15

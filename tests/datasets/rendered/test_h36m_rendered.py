@@ -1,4 +1,4 @@
-"""Rendered people in the form of Human3.6M: the prepared crops are what the turned cameras see; a network trains."""
+"""Rendered people in the form of Human3.6M: the prepared crops are what the crop cameras see; a network trains."""
 
 import numpy as np
 import pytest
@@ -24,14 +24,14 @@ WIDTH = 200
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
-    """Rendered people, filmed and prepared: the folder, and who renders them."""
+    """Rendered people, recorded as videos and prepared: the folder, and the renderer."""
     root, people = tmp_path_factory.mktemp("rendered"), RenderedPeople()
     write_miniature(root / "source", people, (1,), WIDTH, num_poses=5)
     output = prepare_h36m(root / "source", root / "set", [1], every=2, size=32, workers=1, progress=False)
     return output, people
 
 
-def test_crops_are_what_the_turned_camera_sees(rendered):
+def test_crops_are_what_the_crop_camera_sees(rendered):
     folder, people = rendered
     labels, render, errors = Labels(folder), people.renderer(1), {"img_crop": [], "bg_crop": []}
     for row in range(0, labels.num_rows, 7):

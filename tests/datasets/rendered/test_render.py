@@ -1,4 +1,4 @@
-"""Rendered people: the labels agree with the pictures, and a set is the same however often it is interrupted."""
+"""Rendered people: the labels agree with the images, and a set is the same however often it is interrupted."""
 
 import hashlib
 import json
@@ -35,8 +35,8 @@ def rendered(tmp_path_factory):
     return render_dataset(tmp_path_factory.mktemp("rendered") / "set", 160, SIZE, workers=1, progress=False)
 
 
-def fingerprint(root: Path) -> str:
-    """Of all pictures and of all labels."""
+def set_checksum(root: Path) -> str:
+    """Checksum of all images and all labels."""
     digest = hashlib.sha256()
     for path in sorted(root.glob("seq_*/*/*.png")):
         digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
@@ -84,24 +84,24 @@ def test_person_fills_the_crop_and_background_is_elsewhere_unchanged(rendered):
         assert bg_crop.std() > 5
 
 
-def test_rotations_between_cameras_turn_the_poses(rendered):
+def test_rotations_between_cameras_rotate_the_poses(rendered):
     labels = Labels(rendered)
     poses = labels["3D"].reshape(-1, 4, 17, 3).astype(np.float64)
     rotations = labels["extrinsic_rot"].reshape(-1, 4, 3, 3).astype(np.float64)
     inverses = labels["extrinsic_rot_inv"].reshape(-1, 4, 3, 3).astype(np.float64)
     for i, j in ((0, 1), (1, 3), (2, 0)):
-        turned = np.einsum("tab,tbc,tkc->tka", rotations[:, j], inverses[:, i], poses[:, i])
-        np.testing.assert_allclose(turned, poses[:, j], atol=1e-5)
+        rotated = np.einsum("tab,tbc,tkc->tka", rotations[:, j], inverses[:, i], poses[:, i])
+        np.testing.assert_allclose(rotated, poses[:, j], atol=1e-5)
 
 
 def test_perspective_correction_is_applied(rendered):
     labels = Labels(rendered)
     cameras = subject_cameras(int(labels["subj"][0]))
-    turn = labels["extrinsic_rot"][0] @ cameras.rotations[int(labels["cam"][0])].T
-    assert np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))) > 0.5
+    rotation = labels["extrinsic_rot"][0] @ cameras.rotations[int(labels["cam"][0])].T
+    assert np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1))) > 0.5
 
 
-def test_cameras_stand_as_in_the_lab_and_differ_between_subjects():
+def test_cameras_are_around_the_room_and_differ_between_subjects():
     for subject in (1, 9):
         centers = subject_cameras(subject).centers
         assert np.all(np.abs(np.linalg.norm(centers[:, :2], axis=-1) - 5.1) < 0.8)
@@ -120,7 +120,7 @@ def test_same_seed_same_bytes_after_a_kill_and_with_workers(rendered, tmp_path):
         Labels(tmp_path)
     assert kept and len(kept) < len(plan_sequences(RenderSet(160, SIZE, 0, "train")))
     render_dataset(tmp_path, 160, SIZE, workers=2, progress=False)
-    assert fingerprint(tmp_path) == fingerprint(rendered)
+    assert set_checksum(tmp_path) == set_checksum(rendered)
 
 
 def wait_for(condition, process) -> None:
@@ -130,7 +130,7 @@ def wait_for(condition, process) -> None:
         time.sleep(0.02)
 
 
-def test_a_finished_set_is_left_as_it_is(rendered):
+def test_a_finished_set_is_left_unchanged(rendered):
     before = (rendered / "labels.h5").stat().st_mtime_ns
     render_dataset(rendered, 160, SIZE, workers=1, progress=False)
     assert (rendered / "labels.h5").stat().st_mtime_ns == before
@@ -148,17 +148,17 @@ def test_seeds_and_splits_differ(rendered, tmp_path):
 @pytest.mark.parametrize("crops", [1, 4, 400, 24000, 1000000])
 def test_plan_covers_subjects_and_motions(crops):
     sequences = plan_sequences(RenderSet(crops, 64, 0, "train"))
-    instants = sum(len(sequence.frames) for sequence in sequences)
-    assert instants == -(-crops // 4)
+    frames = sum(len(sequence.frames) for sequence in sequences)
+    assert frames == -(-crops // 4)
     assert len({sequence.seq for sequence in sequences}) == len(sequences)
     assert all(0 < len(sequence.frames) <= 48 and sequence.frames[-1] < 48 for sequence in sequences)
-    assert len({sequence.subject for sequence in sequences}) == min(5, instants)
+    assert len({sequence.subject for sequence in sequences}) == min(5, frames)
     if crops >= 24000:
         assert len({(sequence.subject, sequence.motion) for sequence in sequences}) >= 50
 
 
 @pytest.mark.parametrize("every", [2, 4, 24])
-def test_every_nth_instant_makes_more_sequences_of_the_same_size_in_all(every):
+def test_every_nth_frame_makes_more_sequences_of_the_same_total_size(every):
     dense, thin = (plan_sequences(RenderSet(24000, 64, 0, "train", n)) for n in (1, every))
     assert sum(len(sequence.frames) for sequence in thin) == sum(len(sequence.frames) for sequence in dense)
     assert len(thin) == every * len(dense)

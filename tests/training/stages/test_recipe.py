@@ -7,7 +7,7 @@ import torch
 from datasets.cameras.crop_camera import crop_camera, project_to_crop
 from models import build_network
 from models.checkpoints import read_checkpoint, save_weights
-from tests.markers import JOINTS, find_markers, paint_markers
+from tests.markers import JOINTS, find_markers, render_markers
 from tests.networks import PUBLISHED, some_inputs
 from tests.runs import losses
 from tests.synthetic import random_joints, write_synthetic_layout
@@ -33,7 +33,7 @@ def test_a_turned_crop_shows_the_turned_pose():
     def seen(some_poses):
         return project_to_crop(some_poses.numpy()[:, JOINTS] + root, intrinsic)
 
-    crops = np.stack([paint_markers(size * pixels - 0.5, size, size, 1.5) for pixels in seen(poses)])
+    crops = np.stack([render_markers(size * pixels - 0.5, size, size, 1.5) for pixels in seen(poses)])
     batch = {"img_crop": torch.from_numpy(crops).permute(0, 3, 1, 2).float(), "3D": poses.flatten(1)}
     turned = turn_cameras(batch, random_turns(6, 60.0, torch.Generator().manual_seed(0)))
     expected = seen(turned["3D"].view(6, 17, 3))
@@ -99,7 +99,7 @@ def test_a_mirrored_label_is_what_the_flipped_crop_shows():
     def seen(some_poses):
         return project_to_crop(some_poses.numpy() + root, intrinsic)[:, JOINTS]
 
-    crops = np.stack([paint_markers(size * pixels - 0.5, size, size, 1.5) for pixels in seen(poses)])
+    crops = np.stack([render_markers(size * pixels - 0.5, size, size, 1.5) for pixels in seen(poses)])
     batch = {"img_crop": torch.from_numpy(crops).permute(0, 3, 1, 2).float(), "3D": poses.flatten(1)}
     result = mirror_labels(batch, torch.Generator().manual_seed(0))
     kinds = []
