@@ -21,9 +21,10 @@ from datasets.sampler import GroupedBatchSampler
 from models.parts.folding import fold_batch_norm
 from training.loop.engine import make_optimizer
 from training.loop.loaders import grouped_sampler, make_loader
+from training.stages.labels import CachedLatents, ShuffledBatches
 from training.stages.losses import ImageLoss
 from training.stages.novel_views import NovelViewStep
-from training.stages.pose import CachedLatents, PoseStep, ShuffledBatches
+from training.stages.pose import PoseStep
 from training.trained.evaluation import evaluate
 from utils.images import normalize
 from utils.memory import keep_freed_memory

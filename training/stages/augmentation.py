@@ -1,120 +1,163 @@
-"""Random changes of crops: of colours, so that five subjects stand for many clothes, and about the viewing axis."""
+"""Random changes of training batches, in the one order that both stages use."""
 
 import math
 
+import roma
 import torch
 from torch.nn import functional
 
 from training.loop.distributed import draw_shard
+from training.loop.loaders import Batch
 from utils.geometry import mirror_pose, mirror_vectors, rotate_points, rotation_about
 from utils.images import IMAGE_MEAN, IMAGE_STD
 from utils.transfer import to_device
 
+CROP_KEYS = ("img_crop", "bg_crop")
 
-def augment_color(
-    images: list[torch.Tensor], group: int, strength: float, generator: torch.Generator
-) -> list[torch.Tensor]:
-    """Change the colours of normalised crops (B,3,R,R), the same way within each run of `group` crops.
 
-    The crops of a group show the same person and must keep the same colours; so must their
-    backgrounds, which is why several image tensors are changed together. Hue turns by up to
-    `strength` * 180 degrees about the grey axis, contrast and each channel's gain vary by up to
-    `strength` * 30 percent.
+def augment(batch: Batch, config: dict, generator: torch.Generator, group: int = 1) -> Batch:
+    """`batch` changed at random by the augmentations that `config` switches on.
+
+    It holds normalized crops (with rotations, or with labels `3D`) or `points` of a frozen encoder with their labels.
+    Every `group` successive crops show one person: they are mirrored together and get the same colors.
     """
-    if strength == 0:
-        return images
-    count = images[0].shape[0] // group
-    matrices, shifts = _random_color_maps(count, strength, generator)
-    device = images[0].device
-    matrices = to_device(matrices.repeat_interleave(group, 0), device)
-    shifts = to_device(shifts.repeat_interleave(group, 0), device)
-    return [torch.baddbmm(shifts, matrices, image.flatten(2)).view(image.shape) for image in images]
-
-
-def mirror_groups(batch: dict, group: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """`batch` with half of its runs of `group` crops, at random, as in a mirror: crops (B,3,R,R) flipped left to right,
-    rotations (B,3,3) those of the mirrored cameras in the mirrored world. The vertical stays where it is.
-
-    Mirrored people move as people do, so that a set stands for twice as many motions and rooms.
-    """
-    device, count = batch["img_crop"].device, len(batch["img_crop"]) // group
-    mirrored = to_device(_random_half(count, generator).repeat_interleave(group), device)
-    crops = {key: batch[key] for key in ("img_crop", "bg_crop") if key in batch}
-    changed = {key: torch.where(mirrored[:, None, None, None], crop.flip(3), crop) for key, crop in crops.items()}
-    signs = torch.ones(len(mirrored), 3, device=device)
-    signs[:, 0] -= 2 * mirrored  # not signs[mirrored, 0]: how many are mirrored, only the device knows
-    for key in ("extrinsic_rot", "extrinsic_rot_inv"):
-        changed[key] = signs[:, :, None] * batch[key] * signs[:, None, :]
-    return {**batch, **changed}
-
-
-def mirror_labels(batch: dict, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """`batch` of labels with half of them, at random, as in a mirror: their `3D` (B,51) in the camera frame, and
-    either `img_crop` (B,3,R,R), or `points` (B,N,3), for which those of the mirrored crops are `mirrored_points`,
-    and `vertical` (B,3)."""
-    mirrored = to_device(_random_half(len(batch["3D"]), generator), batch["3D"].device)
-    changed = {"3D": torch.where(mirrored[:, None], mirror_pose(batch["3D"]), batch["3D"])}
+    if config["augment_mirror"]:
+        batch = mirror(batch, group, generator)
     if "points" in batch:
-        changed["points"] = torch.where(mirrored[:, None, None], batch["mirrored_points"], batch["points"])
-        changed["vertical"] = torch.where(mirrored[:, None], mirror_vectors(batch["vertical"]), batch["vertical"])
-    else:
-        crops = batch["img_crop"]
-        changed["img_crop"] = torch.where(mirrored[:, None, None, None], crops.flip(3), crops)
+        batch = yaw_labels(batch, config["augment_yaw"], generator)
+        return jitter_points(batch, config["augment_points"], generator)
+    if config["augment_rotation"]:
+        rolls = random_rolls(len(batch["img_crop"]), config["augment_rotation"], generator)
+        batch = roll_cameras(batch, to_device(rolls, batch["img_crop"].device))
+    return augment_color(batch, group, config["augment_color"], generator)
+
+
+def mirror(batch: Batch, group: int, generator: torch.Generator) -> Batch:
+    """`batch` with half of its groups, at random, mirrored left to right. The vertical stays as it is.
+
+    Crops (B,3,R,R) are flipped and rotations (B,3,3) become those of mirrored cameras in a mirrored world. Poses `3D`
+    (B,51) and the `vertical` (B,3) are mirrored in the camera frame. `points` (B,P,3) become `mirrored_points`, those
+    of the flipped crop. Mirrored people move as people do, so a set stands for twice as many motions and rooms.
+    """
+    shown = batch["points"] if "points" in batch else batch["img_crop"]
+    drawn = draw_shard(torch.rand, len(shown) // group, generator=generator) < 0.5
+    chosen = to_device(drawn.repeat_interleave(group), shown.device)
+    mirrored = {key: batch[key].flip(3) for key in CROP_KEYS if key in batch}
+    for key in ("extrinsic_rot", "extrinsic_rot_inv"):
+        if key in batch:
+            mirrored[key] = _mirror_rotations(batch[key])
+    if "3D" in batch:
+        mirrored["3D"] = mirror_pose(batch["3D"])
+    if "points" in batch:
+        mirrored |= {"points": batch["mirrored_points"], "vertical": mirror_vectors(batch["vertical"])}
+    # A choice by `where`, not by index: how many are mirrored, only the device knows, and indexing would wait for it.
+    changed = {
+        key: torch.where(chosen.view(-1, *[1] * (values.dim() - 1)), values, batch[key])
+        for key, values in mirrored.items()
+    }
     return {**batch, **changed}
 
 
-def random_turns(count: int, limit: float, generator: torch.Generator) -> torch.Tensor:
-    """Rotations (count,3,3) about the viewing axis z, by up to `limit` degrees either way.
+def _mirror_rotations(rotations: torch.Tensor) -> torch.Tensor:
+    """M @ R @ M (B,3,3), where M changes the sign of x."""
+    return mirror_vectors(mirror_vectors(rotations).mT).mT
 
-    They turn the scene: X_cam becomes turn @ X_cam. Of several processes each gets those of its share of the batch.
+
+def random_rolls(count: int, limit: float, generator: torch.Generator) -> torch.Tensor:
+    """Rotations (count,3,3) about the viewing axis z by up to `limit` degrees either way.
+
+    They rotate the scene: X_cam becomes roll @ X_cam.
     """
     drawn = draw_shard(torch.rand, count, generator=generator)
     return rotation_about("z", (drawn * 2 - 1) * math.radians(limit))
 
 
-def turn_crops(crops: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
-    """Crops (B,3,R,R) as the cameras see them after `turns` (B,3,3) about the viewing axis, through the crop's centre.
+def roll_crops(crops: torch.Tensor, rolls: torch.Tensor) -> torch.Tensor:
+    """Crops (B,3,R,R) rotated about their center by `rolls` (B,3,3).
 
     Corners that no camera saw repeat the nearest pixel of the border.
     """
-    inverse = turns.mT[:, :2]  # where a pixel comes from; the last column is no shift
+    # affine_grid wants where each pixel comes from, and a shift, which the last column of a roll is not.
+    inverse = rolls.mT[:, :2]
     grid = functional.affine_grid(inverse.to(crops), list(crops.shape), align_corners=False)
     return functional.grid_sample(crops, grid, padding_mode="border", align_corners=False)
 
 
-def turn_cameras(batch: dict, turns: torch.Tensor) -> dict[str, torch.Tensor]:
-    """`batch` with what is in the cameras' frames turned by `turns` (B,3,3): crops, rotations, labels."""
-    turned = {key: turn_crops(batch[key], turns) for key in ("img_crop", "bg_crop") if key in batch}
+def roll_cameras(batch: Batch, rolls: torch.Tensor) -> Batch:
+    """`batch` with all that is in camera frames rotated by `rolls` (B,3,3): crops, rotations and poses."""
+    rolled = {key: roll_crops(batch[key], rolls) for key in CROP_KEYS if key in batch}
     if "extrinsic_rot" in batch:
-        turned["extrinsic_rot"] = turns @ batch["extrinsic_rot"]
+        rolled["extrinsic_rot"] = rolls @ batch["extrinsic_rot"]
     if "extrinsic_rot_inv" in batch:
-        turned["extrinsic_rot_inv"] = batch["extrinsic_rot_inv"] @ turns.mT
+        rolled["extrinsic_rot_inv"] = batch["extrinsic_rot_inv"] @ rolls.mT
     if "3D" in batch:
-        turned["3D"] = rotate_points(batch["3D"].unflatten(1, (-1, 3)), turns).flatten(1)
-    return {**batch, **turned}
+        rolled["3D"] = rotate_points(batch["3D"].unflatten(1, (-1, 3)), rolls).flatten(1)
+    return {**batch, **rolled}
 
 
-def _random_half(count: int, generator: torch.Generator) -> torch.Tensor:
-    """Which of `count` are changed, each with a chance of one half: (count,) bool, on the CPU.
+def yaw_labels(batch: Batch, limit: float, generator: torch.Generator) -> Batch:
+    """`batch` with `points` (B,P,3) and `3D` (B,51) rotated about the `vertical` (B,3) by a random yaw of each label.
 
-    Drawn for the joined batch: of several processes each gets its share.
+    `limit`: degrees either way. Stage 1 taught the points to rotate with the person, so one label stands for many
+    headings.
     """
-    return draw_shard(torch.rand, count, generator=generator) < 0.5
+    if limit == 0:
+        return batch
+    drawn = draw_shard(torch.rand, len(batch["3D"]), 1, generator=generator)
+    angle = to_device((drawn * 2 - 1) * math.radians(limit), batch["vertical"].device)
+    rotation = roma.rotvec_to_rotmat(batch["vertical"] * angle)
+    pose = rotate_points(batch["3D"].unflatten(1, (-1, 3)), rotation).flatten(1)
+    return {**batch, "points": rotate_points(batch["points"], rotation), "3D": pose}
+
+
+def jitter_points(batch: Batch, strength: float, generator: torch.Generator) -> Batch:
+    """`batch` with normal noise added to its `points` (B,P,3).
+
+    The noise has `strength` times the standard deviation of all coordinates of the crop. It stands for unseen people,
+    whose points differ a little from those of the labels.
+    """
+    if strength == 0:
+        return batch
+    points = batch["points"]
+    drawn = to_device(draw_shard(torch.randn, len(points), *points.shape[1:], generator=generator), points.device)
+    return {**batch, "points": points + strength * points.std(dim=(1, 2), keepdim=True) * drawn}
+
+
+def augment_color(batch: Batch, group: int, strength: float, generator: torch.Generator) -> Batch:
+    """`batch` with the colors of its normalized crops and backgrounds (B,3,R,R) changed.
+
+    The crops of a group show one person, whose colors must agree over views and with the background: they change
+    alike. Hue rotates by up to `strength` * 180 degrees about the gray axis; contrast and the gain of each channel vary
+    by up to `strength` * 30 percent.
+    """
+    if strength == 0:
+        return batch
+    crops = batch["img_crop"]
+    drawn = _random_color_maps(len(crops) // group, strength, generator)
+    matrices, shifts = (to_device(part.repeat_interleave(group, 0), crops.device) for part in drawn)
+    changed = {
+        key: torch.baddbmm(shifts, matrices, batch[key].flatten(2)).view(batch[key].shape)
+        for key in CROP_KEYS
+        if key in batch
+    }
+    return {**batch, **changed}
 
 
 def _random_color_maps(count: int, strength: float, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Affine maps of normalised colours: matrices (count,3,3) and shifts (count,3,1)."""
+    """Affine maps of normalized colors: matrices (count,3,3) and shifts (count,3,1)."""
 
     def uniform(*shape: int) -> torch.Tensor:
         return (draw_shard(torch.rand, *shape, generator=generator) * 2 - 1) * strength
 
+    # Rodrigues' formula for the rotation about (1, 1, 1).
     angle = uniform(count) * math.pi
     cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
-    grey = torch.full((3, 3), 1 / 3)
+    gray = torch.full((3, 3), 1 / 3)
     cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
-    hue = cos * torch.eye(3) + (1 - cos) * grey + sin * cross
+    hue = cos * torch.eye(3) + (1 - cos) * gray + sin * cross
     gain = (1 + 0.3 * uniform(count, 3)) * (1 + 0.3 * uniform(count, 1))
-    matrix = gain[:, :, None] * hue  # acts on colours in 0..1 about mid-grey
+    # The map acts on colors in 0..1 about mid-gray, and then takes the place of one of normalized colors.
+    matrix = gain[:, :, None] * hue
     shift = 0.5 - matrix.sum(2, keepdim=True) * 0.5
     mean, std = torch.tensor(IMAGE_MEAN).view(3, 1), torch.tensor(IMAGE_STD).view(3, 1)
     return matrix * (std.T / std), (matrix @ mean + shift - mean) / std

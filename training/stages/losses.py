@@ -13,7 +13,7 @@ from utils.errors import UserError
 
 
 class ImageLoss(nn.Module):
-    """Weighted sum of image losses between rendered and true crops, published config keys.
+    """Weighted sum of image losses between rendered and true crops, by published config keys.
 
     `MAE`: absolute errors, else squared ones. `loss_weight_rgb`: pixels. `loss_weight_gradient`: Sobel edges.
     `loss_weight_imageNet`: mean over three maps of a fixed ResNet-18 (`perceptual_weights`).
@@ -33,9 +33,9 @@ class ImageLoss(nn.Module):
             self.features = PerceptualFeatures(option(config, "perceptual_weights"))
 
     def forward(self, output: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Compare normalised images (B,3,R,R).
+        """Compare normalized images (B,3,R,R).
 
-        Returns scalars: `loss`, to be minimised, and its weighted parts among `rgb`, `gradient`, `imageNet`.
+        Returns scalars: `loss`, to be minimized, and its weighted parts among `rgb`, `gradient`, `imageNet`.
         Gradients flow to `output` only.
         """
         target = target.detach()
@@ -53,9 +53,9 @@ class ImageLoss(nn.Module):
 
     def _perceptual(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            wanted = self.features(target)
-        made = self.features(output)
-        return sum(self._compare(ours, true) for ours, true in zip(made, wanted, strict=True)) / 3
+            true_features = self.features(target)
+        features = self.features(output)
+        return sum(self._compare(ours, true) for ours, true in zip(features, true_features, strict=True)) / 3
 
 
 class _MeanError(torch.autograd.Function):
@@ -101,7 +101,7 @@ def pose_loss(
 ) -> torch.Tensor:
     """Mean squared error between the network's pose (B,51) and (label - pose_mean) / pose_std.
 
-    `label` (B,51): metres, root-centred, camera frame; `pose_mean`, `pose_std` (51,) or (B,51): metres.
+    `label` (B,51): meters, root-centered, camera frame; `pose_mean`, `pose_std` (51,) or (B,51): meters.
     """
     return functional.mse_loss(output.float(), (label - pose_mean) / pose_std)
 

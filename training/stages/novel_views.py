@@ -1,10 +1,14 @@
-"""Stage 1: learn to paint what another camera saw."""
+"""Stage 1: learn to render what another camera saw."""
+
+from collections.abc import Iterable
+from pathlib import Path
 
 import ignite.distributed as idist
+import numpy as np
 import torch
 
-from datasets.reader import MultiViewDataset
-from models import build_network, evaluation_permutations, training_permutations
+from datasets import MultiViewDataset
+from models import EncodeDecode, build_network, evaluation_permutations, training_permutations
 from training.loop.compiling import compile_training
 from training.loop.distributed import (
     average_gradients,
@@ -17,6 +21,7 @@ from training.loop.distributed import (
 from training.loop.engine import Stage, fit, make_optimizer, seed_everything
 from training.loop.hardware import Hardware
 from training.loop.loaders import (
+    Batch,
     TrainingBatches,
     cache_on_device,
     evenly_spaced,
@@ -28,30 +33,28 @@ from training.loop.loaders import (
 )
 from training.loop.run_folder import RunFolder
 from training.metrics import psnr
-from training.stages.augmentation import augment_color, mirror_groups, random_turns, turn_cameras
+from training.stages.augmentation import augment
 from training.stages.losses import ImageLoss
 from utils.images import denormalize
 from utils.plotting import save_examples
-from utils.transfer import to_device
 
 INPUT_KEYS = ("img_crop", "bg_crop", "extrinsic_rot", "extrinsic_rot_inv")
 
 
 def train_novel_views(config: dict, resume: bool = False) -> RunFolder:
-    """Train the network of `config` to paint novel views, with all processes of torchrun; return its run folder."""
+    """Train the network of `config` to render novel views, with all processes of torchrun; return its run folder."""
     with process_group(config["device"]):
         return _train(config, resume)
 
 
 def _train(config: dict, resume: bool) -> RunFolder:
     hardware = Hardware(config["device"], config["precision"])
-    folder = RunFolder(config, "encode")
     dataset = cache_on_device(open_training_set(config, INPUT_KEYS), config, hardware.device)
+    folder = RunFolder(config, "encode")
     train_rows, held_out_rows = training_rows(dataset.labels, config)
-    held_out = evenly_spaced(
-        list(grouped_sampler(dataset.labels, held_out_rows, config, False)), config["validation_crops"]
-    )
     sampler = grouped_sampler(dataset.labels, train_rows, config, shuffle=True)
+    held_out = list(grouped_sampler(dataset.labels, held_out_rows, config, shuffle=False))
+    held_out = evenly_spaced(held_out, config["validation_crops"])
 
     seed_everything(config["seed"])
     network = hardware.place(build_network(config))
@@ -60,93 +63,96 @@ def _train(config: dict, resume: bool) -> RunFolder:
     optimizer = make_optimizer(network.stage1_parameters(), config)
     if is_main():
         print(f"{len(train_rows)} crops to train on, {len(held_out_rows)} held out; {hardware}; {folder.path}")
-    stage = Stage(
-        network=network,
-        optimizer=optimizer,
-        step=NovelViewStep(network, criterion, optimizer, hardware, config),
-        evaluate=lambda: evaluate_views(
-            network, criterion, make_loader(dataset, local_items(held_out), config), hardware
-        ),
-        batches=lambda first, last: make_loader(dataset, TrainingBatches(sampler, first, last), config),
-        score="loss",
-        plot=lambda path: plot_views(network, dataset, held_out[0], hardware, path),
-    )
-    fit(stage, config, folder, resume)
+
+    def batches(first: int, last: int) -> Iterable[Batch]:
+        return make_loader(dataset, TrainingBatches(sampler, first, last), config)
+
+    def evaluate() -> dict[str, float]:
+        return evaluate_views(network, criterion, make_loader(dataset, local_items(held_out), config), hardware)
+
+    def plot(path: str | Path) -> None:
+        plot_views(network, dataset, held_out[0], hardware, path)
+
+    step = NovelViewStep(network, criterion, optimizer, hardware, config)
+    fit(Stage(network, optimizer, step, evaluate, batches, score="loss", plot=plot), config, folder, resume)
     return folder
 
 
 class ViewLosses(torch.nn.Module):
-    """The network's input -> the losses of what it paints: what is compiled, and as one graph."""
+    """The network's input -> the losses of its novel views, as one module: what is compiled, and as one graph."""
 
     def __init__(self, network: torch.nn.Module, criterion: ImageLoss):
         super().__init__()
         self.network, self.criterion = network, criterion
 
-    def forward(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def forward(self, inputs: Batch) -> dict[str, torch.Tensor]:
         """Scalars by name, as `ImageLoss` gives them."""
         output = self.network(inputs)["img_crop"]
         return self.criterion(output, inputs["img_crop"])
 
 
 class NovelViewStep:
-    """One step of stage 1 on a batch of uint8 crops; returns the losses as detached scalars."""
+    """One step of stage 1 on a batch of uint8 crops."""
 
-    def __init__(self, network, criterion, optimizer, hardware: Hardware, config: dict):
+    def __init__(
+        self,
+        network: EncodeDecode,
+        criterion: ImageLoss,
+        optimizer: torch.optim.Optimizer,
+        hardware: Hardware,
+        config: dict,
+    ):
         self.network, self.criterion, self.optimizer = network, criterion, optimizer
         self.compare = compile_training(ViewLosses(average_gradients(network), criterion), config, hardware.device)
         self.hardware, self.config = hardware, config
+        # Successive crops that show one person: the cameras of one instant, or of two instants of a sequence.
+        self.group = config["useCamBatches"] * (2 if config["useSubjectBatches"] else 1)
 
-    def __call__(self, batch: dict, iteration: int) -> dict[str, torch.Tensor]:
-        config = self.config
-        generator = seed_everything(config["seed"], iteration)
-        inputs = self.prepare(batch, generator)
+    def __call__(self, batch: Batch, iteration: int) -> dict[str, torch.Tensor]:
+        """Train on one batch, and return its losses, detached scalars by name."""
+        inputs = self.prepare(batch, seed_everything(self.config["seed"], iteration))
         self.network.train()
-        # before the forward pass: a CUDA graph that starts anew writes where the last gradients lie
+        # Before the forward pass, because a CUDA graph that is replayed writes where the last gradients lie.
         self.optimizer.zero_grad(set_to_none=True)
         with self.hardware.autocast():
             losses = self.compare(inputs)
         losses["loss"].backward()
         self.optimizer.step()
-        # a copy, for the same reason
+        # A copy for the same reason: the next replay overwrites the graph's outputs.
         values = torch.stack(list(losses.values())).detach()
         return dict(zip(losses, values, strict=True))
 
-    def prepare(self, batch: dict, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Crops to the device, normalised, augmented; and this iteration's permutations."""
-        config = self.config
-        inputs, device = normalize_batch(self.hardware.move(batch)), self.hardware.device
-        group = config["useCamBatches"] * (2 if config["useSubjectBatches"] else 1)
-        if config["augment_mirror"]:
-            inputs = mirror_groups(inputs, group, generator)
-        if config["augment_rotation"]:
-            turns = random_turns(len(inputs["img_crop"]), config["augment_rotation"], generator)
-            inputs = turn_cameras(inputs, to_device(turns, device))
-        crops = [key for key in ("img_crop", "bg_crop") if key in inputs]
-        changed = augment_color([inputs[key] for key in crops], group, config["augment_color"], generator)
-        inputs.update(zip(crops, changed, strict=True))
-        count = len(inputs["img_crop"])
-        permutations = training_permutations(
-            count * idist.get_world_size(),
-            config["useCamBatches"],
-            config["useSubjectBatches"],
-            generator,
-            shuffle_3d=config["shuffle_3d"],
-            shuffle_fg=config["shuffle_fg"],
-            other_view=config["target_other_view"],
-        )
-        # positions in the joined batch -> in this process's share, which holds whole groups
-        pose, appearance = (local_shard(part) % count for part in permutations)
-        inputs |= {"shuffled_pose": to_device(pose, device), "shuffled_appearance": to_device(appearance, device)}
-        return inputs
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """The network's input: crops normalized and augmented, with this iteration's permutations."""
+        inputs = normalize_batch(self.hardware.move(batch))
+        inputs = augment(inputs, self.config, generator, self.group)
+        return inputs | self.hardware.move(permutations(len(inputs["img_crop"]), self.config, generator))
+
+
+def permutations(count: int, config: dict, generator: torch.Generator) -> Batch:
+    """`shuffled_pose` and `shuffled_appearance` (count,) of this process's share of the batch, on the CPU."""
+    pose, appearance = training_permutations(
+        count * idist.get_world_size(),
+        config["useCamBatches"],
+        config["useSubjectBatches"],
+        generator,
+        shuffle_3d=config["shuffle_3d"],
+        shuffle_fg=config["shuffle_fg"],
+        other_view=config["target_other_view"],
+    )
+    # Positions in the joined batch become positions in the share, which holds whole groups.
+    return {"shuffled_pose": local_shard(pose) % count, "shuffled_appearance": local_shard(appearance) % count}
 
 
 @torch.no_grad()
-def evaluate_views(network, criterion, loader, hardware: Hardware) -> dict[str, float]:
-    """Mean losses and PSNR (dB) of the views of the other camera, over the loaders' crops of all processes."""
+def evaluate_views(
+    network: EncodeDecode, criterion: ImageLoss, batches: Iterable[Batch], hardware: Hardware
+) -> dict[str, float]:
+    """Mean losses and PSNR (dB) of views of the other camera, over the crops of all processes."""
     network.eval()
     totals: dict[str, float] = {}
     count = 0
-    for batch in loader:
+    for batch in batches:
         inputs = normalize_batch(hardware.move(batch))
         with hardware.autocast():
             output = network(inputs)["img_crop"]
@@ -159,18 +165,20 @@ def evaluate_views(network, criterion, loader, hardware: Hardware) -> dict[str, 
 
 
 @torch.no_grad()
-def plot_views(network, dataset: MultiViewDataset, rows, hardware: Hardware, path) -> None:
-    """Paint a picture of examples, each from the crop of another camera: input, background, output and target.
+def plot_views(
+    network: EncodeDecode, dataset: MultiViewDataset, rows: np.ndarray, hardware: Hardware, path: str | Path
+) -> None:
+    """Save a picture of examples, each rendered from the crop of another camera: input, background, output, target.
 
-    `rows`: sub-batches of the network's `sub_batch` cameras. Also a network of stage 2, which was trained
-    without shuffling, is asked for the other view.
+    `rows` (B,) of the dataset: sub-batches of the network's `sub_batch` cameras.
     """
     network.eval()
     inputs = normalize_batch(hardware.move(dataset.__getitems__(rows)))
+    # Given, because a network of stage 2, which trains without shuffling, would otherwise render the same view.
     target, donor = evaluation_permutations(len(rows), network.sub_batch, device=hardware.device)
     with hardware.autocast():
         output = network({**inputs, "shuffled_pose": target, "shuffled_appearance": donor})["img_crop"]
-    # slot j of the output is painted from the crop whose target is j
+    # Slot j of the output was rendered from the crop whose target is j.
     source = torch.argsort(target)
     crops = denormalize(inputs["img_crop"])
     background = denormalize(inputs["bg_crop"]) if "bg_crop" in inputs else None

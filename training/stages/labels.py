@@ -1,0 +1,118 @@
+"""The labels of stage 2: which ones may be used, and batches of them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from datasets import MultiViewDataset
+from models import EncodeDecode
+from models.parts.folding import fold_batch_norm
+from training.loop.distributed import is_main
+from training.loop.hardware import Hardware
+from training.loop.loaders import Batch, make_loader, normalize_batch, training_rows
+from utils.errors import UserError
+from utils.transfer import to_device
+
+LABEL_KEYS = ("img_crop", "3D", "extrinsic_rot")
+
+
+def labeled_rows(labels: Mapping[str, np.ndarray], config: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Rows whose labels may be used: to train on, and, of held-out sequences, to choose the best network by.
+
+    They are `label_fraction` of the crops of `label_subjects`, chosen at random by `seed`; both parts count as labels.
+    """
+    fraction, subjects = config["label_fraction"], config["label_subjects"]
+    if not 0 < fraction <= 1:
+        raise UserError(f"label_fraction is {fraction}; expected more than 0, at most 1")
+    rng = np.random.default_rng(config["seed"])
+    parts = []
+    for rows in training_rows(labels, config):
+        if subjects is not None:
+            rows = rows[np.isin(labels["subj"][rows], subjects)]
+        count = round(fraction * len(rows))
+        parts.append(np.sort(rng.choice(rows, max(1, count), replace=False)) if len(rows) else rows)
+    if len(parts[0]) < 2 or len(parts[1]) < 1:
+        raise UserError(
+            f"label_subjects {subjects!r} and label_fraction {fraction} leave {len(parts[0])} labels to train on and "
+            f"{len(parts[1])} held out; expected at least 2 and 1"
+        )
+    return parts[0], parts[1]
+
+
+class ShuffledBatches:
+    """Batches of entries of `rows` for iterations `first`..`last`-1: a function of (seed, epoch).
+
+    An epoch visits every row once, except those of the incomplete last batch. Fewer rows than a batch make one batch.
+    `batch_size` is that of all processes together, and each takes its share of every batch.
+    """
+
+    def __init__(self, rows: np.ndarray, batch_size: int, seed: int, first: int, last: int):
+        processes = idist.get_world_size()
+        if batch_size % processes or len(rows) < processes:
+            raise UserError(
+                f"batch size {batch_size} of {len(rows)} labels cannot be divided over {processes} processes"
+            )
+        self.rows, self.seed, self.first, self.last = rows, seed, first, last
+        self.batch_size = min(batch_size, len(rows) // processes * processes)
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        per_epoch, order, current = len(self.rows) // self.batch_size, self.rows, None
+        for iteration in range(self.first, self.last):
+            epoch, batch = divmod(iteration, per_epoch)
+            if epoch != current:
+                order, current = np.random.default_rng([self.seed, epoch]).permutation(self.rows), epoch
+            joined = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield np.split(joined, idist.get_world_size())[idist.get_rank()]
+
+
+class CachedLatents:
+    """Labeled crops as a frozen encoder sees them, encoded once and held on the device.
+
+    `points` (N,P,3); with `augment_mirror` also `mirrored_points`, those of the flipped crops; `3D` (N,51), meters;
+    `vertical` (N,3), the world's z axis. All are in the camera frame of their crop. Of several processes each encodes
+    its share of the crops, and all get all.
+    """
+
+    def __init__(
+        self, network: EncodeDecode, dataset: MultiViewDataset, rows: np.ndarray, hardware: Hardware, config: dict
+    ):
+        network = fold_batch_norm(network)
+        processes = idist.get_world_size()
+        # Gathering needs shares of one length: the last rows come twice where that takes it.
+        share = np.split(np.resize(rows, -(-len(rows) // processes) * processes), processes)[idist.get_rank()]
+        chunks = np.array_split(share, -(-len(share) // config["batch_size_test"]))
+        parts: dict[str, list[torch.Tensor]] = defaultdict(list)
+        for batch in tqdm(make_loader(dataset, chunks, config), "encoding", unit="batch", disable=not is_main()):
+            with torch.no_grad(), hardware.autocast():
+                crops = normalize_batch(hardware.move(batch))["img_crop"]
+                parts["points"].append(network.encode(crops)[1])
+                if config["augment_mirror"]:
+                    parts["mirrored_points"].append(network.encode(crops.flip(3))[1])
+            parts["3D"].append(batch["3D"].to(hardware.device))
+            parts["vertical"].append(batch["extrinsic_rot"][:, :, 2].to(hardware.device))
+        encoded = {name: torch.cat(values) for name, values in parts.items()}
+        self.tensors = {name: idist.all_gather(values)[: len(rows)] for name, values in encoded.items()}
+
+    def read(self, batches: Iterable[np.ndarray]) -> Iterator[Batch]:
+        """Batches of {"points", "3D", "vertical", ...} for batches of positions in `rows`."""
+        for positions in batches:
+            index = to_device(torch.from_numpy(positions), self.tensors["3D"].device)
+            yield {name: tensor[index] for name, tensor in self.tensors.items()}
+
+
+class LabeledCrops:
+    """The labeled crops themselves, for training the encoder too."""
+
+    def __init__(self, dataset: MultiViewDataset, config: dict):
+        self.dataset, self.config = dataset, config
+
+    def read(self, batches: Iterable[np.ndarray]) -> Iterable[Batch]:
+        """Batches of {"img_crop", "3D", ...} for batches of rows."""
+        return make_loader(self.dataset, batches, self.config)
