@@ -288,3 +288,13 @@ def test_missing_key_and_uneven_batch_are_named(small):
         small({name: value[:3] for name, value in some_inputs().items()})
     with pytest.raises(UserError, match=r"crops have shape \(3, 32, 32\), expected \(3, 64, 64\)"):
         small(some_inputs(32))
+
+
+def test_without_the_sigmoid_bottleneck_the_linear_layer_sees_as_many_features_as_latents():
+    features = {}
+    for sigmoid in (True, False):
+        network = build_network({**PUBLISHED, "sigmoid_bottleneck": sigmoid})
+        features[sigmoid] = network.encoder.fc.in_features
+        with torch.no_grad():
+            assert network.encode(some_inputs(128, batch=2)["img_crop"])[1].shape == (2, 200, 3)
+    assert features[True] == 128 and features[False] >= 728

@@ -1,0 +1,128 @@
+"""Stage 1 on a tiny set: what it writes, what it learns, and how it stops and resumes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from models.checkpoints import read_checkpoint
+from tests.processes import run_processes, train
+from tests.runs import losses, read_log
+from tests.tiny import ROOT, tiny_config, write_config_file
+from training.loop.loaders import TrainingBatches, grouped_sampler, open_training_set, training_rows
+from training.loop.run_folder import CsvLog, run_name
+from training.stages.novel_views import train_novel_views
+from utils.errors import UserError
+
+
+def test_stage_1_writes_the_run_folder(stage1):
+    assert stage1.path.name.startswith("encode_resL3_ResNet18_layers4_")
+    for file in ("config.json", "models/network_last_val.pth", "models/network_best_val_t1.pth"):
+        assert (stage1.path / file).stat().st_size > 0
+    assert list(losses(stage1)) == [1, 2, 3, 4, 5, 6]
+    assert [row["iteration"] for row in read_log(stage1.path / "debug_log_testing.txt")] == list("36")
+    assert sorted(path.name for path in stage1.images.iterdir()) == ["example_000000.png", "example_000006.png"]
+    assert not list(stage1.path.rglob("*.tmp")) and not list(stage1.path.rglob("*.part"))
+
+
+def test_stage_1_learns(data, tmp_path):
+    folder = train_novel_views(tiny_config(data, tmp_path, num_training_iterations=40, learning_rate=3e-3))
+    tested = [float(row["loss"]) for row in read_log(folder.path / "debug_log_testing.txt")]
+    assert tested[-1] < 0.7 * tested[0]
+
+
+def test_the_best_network_is_the_one_with_the_lowest_held_out_loss(data, tmp_path):
+    # so high a learning rate gets worse at some point
+    folder = train_novel_views(tiny_config(data, tmp_path, learning_rate=0.3, test_every=1))
+    scores = [float(row["loss"]) for row in read_log(folder.path / "debug_log_testing.txt")]
+    best, last = (read_checkpoint(file).weights for file in (folder.best_network, folder.last_network))
+    same = all(torch.equal(best[name], last[name]) for name in best)
+    assert same == (np.argmin(scores) == len(scores) - 1)
+
+
+def test_same_seed_same_run_other_seed_other_run(data, stage1, tmp_path):
+    again = train_novel_views(tiny_config(data, tmp_path))
+    assert losses(again) == losses(stage1)
+    other = train_novel_views(tiny_config(data, tmp_path, seed=1))
+    assert losses(other) != losses(stage1)
+
+
+@pytest.mark.parametrize("changes", [{"augment_rotation": 30.0}, {"augment_mirror": True}])
+def test_augmentation_changes_the_training(data, tmp_path, changes):
+    runs = [train_novel_views(tiny_config(data, tmp_path, **c)) for c in ({}, changes)]
+    plain, changed = (losses(run) for run in runs)
+    assert len(plain) == len(changed) == 6 and np.isfinite(list(changed.values())).all() and plain != changed
+
+
+def test_resume_after_kill_repeats_what_an_unbroken_run_does(data, stage1, tmp_path):
+    # a process that dies without warning between two evaluations
+    config = tiny_config(data, tmp_path)
+    assert run_processes(1, train, "views", config, False, 5) == [-signal.SIGKILL]
+    assert list(losses(tmp_path / run_name(config, "encode"))) == [1, 2, 3, 4]
+    resumed = train_novel_views(config, resume=True)
+    assert losses(resumed) == losses(stage1)
+    tests = [read_log(folder.path / "debug_log_testing.txt") for folder in (resumed, stage1)]
+    assert tests[0] == tests[1]
+    ours, theirs = (read_checkpoint(folder.last_network).weights for folder in (resumed, stage1))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_ctrl_c_keeps_the_iterations_done(data, tmp_path, num_workers):
+    config = tiny_config(data, tmp_path, num_training_iterations=100_000, test_every=50_000, num_workers=num_workers)
+    file = write_config_file(tmp_path / "config.py", config)
+    command = [sys.executable, str(ROOT / "configs/train_encodeDecode.py"), "--config", str(file)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, start_new_session=True, **pipes)
+    log = tmp_path / run_name(config, "encode") / "debug_log_training.txt"
+    deadline = time.monotonic() + 120
+    while not (log.exists() and len(log.read_text().splitlines()) > 5) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "--resume" in output and "Traceback" not in errors
+    state = torch.load(log.parent / "models/training_state.pth", weights_only=True)
+    assert state["iteration"] >= 5
+
+
+def test_a_finished_run_is_neither_overwritten_nor_repeated(data, stage1):
+    config = tiny_config(data, stage1.path.parent)
+    with pytest.raises(UserError, match="--resume"):
+        train_novel_views(config)
+    before = stage1.last_network.stat().st_mtime_ns
+    train_novel_views(config, resume=True)
+    assert stage1.last_network.stat().st_mtime_ns == before
+
+
+def test_a_loss_that_is_not_finite_stops_and_says_where(data, tmp_path):
+    with pytest.raises(UserError, match=r"nan|inf"):
+        train_novel_views(tiny_config(data, tmp_path, learning_rate=1e30))
+    saved = list(tmp_path.rglob("*.pth"))
+    assert all(
+        torch.isfinite(t).all() for f in saved if "network" in f.name for t in read_checkpoint(f).weights.values()
+    )
+
+
+def test_batches_of_an_iteration_do_not_depend_on_where_a_run_started(data):
+    config = tiny_config(data, data)
+    dataset = open_training_set(config, ("img_crop",))
+    train, _ = training_rows(dataset.labels, config)
+    sampler = grouped_sampler(dataset.labels, train, config, shuffle=True)
+    whole = list(TrainingBatches(sampler, 0, 20))
+    assert len(whole) == 20 > len(sampler)
+    for start in (1, len(sampler), 17):
+        for ours, theirs in zip(TrainingBatches(sampler, start, 20), whole[start:], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_log_that_a_kill_cut_short_is_repaired(tmp_path):
+    path = tmp_path / "log.txt"
+    path.write_text("iteration,loss\n1,0.5\n2,0.4\n3,0")
+    log = CsvLog(path, 2)
+    log.append({"iteration": 3, "loss": 0.3})
+    assert [row["loss"] for row in read_log(path)] == ["0.5", "0.4", "0.3"]

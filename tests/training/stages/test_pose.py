@@ -1,0 +1,101 @@
+"""Stage 2 on a tiny set: what it trains, what it leaves alone, and how it resumes."""
+
+import numpy as np
+import pytest
+import torch
+
+from datasets import MultiViewDataset
+from models import build_network
+from models.checkpoints import read_checkpoint, save_weights
+from tests.runs import Died, die_at, losses
+from tests.tiny import tiny_config, tiny_pose_config
+from training.stages.novel_views import train_novel_views
+from training.stages.pose import train_pose
+from utils.errors import UserError
+
+
+def test_stage_2_trains_the_pose_decoder_and_nothing_else(data, stage1, tmp_path):
+    folder = train_pose(tiny_pose_config(data, tmp_path, str(stage1.path), num_training_iterations=30, test_every=10))
+    before, after = (read_checkpoint(f.last_network if f is folder else f.best_network) for f in (stage1, folder))
+    for name, value in before.weights.items():
+        changed = not torch.equal(value, after.weights[name])
+        if name.startswith(("encoder.", "decoder.")):  # running statistics of batch norm included
+            assert not changed, name
+    assert any(not torch.equal(v, after.weights[n]) for n, v in before.weights.items() if n.startswith("to_pose."))
+    assert after.weights["pose_std"].min() > 0 and after.weights["pose_mean"].abs().sum() > 0
+    logged = list(losses(folder).values())
+    assert np.mean(logged[-5:]) < np.mean(logged[:5])
+
+
+def test_stage_2_reads_each_crop_once(data, stage1, tmp_path, monkeypatch):
+    read = []
+    original = MultiViewDataset.__getitems__
+    monkeypatch.setattr(MultiViewDataset, "__getitems__", lambda self, rows: read.extend(rows) or original(self, rows))
+    train_pose(tiny_pose_config(data, tmp_path, str(stage1.path), num_training_iterations=40))
+    assert len(read) == len(set(read)) == 144
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.5])
+def test_running_variances_of_the_pose_decoder_stay_above_the_floor(data, stage1, tmp_path, floor):
+    config = tiny_pose_config(data, tmp_path, str(stage1.path), num_training_iterations=60, pose_variance_floor=floor)
+    weights = read_checkpoint(train_pose(config).last_network).weights
+    variances = [weights[name] for name in weights if "to_pose" in name and name.endswith("running_var")]
+    assert len(variances) == 2 and (min(map(torch.min, variances)) >= 0.5) == (floor == 0.5)
+
+
+def test_stage_2_resumes_and_repeats(data, stage1, tmp_path, monkeypatch):
+    config = tiny_pose_config(data, tmp_path / "a", str(stage1.path), num_training_iterations=8)
+    whole = train_pose(config)
+    halves = {**config, "output_folder": str(tmp_path / "b")}
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        die_at(patch, 5)
+        train_pose(halves)
+    assert losses(train_pose(halves, resume=True)) == losses(whole)
+
+
+def test_supervised_baseline_trains_the_encoder(data, tmp_path):
+    config = tiny_pose_config(data, tmp_path, None, freeze_encoder=False)
+    folder = train_pose(config)
+    first, last = (read_checkpoint(file).weights for file in (folder.best_network, folder.last_network))
+    assert set(first) == set(last)
+    with pytest.raises(UserError, match="network_path"):
+        train_pose({**config, "freeze_encoder": True})
+
+
+def test_stage_2_takes_the_architecture_from_stage_1_unless_the_user_contradicts(data, stage1, tmp_path):
+    config = {**tiny_pose_config(data, tmp_path, str(stage1.path)), "latent_fg": 8, "encoderType": "ResNet"}
+    train_pose(config)
+    with pytest.raises(UserError, match="latent_fg"):
+        train_pose({**config, "seed": 3}, given=frozenset({"latent_fg"}))
+
+
+@pytest.mark.parametrize("freeze_encoder", [True, False])
+def test_stage_2_trains_with_mirrored_labels(data, tmp_path, freeze_encoder):
+    network_path = None
+    if freeze_encoder:
+        config, network_path = tiny_config(data, tmp_path), str(tmp_path / "stage1.pth")
+        save_weights(network_path, build_network(config), config)
+    config = tiny_pose_config(data, tmp_path, network_path, freeze_encoder=freeze_encoder)
+    mirrored = losses(train_pose({**config, "augment_mirror": True}))
+    assert np.isfinite(list(mirrored.values())).all() and mirrored != losses(train_pose(config))
+
+
+def test_the_supervised_baseline_rotates_crops_and_labels_together(data, tmp_path):
+    config = tiny_pose_config(data, tmp_path, None, freeze_encoder=False)
+    plain, turned = (losses(train_pose({**config, "augment_rotation": angle})) for angle in (0.0, 180.0))
+    assert np.isfinite(list(turned.values())).all() and plain != turned
+
+
+def test_fine_tuning_resumes_from_the_trained_pose_decoder(data, tmp_path):
+    stage1 = train_novel_views(tiny_config(data, tmp_path))
+    stage2 = train_pose(tiny_pose_config(data, tmp_path, str(stage1.path)))
+    tuning = {"freeze_encoder": False, "learning_rate": 0.0, "width_to3Dpose": 64}
+    tuned = train_pose(tiny_pose_config(data, tmp_path, str(stage2.path), **tuning))
+    before, after = (read_checkpoint(file).weights for file in (stage2.best_network, tuned.last_network))
+    learned = [name for name in before if name.endswith("weight")]
+    assert all(torch.equal(before[name], after[name]) for name in learned)
+    # a frozen encoder gets a new pose decoder, of the size that is asked for
+    anew = train_pose(tiny_pose_config(data, tmp_path, str(stage2.path), width_to3Dpose=64))
+    weights = read_checkpoint(anew.last_network).weights
+    assert weights["to_pose.layers.0.weight"].shape[0] == 64
+    assert torch.equal(weights["encoder.fc.weight"], before["encoder.fc.weight"])
