@@ -5,13 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from datasets import MultiViewDataset
-from models import build_network, load_published_weights
-from models.checkpoints import Checkpoint, read_checkpoint
-from models.geometry_aware.network import ARCHITECTURE_KEYS, POSE_DECODER_KEYS, EncodeDecode
-from models.parts.weights import match_weights
+from models import Checkpoint, EncodeDecode, build_network, load_weights, method_of, read_checkpoint
 from training.loop.hardware import Hardware
 from training.loop.loaders import open_test_set
 from training.loop.run_folder import BEST_NETWORK
@@ -48,11 +44,11 @@ def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
     file = weights_file(config["network_path"])
     checkpoint = read_checkpoint(file)
     stored = checkpoint.config
-    config = _agreed(config, checkpoint, given, ARCHITECTURE_KEYS, file)
+    config = _agreed(config, checkpoint, given, method_of(stored or config).ARCHITECTURE_KEYS, file)
     if stored is not None and "dataset_folder_test" not in given:
         config = {**config, "dataset_folder_test": stored.get("dataset_folder_test", SAMPLE_SET)}
     network = build_network({**config, "encoder_weights": None})
-    _fill(network, checkpoint, file)
+    load_weights(network, checkpoint)
     if stored is not None and "output_types" not in given:
         trained = _trained_outputs(stored)
         network.output_types = tuple(name for name in network.output_types if name in trained)
@@ -82,14 +78,11 @@ def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[En
     checkpoint = read_checkpoint(file)
     # A new pose decoder would spoil the features of an encoder that trains too, before it has learned anything.
     keep_decoder = not config["freeze_encoder"] and "3D" in (checkpoint.config or {}).get("output_types", ())
-    kept = [key for key in ARCHITECTURE_KEYS if keep_decoder or key not in POSE_DECODER_KEYS]
+    method = method_of(checkpoint.config or config)
+    kept = [key for key in method.ARCHITECTURE_KEYS if keep_decoder or key not in method.POSE_DECODER_KEYS]
     config = _agreed(config, checkpoint, given, kept, file)
     network = build_network({**config, "encoder_weights": None})
-    pose_decoder = network.to_pose
-    if not keep_decoder:
-        network.to_pose = nn.Identity()
-    _fill(network, checkpoint, file)
-    network.to_pose = pose_decoder
+    load_weights(network, checkpoint, keep=None if keep_decoder else "to_pose")
     return network, config
 
 
@@ -120,10 +113,3 @@ def _agreed(config: dict, checkpoint: Checkpoint, given: frozenset[str], keys: I
                 f"{key} is {config[key]!r}, but {str(file)!r} was trained with {value!r}; leave the key out"
             )
     return {**config, **taken}
-
-
-def _fill(network: EncodeDecode, checkpoint: Checkpoint, file: Path) -> None:
-    if checkpoint.config is None:
-        load_published_weights(network, checkpoint.weights)
-    else:
-        network.load_state_dict(match_weights(network, checkpoint.weights, repr(str(file))))
