@@ -1,8 +1,8 @@
-"""Errors of poses, in the unit of the input (metres in, metres out), and likeness of images.
+"""Pose errors and image similarity.
 
-Every function returns one value per frame (or per crop), so that a caller can average over
-whatever it likes: a subject, a motion, everything. Poses are (...,17,3) or (...,51), in any
-frame of reference, root-centred where the protocol asks for it.
+Every function returns one value per pose or crop, so that callers can average over a subject, a motion or everything.
+Poses are (...,17,3) or (...,51), in any frame and unit, root-centered where the protocol asks for it; an error has the
+unit of the poses.
 """
 
 import roma
@@ -11,10 +11,10 @@ import torch
 from utils.errors import UserError
 from utils.skeleton import NUM_JOINTS
 
-# The published figures average over the 16 joints that can be wrong: the root is zero by construction.
+# The published figures average over the 16 joints that can be wrong, because the error of the root is always zero.
 PUBLISHED_FACTOR = NUM_JOINTS / (NUM_JOINTS - 1)
 
-# A difference of 5 % of the colour range in any channel is more than video compression leaves in a background.
+# Video compression changes a background by less than 5 % of the color range in each channel.
 FOREGROUND_THRESHOLD = 0.05
 
 
@@ -27,7 +27,8 @@ def mpjpe(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 def n_mpjpe(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """MPJPE after the least-squares scale of each frame, s = <p,t>/<p,p>, over all 17 joints -> (...)."""
     predicted, target = _joints(predicted), _joints(target)
-    tiny = torch.finfo(predicted.dtype).tiny  # a prediction of all zeros has no scale, and stays zero
+    # A prediction of all zeros has no scale, and stays zero.
+    tiny = torch.finfo(predicted.dtype).tiny
     scale = (predicted * target).sum((-2, -1)) / predicted.square().sum((-2, -1)).clamp_min(tiny)
     return mpjpe(scale[..., None, None] * predicted, target)
 
@@ -44,16 +45,17 @@ def p_mpjpe(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """
     predicted, target = _joints(predicted).double(), _joints(target).double()
     rotation, _, scale = roma.rigid_points_registration(predicted, target, compute_scaling=True)
-    scale = scale.nan_to_num(0.0)  # all joints in one point: nothing to scale
-    centred, centred_target = (pose - pose.mean(-2, keepdim=True) for pose in (predicted, target))
-    return mpjpe(scale[..., None, None] * centred @ rotation.mT, centred_target)
+    # With all joints in one point, there is nothing to scale.
+    scale = scale.nan_to_num(0.0)
+    centered, centered_target = (pose - pose.mean(-2, keepdim=True) for pose in (predicted, target))
+    return mpjpe(scale[..., None, None] * centered @ rotation.mT, centered_target)
 
 
 def psnr(output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Peak signal-to-noise ratio in dB of crops (B,3,R,R) with colours in 0..1 -> (B,).
+    """Peak signal-to-noise ratio in dB of crops (B,3,R,R) with colors in 0..1 -> (B,).
 
-    `mask` (B,R,R), bool, restricts it to some pixels; a crop without any gives NaN. The mean squared
-    error has a floor of 1e-10 as in `ignite.metrics.PSNR`: equal images give 100 dB.
+    `mask` (B,R,R), bool, restricts it to some pixels; a crop without any gives NaN. As in `ignite.metrics.PSNR`, 1e-10
+    is added to the mean squared error: equal images give 100 dB.
     """
     error = (output.double() - target.double()).square().mean(1)
     mean = error.mean((-2, -1)) if mask is None else (error * mask).sum((-2, -1)) / mask.sum((-2, -1))
@@ -63,12 +65,12 @@ def psnr(output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None =
 def ssim(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Structural similarity of crops (B,3,R,R) in 0..1 -> (B,), by a Gaussian window of 11 px, sigma 1.5.
 
-    As `ignite.metrics.SSIM` (crops are reflected at their border; mean over pixels and channels), which gives one mean
-    over all that it sees, and takes several times as long.
+    Equals `ignite.metrics.SSIM` (reflected borders; mean over pixels and channels), which gives one mean over all crops
+    and takes several times as long. Source: Wang et al., 2004.
     """
     with torch.autocast(target.device.type, enabled=False):
         blur = _blur_matrix(target.shape[-1], target.device)
-        # a few crops at a time stay in a CPU's cache
+        # A few crops at a time stay in a CPU's cache.
         pairs = zip(output.float().split(4), target.float().split(4), strict=True)
         return torch.cat([_structural_similarity(first, second, blur) for first, second in pairs])
 
@@ -83,13 +85,14 @@ def _structural_similarity(first: torch.Tensor, second: torch.Tensor, blur: torc
     product, squares = mean * other_mean, mean.square() + other_mean.square()
     covariance = local_mean(first * second) - product
     variances = local_mean(first.square() + second.square()) - squares
-    luminance, structure = 0.01**2, 0.03**2  # as defined by Wang et al. 2004, for colours in 0..1
+    # The paper's constants, for colors in 0..1.
+    luminance, structure = 0.01**2, 0.03**2
     similarity = (2 * product + luminance) * (2 * covariance + structure)
     return (similarity / ((squares + luminance) * (variances + structure))).mean((1, 2, 3))
 
 
 def _blur_matrix(size: int, device: torch.device) -> torch.Tensor:
-    """Matrix (R,R): `rows @ matrix` is each row, reflected at its ends, under a Gaussian of 11 px and sigma 1.5."""
+    """Matrix (R,R): `rows @ matrix` is each row, reflected at its ends, blurred by a Gaussian of 11 px, sigma 1.5."""
     window = torch.exp(-0.5 * (torch.arange(-5.0, 6.0, device=device) / 1.5).square())
     units = torch.nn.functional.pad(torch.eye(size, device=device), (5, 5), mode="reflect")
     return units.unfold(1, 11, 1) @ (window / window.sum())

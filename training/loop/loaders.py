@@ -19,29 +19,35 @@ Batch = dict[str, torch.Tensor]  # by label name: crops (B,3,R,R), rotations (B,
 
 
 def open_training_set(config: dict, keys: tuple[str, ...]) -> MultiViewDataset:
-    """The layout in `dataset_folder_train`; a missing one is an error that says how to get it."""
-    return _open(config, "dataset_folder_train", "train", keys)
+    """`keys` of the training layout in `dataset_folder_train`. UserError where it is missing or has another size."""
+    folder, size = config["dataset_folder_train"], config["inputDimension"]
+    render = f"{command_for('render_dataset')} --output {folder} --crops 40000 --size {size}"
+    _check_folder("dataset_folder_train", folder, f"a set in the training layout, which `{render}` renders")
+    return _open(folder, config, keys, "inputDimension is")
 
 
 def open_test_set(config: dict, keys: tuple[str, ...]) -> MultiViewDataset:
-    """The layout in `dataset_folder_test`; a missing one is an error that says how to get it."""
-    return _open(config, "dataset_folder_test", "test", keys)
+    """`keys` of the training layout in `dataset_folder_test`. UserError where it is missing or has another size."""
+    # A run names the test set of the machine that trained it. Rendered people would not stand in for missing data.
+    folder, size = config["dataset_folder_test"], config["inputDimension"]
+    expected = f"dataset_folder_test=FOLDER, a set in the training layout with crops of {size} px"
+    _check_folder("dataset_folder_test", folder, expected)
+    return _open(folder, config, keys, "the network expects")
 
 
-def _open(config: dict, folder_key: str, split: str, keys: tuple[str, ...]) -> MultiViewDataset:
-    folder = config[folder_key]
+def _check_folder(key: str, folder: str, expected: str) -> None:
     if not Path(folder).is_dir():
-        raise UserError(
-            f"{folder_key} {folder!r} does not exist; render it with `{command_for('render_dataset')} "
-            f"--output {folder} --crops 40000 --split {split}`, or point {folder_key} to data in the training layout"
-        )
+        raise UserError(f"{key} {folder!r} does not exist; expected {expected}")
+
+
+def _open(folder: str, config: dict, keys: tuple[str, ...], wanted: str) -> MultiViewDataset:
     if not config["skip_background"]:
         keys = tuple(key for key in keys if key != "bg_crop")
     dataset = MultiViewDataset(folder, keys=keys, preload=config["preload_images"], progress=is_main())
     if "img_crop" in keys and dataset.size != config["inputDimension"]:
         raise UserError(
-            f"the crops in {folder!r} are {dataset.size} px wide, but inputDimension is {config['inputDimension']}; "
-            "render or prepare the data at that size, or change inputDimension"
+            f"the crops in {folder!r} are {dataset.size} px wide, but {wanted} {config['inputDimension']} px; "
+            "expected a set that was rendered or prepared at that size"
         )
     return dataset
 

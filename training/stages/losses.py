@@ -1,4 +1,4 @@
-"""Training losses: novel views against the crops that the cameras saw, and poses against labels."""
+"""Training losses: of novel views against true crops, and of poses against labels."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -61,14 +61,14 @@ class ImageLoss(nn.Module):
 class _MeanError(torch.autograd.Function):
     """Mean over all elements of |output - target|, or of its square, in float32; the gradient flows to `output` only.
 
-    Of the differences nothing is kept but the gradient, in `output`'s precision and layout.
+    Memory: only the gradient is kept for the backward pass, in the precision and layout of `output`.
     """
 
     @staticmethod
-    def forward(context, output: torch.Tensor, target: torch.Tensor, absolute: bool) -> torch.Tensor:
+    def forward(context: Any, output: torch.Tensor, target: torch.Tensor, absolute: bool) -> torch.Tensor:
         gradient = torch.empty_like(output) if context.needs_input_grad[0] else None
         total = output.new_zeros((), dtype=torch.float32)
-        # a few crops at a time stay in a CPU's cache; a GPU is quicker with all at once
+        # A few crops at a time stay in a CPU's cache, while a GPU is faster with all at once.
         step = len(output) if output.is_cuda else 4
         for first in range(0, len(output), step):
             part = slice(first, first + step)
@@ -80,14 +80,15 @@ class _MeanError(torch.autograd.Function):
         return total / output.numel()
 
     @staticmethod
-    def backward(context, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(context: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = context.saved_tensors
         return gradient * (upstream / gradient.numel()).to(gradient.dtype), None, None
 
 
 def sobel(images: torch.Tensor) -> torch.Tensor:
     """Horizontal and vertical Sobel gradients per channel, same size: (B,C,R,R) -> (B,2C,R,R), float32."""
-    slope = torch.arange(-1.0, 2.0, device=images.device)  # -1, 0, 1
+    # -1, 0, 1 and 1, 2, 1: made on the device, because copying a list there would wait for it.
+    slope = torch.arange(-1.0, 2.0, device=images.device)
     smooth = 2 - slope.abs()
     kernels = torch.stack([torch.outer(smooth, slope), torch.outer(slope, smooth)]) / 8
     channels = images.shape[1]

@@ -44,7 +44,7 @@ def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
     file = weights_file(config["network_path"])
     checkpoint = read_checkpoint(file)
     stored = checkpoint.config
-    config = _agreed(config, checkpoint, given, method_of(stored or config).ARCHITECTURE_KEYS, file)
+    config = _agreed(config, checkpoint, given, ("method", *method_of(stored or config).ARCHITECTURE_KEYS), file)
     if stored is not None and "dataset_folder_test" not in given:
         config = {**config, "dataset_folder_test": stored.get("dataset_folder_test", SAMPLE_SET)}
     network = build_network({**config, "encoder_weights": None})
@@ -80,7 +80,7 @@ def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[En
     keep_decoder = not config["freeze_encoder"] and "3D" in (checkpoint.config or {}).get("output_types", ())
     method = method_of(checkpoint.config or config)
     kept = [key for key in method.ARCHITECTURE_KEYS if keep_decoder or key not in method.POSE_DECODER_KEYS]
-    config = _agreed(config, checkpoint, given, kept, file)
+    config = _agreed(config, checkpoint, given, ("method", *kept), file)
     network = build_network({**config, "encoder_weights": None})
     load_weights(network, checkpoint, keep=None if keep_decoder else "to_pose")
     return network, config

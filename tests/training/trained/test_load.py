@@ -19,7 +19,7 @@ from tests.tiny import ROOT
 from training.loop.hardware import Hardware
 from training.loop.loaders import normalize_batch
 from training.trained.export import result_folder
-from training.trained.load import open_network, open_test_data
+from training.trained.load import SAMPLE_SET, open_network, open_test_data
 from training.trained.viewing import VIEW_KEYS, RotatedView
 from utils.errors import UserError, run_script
 from utils.geometry import yaw_rotation
@@ -142,7 +142,9 @@ def test_bad_input_is_one_line(trained, monkeypatch, capsys, tmp_path):
     assert "0 to 23" in error_of(monkeypatch, capsys, path, "--save", tmp_path / "a.png", "--index", 24)
     assert ".gif" in error_of(monkeypatch, capsys, path, "--save", tmp_path / "a.jpg")
     assert "latent_3d" in error_of(monkeypatch, capsys, path, "latent_3d=12")
-    assert "nowhere" in error_of(monkeypatch, capsys, path, f"dataset_folder_test={tmp_path / 'nowhere'}")
+    missing = error_of(monkeypatch, capsys, path, f"dataset_folder_test={tmp_path / 'nowhere'}")
+    assert "nowhere" in missing and "32 px" in missing and "render" not in missing
+    assert "64 px wide" in error_of(monkeypatch, capsys, path, f"dataset_folder_test={SAMPLE_SET}")
     monkeypatch.setattr("matplotlib.pyplot.get_backend", lambda: "agg")
     assert "--save" in error_of(monkeypatch, capsys, path)
 
