@@ -2,10 +2,10 @@
 
 import argparse
 import importlib
+import sys
 from collections.abc import Callable
-from pathlib import Path
 
-from utils.config import load_config
+from utils.config import config_text, keys_text, load_config
 from utils.paths import WORK
 
 
@@ -14,7 +14,7 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         default = action.default
-        if default in (None, argparse.SUPPRESS) or isinstance(default, bool) or action.required:
+        if default in (None, [], argparse.SUPPRESS) or isinstance(default, bool) or action.required:
             return action.help
         shown = " ".join(map(str, default)) if isinstance(default, (list, tuple)) else str(default)
         shown = shown.removeprefix(f"{WORK}/").replace("%", "%%")
@@ -67,25 +67,38 @@ def add_layout_arguments(
         parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
 
 
+class _PrintKeys(argparse.Action):
+    """Print the keys of the config module `const` and exit, as --help does: whatever else is missing."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_) -> None:
+        print(keys_text(importlib.import_module(f"configs.{self.const}").config_dict))
+        parser.exit()
+
+
 def config_arguments(
     doc: str, default: str, resume: bool = False, extend: Callable[[argparse.ArgumentParser], None] | None = None
 ) -> tuple[argparse.Namespace, dict, frozenset[str]]:
     """Parse a script's command line: the arguments, the checked config, and the keys that the user gave.
 
-    `default` is the module in configs/ that holds the default config, and every key that is known.
+    `default` is the module in configs/ that holds the default config, and with it the keys that the script knows.
     """
     parser = script_parser(doc)
-    parser.add_argument("--config", metavar="FILE", help=f"Python file with config_dict (default: {default}.py)")
+    help_config = f"Python file that defines config_dict (default: {default}.py); may be repeated, later files win"
+    parser.add_argument("--config", metavar="FILE", action="append", default=[], help=help_config)
     parser.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:1 or mps; same as device=D")
     if resume:
         parser.add_argument("--resume", action="store_true", help="continue the run of this config")
     if extend:
         extend(parser)
+    parser.add_argument("--keys", action=_PrintKeys, nargs=0, const=default, help="list all keys of the config")
+    parser.add_argument("--print-config", action="store_true", help="print the resolved config, as a config file")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change one key of the config")
     arguments = parser.parse_intermixed_args()
-    if arguments.device:
+    if arguments.device is not None:
         arguments.overrides.append(f"device={arguments.device}")
-    module = importlib.import_module(f"configs.{default}")
-    path = arguments.config or Path(__file__).with_name(f"{default}.py")
-    config, said = load_config(path, arguments.overrides, module.config_dict, module.optional_keys)
-    return arguments, config, frozenset(said)
+    defaults = importlib.import_module(f"configs.{default}").config_dict
+    config, given = load_config(arguments.config, arguments.overrides, defaults)
+    if arguments.print_config:
+        print(config_text(config))
+        sys.exit()
+    return arguments, config, frozenset(given)

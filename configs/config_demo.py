@@ -1,7 +1,6 @@
 """Stage 1 of the demo: rendered people at 64 px, a small network, minutes on two CPU cores."""
 
 from configs.config_train_encodeDecode import config_dict as published
-from configs.config_train_encodeDecode import optional_keys  # noqa: F401
 from utils.paths import WORK
 
 DEMO = WORK / "output" / "demo"

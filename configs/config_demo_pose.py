@@ -2,7 +2,6 @@
 
 from configs.config_demo import config_dict as demo
 from configs.config_train_encodeDecode_pose import config_dict as stage2
-from configs.config_train_encodeDecode_pose import optional_keys  # noqa: F401
 
 _STAGE2_KEYS = [key for key in stage2 if key not in demo]
 

@@ -1,7 +1,6 @@
 """The demo's comparison: the same encoder trained on the same labels alone, without stage 1."""
 
 from configs.config_demo_pose import config_dict as demo_pose
-from configs.config_train_encodeDecode import optional_keys  # noqa: F401
 
 config_dict = {
     **demo_pose,

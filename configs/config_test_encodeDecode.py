@@ -1,7 +1,6 @@
 """Viewing and testing: what changes against stage 2. As it is, it shows the packaged example."""
 
 from configs.config_train_encodeDecode_pose import config_dict as stage2
-from configs.config_train_encodeDecode_pose import optional_keys  # noqa: F401
 from utils.paths import ROOT
 
 config_dict = {

@@ -12,7 +12,6 @@ in docs/results.md. The suite measures each: `python configs/experiments.py reci
 """
 
 from configs.config_train_encodeDecode import config_dict as published
-from configs.config_train_encodeDecode import optional_keys  # noqa: F401
 
 # the keys that a recipe may change; networks' sizes and the number of iterations are none of them
 RECIPE = {

@@ -5,7 +5,6 @@ published recipe.
 """
 
 from configs.config_train_encodeDecode_pose import config_dict as published
-from configs.config_train_encodeDecode_pose import optional_keys  # noqa: F401
 
 # features of stage 1 turn with the person, and people move in a mirror as they do
 LABELS = {"augment_yaw": 180.0, "augment_mirror": True}

@@ -11,7 +11,6 @@ supervision without stage 1 counts as stage 2. For example, 8 hours of one suite
 """
 
 import argparse
-import functools
 import math
 import re
 import sys
@@ -23,15 +22,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from configs import config_demo, config_demo_pose, config_train_encodeDecode, config_train_encodeDecode_pose
 from configs.command_line import script_parser
 from utils.commands import command_for
-from utils.config import check_config, parse_override, read_config_file
+from utils.config import parse_override, read_config_file
 from utils.errors import UserError, run_script
 from utils.paths import WORK
 
 SUITES = Path(__file__).with_name("suites")
 DATA = {64: "benchmark64", 128: "benchmark"}
 BASES = {64: (config_demo, config_demo_pose), 128: (config_train_encodeDecode, config_train_encodeDecode_pose)}
-_reference = config_train_encodeDecode_pose.config_dict
-CHECK = functools.partial(check_config, reference=_reference, optional=config_train_encodeDecode.optional_keys)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     output = Path(arguments.output or WORK / "output" / f"experiments{arguments.scale}")
     name, suite = read_suite(arguments.suite)
-    runs = plan(suite, *base_configs(arguments, output), arguments.seeds, CHECK)
+    runs = plan(suite, *base_configs(arguments, output), arguments.seeds)
     chosen = [] if arguments.report else choose(runs, arguments.rows, arguments.labels)
     failures = run_all(chosen, runs, arguments.budget)
     print(f"report: {write_report(arguments.page or output, name, suite, runs)}")

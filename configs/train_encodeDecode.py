@@ -1,7 +1,11 @@
 """Stage 1: train the network to paint novel views.
 
-python configs/train_encodeDecode.py [--config FILE] [--resume] [--device D] [key=value ...]
+python configs/train_encodeDecode.py [--config FILE ...] [--resume] [--device D] [key=value ...]
 On several GPUs: torchrun --nproc_per_node=N configs/train_encodeDecode.py ...
+
+For example, a small network on crops of your own at 64 px:
+
+    python configs/train_encodeDecode.py --config configs/config_demo.py dataset_folder_train=data/mine/train
 """
 
 import sys

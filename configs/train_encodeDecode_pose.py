@@ -1,7 +1,11 @@
 """Stage 2: train the 3D pose decoder on few labels, on the features of a stage-1 run.
 
-python configs/train_encodeDecode_pose.py network_path=RUN [--config FILE] [--resume] [--device D] [key=value ...]
+python configs/train_encodeDecode_pose.py network_path=RUN [--config FILE ...] [--resume] [--device D] [key=value ...]
 On several GPUs: torchrun --nproc_per_node=N configs/train_encodeDecode_pose.py ...
+
+For example, from 1 % of the labels of all subjects:
+
+    python configs/train_encodeDecode_pose.py network_path=output/latest label_subjects=None label_fraction=0.01
 """
 
 import sys

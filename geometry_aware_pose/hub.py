@@ -36,13 +36,13 @@ def encode_decode(weights: str | Path | None = "benchmark64", **config: Any) -> 
     network.set_pose_statistics before denormalize_pose.
     """
     put_first()
-    from configs.config_test_encodeDecode import config_dict, optional_keys
+    from configs.config_test_encodeDecode import config_dict
     from configs.config_train_encodeDecode import config_dict as published_config
     from models import build_network
     from training.trained.load import open_network
     from utils.config import check_config
 
-    check_config(config, config_dict, optional_keys)
+    config = check_config(config)
     if weights is not None:
         on_cpu = {"device": "cpu", "precision": "float32"}
         resolved = {**config_dict, **on_cpu, **config, "network_path": _weights_path(weights)}

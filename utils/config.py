@@ -6,10 +6,14 @@ import hashlib
 import json
 import os
 import runpy
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from utils.errors import UserError
 from utils.files import write_atomically
+from utils.keys import ALIASES, GROUPS, KEYS, RETIRED, Key
 
 
 def read_config_file(path: str | os.PathLike, name: str = "config_dict") -> dict:
@@ -25,24 +29,25 @@ def read_config_file(path: str | os.PathLike, name: str = "config_dict") -> dict
     return dict(config)
 
 
-def load_config(path: str | os.PathLike, overrides: list[str], reference: dict, optional: dict) -> tuple[dict, set]:
-    """The dictionary in `path` with the command line's `key=value` pairs, checked against `reference`.
+def load_config(
+    files: Sequence[str | os.PathLike], overrides: Sequence[str], defaults: Mapping[str, Any]
+) -> tuple[dict, set]:
+    """The checked config of `files`, later ones first, then of the command line's `key=value` pairs.
 
-    `reference` holds every known key with a value of its type; `optional` names the keys that may
-    be None and the type that they have otherwise. Keys that the file leaves out take the reference's
-    value. Returns the config and the set of keys that differ from it because the user said so.
+    Known are the keys of `defaults`, whose values stand where neither file nor pair gives one. Returns the config
+    and the set of keys that the user changed.
     """
-    config = read_config_file(path)
-    changed = {key for key, value in config.items() if key not in reference or value != reference[key]}
-    for override in overrides:
-        key, value = parse_override(override)
-        config[key] = value
-        changed.add(key)
-    check_config(config, reference, optional)
-    # a whole number stands for a float where a float is expected
-    config = {k: float(v) if _expected(k, reference, optional) is float and v is not None else v
-              for k, v in config.items()}  # fmt: skip
-    return {**reference, **config}, changed
+    keys, config, given = {key: KEYS[key] for key in defaults}, dict(defaults), set()
+    for file in files:
+        changes = check_config(read_config_file(file), keys)
+        # A file that has every key was made from a whole config: what it does not change is not its own choice,
+        # and must not undo the file before it.
+        if defaults.keys() <= changes.keys():
+            changes = {key: value for key, value in changes.items() if value != defaults[key]}
+        config |= changes
+        given |= {key for key, value in changes.items() if value != defaults[key]}
+    changes = check_config(dict(map(parse_override, overrides)), keys)
+    return check_config(config | changes, keys), given | changes.keys()
 
 
 def parse_override(text: str) -> tuple[str, object]:
@@ -52,40 +57,87 @@ def parse_override(text: str) -> tuple[str, object]:
         raise UserError(f"argument {text!r} is not of the form key=value")
     try:
         return key, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return key, value
 
 
-def check_config(config: dict, reference: dict, optional: dict) -> None:
-    """Raise UserError for the first unknown key (naming the nearest) or value of a wrong type."""
+def check_config(config: Mapping[str, Any], keys: Mapping[str, Key] = KEYS, complete: bool = False) -> dict[str, Any]:
+    """Check `config` by the table `keys`; return it without retired keys, and with floats for whole numbers.
+
+    Raises UserError, one line, for the first key that is unknown, retired, of a wrong type, out of its limits, or,
+    with `complete`, missing. What ties two keys together is checked where it matters.
+    """
+    checked = {}
     for key, value in config.items():
-        if key not in reference:
-            nearest = difflib.get_close_matches(key, reference, n=1, cutoff=0)
-            raise UserError(f"unknown config key {key!r}; the nearest known key is {nearest[0]!r}")
-        expected = _expected(key, reference, optional)
-        if value is None and key in optional:
-            continue
-        if not _has_type(value, expected):
-            none = " or None" if key in optional else ""
-            raise UserError(f"config key {key!r} is {value!r}; expected {expected.__name__}{none}")
+        if key in keys:
+            checked[key] = check_value(key, value, keys)
+        else:
+            _check_retired(key, value, keys)
+    missing = [key for key in keys if key not in config] if complete else []
+    if missing:
+        raise UserError(f"config key {missing[0]!r} is missing; expected {keys[missing[0]].expected()}")
+    return checked
 
 
-def _expected(key: str, reference: dict, optional: dict) -> type:
-    return optional.get(key) or type(reference[key])
+def check_value(key: str, value: Any, keys: Mapping[str, Key] = KEYS) -> Any:
+    """`value` of the known key `key`, in the type of the table; UserError where the table does not allow it."""
+    if not keys[key].accepts(value):
+        raise UserError(f"config key {key!r} is {_shown(value)}; expected {keys[key].expected()}")
+    return keys[key].plain(value)
 
 
-def _has_type(value: object, expected: type) -> bool:
-    if isinstance(value, bool) or expected is bool:
-        return isinstance(value, bool) and expected is bool
-    if expected is float:
-        return isinstance(value, (int, float))
-    if expected in (list, tuple):
-        return isinstance(value, (list, tuple))
-    return isinstance(value, expected)
+def _check_retired(key: str, value: Any, keys: Mapping[str, Key]) -> None:
+    """Raise UserError for a key outside of the table, unless it is retired and does nothing."""
+    if key not in RETIRED:
+        raise UserError(f"unknown config key {key!r}; {_hint(str(key), keys)}")
+    neutral, reason = RETIRED[key]
+    if value != neutral:
+        raise UserError(
+            f"config key {key!r} is {_shown(value)}, but the option is retired ({reason}, docs/results.md); "
+            f"expected {neutral!r}, or leave the key out"
+        )
+
+
+def _hint(key: str, keys: Mapping[str, Key]) -> str:
+    """What the user may have meant by `key`."""
+    if key in KEYS:
+        return f"it is a key of {_group(key)}"
+    alias = ALIASES.get(key.lower())
+    if alias in KEYS:
+        return f"expected {alias!r}" + ("" if alias in keys else f", a key of {_group(alias)}")
+    names = {name.lower(): name for name in keys}
+    nearest = difflib.get_close_matches(key.lower(), names, n=1, cutoff=0.6)
+    return f"the nearest known key is {names[nearest[0]]!r}" if nearest else "a script's option --keys lists all keys"
+
+
+def _group(key: str) -> str:
+    return next(name for name, members in GROUPS.items() if key in members)
+
+
+def _shown(value: Any) -> str:
+    """`value` in one line, shortened."""
+    text = repr(value)
+    return text if len(text) < 200 and "\n" not in text else textwrap.shorten(text, 200, placeholder=" ...")
+
+
+def keys_text(config: Mapping[str, Any]) -> str:
+    """The table of the keys of `config`, by group: value in `config`, what is allowed, meaning."""
+    lines = []
+    for group, members in GROUPS.items():
+        shown = [key for key in members if key in config]
+        lines += [f"\n{group}"] if shown else []
+        for key in shown:
+            lines.append(f"  {key} = {config[key]!r}    [{members[key].expected()}]\n      {members[key].comment}")
+    return "\n".join(lines).lstrip("\n")
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """`config` as a Python file that `--config` reads."""
+    return "config_dict = {\n" + "".join(f"    {key!r}: {value!r},\n" for key, value in config.items()) + "}"
 
 
 def write_config(path: str | os.PathLike, config: dict) -> None:
-    """Write `config` as JSON, whole or not at all."""
+    """Write `config` as JSON, atomically."""
     write_atomically(path, lambda part: part.write_text(json.dumps(config, indent=2) + "\n"))
 
 

@@ -9,12 +9,13 @@ from torch import nn
 from models.parts.decoders import ImageDecoder, PoseDecoder
 from models.parts.encoders import build_encoder
 from models.parts.latent import ImplicitRotation, camera_to_camera, evaluation_permutations, invert
-from models.parts.options import coarsest_grid, decoder_widths, integer, option, probability
+from models.parts.options import coarsest_grid, decoder_widths, option
 from utils.errors import UserError
 from utils.geometry import rotate_points
+from utils.keys import KEYS
 from utils.skeleton import NUM_JOINTS
 
-OUTPUT_TYPES = ("3D", "img_crop", "latent_3d", "cam2cam", "shuffled_pose", "shuffled_appearance")
+OUTPUT_TYPES = KEYS["output_types"].choices
 # Architecture of the part that stage 2 trains: the only keys in which it may differ from its stage 1.
 POSE_DECODER_KEYS = ("n_hidden_to3Dpose", "width_to3Dpose")
 # Keys that decide which tensors a network has: a network can only load weights of a config that agrees in these.
@@ -50,29 +51,29 @@ class EncodeDecode(nn.Module):
 
     def __init__(self, config: Mapping[str, Any]):
         super().__init__()
-        self.output_types = check_output_types(option(config, "output_types"))
-        self.sub_batch = integer(config, "useCamBatches")
-        self.size = integer(config, "inputDimension")
-        self.shuffle_3d = bool(option(config, "shuffle_3d"))
-        latent_3d, dropout = integer(config, "latent_3d"), probability(config, "latent_dropout")
+        self.output_types = tuple(option(config, "output_types"))
+        self.sub_batch = option(config, "useCamBatches")
+        self.size = option(config, "inputDimension")
+        self.shuffle_3d = option(config, "shuffle_3d")
+        latent_3d, dropout = option(config, "latent_3d"), option(config, "latent_dropout")
         self.encoder = build_encoder(config)
         self.implicit_rotation = ImplicitRotation(latent_3d, dropout) if option(config, "implicit_rotation") else None
         self.decoder = ImageDecoder(
             decoder_widths(config),
             coarsest_grid(config),
-            integer(config, "latent_fg", lowest=0),
+            option(config, "latent_fg"),
             latent_3d,
             dropout,
-            upsampling_bilinear=bool(option(config, "upsampling_bilinear")),
-            skip_background=bool(option(config, "skip_background")),
-            add_background=bool(option(config, "add_background")),
-            color_by_appearance=bool(option(config, "color_by_appearance")),
+            upsampling_bilinear=option(config, "upsampling_bilinear"),
+            skip_background=option(config, "skip_background"),
+            add_background=option(config, "add_background"),
+            color_by_appearance=option(config, "color_by_appearance"),
         )
         self.to_pose = PoseDecoder(
             latent_3d,
-            integer(config, "n_hidden_to3Dpose", lowest=0),
-            integer(config, "width_to3Dpose"),
-            probability(config, "dropout_to3Dpose"),
+            option(config, "n_hidden_to3Dpose"),
+            option(config, "width_to3Dpose"),
+            option(config, "dropout_to3Dpose"),
         )
         # Mean and deviation of the training poses, meters. They are stored with the weights because the outputs of a
         # trained pose decoder mean nothing without them.
@@ -173,11 +174,3 @@ class EncodeDecode(nn.Module):
 
 def _has_external_rotation(input_dict: Mapping[str, torch.Tensor]) -> bool:
     return "external_rotation_global" in input_dict or "external_rotation_cam" in input_dict
-
-
-def check_output_types(names: list[str]) -> tuple[str, ...]:
-    """Return `names` as a tuple, or raise UserError that names the unknown one."""
-    for name in names:
-        if name not in OUTPUT_TYPES:
-            raise UserError(f"config: output_types has {name!r}, expected some of {', '.join(OUTPUT_TYPES)}")
-    return tuple(names)

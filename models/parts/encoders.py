@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from models.parts.blocks import double_conv, init_residual_convs, residual_stage
-from models.parts.options import coarsest_grid, decoder_widths, integer, option, probability
+from models.parts.options import coarsest_grid, decoder_widths, option
 from models.parts.weights import load_pretrained
 from utils.errors import UserError
 
@@ -130,22 +130,18 @@ def build_encoder(config: Mapping[str, Any]) -> nn.Module:
 
     Raises UserError for an unknown encoder, a size that it cannot take, or weights that are not available.
     """
-    kind, size = option(config, "encoderType"), integer(config, "inputDimension")
-    latent_fg, latent_3d = integer(config, "latent_fg", lowest=0), integer(config, "latent_3d")
-    if latent_3d % 3:
-        raise UserError(f"config: latent_3d = {latent_3d}, expected a multiple of 3 (three coordinates per point)")
+    kind, size = option(config, "encoderType"), option(config, "inputDimension")
+    latent_fg, latent_3d = option(config, "latent_fg"), option(config, "latent_3d")
     if kind == "UNet":
-        dropout = probability(config, "latent_dropout")
+        dropout = option(config, "latent_dropout")
         return UNetEncoder(decoder_widths(config), coarsest_grid(config), latent_fg, latent_3d, dropout)
     if kind == "ResNet":
-        encoder = ResNetEncoder(size, latent_fg, latent_3d, bool(option(config, "sigmoid_bottleneck")))
+        encoder = ResNetEncoder(size, latent_fg, latent_3d, option(config, "sigmoid_bottleneck"))
         architecture = "resnet50"
-    elif kind == "ResNet18":
-        max_pool = bool(option(config, "encoder_max_pool"))
-        encoder = SmallResNetEncoder(size, integer(config, "encoder_width"), latent_fg, latent_3d, max_pool)
-        architecture = "resnet18"
     else:
-        raise UserError(f"config: encoderType = {kind!r}, expected 'ResNet', 'ResNet18' or 'UNet'")
+        max_pool = option(config, "encoder_max_pool")
+        encoder = SmallResNetEncoder(size, option(config, "encoder_width"), latent_fg, latent_3d, max_pool)
+        architecture = "resnet18"
     weights = option(config, "encoder_weights")
     if weights is not None:
         load_pretrained(encoder, encoder.trunk_names(), weights, architecture, key="encoder_weights")

@@ -1,32 +1,32 @@
-"""Config dictionaries: every key known, typed, and changed from the command line."""
+"""Config dictionaries: the published values, reading files, changing keys, what command lines print."""
 
 import importlib
 
 import pytest
 
 from configs.command_line import add_layout_arguments, script_parser
-from configs.config_train_encodeDecode import config_dict, optional_keys
+from configs.config_train_encodeDecode import config_dict
+from configs.config_train_encodeDecode_pose import config_dict as stage2_dict
 from utils.config import check_config, config_hash, load_config, parse_override, read_config_file
 from utils.errors import UserError
+from utils.keys import KEYS, STAGE1_KEYS
 from utils.paths import WORK
 
-MODULES = [
-    "config_train_encodeDecode",
+STAGE1_MODULES = ["config_train_encodeDecode", "config_train_better", "config_demo"]
+STAGE2_MODULES = [
     "config_train_encodeDecode_pose",
-    "config_train_better",
     "config_train_better_pose",
     "config_test_encodeDecode",
-    "config_demo",
     "config_demo_pose",
     "config_demo_supervised",
 ]
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_every_config_file_is_valid(name):
+@pytest.mark.parametrize("name", [*STAGE1_MODULES, *STAGE2_MODULES])
+def test_every_config_file_is_valid_and_complete(name):
     module = importlib.import_module(f"configs.{name}")
-    reference = importlib.import_module("configs.config_train_encodeDecode_pose").config_dict
-    check_config(module.config_dict, reference, module.optional_keys)
+    keys = STAGE1_KEYS if name in STAGE1_MODULES else KEYS
+    assert check_config(module.config_dict, keys, complete=True) == module.config_dict
     assert module.config_dict == read_config_file(module.__file__)
 
 
@@ -54,47 +54,54 @@ def test_published_hyper_parameters():
     assert {key: config_dict[key] for key in published} == published
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"latent_fgg": 3}, ["latent_fgg", "latent_fg"]),
-        ({"latent_fg": "many"}, ["latent_fg", "'many'", "int"]),
-        ({"latent_fg": True}, ["latent_fg", "True", "int"]),
-        ({"latent_fg": None}, ["latent_fg", "None", "int"]),
-        ({"MAE": 1}, ["MAE", "1", "bool"]),
-        ({"actor_subset": 1}, ["actor_subset", "list or None"]),
-        ({"seed": 0.5}, ["seed", "0.5", "int"]),
-    ],
-)
-def test_unknown_keys_and_wrong_types_name_key_value_and_expectation(changes, words):
-    with pytest.raises(UserError) as error:
-        check_config({**config_dict, **changes}, config_dict, optional_keys)
-    assert all(word in str(error.value) for word in words)
-    assert "\n" not in str(error.value)
-
-
-def test_overrides_are_python_literals_or_text(tmp_path):
+def test_overrides_are_python_literals_or_text():
     assert parse_override("latent_fg=64") == ("latent_fg", 64)
     assert parse_override("actor_subset=[1,5]") == ("actor_subset", [1, 5])
     assert parse_override("encoder_weights=None") == ("encoder_weights", None)
     assert parse_override("network_path=/a=b/c") == ("network_path", "/a=b/c")
-    with pytest.raises(UserError, match="key=value"):
-        parse_override("latent_fg")
+    assert parse_override("name={[]: 1}") == ("name", "{[]: 1}")
+    for broken in ("latent_fg", "=3"):
+        with pytest.raises(UserError, match="key=value"):
+            parse_override(broken)
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
 
 
 def test_left_out_keys_take_the_default_and_changed_ones_are_told(tmp_path):
-    path = tmp_path / "mine.py"
-    path.write_text("config_dict = {'latent_fg': 64, 'seed': 0}\n")
-    config, said = load_config(path, ["learning_rate=1"], config_dict, optional_keys)
+    mine = write(tmp_path / "mine.py", "config_dict = {'latent_fg': 64, 'seed': 0}\n")
+    config, given = load_config([mine], ["learning_rate=1"], config_dict)
     assert config["latent_fg"] == 64 and config["latent_3d"] == config_dict["latent_3d"]
     assert config["learning_rate"] == 1.0 and isinstance(config["learning_rate"], float)
-    assert said == {"latent_fg", "learning_rate"}
+    assert given == {"latent_fg", "learning_rate"}
+
+
+def test_files_are_merged_from_left_to_right(tmp_path):
+    one = write(tmp_path / "one.py", "config_dict = {'latent_fg': 64, 'seed': 1}\n")
+    two = write(tmp_path / "two.py", "config_dict = {'latent_fg': 128, 'latent_3d': 30}\n")
+    config, given = load_config([one, two], [], config_dict)
+    assert (config["latent_fg"], config["latent_3d"], config["seed"]) == (128, 30, 1)
+    assert config == load_config([one, two], ["seed=1"], config_dict)[0]
+    assert load_config([two, one], ["seed=2"], config_dict)[0] == {**config, "latent_fg": 64, "seed": 2}
+    assert {"latent_fg", "latent_3d", "seed"} == given
+
+
+def test_a_file_with_every_key_undoes_nothing_that_it_does_not_change(tmp_path):
+    whole = write(
+        tmp_path / "whole.py",
+        "from configs.config_train_encodeDecode import config_dict as published\n"
+        "config_dict = {**published, 'dataset_folder_train': 'mine'}\n",
+    )
+    demo = importlib.import_module("configs.config_demo")
+    config, _ = load_config([demo.__file__, whole], [], config_dict)
+    assert config == {**demo.config_dict, "dataset_folder_train": "mine"}
 
 
 @pytest.mark.parametrize("text", ["x = 1\n", "config_dict = 3\n", "import nowhere_to_be_found\n", "config_dict = {\n"])
 def test_a_broken_config_file_is_one_line(tmp_path, text):
-    path = tmp_path / "broken.py"
-    path.write_text(text)
+    path = write(tmp_path / "broken.py", text)
     with pytest.raises(UserError) as error:
         read_config_file(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
@@ -120,3 +127,58 @@ def test_help_keeps_line_breaks_and_shows_defaults(capsys):
     assert "nowhere" not in shown and "True" not in shown and "None" not in shown
     given = parser.parse_args(["--source", "x", "--no-background", "--size", "64"])
     assert (given.background, given.size, given.every, given.workers) == (False, 64, 5, None)
+
+
+def run(monkeypatch, capsys, script, *arguments):
+    """Standard output of a script's main() that is to print and end."""
+    monkeypatch.setattr("sys.argv", [f"{script}.py", *arguments])
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(f"configs.{script}").main()
+    assert not end.value.code
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("script", ["train_encodeDecode", "train_encodeDecode_pose", "test_encodeDecode"])
+def test_every_script_lists_its_keys_with_default_and_meaning(monkeypatch, capsys, script):
+    shown = run(monkeypatch, capsys, script, "--keys")
+    defaults = importlib.import_module(f"configs.config_{script}").config_dict
+    for key, value in defaults.items():
+        assert f"  {key} = {value!r}    [{KEYS[key].expected()}]\n      {KEYS[key].comment}" in shown
+    assert ("stage 2" in shown.splitlines()) == (script != "train_encodeDecode")
+
+
+def test_keys_are_listed_where_an_option_is_missing(monkeypatch, capsys):
+    assert "latent_3d" in run(monkeypatch, capsys, "export_weights", "--keys")
+
+
+def test_the_printed_config_is_a_config_file(monkeypatch, capsys, tmp_path):
+    demo = importlib.import_module("configs.config_demo_pose")
+    arguments = ("--config", demo.__file__, "label_fraction=1", "--device", "cpu", "name=mine")
+    printed = run(monkeypatch, capsys, "train_encodeDecode_pose", *arguments, "--print-config")
+    config = read_config_file(write(tmp_path / "printed.py", printed))
+    assert config == {**demo.config_dict, "label_fraction": 1.0, "device": "cpu", "name": "mine"}
+    again = run(
+        monkeypatch, capsys, "train_encodeDecode_pose", "--config", str(tmp_path / "printed.py"), "--print-config"
+    )
+    assert again == printed
+
+
+def test_config_may_be_given_several_times(monkeypatch, capsys, tmp_path):
+    files = [write(tmp_path / f"{n}.py", f"config_dict = {{'seed': {n}, 'latent_fg': {n}}}\n") for n in (1, 2)]
+    last = write(tmp_path / "last.py", "config_dict = {'latent_fg': 3}\n")
+    options = [word for file in (*files, last) for word in ("--config", str(file))]
+    printed = run(monkeypatch, capsys, "train_encodeDecode", *options, "latent_3d=30", "--print-config")
+    config = read_config_file(write(tmp_path / "printed.py", printed))
+    assert config == {**config_dict, "seed": 2, "latent_fg": 3, "latent_3d": 30}
+
+
+def test_stage_2_differs_from_the_table_in_published_values_only():
+    changed = {key: value for key, value in stage2_dict.items() if value != KEYS[key].default}
+    assert changed == {
+        "output_types": ["3D"],
+        "shuffle_fg": False,
+        "shuffle_3d": False,
+        "latent_dropout": 0.0,
+        "num_training_iterations": 100_000,
+        "test_every": 1000,
+    }

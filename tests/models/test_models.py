@@ -263,16 +263,16 @@ def test_frozen_stem_needs_weights_worth_keeping(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"encoderType": "VGG"}, "encoderType = 'VGG', expected 'ResNet', 'ResNet18' or 'UNet'"),
+        ({"encoderType": "VGG"}, "'encoderType' is 'VGG'; expected 'ResNet', 'ResNet18' or 'UNet'"),
         ({"encoderType": "ResNet"}, "inputDimension = 64, expected 128"),
         ({"inputDimension": 72}, "multiple of 16"),
-        ({"latent_3d": 100}, "latent_3d = 100, expected a multiple of 3"),
+        ({"latent_3d": 100}, "'latent_3d' is 100; expected int a multiple of 3"),
         ({"latent_fg": 64}, "latent_fg = 64, expected less than 64"),
-        ({"feature_scale": 3}, "feature_scale = 3, expected a divisor of 64"),
-        ({"latent_dropout": 1}, "latent_dropout = 1, expected a number from 0"),
-        ({"output_types": ["pose"]}, "output_types has 'pose'"),
+        ({"feature_scale": 3}, "'feature_scale' is 3; expected 1, 2, 4, 8, 16, 32 or 64"),
+        ({"latent_dropout": 1}, "'latent_dropout' is 1; expected float at least 0 and below 1"),
+        ({"output_types": ["pose"]}, r"'output_types' is \['pose'\]; expected a list of '3D', 'img_crop'"),
         ({"encoder_weights": "no/such.pth"}, "no such file: 'no/such.pth'"),
-        ({"useCamBatches": 0}, "useCamBatches = 0"),
+        ({"useCamBatches": 0}, "'useCamBatches' is 0; expected int at least 1"),
     ],
 )
 def test_bad_configurations_are_named(changes, words):

@@ -12,12 +12,13 @@ A suite (configs/suites/*.py) is a dictionary:
     views           whether novel views are tested too
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from datasets.layout.labels import Labels
 from models.methods import method_of
+from utils.config import check_config
 from utils.errors import UserError
 
 _SUITE_KEYS = {"title", "labels", "rows", "stage1", "stage2", "reference", "method", "views"}
@@ -39,9 +40,7 @@ class Run:
         return f"{self.row}, {self.labels} labels, seed {self.seed}"
 
 
-def plan(
-    suite: Mapping[str, Any], stage1: dict, stage2: dict, num_seeds: int, check_config: Callable[[dict], None]
-) -> list[Run]:
+def plan(suite: Mapping[str, Any], stage1: dict, stage2: dict, num_seeds: int) -> list[Run]:
     """Every run of a suite that changes these base configs, all rows of the first seed before the second one.
 
     Raises UserError for unknown or invalid keys of the suite, a row or a config, and for data that cannot be read.

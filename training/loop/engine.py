@@ -20,7 +20,7 @@ from training.loop.progress import ShownLosses, to_floats
 from training.loop.run_folder import CsvLog, RunFolder
 from utils.errors import UserError
 
-_OPTIMIZERS = {"adam": torch.optim.AdamW, "muon": Muon}
+OPTIMIZERS = {"adam": torch.optim.AdamW, "muon": Muon}
 
 
 @dataclass
@@ -43,12 +43,10 @@ class Stage:
 
 def make_optimizer(parameters: Iterable[torch.nn.Parameter], config: dict) -> torch.optim.Optimizer:
     """The optimizer that `optimizer` in `config` names, over the parameters that train, with decoupled weight decay."""
-    kind = config["optimizer"]
-    if kind not in _OPTIMIZERS:
-        raise UserError(f"optimizer is {kind!r}; expected one of {', '.join(_OPTIMIZERS)}")
+    kind = OPTIMIZERS[config["optimizer"]]
     parameters = [parameter for parameter in parameters if parameter.requires_grad]
     fused = parameters[0].device.type in ("cpu", "cuda")
-    return _OPTIMIZERS[kind](parameters, lr=config["learning_rate"], weight_decay=config["weight_decay"], fused=fused)
+    return kind(parameters, lr=config["learning_rate"], weight_decay=config["weight_decay"], fused=fused)
 
 
 def learning_rate(config: dict, iteration: int) -> float:
@@ -56,16 +54,13 @@ def learning_rate(config: dict, iteration: int) -> float:
 
     It changes over time by `learning_rate_schedule`.
     """
-    schedule, total = config["learning_rate_schedule"], config["num_training_iterations"]
-    highest = config["learning_rate"]
-    if schedule == "constant":
+    highest, total = config["learning_rate"], config["num_training_iterations"]
+    if config["learning_rate_schedule"] == "constant":
         return highest
-    if schedule == "cosine":
-        warm_up = max(1, total // 50)
-        if iteration < warm_up:
-            return highest * iteration / warm_up
-        return highest * 0.5 * (1 + math.cos(math.pi * (iteration - warm_up) / max(1, total - warm_up)))
-    raise UserError(f"learning_rate_schedule {schedule!r} is unknown; expected constant or cosine")
+    warm_up = max(1, total // 50)
+    if iteration < warm_up:
+        return highest * iteration / warm_up
+    return highest * 0.5 * (1 + math.cos(math.pi * (iteration - warm_up) / max(1, total - warm_up)))
 
 
 def seed_everything(seed: int, iteration: int = 0) -> torch.Generator:
@@ -86,7 +81,6 @@ def fit(stage: Stage, config: dict, folder: RunFolder, resume: bool = False) -> 
     `resume` from its last evaluation, one that is interrupted from where it was (of several
     processes, which do not stop together: from its last evaluation). Only the main process writes.
     """
-    learning_rate(config, 0)
     state = folder.open(config, resume, write=is_main())
     first, best = _restore(stage, state)
     total = config["num_training_iterations"]

@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
+from utils.config import check_value
 from utils.errors import UserError
 from utils.memory import keep_freed_memory
 from utils.transfer import to_device
@@ -30,9 +31,8 @@ class Hardware:
     """
 
     def __init__(self, device: str = "auto", precision: str = "auto"):
+        check_value("precision", precision)
         self.device = pick_device(device)
-        if precision not in ("auto", "bfloat16", "float32"):
-            raise UserError(f"precision {precision!r} is unknown; expected auto, bfloat16 or float32")
         automatic = precision == "auto" and _computes_in_bfloat16(self.device)
         self.bfloat16 = precision == "bfloat16" or automatic
         if self.device.type == "cpu":

@@ -58,8 +58,6 @@ def cache_on_device(dataset: MultiViewDataset, config: dict, device: torch.devic
     "auto": on a GPU, where crops are packed or preloaded and take at most half of its free memory.
     """
     wanted = config["crops_on_device"]
-    if wanted not in ("auto", "always", "never"):
-        raise UserError(f"crops_on_device is {wanted!r}; expected auto, always or never")
     if wanted == "auto" and device.type == "cuda" and not dataset.decodes:
         wanted = "always" if dataset.nbytes <= torch.cuda.mem_get_info(device)[0] / 2 else "never"
     return dataset.to(device) if wanted == "always" else dataset

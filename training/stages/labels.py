@@ -26,8 +26,6 @@ def labeled_rows(labels: Mapping[str, np.ndarray], config: dict) -> tuple[np.nda
     They are `label_fraction` of the crops of `label_subjects`, chosen at random by `seed`; both parts count as labels.
     """
     fraction, subjects = config["label_fraction"], config["label_subjects"]
-    if not 0 < fraction <= 1:
-        raise UserError(f"label_fraction is {fraction}; expected more than 0, at most 1")
     rng = np.random.default_rng(config["seed"])
     parts = []
     for rows in training_rows(labels, config):

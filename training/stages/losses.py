@@ -22,10 +22,10 @@ class ImageLoss(nn.Module):
 
     def __init__(self, config: Mapping[str, Any]):
         super().__init__()
-        self.absolute = bool(option(config, "MAE"))
-        self.weight_rgb = _weight(config, "loss_weight_rgb")
-        self.weight_gradient = _weight(config, "loss_weight_gradient")
-        self.weight_perceptual = _weight(config, "loss_weight_imageNet")
+        self.absolute = option(config, "MAE")
+        self.weight_rgb = option(config, "loss_weight_rgb")
+        self.weight_gradient = option(config, "loss_weight_gradient")
+        self.weight_perceptual = option(config, "loss_weight_imageNet")
         if not (self.weight_rgb or self.weight_gradient or self.weight_perceptual):
             raise UserError("config: all of loss_weight_rgb, loss_weight_gradient, loss_weight_imageNet are 0")
         self.features = None
@@ -105,10 +105,3 @@ def pose_loss(
     `label` (B,51): meters, root-centered, camera frame; `pose_mean`, `pose_std` (51,) or (B,51): meters.
     """
     return functional.mse_loss(output.float(), (label - pose_mean) / pose_std)
-
-
-def _weight(config: Mapping[str, Any], key: str) -> float:
-    value = option(config, key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        raise UserError(f"config: {key} = {value!r}, expected a number that is not negative")
-    return float(value)

@@ -35,7 +35,9 @@ from training.loop.run_folder import RunFolder
 from training.metrics import psnr
 from training.stages.augmentation import augment
 from training.stages.losses import ImageLoss
+from utils.config import check_config
 from utils.images import denormalize
+from utils.keys import STAGE1_KEYS
 from utils.plotting import save_examples
 
 INPUT_KEYS = ("img_crop", "bg_crop", "extrinsic_rot", "extrinsic_rot_inv")
@@ -43,6 +45,7 @@ INPUT_KEYS = ("img_crop", "bg_crop", "extrinsic_rot", "extrinsic_rot_inv")
 
 def train_novel_views(config: dict, resume: bool = False) -> RunFolder:
     """Train the network of `config` to render novel views, with all processes of torchrun; return its run folder."""
+    config = check_config(config, STAGE1_KEYS, complete=True)
     with process_group(config["device"]):
         return _train(config, resume)
 

@@ -16,6 +16,7 @@ from training.stages.augmentation import augment
 from training.stages.labels import LABEL_KEYS, CachedLatents, LabeledCrops, ShuffledBatches, labeled_rows
 from training.stages.losses import pose_loss
 from training.trained.load import open_for_pose
+from utils.config import check_config
 
 
 def train_pose(config: dict, resume: bool = False, given: frozenset[str] = frozenset()) -> RunFolder:
@@ -24,6 +25,7 @@ def train_pose(config: dict, resume: bool = False, given: frozenset[str] = froze
     With `freeze_encoder` every labeled crop is encoded once, so that an epoch costs no more than the pose decoder.
     `given` names the keys that the user gave; those of the architecture must agree with `network_path`.
     """
+    config = check_config(config, complete=True)
     with process_group(config["device"]):
         return _train(config, resume, given)
 

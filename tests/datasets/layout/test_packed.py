@@ -120,8 +120,6 @@ def test_where_crops_are_held(layout):
     assert held("auto").decodes and held("never").decodes
     with pytest.raises(UserError, match="expected preloaded or packed"):
         held("always")
-    with pytest.raises(UserError, match="crops_on_device is 'sometimes'; expected auto, always or never"):
-        held("sometimes")
 
 
 def test_crops_of_other_labels_are_refused_and_packed_anew(layout):

@@ -28,7 +28,7 @@ suite = {
     "stage2": {"label_subjects": None},
     "rows": {
         "method": {},
-        "supervised: rate 0": {"stage1": None, "stage2": {"learning_rate": 0.0}, "group": "supervised"},
+        "supervised: rate 0": {"stage1": None, "stage2": {"learning_rate": 1e-30}, "group": "supervised"},
         "supervised: rate 0.01": {"stage1": None, "stage2": {"learning_rate": 1e-2}, "group": "supervised"},
         "breaks": {"stage2": {"learning_rate": 1e30}},
         "fine-tuned": {"finetune": {"learning_rate": 1e-4}},
@@ -58,7 +58,7 @@ def planned(arguments: list[str]) -> list[Run]:
     """The runs that a command line of the script means."""
     parsed = script.parse_arguments(arguments)
     _, suite = script.read_suite(parsed.suite)
-    return plan(suite, *script.base_configs(parsed, Path(parsed.output)), parsed.seeds, script.CHECK)
+    return plan(suite, *script.base_configs(parsed, Path(parsed.output)), parsed.seeds)
 
 
 def run(folder: Path, data: Path, suite: str, *more: str) -> list[Run]:

@@ -89,7 +89,7 @@ def test_the_supervised_baseline_rotates_crops_and_labels_together(data, tmp_pat
 def test_fine_tuning_resumes_from_the_trained_pose_decoder(data, tmp_path):
     stage1 = train_novel_views(tiny_config(data, tmp_path))
     stage2 = train_pose(tiny_pose_config(data, tmp_path, str(stage1.path)))
-    tuning = {"freeze_encoder": False, "learning_rate": 0.0, "width_to3Dpose": 64}
+    tuning = {"freeze_encoder": False, "learning_rate": 1e-30, "width_to3Dpose": 64}
     tuned = train_pose(tiny_pose_config(data, tmp_path, str(stage2.path), **tuning))
     before, after = (read_checkpoint(file).weights for file in (stage2.best_network, tuned.last_network))
     learned = [name for name in before if name.endswith("weight")]
