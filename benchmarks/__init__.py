@@ -1,1 +1,1 @@
-"""How fast everything is, beside the straightforward way of doing it. `make bench` runs run.py."""
+"""How fast everything is, compared with a plain implementation. `make bench` runs run.py."""

@@ -1,4 +1,4 @@
-"""Train the same weights the fast and the plain way, on the same crops, and print how far their losses are apart.
+"""Train the same weights the fast and the plain way, on the same crops, and print how much their losses differ.
 
 python benchmarks/curves.py [--configuration NAME] [--iterations N]
 Without --configuration: the published losses with a tiny network, in less than a minute.
@@ -21,10 +21,10 @@ from benchmarks.setups import CONFIGURATIONS, FULL, Setup, make_setups
 from training.loop.loaders import TrainingBatches, grouped_sampler
 from utils.errors import UserError, run_script
 
-WINDOW = 20  # iterations that are averaged
-AGREEMENT = 0.02  # relative difference up to which bfloat16 counts as the same
+WINDOW = 20  # iterations over which losses are averaged
+AGREEMENT = 0.02  # largest relative difference that bfloat16 may make
 
-# what only the fast way has
+# Both ways must see the same crops, and the plain way has no augmentation.
 _PLAIN_DATA = {"augment_mirror": False, "augment_rotation": 0.0, "augment_color": 0.0}
 
 
@@ -48,7 +48,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def losses(way: str, setup: Setup, iterations: int) -> np.ndarray:
-    """Loss of each iteration of stage 1 (iterations,), on the same crops and permutations for every way."""
+    """Loss of each iteration of stage 1 (iterations,). Crops and permutations are the same for every way."""
+    # The plain way has no schedule either, and a copy of the network, since both ways train the same weights.
     config = {**setup.config, **_PLAIN_DATA, "learning_rate_schedule": "constant"}
     setup = setup._replace(config=config, network=deepcopy(setup.network))
     sampler = grouped_sampler(setup.train.labels, np.arange(len(setup.train)), setup.config, shuffle=True)
@@ -68,14 +69,14 @@ def differences(fast: np.ndarray, plain: np.ndarray) -> np.ndarray:
 
 
 def report(curves: dict[str, np.ndarray]) -> str:
-    """Mean losses of both ways along the way, as a Markdown table, and the largest difference."""
+    """Mean losses of both ways during training, as a Markdown table, and their largest difference."""
     apart = differences(**curves)
-    lines = [f"| mean loss of {WINDOW} iterations up to | fast | plain | apart |", "| ---: | ---: | ---: | ---: |"]
+    lines = [f"| mean loss of {WINDOW} iterations up to | fast | plain | difference |", "| ---: | ---: | ---: | ---: |"]
     for last in np.linspace(WINDOW, len(curves["fast"]), 6).astype(int):
         fast, plain = (curves[way][last - WINDOW : last].mean() for way in ("fast", "plain"))
         lines.append(f"| {last} | {fast:.4f} | {plain:.4f} | {100 * apart[last - WINDOW]:.2f} % |")
     verdict = "within" if apart.max() <= AGREEMENT else "NOT within"
-    return "\n".join([*lines, "", f"at most {100 * apart.max():.2f} % apart: {verdict} {100 * AGREEMENT:.0f} %"])
+    return "\n".join([*lines, "", f"largest difference {100 * apart.max():.2f} %: {verdict} {100 * AGREEMENT:.0f} %"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure stage 1 on one GPU as users run it: whole training loops, compiled to CUDA graphs and not.
+"""Measure stage 1 on one GPU as users run it: whole training loops, with and without compilation to CUDA graphs.
 
 python benchmarks/gpu.py [--configuration NAME] [--iterations N]
 Prints a table with iterations/s, crops/s, TFLOP/s, peak memory and how often a step waits for the GPU;
@@ -28,9 +28,10 @@ from training.loop.hardware import pick_device
 from training.stages.novel_views import train_novel_views
 from utils.errors import UserError, run_script
 
-# bfloat16 TFLOP/s that large products reach (data sheet: 989), by a part of the chip's name
+# bfloat16 TFLOP/s by a part of the chip's name. Large matrix products reach 790 of the 989 of the data sheet, and
+# only what can be reached is a fair scale for a whole training step.
 REACHED = {"H100": 790, "H200": 790}
-WINDOWS = 5  # of a loop; the first, which compiles, is left out
+WINDOWS = 5  # of a loop; the first one, which compiles, is not counted
 PUBLISHED_ITERATIONS = 400_000
 OUTPUT = FOLDER / "gpu.json"
 
@@ -60,13 +61,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--configuration", choices=list(CONFIGURATIONS), help="default: all, one after the other")
     parser.add_argument("--iterations", type=int, default=2000, metavar="N", help="of each loop; default: 2000")
     parser.add_argument("--device", default="cuda", help="default: cuda")
-    parser.add_argument("--quick", action="store_true", help="a tiny network, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="a tiny network, to check that it runs")
     parser.add_argument("--output", metavar="FILE", type=Path, default=OUTPUT, help=f"default: {OUTPUT}")
     return parser.parse_args(arguments)
 
 
 def measure(setup: Setup, flop: float, wanted: str, iterations: int, folder: Path) -> dict[str, float | None]:
-    """Train with `compile` = `wanted`. `flop`: operations per crop. Peak memory and waits need a CUDA device."""
+    """Train with the config key `compile` set to `wanted`. `flop`: operations per crop.
+
+    Rates are those that the run itself logs. Peak memory and waits are None without a CUDA device.
+    """
     on_gpu = setup.hardware.device.type == "cuda"
     config = {
         **setup.config,
@@ -96,7 +100,7 @@ def measure(setup: Setup, flop: float, wanted: str, iterations: int, folder: Pat
 
 
 def count_waits(setup: Setup, steps: int = 20) -> float:
-    """How often a step of stage 1, warmed up, waits for the GPU, by CUDA's own account."""
+    """How often a step of stage 1 waits for the GPU after warming up, as counted by CUDA."""
     way = training_way("fast", setup)
     for _ in range(way.warm_up):
         way.call()

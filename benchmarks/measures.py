@@ -1,4 +1,4 @@
-"""What is measured, fast and plain: every measure gives numbers by way ("fast", "plain")."""
+"""The measures. Each takes the setups by way ("fast", "plain") and returns a number per way."""
 
 import contextlib
 import io
@@ -34,7 +34,7 @@ Setups = dict[str, Setup]
 
 
 def load(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
-    """Crops per second with their backgrounds, as training reads them."""
+    """Crops per second that training reads, each with its background."""
 
     def read(setup: Setup) -> None:
         for _ in make_loader(setup.train, _batches(setup), setup.config):
@@ -45,20 +45,22 @@ def load(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
 
 
 def train(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
-    """Crops per second of steps of stage 1."""
+    """Crops per second of training steps of stage 1."""
     return _rates({way: training_way(way, setup) for way, setup in setups.items()}, size)
 
 
 def training_way(way: str, setup: Setup) -> Way:
-    """Steps of stage 1 on one batch, by a copy of the network."""
+    """Training steps of stage 1 on one batch, of a copy of the network."""
     setup = setup._replace(network=deepcopy(setup.network))
     batch = first_batch(setup)
     step, iterations = training_step(way, setup), itertools.count(1)
-    return Way(lambda: step(batch, next(iterations)), len(batch["img_crop"]))
+    # On a GPU the first steps compile, and record CUDA graphs.
+    warm_up = 5 if setup.hardware.device.type == "cuda" else 1
+    return Way(lambda: step(batch, next(iterations)), len(batch["img_crop"]), warm_up)
 
 
 def training_step(way: str, setup: Setup) -> Callable[[dict, int], object]:
-    """`step(batch, iteration)` of stage 1, which trains the network; both ways draw the same permutations."""
+    """Return `step(batch, iteration)`, a training step of stage 1. Both ways draw the same permutations."""
     setup.network.output_types = ("img_crop",)
     if way == "plain":
         return plain.PlainTraining(setup)
@@ -69,7 +71,8 @@ def training_step(way: str, setup: Setup) -> Callable[[dict, int], object]:
 
 def cache(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
     """Crops per second that a frozen encoder encodes for stage 2."""
-    rows, once = np.arange(size.cached), {"augment_mirror": False}  # no flipped crops: the plain way has none
+    # Mirrored crops are encoded as well where they are used for training. The plain way has none.
+    rows, once = np.arange(size.cached), {"augment_mirror": False}
     ways = {
         "fast": lambda s: CachedLatents(s.network, s.train, rows, s.hardware, {**s.config, **once}),
         "plain": lambda s: plain.encode(s, rows),
@@ -78,7 +81,7 @@ def cache(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
 
 
 def pose_train(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
-    """Crops per second of steps of stage 2, the encoder frozen."""
+    """Crops per second of training steps of stage 2, with the encoder frozen."""
     ways = {}
     for way, setup in setups.items():
         batch_size = setup.pose_config["batch_size_train"]
@@ -105,13 +108,13 @@ def _plain_pose_steps(setup: Setup, size: Size, batches: ShuffledBatches) -> Ite
 
 
 def test(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
-    """Crops per second of the evaluation of poses and novel views, all of its metrics included."""
+    """Crops per second of the evaluation of poses and novel views, with all metrics."""
     ways = {"fast": lambda s: evaluate(s.network, s.test, s.pose_config, s.hardware), "plain": plain.test}
     return _rates({way: Way(_quietly(ways[way], setup), len(setup.test)) for way, setup in setups.items()}, size)
 
 
 def pose_only(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
-    """Crops per second from uint8 crops in memory to 3D poses in metres."""
+    """Crops per second from uint8 crops in memory to 3D poses in meters."""
     ways = {}
     for way, setup in setups.items():
         crops = first_batch(setup)["img_crop"].cpu()
@@ -138,7 +141,8 @@ def index_seconds(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
     cams, few = config["useCamBatches"], size.index_rows // 10
     rows = np.arange(size.index_rows)
     labels = {"subj": rows // 4000 % 5, "seq": rows // 4000, "frame": rows // 4, "cam": rows % 4}
-    some = {name: values[:few] for name, values in labels.items()}  # a loop over rows takes its time in proportion
+    # The plain way loops over rows, so that a tenth of them takes a tenth of the time.
+    some = {name: values[:few] for name, values in labels.items()}
     ways = {
         "fast": Way(lambda: next(iter(GroupedBatchSampler(labels, config["batch_size_train"], cams))), len(rows)),
         "plain": Way(lambda: plain.index(some, cams), few),
@@ -148,7 +152,7 @@ def index_seconds(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
 
 
 def train_peak_mib(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
-    """Peak memory of a process that makes two steps of stage 1, MiB: its own, or of the GPU where there is one."""
+    """Peak memory, MiB, of a process that takes two training steps of stage 1; on a GPU that of the GPU."""
     peaks = {}
     for way, setup in setups.items():
         command = [sys.executable, "-m", "benchmarks.peak", way, str(setup.train.root)]
@@ -161,7 +165,8 @@ def train_peak_mib(setups: Setups, size: Size, folder: Path) -> dict[str, float]
 
 
 def render(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
-    """Crops per second that are rendered and written, start-up left out: by all cores, or by one process."""
+    """Crops per second that are rendered and written, without start-up, by all cores (fast) or one process (plain)."""
+    # Imported here, because rendering needs packages of the extra "render".
     from benchmarks.rendering import render_rate
 
     side = next(iter(setups.values())).config["inputDimension"]
@@ -175,12 +180,12 @@ def first_batch(setup: Setup) -> dict[str, torch.Tensor]:
 
 
 def training_flop(setup: Setup) -> float:
-    """Floating-point operations of convolutions and products per crop of a plain step of stage 1."""
+    """Floating-point operations of convolutions and matrix products per crop, of a plain training step of stage 1."""
     return _count_flop(training_way("plain", setup))
 
 
 def pose_flop(setup: Setup) -> float:
-    """The same from a crop to its pose."""
+    """Floating-point operations per crop of the plain way from a crop to its pose."""
     crops = first_batch(setup)["img_crop"]
     return _count_flop(Way(lambda: plain.poses(setup, crops), len(crops)))
 
@@ -197,11 +202,11 @@ def _batches(setup: Setup) -> list[np.ndarray]:
 
 
 def _rates(ways: dict[str, Way], size: Size) -> dict[str, float]:
-    return median_rates(ways, size.seconds, size.shortest, begin=deal_with_memory)
+    return median_rates(ways, size.seconds, size.shortest, begin=configure_allocator)
 
 
-def deal_with_memory(way: str) -> None:
-    """Freed memory is kept, or in the plain way given back, as the C library does where nobody tells it otherwise."""
+def configure_allocator(way: str) -> None:
+    """Keep freed memory, or for the plain way return it to the system, as the C library does by default."""
     keep_freed_memory(way != "plain")
 
 

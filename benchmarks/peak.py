@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measures import deal_with_memory, first_batch, training_step
+from benchmarks.measures import configure_allocator, first_batch, training_step
 from benchmarks.setups import Setup, make_network
 from datasets.reader import MultiViewDataset
 
@@ -17,9 +17,9 @@ def main() -> None:
     config = ast.literal_eval(sys.stdin.read())
     dataset = MultiViewDataset(data, progress=False)
     setup = Setup(config, config, *make_network(config, way), dataset, dataset)
-    # not training_way(), which keeps a second network
+    # training_way() would keep a second network, which training does not have.
     step, batch = training_step(way, setup), first_batch(setup)
-    deal_with_memory(way)
+    configure_allocator(way)
     step(batch, 1), step(batch, 2)
     if setup.hardware.device.type == "cuda":
         print(torch.cuda.max_memory_allocated() / 2**20)
@@ -28,7 +28,8 @@ def main() -> None:
 
 
 def peak_resident_mib() -> float:
-    """Peak of this process's resident memory; getrusage would count what its parent had when it started this one."""
+    """Peak of this process's resident memory."""
+    # getrusage would do, but on Linux it also counts the pages that the parent had when it started this process.
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

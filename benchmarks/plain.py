@@ -1,6 +1,6 @@
-"""The straightforward way of everything: float32, contiguous, eager, PNG files, no caches, loops over rows and crops.
+"""A plain implementation to compare with: float32, contiguous, eager, PNG files, no caches, loops over rows and crops.
 
-The network is ours, so that both ways compute the same. What is measured against this is how the project does it.
+The network is ours, so that both ways compute the same results and differ only in how they do it.
 """
 
 import random
@@ -22,7 +22,7 @@ from utils.images import normalize
 
 
 class PlainTraining:
-    """Steps of stage 1 on batches of uint8 crops."""
+    """Training steps of stage 1 on batches of uint8 crops."""
 
     def __init__(self, setup: Setup):
         self.network, self.config, self.device = setup.network, setup.config, setup.hardware.device
@@ -54,7 +54,10 @@ class PlainTraining:
 
 
 class PlainPoseTraining:
-    """Steps of stage 2 on rows of labelled crops: every step reads, encodes and, as published, paints them anew."""
+    """Training steps of stage 2 on rows of labeled crops.
+
+    Every step reads and encodes its crops and, as the published implementation does, also decodes them to images.
+    """
 
     def __init__(self, setup: Setup):
         self.setup, self.network = setup, deepcopy(setup.network)
@@ -79,7 +82,7 @@ class PlainPoseTraining:
 
 @torch.no_grad()
 def encode(setup: Setup, rows: np.ndarray) -> torch.Tensor:
-    """Points of these rows."""
+    """Points (N,P,3) of the crops in `rows` (N,)."""
     setup.network.eval()
     chunks = np.split(rows, range(setup.config["batch_size_test"], len(rows), setup.config["batch_size_test"]))
     batches = (setup.hardware.move(setup.train.__getitems__(chunk)) for chunk in chunks)
@@ -88,21 +91,22 @@ def encode(setup: Setup, rows: np.ndarray) -> torch.Tensor:
 
 @torch.no_grad()
 def poses(setup: Setup, crops: torch.Tensor) -> torch.Tensor:
-    """Poses (B,51), metres, of uint8 crops (B,3,R,R)."""
+    """Poses (B,51), meters, of uint8 crops (B,3,R,R)."""
     network = setup.network.eval()
     points = network.encode(normalize(crops.to(setup.hardware.device)))[1]
     return network.denormalize_pose(network.pose(points)).cpu()
 
 
 def test(setup: Setup) -> None:
-    """The evaluation, batch norm as it is, likeness crop by crop."""
+    """The evaluation without folded batch norm, and with image similarity computed crop by crop."""
     changes = {"fold_batch_norm": lambda network: network.eval(), "ssim": ssim}
     with patch.multiple("training.trained.evaluation", **changes):
         evaluate(setup.network, setup.test, setup.pose_config, setup.hardware)
 
 
 def ssim(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Structural similarity of crops (B,3,R,R) in 0..1 -> (B,), by Ignite, which averages what it is given at once."""
+    """Structural similarity of crops (B,3,R,R) in 0..1 -> (B,), by Ignite."""
+    # Ignite averages over the images of an update. Scores per crop take one update each.
     metric = SSIM(data_range=1.0, device=output.device)
     values = []
     for pair in zip(output.split(1), target.split(1), strict=True):
@@ -113,7 +117,7 @@ def ssim(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def index(labels: Mapping[str, np.ndarray], cams: int) -> list[list[int]]:
-    """One epoch's groups in the published structure, row by row: pairs of instants, `cams` cameras each."""
+    """Groups of rows of one epoch in the published structure: pairs of instants, `cams` cameras each."""
     rng = random.Random(0)
     rows_of, instants_of = defaultdict(list), defaultdict(list)
     for row in range(len(labels["subj"])):

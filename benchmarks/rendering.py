@@ -1,4 +1,4 @@
-"""How fast people are rendered once everything is loaded."""
+"""Rate of rendering, without the time to load bodies and clothes."""
 
 import os
 import time
@@ -9,17 +9,17 @@ from datasets.layout.workers import map_processes
 from datasets.layout.writer import LayoutWriter
 from datasets.rendered.dataset import SUBJECTS, RenderSet, SequenceRenderer, plan_sequences
 
-PIECE = 32  # crops of a sequence of the least length
+PIECE = 32  # crops of the shortest sequence
 
 _worker = None  # (renderer, writer) of this process
 
 
 def render_rate(folder: Path, size: int, pieces: int, workers: int | None) -> float:
-    """Crops per second of `workers` processes (None: one per core), each of whose first pieces is left out."""
+    """Crops per second of `workers` processes (None: one per core), without the first sequence of each."""
     subjects = SUBJECTS["train"]
     workers = workers or os.cpu_count() or 1
     job = RenderSet((pieces + workers) * PIECE * len(subjects), size, 0, "train")
-    # of one subject, whose wardrobe the first piece loads
+    # Only one subject, because the first sequence of a subject also loads its clothes.
     todo = [sequence for sequence in plan_sequences(job) if sequence.subject == subjects[0]]
     runs = defaultdict(list)
     for process, started, ended, crops in map_processes(_render, todo, workers, _start, (job, folder)):

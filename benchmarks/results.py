@@ -1,4 +1,4 @@
-"""Where benchmarks leave their figures."""
+"""Files of measured figures."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ FOLDER = ROOT / "output" / "benchmarks"
 
 
 def write_results(path: Path, results: dict) -> None:
-    """Write nested dictionaries of figures as JSON, whole or not at all, and say so."""
+    """Write nested dictionaries of figures as JSON, atomically, and print the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda part: part.write_text(json.dumps(results, indent=2) + "\n"))
     print(f"written: {path}")

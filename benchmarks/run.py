@@ -1,4 +1,4 @@
-"""Measure how fast everything is, beside the straightforward way of doing it, and print a table.
+"""Measure how fast everything is, compared with a plain implementation, and print a table.
 
 python benchmarks/run.py [--only MEASURE[,MEASURE]] [--configuration NAME] [--fast | --plain]     (`make bench`)
 Writes output/benchmarks/latest.json: {configuration: {measure: {"fast": x, "plain": y, "unit": ...}}}.
@@ -22,7 +22,7 @@ from benchmarks.results import FOLDER, write_results
 from benchmarks.setups import CONFIGURATIONS, FULL, TINY, make_setups
 from utils.errors import UserError, run_script
 
-# measure -> how it is taken, and its unit
+# measure -> its function and unit
 MEASURES = {
     "load": (measures.load, "crops/s"),
     "train": (measures.train, "crops/s"),
@@ -34,7 +34,7 @@ MEASURES = {
     "train_peak_mib": (measures.train_peak_mib, "MiB"),
     "render": (measures.render, "crops/s"),
 }
-FLOP = {"train": measures.training_flop, "pose_only": measures.pose_flop}  # measures that have a FLOP/s
+FLOP = {"train": measures.training_flop, "pose_only": measures.pose_flop}  # measures with a count of operations
 OUTPUT = FOLDER / "latest.json"
 
 
@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for configuration in [given.configuration] if given.configuration else list(CONFIGURATIONS):
             size = TINY if given.quick else FULL
             setups = make_setups(configuration, Path(folder), size, given.quick, given.device)
+            # Operations are counted on the plain way, also when only the fast one is measured: work that a faster
+            # implementation avoids must not lower its rate.
             counted = setups["plain"]
             setups = {way: setups[way] for way in ("fast", "plain") if given.way in (None, way)}
             results[configuration] = {}
@@ -65,10 +67,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", metavar="MEASURES", help=f"some of {','.join(MEASURES)}")
     parser.add_argument("--configuration", choices=list(CONFIGURATIONS), help="default: all, one after the other")
     ways = parser.add_mutually_exclusive_group()
-    for way, text in (("fast", "as the project does it"), ("plain", "the straightforward way")):
+    for way, text in (("fast", "as the project does it"), ("plain", "the plain implementation")):
         ways.add_argument(f"--{way}", dest="way", action="store_const", const=way, help=f"only {text}; default: both")
     parser.add_argument("--device", default="auto", help="auto, cuda, cpu, ... as in the config")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to check that it runs")
     parser.add_argument("--output", metavar="FILE", type=Path, default=OUTPUT, help=f"default: {OUTPUT}")
     return parser.parse_args(arguments)
 

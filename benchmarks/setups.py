@@ -1,4 +1,4 @@
-"""What is measured: the configurations, and made-up data for them."""
+"""What is measured: the configurations, and synthetic data for them."""
 
 import importlib
 from pathlib import Path
@@ -15,14 +15,14 @@ from models import build_network
 from training.loop.hardware import Hardware
 from training.loop.loaders import cache_on_device
 
-# configuration -> its config files of stage 1 and stage 2
+# configuration -> its config modules of stage 1 and stage 2
 CONFIGURATIONS = {
     "published": ("config_train_encodeDecode", "config_train_encodeDecode_pose"),
     "demo": ("config_demo", "config_demo_pose"),
 }
-# key -> the network whose ImageNet weights it downloads
+# config key -> the network whose ImageNet weights it downloads
 PRETRAINED = {"encoder_weights": "resnet50", "perceptual_weights": "resnet18"}
-# a network and sizes for tests of the benchmark itself
+# a tiny network for tests of the benchmark itself
 QUICK = {
     "encoderType": "ResNet18", "encoder_width": 8, "inputDimension": 32, "feature_scale": 8, "latent_fg": 16,
     "latent_3d": 30, "width_to3Dpose": 32, "batch_size_train": 8, "batch_size_test": 8,
@@ -33,13 +33,13 @@ CAMERAS = 4
 
 
 class Size(NamedTuple):
-    """How much is measured. `seconds`: of samples of each measure; `shortest`: of a sample."""
+    """How much is measured. `seconds`: for all samples of a measure; `shortest`: of one sample."""
 
     instants: int  # per subject, in two sequences
     test_instants: int
     cached: int  # crops
     index_rows: int
-    rendered: int  # pieces of 32 crops
+    rendered: int  # sequences of 32 crops
     seconds: float
     shortest: float
 
@@ -49,16 +49,16 @@ TINY = Size(instants=4, test_instants=2, cached=8, index_rows=4_000, rendered=3,
 
 
 def read_configs(name: str, quick: bool, device: str = "auto") -> tuple[dict, dict]:
-    """The configs of both stages of a configuration of CONFIGURATIONS."""
-    # what is in memory needs no loading: sets that do not fit are what is measured
+    """The configs of both stages of the configuration `name`."""
+    # Sets that are preloaded into memory need no loading. Sets that do not fit are what is measured.
     changes = {"device": device, "visdom": False, "preload_images": False, **(QUICK if quick else {})}
     files = (importlib.import_module(f"configs.{module}") for module in CONFIGURATIONS[name])
     return tuple({**file.config_dict, **changes} for file in files)
 
 
-def made_up_weights(config: dict, folder: Path) -> dict:
-    """`config` with random weights from files in `folder` for those of ImageNet: nothing is downloaded, and what is
-    pretrained stays frozen, as published."""
+def with_random_weights(config: dict, folder: Path) -> dict:
+    """Return `config` with files of random weights, written to `folder`, in place of those of ImageNet."""
+    # Nothing is downloaded, and the stem stays frozen as published, which it would not be without any weights.
     files = {key: folder / f"{PRETRAINED[key]}.pth" for key in PRETRAINED if config[key] == "imagenet"}
     for key, file in files.items():
         if not file.exists():
@@ -67,7 +67,7 @@ def made_up_weights(config: dict, folder: Path) -> dict:
 
 
 class Setup(NamedTuple):
-    """Everything that the measures of one way ("fast" or "plain") of one configuration need."""
+    """What the measures of one way ("fast" or "plain") of one configuration need."""
 
     config: dict
     pose_config: dict
@@ -78,13 +78,17 @@ class Setup(NamedTuple):
 
 
 def make_setups(name: str, folder: Path, size: Size, quick: bool, device: str = "auto") -> dict[str, Setup]:
-    """The same data and network for both ways: packed and as the config says, or PNG files and float32."""
-    config, pose_config = (made_up_weights(config, folder) for config in read_configs(name, quick, device))
+    """The same data and network for both ways.
+
+    Fast: packed crops, devices and precision as the config says. Plain: PNG files and float32.
+    """
+    config, pose_config = (with_random_weights(config, folder) for config in read_configs(name, quick, device))
     folders = {"train": folder / name / "train", "test": folder / name / "test"}
     write_layout(folders["train"], config["inputDimension"], size.instants, SUBJECTS)
     write_layout(folders["test"], config["inputDimension"], size.test_instants, (9,))
     setups = {}
-    for way in ("plain", "fast"):  # datasets look for packed crops when they are opened
+    # Datasets look for packed crops when they are opened, so the plain way has to come before they are packed.
+    for way in ("plain", "fast"):
         if way == "fast":
             for path in folders.values():
                 pack(path, progress=False)
@@ -97,7 +101,7 @@ def make_setups(name: str, folder: Path, size: Size, quick: bool, device: str = 
 
 
 def make_network(config: dict, way: str) -> tuple[Hardware, torch.nn.Module]:
-    """A network that gives poses and images, on the hardware and in the precision of a way."""
+    """A network with poses and images as outputs, on the hardware and in the precision of a way."""
     precision = config["precision"] if way == "fast" else "float32"
     hardware = Hardware(config["device"], precision)
     torch.manual_seed(0)
@@ -105,7 +109,7 @@ def make_network(config: dict, way: str) -> tuple[Hardware, torch.nn.Module]:
 
 
 def write_layout(root: Path, size: int, instants: int, subjects: tuple[int, ...]) -> None:
-    """A layout of made-up pictures before others, of which a PNG file takes as much as one of a rendered person."""
+    """Write a layout of synthetic pictures in front of others, with random poses."""
     rng = np.random.default_rng(0)
     writer = LayoutWriter(root, size)
     for seq in range(2 * len(subjects)):
@@ -132,6 +136,7 @@ def write_layout(root: Path, size: int, instants: int, subjects: tuple[int, ...]
 
 
 def pictures(count: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Smooth colours with a little noise: (count,size,size,3) uint8."""
+    """Smooth colors with a little noise: (count,size,size,3) uint8."""
+    # PNG files of them are as large, and take as long to decode, as those of rendered people.
     coarse = rng.integers(40, 215, (count, 5, 5, 3)).repeat(-(-size // 5), 1).repeat(-(-size // 5), 2)
     return (coarse[:, :size, :size] + rng.integers(0, 3, (count, size, size, 3))).astype(np.uint8)

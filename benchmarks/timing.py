@@ -1,4 +1,4 @@
-"""Timing that is fair on a machine that others use too: ways take turns, medians are compared."""
+"""Timing that is fair on a shared machine: ways take turns, and medians are compared."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 
 MIN_SAMPLES, MAX_SAMPLES = 3, 15
-SHORTEST = 0.2  # seconds of a sample: calls that take less are repeated
+SHORTEST = 0.2  # seconds of a sample; shorter calls are repeated
 
 
 class Way(NamedTuple):
-    """One way of doing something: `call()` does `count` of it, as fast as it will after `warm_up` calls."""
+    """One way of doing something: `call()` processes `count` items, at full speed after `warm_up` calls."""
 
     call: Callable[[], object]
     count: int = 1
@@ -25,7 +25,7 @@ def median_rates(
     shortest: float = SHORTEST,
     begin: Callable[[str], object] = lambda name: None,
 ) -> dict[str, float]:
-    """How many per second each way does: medians over samples that take turns, after calls to warm up.
+    """Items per second of each way: medians over samples that the ways take in turns, after warming up.
 
     Samples are taken for about `seconds`, and at least 3 of each way. `begin(name)` is called before a way's turn.
     """
@@ -36,6 +36,7 @@ def median_rates(
             way.call()
         once = _time(way.call, 1)
         repeats[name] = max(1, round(shortest / once))
+        # A call that is long enough is a sample already, which saves one call of slow measures.
         samples[name] = [way.count / once] if repeats[name] == 1 else []
     deadline = time.perf_counter() + seconds
     while True:
@@ -57,5 +58,6 @@ def _time(call: Callable[[], object], repeats: int) -> float:
 
 
 def _synchronize() -> None:
+    # Calls on a GPU return before the work is done.
     if torch.cuda.is_available():
         torch.cuda.synchronize()

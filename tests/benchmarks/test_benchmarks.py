@@ -1,4 +1,4 @@
-"""The benchmark runs and writes what others read. How fast anything is, no test says."""
+"""The benchmark runs and writes its files. No test checks a speed."""
 
 import json
 from itertools import pairwise
@@ -10,7 +10,7 @@ from benchmarks import gpu, run, setups
 from benchmarks.timing import Way, median_rates
 from utils.errors import UserError
 
-# all but rendering, which has tests of its own and a cache to build at its first use
+# all but rendering, which has tests of its own and builds a cache at its first use
 ONLY = "load,train,cache,pose_train,evaluate,pose_only,index_seconds,train_peak_mib"
 UNITS = {"index_seconds": "s", "train_peak_mib": "MiB"}
 
@@ -49,7 +49,7 @@ def test_configurations_are_those_of_the_config_files(tmp_path):
     assert published["encoderType"] == "ResNet" and published["encoder_weights"] == "imagenet"
     assert pose["output_types"] == ["3D"] and setups.read_configs("demo", quick=False)[0]["inputDimension"] == 64
     # nothing is downloaded, and yet the stem is frozen, as published
-    _, network = setups.make_network(setups.made_up_weights(published, tmp_path), "plain")
+    _, network = setups.make_network(setups.with_random_weights(published, tmp_path), "plain")
     assert not network.encoder.layer2[0].conv1.weight.requires_grad
     assert network.encoder.layer3[0].conv1.weight.requires_grad
 

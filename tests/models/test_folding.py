@@ -18,7 +18,7 @@ NETWORKS = {
 
 
 def trained_like(network, inputs):
-    """Weights of batch norm that are not those of a new network, and the statistics that they lead to."""
+    """Give batch norm other weights than those of a new network, and the statistics that follow from them."""
     generator = torch.Generator().manual_seed(0)
     for part in network.train().modules():
         if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)):
@@ -30,7 +30,7 @@ def trained_like(network, inputs):
     return network
 
 
-def made_up_input(size):
+def random_input(size):
     generator = torch.Generator().manual_seed(1)
     crops = {name: torch.randn(4, 3, size, size, generator=generator) for name in ("img_crop", "bg_crop")}
     rotations = torch.linalg.qr(torch.randn(4, 3, 3, generator=generator))[0]
@@ -41,7 +41,7 @@ def made_up_input(size):
 def test_outputs_are_the_same(changes, tmp_path):
     torch.manual_seed(0)
     config = tiny_config(tmp_path, tmp_path, output_types=["3D", "img_crop", "latent_3d"], **changes)
-    inputs = made_up_input(config["inputDimension"])
+    inputs = random_input(config["inputDimension"])
     network = trained_like(build_network(config), inputs)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     folded = fold_batch_norm(network)
