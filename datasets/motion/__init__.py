@@ -1,1 +1,1 @@
-"""How a body moves: procedural motion, and clips of motion capture in captured/."""
+"""Motion of bodies: procedural motion, and motion capture in captured/."""

@@ -69,6 +69,7 @@ def reaching(actor: Actor) -> None:
         twist = actor.between(-0.5, 0.5)
         actor.intent.trunk += weight[:, None] * [0, lean, twist]
         actor.intent.drop += weight * 0.25 * max(0.0, -high) * actor.between(0, 1)
+        # `sideways` is outward, as for the arm, and `look` takes a yaw to the left: on the right the sign changes.
         actor.look(0.8 * weight, (1 if side == "left" else -1) * 0.7 * sideways, -0.6 * high)
         for arm in SIDES if actor.chance(0.35) else (side,):
             length = actor.between(0.75, 1.0) * (actor.limbs.upper_arm + actor.limbs.forearm)
@@ -103,6 +104,7 @@ def phoning(actor: Actor) -> None:
     # The head leans to the phone and moves less than usual, or the hand would have to follow it.
     tilt = actor.between(0.05, 0.25) * (-1 if side == "left" else 1)
     actor.intent.head += steady * ([tilt, 0.05, 0] - 0.7 * actor.intent.head)
+    # The ear is 9 cm behind the nose; the wrist of a hand that holds a phone to it is below and in front of the ear.
     ear = actor.limbs.landmark["nose"] + [-0.09, 0.075, 0.03]
     point = ear + [0.08, 0.05, -0.13] + actor.rng.normal(0, 0.01, 3) + 0.006 * actor.noise(2)
     actor.place_hand(side, point, calling, swivel=actor.between(0.0, 0.7), pronation=-0.4, wrist=0.2)
@@ -175,6 +177,7 @@ def eating(actor: Actor) -> None:
     bites = envelope(actor.times, actor.bouts((1.8, 3.2), (0.8, 2.5)), actor.between(0.6, 0.9))
     limbs = actor.limbs
     plate = limbs.landmark["belly"] + [actor.between(0.16, 0.28), 0.06, actor.between(0.0, 0.12)]
+    # The hand rests above the plate all the time, and each bite is blended over that.
     away = plate + [0.02, 0.04, 0.08] + 0.02 * actor.noise(1.2)
     actor.place_hand(side, away, 1.0, swivel=actor.between(0.1, 0.6), pronation=0.4)
     mouth = limbs.landmark["nose"] + [0.08, 0.06, -0.12] + 0.006 * actor.noise(1.2)

@@ -91,14 +91,15 @@ class Actor:
             x, y, yaw = keys[-1][1:]
             step = self.rng.normal(0, 0.5, 2) * wander * min(1, used / 2)
             place = np.clip(np.array([x, y]) + step, -limit, limit)
-            turn = np.clip(self.rng.normal(0, 0.9), -1.2, 1.2) * min(1, used / 1.5)
-            keys += [(begin, x, y, yaw), (begin + used, *place, yaw + turn)]
+            change = np.clip(self.rng.normal(0, 0.9), -1.2, 1.2) * min(1, used / 1.5)
+            keys += [(begin, x, y, yaw), (begin + used, *place, yaw + change)]
         keys.append((self.times[-1] + 1, *keys[-1][1:]))
         track = follow_keys(self.times, [k[0] for k in keys], [k[1:] for k in keys])
         hold = envelope(self.times, busy, 0.0) > 0
         self._walk(track[:, :2], track[:, 2], hold)
 
     def _gaps(self, busy) -> list[tuple[float, float]]:
+        """The intervals between the busy ones, or intervals of about four seconds if there are none."""
         if not len(busy):
             count = max(1, int(self.times[-1] / 4))
             edges = np.linspace(0, self.times[-1], count + 1)
@@ -142,12 +143,13 @@ class Actor:
         angle = self.between(-np.pi, np.pi) + np.cumsum(way) * speed / radius / self._rate
         wave = radius * (1 + 0.1 * self.noise(6, 1)[:, 0].clip(-1, 1))
         path = center + wave[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        # The body faces along the circle. When the direction reverses, it turns on the inside of the circle.
+        # The body faces along the circle. When the direction reverses, it faces inwards on the way.
         heading = angle + np.pi / 2 * np.sign(ways[0]) + np.pi * (1 - way * ways[0]) / 2
         self._walk(path, heading)
         self._swing_arms(self.between(0.5, 1.2))
 
     def _walk(self, path: np.ndarray, heading: np.ndarray, hold: np.ndarray | None = None) -> None:
+        """Set path (T, 2) and heading (T,), and add footsteps and gait. hold: (T,) true where no foot may step."""
         intent, limbs = self.intent, self.limbs
         width = limbs.hip_width * self.between(0.9, 1.5)
         out, stagger = self.between(0.03, 0.25), self.rng.normal(0, 0.025)
@@ -171,6 +173,7 @@ class Actor:
         return {s: ((self.intent.feet[s].position - self.intent.path) * direction).sum(1) for s in SIDES}
 
     def _swing_arms(self, amount: float) -> None:
+        """Swing each arm with the opposite foot."""
         ahead = self._feet_ahead()
         for side, other in zip(SIDES, SIDES[::-1], strict=True):
             self.intent.swing[side] += amount * gaussian_smooth(ahead[other], 0.08 * self._rate)
@@ -195,6 +198,7 @@ class Actor:
             intent.arms[side][:] = state + self.arm_noise(0.05)
 
     def arm_noise(self, size: float, period: float = 2.0) -> np.ndarray:
+        """Smooth noise of an arm's state (T, 6), radians."""
         return size * self.noise(period, 6) * [1, 1, 1, 1.5, 1.5, 1]
 
     def arm(self, side: str, state: np.ndarray, weight) -> None:

@@ -1,1 +1,1 @@
-"""A body and its clothes, at rest."""
+"""Bodies and their clothes, at rest."""

@@ -75,7 +75,7 @@ class Wardrobe:
         """Sample a set of clothes: colors, patterns, lengths."""
         clothes = sample_clothes(rng)
         colors = self._texel_colors(clothes, rng)
-        # Squares turn sRGB into linear albedo; `tone_map` of the renderer takes the root again.
+        # Squaring converts sRGB to linear albedo. `tone_map` of the renderer takes the root again.
         linear = np.clip(colors, 0.01, 0.98) ** 2
         return Outfit(
             linear.reshape(len(self.body.faces), -1, 3).astype(np.float32), self._thickness(self.vertices, clothes)
@@ -201,7 +201,7 @@ def _coordinates_of_vertices(body: Body) -> BodyCoordinates:
     for mask, right_joint, left_joint in ((arms, 14, 11), (legs, 1, 4)):
         center[mask] = np.where(left[mask, None], joints[left_joint, :2], joints[right_joint, :2])
     offset = point[:, :2] - center
-    # Fixed radii turn angles into meters, so that a pattern keeps its period all around a limb.
+    # Fixed radii convert angles to meters, so that a pattern keeps its period all around a limb.
     radius = np.where(arms, 0.05, np.where(legs, 0.08, 0.15))
     chin, crown = height[head].min(), height[head].max()
     back = point[head, 0].min()
@@ -222,7 +222,7 @@ def _members(bone: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
 
 
 def _coordinates_of_texels(body: Body, vertices: BodyCoordinates) -> BodyCoordinates:
-    """The same at the texels' centers, (F*10,), interpolated. A triangle belongs to one limb as a whole."""
+    """Coordinates of the centers of all texels, (F*10,), interpolated. A triangle belongs to one limb entirely."""
     i, j = np.array([(i, j) for i in range(TEXELS_PER_EDGE) for j in range(TEXELS_PER_EDGE - i)]).T
     u, v = (i + 1 / 3) / TEXELS_PER_EDGE, (j + 1 / 3) / TEXELS_PER_EDGE
     weights = np.stack([u, v, 1 - u - v], axis=-1)

@@ -1,1 +1,1 @@
-"""Rendered people: pictures of bodies in rooms, with exact labels."""
+"""Images of people in a room, rendered with exact labels."""

@@ -132,6 +132,7 @@ def plan_sequences(job: RenderSet) -> list[MotionClip]:
     """All sequences of a set of procedural motion. Subjects have equally many (within one) of all kinds in turn."""
     frames = -(-job.crops // NUM_CAMERAS)
     subjects, kinds = SUBJECTS[job.split], job.kinds or MOTIONS
+    # Sequences are as short as it takes for every subject to perform every kind of motion, but not below MIN_FRAMES.
     longest = MOTION_FRAMES // job.every
     length = np.clip(frames // (len(subjects) * len(kinds)), min(MIN_FRAMES, longest), longest)
     count = min(frames, max(len(subjects), -(-frames // int(length))))

@@ -108,6 +108,26 @@ def nearest_side(planes: wp.array2d(dtype=wp.vec3), sides: int, i: int, ray: wp.
 
 
 @wp.func
+def nearest_rectangle(
+    room: RoomStruct,
+    furniture: DepthBuffer,
+    planes: wp.array2d(dtype=wp.vec3),
+    camera: int,
+    row: int,
+    column: int,
+    ray: wp.vec3,
+):
+    """Index of the rectangle of the room that a sample shows, and its inverse depth."""
+    rectangle, nearest = nearest_side(planes, room.shell, camera, ray)
+    in_front = inverse_depth(furniture, camera, row, column)
+    if in_front > nearest:
+        nearest = in_front
+        # Every rectangle of the furniture is two triangles.
+        rectangle = room.shell + nearest_face(furniture, camera, row, column) / 2
+    return rectangle, nearest
+
+
+@wp.func
 def body_texel(u: float, v: float) -> int:
     """Texel of a triangle at barycentric coordinates (u, v), in the order of `clothes._coordinates_of_texels`."""
     i = wp.min(int(u * float(BODY_TEXELS)), BODY_TEXELS - 1)
@@ -171,12 +191,7 @@ def render(
         row = 2 * y + k % 2
         # The ray is scaled to a depth of one, so that distances along it are depths.
         ray = to_world * wp.vec3((float(column - size) + 0.5) * step, (float(row - size) + 0.5) * step, 1.0)
-        rectangle, nearest = nearest_side(planes, room.shell, camera, ray)
-        in_front = inverse_depth(furniture, camera, row, column)
-        if in_front > nearest:
-            nearest = in_front
-            # Every rectangle of the furniture is two triangles.
-            rectangle = room.shell + nearest_face(furniture, camera, row, column) / 2
+        rectangle, nearest = nearest_rectangle(room, furniture, planes, camera, row, column, ray)
         point = center + ray / nearest
         texel = room_texel(room, rectangle, point)
         lit = (light.ambient * room.ambient[texel] + light.key * room.key[texel]) * room.albedo[texel]

@@ -1,7 +1,7 @@
 """Procedural materials of the room.
 
-Sines of large numbers stand in for random numbers: a material is a pure function of the place, and every run gets the
-same boards and bricks without a seed.
+Sines serve as random numbers: a material is a pure function of the place, so that every run has the same boards and
+bricks without a seed.
 """
 
 from collections.abc import Callable
@@ -36,6 +36,7 @@ def floor(half_x: float, half_y: float) -> Material:
     """Planks, with a mat where people move."""
 
     def color_at(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        # A random tone per board: the hash of shaders, fract(sin(n * 12.9898) * 43758.5453).
         plank = np.floor(v / 0.16)
         board = plank + 7 * np.floor((u + 0.53 * plank) / 1.3)
         tone = 0.16 * (np.sin(12.9898 * board) * 43758.5453 % 1 - 0.5) + 0.05 * np.sin(90 * v + 3 * np.sin(2 * u))
@@ -91,7 +92,7 @@ def books(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def poster(hue: int) -> Material:
-    """A picture of soft shapes in a frame."""
+    """A framed poster of soft shapes."""
 
     def color_at(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         shapes = [np.sin((5 + c + hue) * u + 2 * np.sin(4 * v + hue)) + np.sin((7 - c) * v + hue * c) for c in range(3)]

@@ -20,7 +20,7 @@ from datasets.rendered.dataset import RenderSet, render_dataset
 from utils.errors import UserError
 
 _IDS = ("subj", "seq", "frame", "cam")
-_ROUNDING = 1e-4  # of labels before they are hashed: 0.1 mm, and as much of rotations and boxes
+_ROUNDING = 1e-4  # of labels before hashing: 0.1 mm for poses; the same number for rotations and boxes
 _TOLERANCE = 1e-4  # meters that means of poses may differ by between machines
 
 # Kinds of motion that training never sees, some of the legs and some of the hands.

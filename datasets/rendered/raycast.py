@@ -110,6 +110,8 @@ class Room:
         warp, kernels, _ = warp_kernels()
         array = functools.partial(warp.array, device=device)
         corners = surface.corners[surface.shell :].reshape(-1, 3).astype(np.float32)
+        # Two triangles per rectangle, in order: the index of a rectangle is half that of its triangles. The shell is
+        # left out, as its planes are met without a mesh.
         triangles = 4 * np.arange(len(corners) // 4)[:, None] + np.array([0, 1, 2, 0, 2, 3])
         triangles = triangles.reshape(-1, 3).astype(np.int32)
         self.faces = array(triangles, dtype=warp.vec3i)
@@ -220,6 +222,7 @@ def _vertex_faces(faces: np.ndarray, num_vertices: int) -> tuple[np.ndarray, np.
 def _bake(room, surface: Surface, lamp_points: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
     """Light of the lamps and ambient light on every texel of the room, (texels,) float32 each."""
     warp, kernels, _ = warp_kernels()
+    # Light varies slowly: it is computed on coarse grids, and interpolated to the texels.
     grids = [
         tuple(max(2, -(-count // LIGHT_TEXELS)) for count in (columns, rows)) for _, columns, rows in surface.tiles
     ]

@@ -51,7 +51,7 @@ class _Builder:
         u, v = np.meshgrid((np.arange(columns) + 0.5) / columns * width, (np.arange(rows) + 0.5) / rows * height)
         self.corners.append([origin, origin + across, origin + across + along, origin + along])
         self.tiles.append((self.count, columns, rows))
-        # Squares turn sRGB into linear albedo; `tone_map` of the kernels takes the root again.
+        # Squaring converts sRGB to linear albedo. `tone_map` of the kernels takes the root again.
         self.albedo.append(np.broadcast_to(material(u, v), (rows, columns, 3)).reshape(-1, 3) ** 2)
         self.count += columns * rows
 

@@ -1,1 +1,1 @@
-"""Motion capture: BVH files retargeted to our bodies."""
+"""Motion capture: BVH files, retargeted to our bodies."""

@@ -148,7 +148,7 @@ def _mid(positions: np.ndarray, joints: dict[str, int], bone: str) -> np.ndarray
 
 def _snap(direction: np.ndarray) -> np.ndarray:
     """A direction within 12 degrees of an axis becomes that axis."""
-    # Rest poses are drawn along the axes, but hips or shoulders may be slightly higher on one side.
+    # Rest poses are modeled along the axes, but hips or shoulders may be slightly higher on one side.
     axis = np.zeros(3)
     axis[np.abs(direction).argmax()] = np.sign(direction[np.abs(direction).argmax()])
     return axis if axis @ direction > np.cos(np.deg2rad(12)) else direction

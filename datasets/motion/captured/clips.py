@@ -78,7 +78,7 @@ def segment_clips(files: list[Path], fps: float, longest: int, area: float, prog
 
 def _halve_until_inside(path: np.ndarray, part: np.ndarray, area: float) -> list[np.ndarray]:
     low, high = path[part].min(0), path[part].max(0)
-    # A radius and not a width, because the path must fit whatever the heading (`retarget_segment` draws it later).
+    # A radius and not a width, because the path must fit whatever the heading (`retarget_segment` samples it later).
     radius = np.linalg.norm(path[part] - (low + high) / 2, axis=1).max()
     if radius <= area or len(part) == 1:
         return [part]
