@@ -55,8 +55,8 @@ def test_n_mpjpe_ignores_scale_per_frame_and_never_rotation(poses):
     factors = torch.linspace(0.2, 5, len(predicted))[:, None, None]
     torch.testing.assert_close(n_mpjpe(factors * predicted, target), n_mpjpe(predicted, target))
     torch.testing.assert_close(n_mpjpe(factors * target, target), torch.zeros(8), atol=1e-5, rtol=0)
-    turned = target @ roma.rotvec_to_rotmat(torch.tensor([0.0, 0.0, 1.0]))
-    assert (n_mpjpe(turned, target) > 0.1).all()
+    rotated = target @ roma.rotvec_to_rotmat(torch.tensor([0.0, 0.0, 1.0]))
+    assert (n_mpjpe(rotated, target) > 0.1).all()
 
 
 def test_n_mpjpe_uses_the_least_squares_scale(poses):
@@ -82,8 +82,8 @@ def test_a_prediction_without_extent_is_no_perfect_score(poses):
     _, target = poses
     nothing = torch.zeros_like(target)
     torch.testing.assert_close(n_mpjpe(nothing, target), mpjpe(nothing, target))
-    centred = (target - target.mean(1, keepdim=True)).double()
-    torch.testing.assert_close(p_mpjpe(nothing, target), mpjpe(nothing.double(), centred))
+    centered = (target - target.mean(1, keepdim=True)).double()
+    torch.testing.assert_close(p_mpjpe(nothing, target), mpjpe(nothing.double(), centered))
 
 
 def test_psnr_agrees_with_ignite():

@@ -23,6 +23,7 @@ def augment(batch: Batch, config: dict, generator: torch.Generator, group: int =
     """
     if config["augment_mirror"]:
         batch = mirror(batch, group, generator)
+    # Points are encoded once, so that their crops cannot change; but stage 1 taught the points to follow a yaw.
     if "points" in batch:
         batch = yaw_labels(batch, config["augment_yaw"], generator)
         return jitter_points(batch, config["augment_points"], generator)
@@ -86,6 +87,7 @@ def roll_crops(crops: torch.Tensor, rolls: torch.Tensor) -> torch.Tensor:
 def roll_cameras(batch: Batch, rolls: torch.Tensor) -> Batch:
     """`batch` with all that is in camera frames rotated by `rolls` (B,3,3): crops, rotations and poses."""
     rolled = {key: roll_crops(batch[key], rolls) for key in CROP_KEYS if key in batch}
+    # The world stays where it is: what rotates is each camera, about its viewing axis.
     if "extrinsic_rot" in batch:
         rolled["extrinsic_rot"] = rolls @ batch["extrinsic_rot"]
     if "extrinsic_rot_inv" in batch:

@@ -32,6 +32,7 @@ def labeled_rows(labels: Mapping[str, np.ndarray], config: dict) -> tuple[np.nda
         if subjects is not None:
             rows = rows[np.isin(labels["subj"][rows], subjects)]
         count = round(fraction * len(rows))
+        # Sorted, so that encoding reads the files in their order.
         parts.append(np.sort(rng.choice(rows, max(1, count), replace=False)) if len(rows) else rows)
     if len(parts[0]) < 2 or len(parts[1]) < 1:
         raise UserError(
@@ -64,6 +65,7 @@ class ShuffledBatches:
         per_epoch, order, current = len(self.rows) // self.batch_size, self.rows, None
         for iteration in range(self.first, self.last):
             epoch, batch = divmod(iteration, per_epoch)
+            # Not a generator that runs on: a resumed run must see the batches that it would have seen.
             if epoch != current:
                 order, current = np.random.default_rng([self.seed, epoch]).permutation(self.rows), epoch
             joined = order[batch * self.batch_size : (batch + 1) * self.batch_size]
@@ -81,6 +83,7 @@ class CachedLatents:
     def __init__(
         self, network: EncodeDecode, dataset: MultiViewDataset, rows: np.ndarray, hardware: Hardware, config: dict
     ):
+        # Allowed because the encoder is frozen: folding gives the same points, to rounding, in less time.
         network = fold_batch_norm(network)
         processes = idist.get_world_size()
         # Gathering needs shares of one length: the last rows come twice where that takes it.
@@ -94,6 +97,7 @@ class CachedLatents:
                 if config["augment_mirror"]:
                     parts["mirrored_points"].append(network.encode(crops.flip(3))[1])
             parts["3D"].append(batch["3D"].to(hardware.device))
+            # The third column of a rotation from world to camera is the world's z axis as the camera sees it.
             parts["vertical"].append(batch["extrinsic_rot"][:, :, 2].to(hardware.device))
         encoded = {name: torch.cat(values) for name, values in parts.items()}
         self.tensors = {name: idist.all_gather(values)[: len(rows)] for name, values in encoded.items()}

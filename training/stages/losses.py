@@ -28,6 +28,7 @@ class ImageLoss(nn.Module):
         self.weight_perceptual = option(config, "loss_weight_imageNet")
         if not (self.weight_rgb or self.weight_gradient or self.weight_perceptual):
             raise UserError("config: all of loss_weight_rgb, loss_weight_gradient, loss_weight_imageNet are 0")
+        # Neither built nor downloaded where its weight is zero.
         self.features = None
         if self.weight_perceptual:
             self.features = PerceptualFeatures(option(config, "perceptual_weights"))
@@ -66,6 +67,7 @@ class _MeanError(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, output: torch.Tensor, target: torch.Tensor, absolute: bool) -> torch.Tensor:
+        # Autograd itself would keep float32 differences until the backward pass.
         gradient = torch.empty_like(output) if context.needs_input_grad[0] else None
         total = output.new_zeros((), dtype=torch.float32)
         # A few crops at a time stay in a CPU's cache, while a GPU is faster with all at once.

@@ -61,6 +61,7 @@ def _train(config: dict, resume: bool) -> RunFolder:
 
     seed_everything(config["seed"])
     network = hardware.place(build_network(config))
+    # It has no labels to learn from in stage 1, and several processes must know which parameters get gradients.
     network.to_pose.requires_grad_(False)
     criterion = hardware.place(ImageLoss(config))
     optimizer = make_optimizer(network.stage1_parameters(), config)

@@ -32,6 +32,7 @@ def train_pose(config: dict, resume: bool = False, given: frozenset[str] = froze
 
 def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     hardware = Hardware(config["device"], config["precision"])
+    # Before the network is built: its new pose decoder is a function of the seed.
     seed_everything(config["seed"])
     network, config = open_for_pose(config, given)
     hardware.place(network)
@@ -87,6 +88,7 @@ class PoseStep:
         self.network, self.optimizer, self.hardware, self.config = network, optimizer, hardware, config
         self.branch = network.to_pose if config["freeze_encoder"] else PoseFromCrops(network)
         self.norms = [part for part in network.to_pose.modules() if isinstance(part, torch.nn.BatchNorm1d)]
+        # The encoder also gives an appearance code, which no pose depends on.
         self.trained = average_gradients(self.branch, some_unused=not config["freeze_encoder"])
 
     def __call__(self, batch: Batch, iteration: int) -> Batch:

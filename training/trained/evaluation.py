@@ -54,6 +54,7 @@ def evaluate(
     """
     rows = _rows_not_shifted(dataset.labels) if skip_shifted else None
     pairs = _pair_cameras(dataset.labels, config["every_nth_frame"], rows)
+    # Batches hold whole pairs, because a view is rendered from another crop of its batch.
     size = max(1, config["batch_size_test"] // 2)
     batches = [pairs[start : start + size].reshape(-1) for start in range(0, len(pairs), size)]
     scores: dict[str, np.ndarray] = {}
@@ -64,6 +65,7 @@ def evaluate(
             column = scores.setdefault(name, np.full(len(dataset), np.nan))
             # A camera without a partner shows no novel view, but its pose counts.
             column[rows] = np.where(_is_alone(rows), np.nan, values) if name in _VIEW_SCORES else values
+    # Of an odd number of cameras one is in two pairs; it counts once.
     table = _table(dataset, np.unique(pairs), scores)
     if folder is not None:
         write_table(folder, table)
@@ -80,6 +82,7 @@ def motion_names(dataset: MultiViewDataset) -> np.ndarray:
     """The motion of every row, (N,) strings: the label `motion` if the layout has it, otherwise "seq 3" etc."""
     if "motion" in dataset.labels:
         return dataset.labels["motion"].astype(str).reshape(-1)
+    # Real data name their motions; a layout without names still has numbered sequences.
     numbers, inverse = np.unique(dataset.labels["seq"], return_inverse=True)
     return np.array([f"seq {number}" for number in numbers])[inverse]
 
@@ -128,6 +131,7 @@ def _batch_scores(network: EncodeDecode, batch: Batch, hardware: Hardware, flip_
             with hardware.autocast():
                 pose = (pose + mirrored_poses(network, inputs["img_crop"])) / 2
         scores |= _pose_scores(pose, batch["3D"])
+        # The baseline is scored on the same crops by the same metrics.
         scores |= _pose_scores(network.pose_mean.expand_as(batch["3D"]), batch["3D"], "mean_pose_")
     if "img_crop" in output:
         _check_finite(output["img_crop"], "image")

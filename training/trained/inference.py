@@ -41,6 +41,7 @@ class PoseFromCrop:
     def __init__(self, network: EncodeDecode, device: str = "auto", precision: str = "auto", flip_test: bool = False):
         if "3D" not in network.output_types:
             raise UserError("this network renders views but was not trained for poses; expected weights of stage 2")
+        # A new network has the mean zero, which no real poses have.
         if not network.pose_mean.any():
             raise UserError(
                 "this network holds no pose statistics, because published files have none; expected those of its "
@@ -81,6 +82,7 @@ def read_crops(crops: Crops, size: int) -> torch.Tensor:
         raise UserError(
             f"a crop is {width}x{height} px; expected a square, 2 m wide at the person's distance, hip in its center"
         )
+    # Without anti-aliasing a large crop would get jagged edges, which training crops do not have.
     return resize(pixels, [size, size], antialias=True)
 
 
@@ -98,6 +100,7 @@ def crop_square(
     pixels = _channels_first(picture)
     if len(pixels) != 1:
         raise UserError(f"{len(pixels)} pictures given; expected one")
+    # The side is rounded once, so that the crop stays square wherever its center falls.
     x0, y0 = (round(float(middle) - side / 2) for middle in center)
     image = Image.fromarray(pixels[0].permute(1, 2, 0).numpy())
     return image.crop((x0, y0, x0 + round(side), y0 + round(side)))
@@ -111,6 +114,7 @@ def _channels_first(crops: np.ndarray | torch.Tensor | Image.Image | str | Path)
         crops = np.array(crops.convert("RGB"))
     if isinstance(crops, np.ndarray):
         found, layout = f"array {crops.shape} {crops.dtype}", "(H,W,3) or (N,H,W,3)"
+        # A copy where strides are negative, as in image[:, ::-1], because tensors have no such strides.
         pixels = torch.from_numpy(np.ascontiguousarray(crops)) if crops.dtype == np.uint8 else None
         pixels = pixels.movedim(-1, -3) if pixels is not None and pixels.dim() > 2 else pixels
     elif isinstance(crops, torch.Tensor):
@@ -130,6 +134,7 @@ def _read_image(path: Path) -> Image.Image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError as error:
         raise UserError(f"no such file: {str(path)!r}; expected an image") from error
+    # Pillow's decoders raise any of these for damaged files.
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
         raise UserError(f"{str(path)!r} cannot be read ({reason}); expected an image such as PNG or JPEG") from error

@@ -47,6 +47,7 @@ def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
     config = _agreed(config, checkpoint, given, ("method", *method_of(stored or config).ARCHITECTURE_KEYS), file)
     if stored is not None and "dataset_folder_test" not in given:
         config = {**config, "dataset_folder_test": stored.get("dataset_folder_test", SAMPLE_SET)}
+    # Pretrained weights would be downloaded only to be overwritten.
     network = build_network({**config, "encoder_weights": None})
     load_weights(network, checkpoint)
     if stored is not None and "output_types" not in given:
@@ -70,6 +71,7 @@ def open_test_data(trained: Trained, keys: tuple[str, ...], **changes: Any) -> M
 
 def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[EncodeDecode, dict]:
     """A network for stage 2 to train: the one at `network_path` with a new pose decoder, or a new one altogether."""
+    # Without stage 1 this is the supervised baseline, which trains its encoder on the labels.
     if config["network_path"] is None:
         if config["freeze_encoder"]:
             raise UserError("network_path is None, but freeze_encoder is True; expected the run folder of a stage 1")

@@ -82,6 +82,7 @@ def summary_text(overall: Row) -> str:
             "ratio": [f"{value / other:.2f}" for value, other in zip(ours, mean_pose, strict=True)],
         }
         parts.append(_aligned("3D pose, error in mm", list(POSE_SUMMARY.values()), rows))
+    # NaN: every camera was alone, so that no view had another one to be rendered from.
     if np.isfinite(overall.get("psnr", np.nan)):
         columns = {name: header for name, header in VIEW_SUMMARY.items() if name in overall}
         ours = _values(overall, columns)
@@ -118,6 +119,7 @@ def write_table(folder: str | os.PathLike, table: list[Row]) -> None:
     writer = csv.DictWriter(text, list(table[-1]))
     writer.writeheader()
     writer.writerows(table)
+    # newline="": the csv module ends its lines itself.
     for name, content in (("evaluation.csv", text.getvalue()), ("evaluation.md", table_text(table))):
         write_atomically(folder / name, lambda part, content=content: part.write_text(content, newline=""))
 

@@ -31,6 +31,7 @@ class RotatedView:
             raise UserError(f"there is no image {first} in {str(dataset.root)!r}; expected 0 to {len(dataset) - 1}")
         self.network, self.dataset, self.hardware = network.eval(), dataset, hardware
         self.motions = motion_names(dataset)
+        # Neighbors in a set are the other cameras of one instant. The order is fixed, so that pictures can be repeated.
         others = np.random.default_rng(0).permutation(len(dataset))
         self.rows = [first, *others[others != first].tolist()]
         self._encoded: tuple[int, dict] | None = None
@@ -41,11 +42,13 @@ class RotatedView:
     @torch.no_grad()
     def __call__(self, index: int, yaw: float) -> Panels:
         """The panels of image `index`, rotated by `yaw` radians about the world's vertical."""
+        # Moving the slider asks for many yaws of one crop, and encoding takes longer than all the rest.
         if self._encoded is None or self._encoded[0] != index:
             self._encoded = (index, self._encode(self.rows[index]))
         crop = self._encoded[1]
         rotated = {**crop["inputs"], "external_rotation_global": yaw_rotation(yaw).to(self.hardware.device)}
         cam2cam = self.network.cam2cam(rotated, torch.zeros(1, dtype=torch.long, device=self.hardware.device))
+        # Joints are rows, hence the transpose.
         rotation = cam2cam[0].cpu().numpy().T
         return Panels(
             crop_to_image(denormalize(crop["inputs"]["img_crop"])[0]),

@@ -86,9 +86,9 @@ def test_a_mirrored_label_is_what_the_flipped_crop_shows():
     for pose, before, crop, old_crop in zip(result["3D"], poses, result["img_crop"], batch["img_crop"], strict=True):
         kinds.append(not torch.equal(crop, old_crop))
         # A marker has the color of the joint that it was drawn for, which is on the other side now.
-        painted = pose.view(1, 17, 3)[:, MIRRORED_JOINTS if kinds[-1] else range(17)]
+        drawn = pose.view(1, 17, 3)[:, MIRRORED_JOINTS if kinds[-1] else range(17)]
         found = find_markers(crop.permute(1, 2, 0).numpy())
-        np.testing.assert_allclose(found, seen(painted)[0], atol=0.5 / size)
+        np.testing.assert_allclose(found, seen(drawn)[0], atol=0.5 / size)
         if not kinds[-1]:
             assert torch.equal(pose, before.flatten())
     assert {True, False} == set(kinds)

@@ -82,8 +82,8 @@ def test_stage_2_trains_with_mirrored_labels(data, tmp_path, freeze_encoder):
 
 def test_the_supervised_baseline_rotates_crops_and_labels_together(data, tmp_path):
     config = tiny_pose_config(data, tmp_path, None, freeze_encoder=False)
-    plain, turned = (losses(train_pose({**config, "augment_rotation": angle})) for angle in (0.0, 180.0))
-    assert np.isfinite(list(turned.values())).all() and plain != turned
+    plain, rolled = (losses(train_pose({**config, "augment_rotation": angle})) for angle in (0.0, 180.0))
+    assert np.isfinite(list(rolled.values())).all() and plain != rolled
 
 
 def test_fine_tuning_resumes_from_the_trained_pose_decoder(data, tmp_path):

@@ -163,12 +163,12 @@ def view(trained):
     return RotatedView(network, MultiViewDataset(config["dataset_folder_test"], VIEW_KEYS), hardware, first=7)
 
 
-def test_yaw_turns_poses_about_the_vertical(view):
+def test_yaw_rotates_poses_about_the_vertical(view):
     row = view.rows[1]
     up = view.dataset.labels["extrinsic_rot"][row] @ np.array([0, 0, 1.0])  # the world's vertical, camera frame
-    still, turned, around = (view(1, yaw) for yaw in (0.0, 1.0, 2 * np.pi))
+    still, rotated, around = (view(1, yaw) for yaw in (0.0, 1.0, 2 * np.pi))
     np.testing.assert_allclose(still.true_pose.reshape(51), view.dataset.labels["3D"][row], atol=1e-6)
-    for before, after in zip(still[2:4], turned[2:4], strict=True):
+    for before, after in zip(still[2:4], rotated[2:4], strict=True):
         np.testing.assert_allclose(after @ up, before @ up, atol=1e-5)
         assert np.abs(after - before).max() > 0.1
         np.testing.assert_allclose(np.linalg.norm(after, axis=1), np.linalg.norm(before, axis=1), atol=1e-5)
