@@ -25,9 +25,8 @@ def encode_decode(weights: str | Path | None = "benchmark64", **config: Any) -> 
     """The network (models.EncodeDecode), float32, on the CPU, in eval mode; `network.config` is its config.
 
     weights: "benchmark64", "demo64", "published", the path of a run folder or weights file, or None for random weights
-    of the published configuration. config: keys of configs/config_train_encodeDecode.py and
-    config_train_encodeDecode_pose.py to override. Architecture keys must agree with the weights; an unknown key is an
-    error.
+    of the published configuration. config: keys of the table in utils/keys.py to override. Architecture keys must
+    agree with the weights; an unknown key or a value out of its limits is a UserError.
 
     network.encode maps normalized crops (B,3,R,R) (utils.images.normalize, R = network.size) to an appearance code
     (B,A) and points (B,P,3). network.rotate and network.decode render a novel view.
