@@ -1,4 +1,4 @@
-"""The empty scene before a fixed camera: the median over time of what it saw."""
+"""The background of a fixed camera: the median of its frames over time."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -10,13 +10,13 @@ from datasets.video.frames import count_frames, read_frames, read_key_frames
 from utils.errors import UserError
 
 CAPACITY = 120  # frames in memory at once: 360 MB at 1000 x 1000 pixels
-MIN_KEY_FRAMES = 4  # a video with fewer is decoded in full
+MIN_KEY_FRAMES = 4  # of a video with fewer, other frames are used too
 
 
 class FrameReservoir:
-    """At most `capacity` frames of a stream of any length, evenly spread over it; the same for the same stream.
+    """At most `capacity` frames of a stream of unknown length, evenly spaced and deterministic.
 
-    When it is full every second frame goes, and from then on every second frame that comes.
+    When it is full, every second frame is dropped, and from then on every second frame of the stream is skipped.
     """
 
     def __init__(self, capacity: int = CAPACITY):
@@ -24,7 +24,7 @@ class FrameReservoir:
         self.frames: list[np.ndarray] = []
 
     def add(self, frame: np.ndarray) -> None:
-        """Offer the next frame (H,W,3) uint8. Raises UserError where its size differs from the first one's."""
+        """Offer the next frame (H,W,3) uint8. Raises UserError where its size differs from that of the first frame."""
         if self.frames and frame.shape != self.frames[0].shape:
             raise UserError(f"a frame of shape {frame.shape} among those of {self.frames[0].shape}; expected one size")
         if self.seen % self.stride == 0 and len(self.frames) == self.capacity:
@@ -35,11 +35,11 @@ class FrameReservoir:
 
 
 def median_frame(frames: list[np.ndarray]) -> np.ndarray:
-    """Median (H,W,3) uint8 of frames of that shape; of an even number the lower one. Raises UserError without any."""
+    """Median (H,W,3) uint8 of frames of that shape, the lower one for an even number. Raises UserError for none."""
     if not frames:
-        raise UserError("no frame for a background; expected at least one")
+        raise UserError("no frames for a background; expected at least one")
     middle = (len(frames) - 1) // 2
-    # row by row: the stack of all frames is never copied
+    # Row by row, so that the stack of all frames (360 MB) is never copied.
     rows = [np.partition([frame[row] for frame in frames], middle, axis=0)[middle] for row in range(len(frames[0]))]
     return np.stack(rows)
 
@@ -53,8 +53,9 @@ def median_of_videos(
 ) -> np.ndarray:
     """Median background (H,W,3) uint8 of one fixed camera over its videos.
 
-    Takes `frames_per_video` frames of each, evenly spread, and holds at most `capacity` of all. Key frames will do for
-    videos that have at least `min_key_frames`. skip_broken: what does not decode is passed over; else a UserError.
+    Uses `frames_per_video` evenly spaced frames of each video and holds at most `capacity` of all videos in memory.
+    Of videos with at least `min_key_frames` key frames, only key frames are used. skip_broken: skip what does not
+    decode, instead of a UserError.
     """
     reservoir = FrameReservoir(capacity)
     for path in paths:
@@ -70,9 +71,10 @@ def _until_broken(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def evenly_spaced_frames(path: str | Path, count: int, min_key_frames: int = MIN_KEY_FRAMES) -> Iterator[np.ndarray]:
-    """Up to `count` frames (H,W,3) uint8, evenly spread over a video.
+    """Up to `count` evenly spaced frames (H,W,3) uint8 of a video.
 
-    Key frames, which decode alone and so quickly; any frames of a video that has fewer than `min_key_frames` of them.
+    They are key frames, which decode fast since they depend on no other frame. Of a video with fewer than
+    `min_key_frames` key frames, any frames are used.
     """
     keys = FrameReservoir(count)
     for frame in read_key_frames(path):

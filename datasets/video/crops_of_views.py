@@ -1,4 +1,4 @@
-"""One camera's share of a recording: its background, and its crops streamed from the video into a layout."""
+"""Backgrounds and crops of single cameras, streamed from their videos into a layout."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -23,13 +23,16 @@ from utils.errors import UserError
 from utils.files import write_atomically
 
 BACKGROUNDS_FOLDER = "backgrounds"  # in the folder of a prepared set
-CHUNK = 256  # crops that a process holds at once
-BACKGROUND_BYTES = 400_000_000  # of the frames that a background is the median of
+CHUNK = 256  # crops that a process holds in memory, which are one piece of the layout
+BACKGROUND_BYTES = 400_000_000  # memory for the frames of which a background is the median
 
 
 class Background(NamedTuple):
-    """`file`: PNG of the picture without people, made of `videos`, all of one fixed camera; in full where a video has
-    fewer than `min_key_frames` key frames. skip_broken: pass over videos that do not decode, instead of an error."""
+    """The background of one fixed camera, to be computed from `videos` and written to the PNG `file`.
+
+    min_key_frames: videos with fewer key frames contribute other frames too. skip_broken: skip videos that do not
+    decode, instead of an error.
+    """
 
     file: Path
     videos: list[Path]
@@ -38,11 +41,11 @@ class Background(NamedTuple):
 
 
 class CropView(NamedTuple):
-    """N crops of one video.
+    """N crops to be made of one video.
 
-    key: name of its pieces in the layout. name: for messages. frames: (N,) increasing, of the video. roots: (N,3)
-    meters, camera frame: where the crops look. joints: (N,17,3) meters, camera frame, or None without poses. ids: name
-    -> (N,), further rows of labels.h5. background: PNG, or None.
+    key: prefix of its pieces in the layout. name: of the view, for messages. frames: (N,) increasing frame numbers.
+    roots: (N,3) meters, camera frame: the centers of the crops. joints: (N,17,3) meters, camera frame; None without
+    poses. ids: further columns of labels.h5 (N,) by name. background: PNG, or None.
     """
 
     key: str
@@ -57,7 +60,7 @@ class CropView(NamedTuple):
 
 
 class CropJob(NamedTuple):
-    """Where crops go, their side in pixels, and their width in meters at the person's distance."""
+    """Folder of the crops, their side in pixels, and their width in meters at the person's distance."""
 
     output: Path
     size: int
@@ -65,42 +68,43 @@ class CropJob(NamedTuple):
 
 
 def checked_length(video: Path, camera: Camera, name: str) -> int:
-    """Number of frames of a video. Raises UserError where it does not decode or is not of the camera's size."""
+    """Number of frames of a video. Raises UserError where it does not decode or differs from the camera's size."""
     _, frame = next(decode_frames(video, [0]))
     _check_size(frame.width, frame.height, video, camera, name)
     return count_frames(video)
 
 
 def write_backgrounds(backgrounds: Sequence[Background], workers: int | None, progress: bool) -> None:
-    """Write the empty scenes of many cameras, by processes."""
+    """Write the backgrounds of many cameras in parallel processes."""
     done = map_processes(write_background, backgrounds, workers)
     deque(tqdm(done, "backgrounds", len(backgrounds), unit="camera", disable=not progress), maxlen=0)
 
 
 def write_views(views: Sequence[CropView], job: CropJob, workers: int | None, progress: bool) -> None:
-    """Write the crops of many views that are not in the layout, by processes."""
+    """Write the crops of many views in parallel processes; those in the layout are skipped."""
     with tqdm(total=sum(len(view.frames) for view in views), unit="crop", desc="crops", disable=not progress) as bar:
         for count in map_processes(partial(write_view, job=job), views, workers):
             bar.update(count)
 
 
 def write_background(background: Background) -> None:
-    """Write the median of a camera over its videos, if it is not there."""
+    """Write the background of one camera, unless its file exists."""
     if background.file.exists():
         return
     _, frame = next(read_frames(background.videos[0], [0]))
+    # Fewer frames of a larger image, so that memory is bounded; 15 are enough for a median.
     capacity = int(np.clip(BACKGROUND_BYTES // frame.nbytes, 15, CAPACITY))
     each = max(15, capacity // len(background.videos))
     options = capacity, background.min_key_frames, background.skip_broken
-    picture = median_of_videos(background.videos, each, *options)
+    image = median_of_videos(background.videos, each, *options)
     background.file.parent.mkdir(exist_ok=True)
-    write_atomically(background.file, lambda part: write_png(str(part), picture))
+    write_atomically(background.file, lambda part: write_png(str(part), image))
 
 
 def write_view(view: CropView, job: CropJob) -> int:
-    """Write the crops of a view that are not in the layout; returns the number of all of them.
+    """Write the crops of a view that are not in the layout yet; returns the number of all its crops.
 
-    Raises UserError where the video breaks; what was written stays, and a later call goes on there.
+    Raises UserError where the video is broken. Written crops stay, and a later call resumes after them.
     """
     done = written_crops(view, job)
     if done < len(view.frames):
@@ -111,20 +115,20 @@ def write_view(view: CropView, job: CropJob) -> int:
 
 
 def written_crops(view: CropView, job: CropJob) -> int:
-    """How many of a view's crops are in the layout already: the first so many."""
+    """How many crops of a view, from the first on, are in the layout already."""
     writer = LayoutWriter(job.output, job.size, threads=1)
     return min(len(view.frames), CHUNK * sum(writer.has(key) for key in _keys(view)))
 
 
 def _keys(view: CropView) -> list[str]:
-    """Keys of a view's pieces, which are written in this order."""
+    """Keys of the pieces of a view, in the order of writing."""
     return [f"{view.key}_{start:06d}" for start in range(0, len(view.frames), CHUNK)]
 
 
 def _pieces(
     view: CropView, job: CropJob, first: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None, dict[str, np.ndarray]]]:
-    """`img_crop`, `bg_crop` (N,size,size,3) and rows of labels.h5, up to CHUNK at a time, from the crop `first` on."""
+    """`img_crop`, `bg_crop` (N,size,size,3) and rows of labels.h5 from crop `first` on, up to CHUNK at a time."""
     background = None if view.background is None else read_png(str(view.background))
     crop = crop_camera(view.roots, job.box_metres)
     rows = {**_labels(view, crop), **view.ids}
@@ -132,14 +136,14 @@ def _pieces(
     for start in range(first, len(view.frames), CHUNK):
         part = slice(start, start + CHUNK)
         images, empty = [], []
-        for turn, intrinsic, (_, frame) in zip(
+        for rotation, intrinsic, (_, frame) in zip(
             crop.rotation[part], crop.intrinsic_crop[part], islice(frames, CHUNK), strict=True
         ):
             _check_size(frame.width, frame.height, view.video, view.camera, view.name)
-            places = crop_map(view.camera, turn, intrinsic, job.size)
-            images.append(rgb.crop(frame, places))
+            crop_places = crop_map(view.camera, rotation, intrinsic, job.size)
+            images.append(rgb.crop(frame, crop_places))
             if background is not None:
-                empty.append(places.sample(background))
+                empty.append(crop_places.sample(background))
         bg_crop = np.stack(empty) if empty else None
         yield np.stack(images), bg_crop, {name: values[part] for name, values in rows.items()}
 
@@ -154,5 +158,5 @@ def _labels(view: CropView, crop: CropCamera) -> dict[str, np.ndarray]:
 def _check_size(width: int, height: int, video: Path, camera: Camera, name: str) -> None:
     if (width, height) != (camera.width, camera.height):
         raise UserError(
-            f"{video} is {width}x{height}; expected {camera.width}x{camera.height}, as {name} is calibrated"
+            f"{video} is {width}x{height} px; expected {camera.width}x{camera.height} px, the calibrated size of {name}"
         )

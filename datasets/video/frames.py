@@ -1,6 +1,6 @@
-"""Video files: single frames by their exact number. PyAV decodes; nothing is found by seeking.
+"""Reads single frames of videos by their exact number, with PyAV.
 
-Frames are counted from 0 in the order in which they are shown.
+Frames are counted from 0 in presentation order. Nothing seeks: where a seek lands depends on codec and file.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def count_frames(path: str | Path) -> int:
-    """Number of frames, as the file's index says; counted from the packets where it says nothing.
+    """Number of frames according to the file's index; without one, the packets are counted.
 
-    Raises UserError for a missing or unreadable file. A file whose data are cut short is only found by decoding it.
+    Raises UserError for a missing or unreadable file. Truncated data are found only by decoding.
     """
     with _open(path) as (container, stream):
         return stream.frames or sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
@@ -34,17 +34,18 @@ def read_frames(path: str | Path, wanted: Iterable[int]) -> Iterator[tuple[int, 
 
 
 def decode_frames(path: str | Path, wanted: Iterable[int]) -> Iterator[tuple[int, "VideoFrame"]]:
-    """Yield (index, PyAV's frame) for the increasing frame numbers `wanted`; decodes from the start on.
+    """Yield (index, PyAV's frame) for the increasing frame numbers `wanted`, decoding from the start.
 
-    Frames that are not wanted are not decoded where no other frame depends on them; the wanted ones are the same.
-    Raises UserError for a missing file, one that cannot be decoded, and one with fewer frames than wanted.
+    Unwanted frames that no other frame depends on are skipped; the wanted ones are the same, bit for bit. Raises
+    UserError for a missing file, one that cannot be decoded, and one with fewer frames than wanted.
     """
     wanted = list(wanted)
     if any(later <= earlier for earlier, later in zip([-1, *wanted], wanted, strict=False)):
         raise UserError(f"frames {wanted[:5]}... wanted of {path}; expected increasing numbers from 0")
     if not wanted:
         return
-    numbers = numbers_by_time(path) if len(wanted) <= wanted[-1] else None  # else none can be left out
+    # When all frames up to the last are wanted, nothing can be skipped, and counting them is enough.
+    numbers = numbers_by_time(path) if len(wanted) <= wanted[-1] else None
     targets = iter(wanted)
     target = next(targets)
     index = -1
@@ -52,7 +53,7 @@ def decode_frames(path: str | Path, wanted: Iterable[int]) -> Iterator[tuple[int
         packets = container.demux(stream)
         if numbers is not None:
             chosen = set(wanted)
-            packets = _leaving_out(packets, stream, {time for time, number in numbers.items() if number in chosen})
+            packets = _skip_unwanted(packets, stream, {time for time, number in numbers.items() if number in chosen})
         for index, frame in _decode(path, packets, numbers):
             if index == target:
                 yield index, frame
@@ -60,16 +61,16 @@ def decode_frames(path: str | Path, wanted: Iterable[int]) -> Iterator[tuple[int
                 if target is None:
                     return
             elif index > target:
-                raise UserError(f"{path}: frame {target} does not decode; expected a whole file")
+                raise UserError(f"{path}: frame {target} does not decode; expected a complete file")
     total = index + 1 if numbers is None else len(numbers)
     raise UserError(f"{path} has {total} frames that decode; expected at least {wanted[-1] + 1}")
 
 
 def numbers_by_time(path: str | Path) -> dict[int, int] | None:
-    """From the time stamp of a frame to its number; None where that is not sure.
+    """Frame number by time stamp, from the packets without decoding; None where this is not reliable.
 
-    The packets are read for it, not decoded. It is sure in H.264 where the file's index lists every packet, each has a
-    time of its own, and the first one is shown first: then each packet becomes one frame.
+    It is reliable for H.264 where the index lists every packet, time stamps are distinct, and the first packet is
+    shown first: then every packet becomes one frame.
     """
     with _open(path) as (container, stream):
         if stream.codec_context.name != "h264":
@@ -83,7 +84,7 @@ def numbers_by_time(path: str | Path) -> dict[int, int] | None:
 
 
 def read_key_frames(path: str | Path) -> Iterator[np.ndarray]:
-    """Yield the key frames (H,W,3) uint8 RGB, which decode alone and so quickly; in order, without their numbers."""
+    """Yield the key frames (H,W,3) uint8 RGB in order, without their numbers. They decode fast."""
     with _open(path) as (container, stream):
         stream.codec_context.skip_frame = "NONKEY"
         rgb = RgbConverter()
@@ -93,42 +94,41 @@ def read_key_frames(path: str | Path) -> Iterator[np.ndarray]:
 
 @contextmanager
 def _open(path: str | Path) -> Iterator[tuple]:
-    """The container and its video stream; decoding stays on one thread, as parallel work is by processes."""
+    """The container and its video stream, decoded on one thread: the preparation runs one process per core."""
     av = pyav()
     if not Path(path).is_file():
         raise UserError(f"no video {str(path)!r}; expected a file")
     try:
         container = av.open(str(path))
     except (av.error.FFmpegError, OSError) as error:
-        raise UserError(f"{path} is no readable video ({_reason(error)}); expected a whole file") from error
+        raise UserError(f"{path} cannot be read as video ({_reason(error)}); expected a complete file") from error
     with container:
         if not container.streams.video:
-            raise UserError(f"{path} holds no pictures; expected a video")
+            raise UserError(f"{path} has no video stream; expected a video")
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         yield container, stream
 
 
-def _leaving_out(packets: Iterable, stream, wanted: set[int]) -> Iterator:
-    """All packets; the decoder skips each that is not of a `wanted` time and that no other frame depends on."""
+def _skip_unwanted(packets: Iterable, stream, wanted: set[int]) -> Iterator:
+    """All packets; the decoder skips each whose time is not in `wanted` and that no other frame depends on."""
     for packet in packets:
         stream.codec_context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
         yield packet
 
 
 def _decode(path: str | Path, packets: Iterable, numbers: dict[int, int] | None = None) -> Iterator[tuple[int, Any]]:
-    """Frames and their numbers, by time or counted, in the order of showing; a broken one is an error, never a
-    picture."""
+    """Frames in presentation order with their numbers, by time stamp or counted. A broken frame is an error."""
     index = -1
     try:
         for count, frame in enumerate(frame for packet in packets for frame in packet.decode()):
             index = count if numbers is None else numbers.get(frame.pts, -1)
             if frame.is_corrupt:
-                raise UserError(f"{path}: frame {index} is corrupt; expected a whole file")
+                raise UserError(f"{path}: frame {index} is corrupt; expected a complete file")
             yield index, frame
     except pyav().error.FFmpegError as error:
         raise UserError(
-            f"{path} does not decode from frame {index + 1} on ({_reason(error)}); expected a whole file"
+            f"{path} does not decode from frame {index + 1} on ({_reason(error)}); expected a complete file"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""RGB pixels of decoded frames: of all of a frame, or of a crop of it, which costs much less."""
+"""RGB pixels of decoded frames: of a whole frame, or of a crop only, which is much faster."""
 
 from collections.abc import Sequence
 from types import ModuleType
@@ -11,12 +11,12 @@ from utils.errors import UserError
 if TYPE_CHECKING:
     from datasets.video.cropping import CropMap
 
-PLANAR = ("yuv420p", "yuvj420p")  # 8 bits, colors at half the resolution: the formats of nearly all video
-NO_COLOR = 128
+PLANAR = ("yuv420p", "yuvj420p")  # 8 bits, chroma at half the resolution: the formats of nearly all video
+NEUTRAL_CHROMA = 128
 
 
 def pyav() -> ModuleType:
-    """PyAV, without the codecs' chatter. Raises UserError with the pip command where it is missing."""
+    """The module av, with messages of codecs turned off. Raises UserError with the pip command if it is missing."""
     try:
         import av
     except ImportError as error:
@@ -26,13 +26,13 @@ def pyav() -> ModuleType:
 
 
 class RgbConverter:
-    """From PyAV's frames to arrays; one object for frames of one kind, as it keeps what FFmpeg prepared."""
+    """Converts PyAV's frames to arrays. One object per kind of frames: it caches FFmpeg's conversion context."""
 
     def __init__(self):
         self.converter = pyav().video.reformatter.VideoReformatter()
 
     def full(self, frame) -> np.ndarray:
-        """All of a frame: (H,W,3) uint8."""
+        """A whole frame (H,W,3) uint8."""
         if frame.format.name not in PLANAR:
             return self._reformat(frame)
         luma, *chroma = map(_pixels, frame.planes)
@@ -40,21 +40,21 @@ class RgbConverter:
         return self._join(frame, [luma, *(plane.repeat(2, 0).repeat(2, 1)[:height, :width] for plane in chroma)])
 
     def crop(self, frame, places: "CropMap") -> np.ndarray:
-        """A crop (S,S,3) uint8 of a frame: like `places.sample(self.full(frame))`, and quicker.
+        """A crop (S,S,3) uint8 of a frame: like `places.sample(self.full(frame))`, but faster.
 
-        Brightness and colors are sampled in the resolutions they come in; only the crop becomes RGB.
+        Luma and chroma are sampled at their own resolutions, and only the crop is converted to RGB.
         """
         if frame.format.name not in PLANAR:
             return places.sample(self._reformat(frame))
         luma, *chroma = map(_pixels, frame.planes)
         halved = places.halved()
-        colors = [halved.sample(plane, NO_COLOR) for plane in chroma]
-        return self._join(frame, [places.sample(luma, _black(frame)), *colors])
+        sampled = [halved.sample(plane, NEUTRAL_CHROMA) for plane in chroma]
+        return self._join(frame, [places.sample(luma, _black(frame)), *sampled])
 
     def _join(self, frame, planes: Sequence[np.ndarray]) -> np.ndarray:
-        """RGB (H,W,3) of brightness and two colors (H,W), encoded as in `frame`.
+        """RGB (H,W,3) of luma and two chroma planes (H,W), in the color space of `frame`.
 
-        With all three in one resolution FFmpeg rounds; with colors at half of it, it would cut off: 1 level darker.
+        With all planes in one resolution FFmpeg rounds; with chroma at half of it FFmpeg truncates: 1 level darker.
         """
         height, width = planes[0].shape
         joined = pyav().VideoFrame(width, height, frame.format.name.replace("420", "444"))
@@ -64,16 +64,16 @@ class RgbConverter:
         return self._reformat(joined)
 
     def _reformat(self, frame) -> np.ndarray:
-        # sizes stay, so that no interpolation is needed; "POINT" is the fastest
+        # The size stays the same, so that nothing is interpolated; "POINT" is the fastest setting.
         return self.converter.reformat(frame, format="rgb24", interpolation="POINT").to_ndarray()
 
 
 def _black(frame) -> int:
-    """Brightness of black: 16, but for frames that use all of 0..255."""
+    """Luma of black: 16, or 0 in frames of full range."""
     full_range = pyav().video.reformatter.ColorRange.JPEG
     return 0 if frame.format.name.startswith("yuvj") or frame.color_range == full_range else 16
 
 
 def _pixels(plane) -> np.ndarray:
-    """A plane's pixels (H,W) uint8, not copied; in memory, lines are longer than the picture is wide."""
+    """A plane's pixels (H,W) uint8, not copied. In memory, its lines are padded beyond the width of the image."""
     return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]

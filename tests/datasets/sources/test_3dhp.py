@@ -129,9 +129,12 @@ WRONG = [
     (lambda s: calibrate(s, "radial      0", "radial      0.1"), r"calibration line 8: radial distortion \[0\.1\]"),
     (lambda s: calibrate(s, "size        256 256", "size 256"), r"calibration line 4: 1 numbers after 'size'"),
     (lambda s: calibrate(s, "Skeletool Camera Calibration", "My"), r"camera\.calibration holds no cameras"),
-    (lambda s: calibrate(s, "256 256", "512 512"), r"video_0\.avi is 256x256; expected 512x512, as camera 0 of S1"),
+    (
+        lambda s: calibrate(s, "256 256", "512 512"),
+        r"video_0\.avi is 256x256 px; expected 512x512 px, the calibrated size of camera 0 of S1",
+    ),
     (lambda s: [v.unlink() for v in (s / "imageSequence").glob("*[12].avi")], r"1 of cameras .* have a video"),
-    (lambda s: (s / "imageSequence/video_1.avi").write_bytes(b"RIFF"), r"video_1\.avi is no readable video"),
+    (lambda s: (s / "imageSequence/video_1.avi").write_bytes(b"RIFF"), r"video_1\.avi cannot be read as video"),
 ]
 
 

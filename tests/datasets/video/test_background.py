@@ -62,5 +62,5 @@ def test_frames_of_two_sizes_are_refused():
 
 
 def test_no_frame_is_no_background():
-    with pytest.raises(UserError, match="no frame for a background"):
+    with pytest.raises(UserError, match="no frames for a background"):
         median_frame([])

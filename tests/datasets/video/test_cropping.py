@@ -75,8 +75,8 @@ def test_fine_patterns_average_out():
     assert np.abs(image.astype(float) - 127.5).max() < 25
 
 
-def test_beyond_the_picture_is_black():
-    """Also far beyond, where the distortion's polynomial would fold back into the picture."""
+def test_outside_of_the_image_is_black():
+    """Also far outside, where the polynomial of the distortion would fold back into the image."""
     folding = camera()._replace(distortion=np.array([-0.5, 0, 0, 0, 0]))
     crop = crop_camera(np.array([2.6, 0, 1.5]))
     places = crop_map(folding, crop.rotation, crop.intrinsic_crop, SIZE)
@@ -89,7 +89,7 @@ def test_beyond_the_picture_is_black():
 
 @pytest.mark.parametrize("root", [*ROOTS, [2.9, -1.7, 3.0], [9.0, 0.0, 3.0]])
 def test_a_crop_is_made_of_its_box_alone(root):
-    """The same pixels as from the full picture, also at its border and beyond."""
+    """The same pixels as from the full image, also at its border and outside."""
     image = np.random.default_rng(0).integers(0, 255, (1000, 1000, 3), dtype=np.uint8)
     places = places_of(root)
     box = places.box
@@ -108,8 +108,8 @@ def test_a_picture_of_half_the_resolution_gives_the_same_crop():
     assert np.abs(places.sample(picture).astype(int) - places.halved().sample(half)).max() <= 2
 
 
-def test_what_lies_beyond_the_picture_has_the_value_asked_for():
-    crop = places_of([9.0, 0.0, 3.0]).sample(np.zeros((1000, 1000), np.uint8), beyond=128)
+def test_outside_of_the_image_is_the_given_value():
+    crop = places_of([9.0, 0.0, 3.0]).sample(np.zeros((1000, 1000), np.uint8), outside=128)
     assert (crop == 128).all()
 
 

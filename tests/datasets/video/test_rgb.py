@@ -77,7 +77,7 @@ def test_a_crop_is_that_of_the_whole(color):
 
 
 @pytest.mark.parametrize("color", COLORS, ids="-".join)
-def test_beyond_the_picture_is_black(color):
+def test_outside_of_the_image_is_black(color):
     outside = crop_places()._replace(pixels=np.full((32, 32, 2), -50, np.float32))
     assert not RgbConverter().crop(frame_of(*color), outside).any()
 

@@ -151,7 +151,7 @@ def test_missing_and_unreadable_files_are_named(video, tmp_path):
     text.write_text("not a video" * 50)
     half.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
     for path in (text, half):
-        with pytest.raises(UserError, match=f"{path.name} is no readable video"):
+        with pytest.raises(UserError, match=f"{path.name} cannot be read as video"):
             count_frames(path)
 
 
