@@ -1,12 +1,12 @@
-"""Ski-PosePTZ-Camera, alpine skiers seen by six turning and zooming cameras, into the training layout.
+"""Converts Ski-PosePTZ-Camera, alpine skiers filmed by six rotating and zooming cameras, to the training layout.
 
     <source>/<split>/labels.h5    seq, cam, frame, subj, 3D, 2D, cam_intrinsic, cam_position, R_cam_2_world
     <source>/<split>/seq_000/cam_00/image_000000.png    256 x 256 px
 
-Conventions, as public readers of the set use them: `3D` (51,) in meters, in the camera frame, relative to the root,
-joints in the order of utils/skeleton.py; `2D` (34,) from 0 to 1 over the picture; `cam_intrinsic` (9,) maps
-normalized camera coordinates to 0..1; `R_cam_2_world` (9,) and `cam_position` (3,) place the camera in the world,
-whose z axis is taken to point up. No depth is given: the place of the root follows from `3D`, `2D` and the intrinsics.
+Conventions, as in public readers of the set: `3D` (51,) is in meters, camera frame, relative to the root, with joints
+in the order of utils/skeleton.py. `2D` (34,) is from 0 to 1 over the image. `cam_intrinsic` (9,) maps normalized camera
+coordinates to 0..1. `R_cam_2_world` (9,) and `cam_position` (3,) are the camera's pose in a world whose z axis is
+assumed to point up. No depth is given: the position of the root follows from `3D`, `2D` and the intrinsics.
 """
 
 from pathlib import Path
@@ -29,8 +29,8 @@ from datasets.video.cropping import CropMap, crop_map
 from utils.errors import UserError
 
 SPLITS = ("train", "test")
-FOLDER = "Ski-PosePTZ-CameraDataset-png"  # what the archive unpacks to
-MAX_REPROJECTION = 0.05  # of the picture's side, for any joint: a row that misses more is left out
+FOLDER = "Ski-PosePTZ-CameraDataset-png"  # the folder in the archive
+MAX_REPROJECTION = 0.05  # of the image side: rows with a joint that misses by more are left out
 
 
 def prepare_ski(
@@ -42,12 +42,12 @@ def prepare_ski(
     box_metres: float = BOX_METRES,
     progress: bool = True,
 ) -> str:
-    """Write one split into the training layout `output`, without backgrounds: the cameras move. Returns a report.
+    """Convert one split to the training layout `output`. Returns a report.
 
-    statistics: folder of the layout whose pose statistics are taken over (that of the training split); None: this
-    split's own. box_metres: width and height of a crop at the skier's distance. An interrupted call goes on where it
-    stopped, and a finished set is left as it is. Raises UserError where labels are missing, or do not fit to one
-    another under the conventions above.
+    There are no backgrounds, since the cameras move. size: side of the crops, pixels. statistics: a layout (the
+    training split) whose `pose_mean` and `pose_std` are copied; None: computed from this split. box_metres: width of a
+    crop at the skier's distance, meters. An interrupted call resumes where it stopped, and a finished set stays as it
+    is. Raises UserError where labels are missing, or inconsistent under the conventions above.
     """
     check_size(size)
     folder = split_folder(source, split)
@@ -65,19 +65,19 @@ def prepare_ski(
         for seq in np.unique(labels.ids["seq"]):
             rows = np.flatnonzero(labels.ids["seq"] == seq)
             if not writer.has(f"seq_{seq:03d}"):
-                crops, labeled, share = _crop_rows(
+                crops, labeled, fraction = _crop_rows(
                     folder, labels.take(rows), roots[rows], CropCamera(*(array[rows] for array in crop)), size
                 )
                 writer.add(crops, None, labeled, f"seq_{seq:03d}")
-                outside.append(share)
+                outside.append(fraction)
             bar.update(len(rows))
     writer.finish(*mean_std)
     return _report(len(kept), reasons, outside)
 
 
 class SkiLabels(NamedTuple):
-    """Rows of one split: `ids` name -> (N,) int64; poses (N,17,3) meters, camera frame, root at zero; points (N,17,2)
-    0..1; intrinsics (N,3,3) to 0..1; rotations (N,3,3) world -> camera; centers (N,3) meters, world."""
+    """Rows of one split. ids: (N,) int64 by name. poses: (N,17,3) meters, camera frame, root at zero. points: (N,17,2)
+    in 0..1. intrinsics: (N,3,3) to 0..1. rotations: (N,3,3) world -> camera. centers: (N,3) meters, world."""
 
     ids: dict[str, np.ndarray]
     poses: np.ndarray
@@ -91,7 +91,7 @@ class SkiLabels(NamedTuple):
 
 
 def split_folder(source: str | Path, split: str) -> Path:
-    """The folder of a split below `source`: the unpacked archive, what holds it, or the split's folder itself."""
+    """The folder of a split. `source` is the unpacked archive, the folder that holds it, or the split's own folder."""
     check_split(split, SPLITS)
     source = Path(source)
     for folder in (source / split, source / FOLDER / split, source):
@@ -101,7 +101,7 @@ def split_folder(source: str | Path, split: str) -> Path:
 
 
 def read_labels(path: str | Path) -> SkiLabels:
-    """Read labels.h5. Raises UserError for a missing or misshapen key, by name."""
+    """Read labels.h5. Raises UserError for a missing or misshapen key."""
     try:
         with h5py.File(path, "r") as file:
             ids = {name: _read(file, name, ()).astype(np.int64) for name in ("frame", "cam", "seq", "subj")}
@@ -130,9 +130,10 @@ def _read(file: h5py.File, name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def root_positions(labels: SkiLabels) -> np.ndarray:
-    """Roots (N,3), meters, camera frame: where the relative poses must stand to be seen at the 2D points.
+    """Positions (N,3) of the roots, meters, camera frame, at which the relative poses project onto the 2D points.
 
-    Least squares of x' (Z + r_z) = X + r_x and the same in y, over all joints, with x', y' the normalized 2D points.
+    Linear least squares over all joints of x' (Z + r_z) = X + r_x, and the same in y. (x', y') are the normalized 2D
+    points, (X, Y, Z) the joints relative to the root, and r is the root.
     """
     homogeneous = np.concatenate([labels.points, np.ones_like(labels.points[..., :1])], axis=-1)
     rays = homogeneous @ np.linalg.inv(labels.intrinsics).swapaxes(1, 2)
@@ -144,36 +145,38 @@ def root_positions(labels: SkiLabels) -> np.ndarray:
 
 
 def reprojection_error(labels: SkiLabels, roots: np.ndarray) -> np.ndarray:
-    """Largest distance (N,) between a projected joint and its 2D point, in sides of the picture."""
+    """Largest distance (N,) between a projected joint and its 2D point, as a fraction of the image side."""
     seen = project_to_crop(labels.poses + roots[:, None], labels.intrinsics)
     error = np.linalg.norm(seen - labels.points, axis=-1).max(axis=1)
     return np.where(roots[:, 2] > 0, error, np.inf)
 
 
 def _usable_rows(folder: Path, labels: SkiLabels, roots: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
-    """Rows to keep, and how many are left out for which reason. Raises UserError where most do not fit the cameras."""
+    """Rows to keep, and numbers of left-out rows by reason. Raises UserError where most do not fit the cameras."""
     _check_sequences(folder, labels)
     error = reprojection_error(labels, roots)
     if np.median(error) > MAX_REPROJECTION:
         raise UserError(
-            f"{folder / LABELS_FILE}: '3D' seen through 'cam_intrinsic' misses '2D' by {np.median(error):.2f} of the "
-            f"picture in the median row; expected at most {MAX_REPROJECTION} (2D and intrinsics from 0 to 1)"
+            f"{folder / LABELS_FILE}: '3D' projected by 'cam_intrinsic' misses '2D' by {np.median(error):.2f} of the "
+            f"image side in the median row; expected at most {MAX_REPROJECTION} (2D and intrinsics from 0 to 1)"
         )
     fits = error <= MAX_REPROJECTION
-    there = np.array([_picture(folder, *row).is_file() for row in _places(labels)])
-    if not there.any():
-        raise UserError(f"no {_picture(folder, *_places(labels)[0])}, nor any other picture of {LABELS_FILE}")
-    usable = there & fits
+    exists = np.array([_image_file(folder, *row).is_file() for row in _places(labels)])
+    if not exists.any():
+        raise UserError(
+            f"no {_image_file(folder, *_places(labels)[0])}, nor any other image; expected the unpacked {FOLDER}"
+        )
+    usable = exists & fits
     instants = group_rows(labels.ids, INSTANT_KEYS, np.flatnonzero(usable))
     several = np.repeat(instants.count >= MIN_CAMERAS, instants.count)
     kept = np.sort(instants.order[several])
     reasons = {
-        "without a picture": int((~there).sum()),
-        "whose 3D and 2D disagree": int((there & ~fits).sum()),
-        "alone in their instant": int(usable.sum()) - len(kept),
+        "without an image": int((~exists).sum()),
+        "whose 3D and 2D disagree": int((exists & ~fits).sum()),
+        "that are alone in their instant": int(usable.sum()) - len(kept),
     }
     if len(kept) == 0:
-        raise UserError(f"{folder} has no instant that two cameras see; left out: {_listed(reasons)}")
+        raise UserError(f"{folder} has no instant that two cameras see; left out: {_list_reasons(reasons)}")
     return kept, reasons
 
 
@@ -189,42 +192,42 @@ def _check_sequences(folder: Path, labels: SkiLabels) -> None:
 
 
 def _check_views_agree(folder: Path, labels: SkiLabels) -> None:
-    """Poses turned into the world by 'R_cam_2_world' must be the same for all cameras of an instant."""
+    """Raises UserError where most poses differ between the cameras of an instant, in the world frame."""
     world = labels.poses @ labels.rotations
     instants = group_rows(labels.ids, INSTANT_KEYS)
     typical = np.median(view_disagreement(world[instants.order], instants.start))
     if typical > MAX_VIEW_DIFFERENCE:
         raise UserError(
             f"{folder / LABELS_FILE}: cameras of one instant disagree about '3D' by {typical:.2f} m in the "
-            "median; expected camera-frame poses in meters that 'R_cam_2_world' turns into one"
+            "median; expected camera-frame poses in meters that 'R_cam_2_world' rotates into one pose"
         )
 
 
 def _crop_rows(
     folder: Path, labels: SkiLabels, roots: np.ndarray, crop: CropCamera, size: int
 ) -> tuple[np.ndarray, dict[str, np.ndarray], float]:
-    """Crops (N,size,size,3) uint8, their rows of labels.h5, and the share of their area that lies outside pictures."""
+    """Crops (N,size,size,3) uint8, their rows of labels.h5, and the fraction of their area outside of the images."""
     crops, outside = np.empty((len(roots), size, size, 3), np.uint8), 0.0
     for index, place in enumerate(_places(labels)):
-        picture = read_png(str(_picture(folder, *place)))
-        camera = _camera(labels, index, picture.shape[:2])
+        image = read_png(str(_image_file(folder, *place)))
+        camera = _camera(labels, index, image.shape[:2])
         samples = crop_map(camera, crop.rotation[index], crop.intrinsic_crop[index], size)
-        crops[index] = samples.sample(picture)
-        outside += share_outside(samples, camera) / len(roots)
+        crops[index] = samples.sample(image)
+        outside += fraction_outside(samples, camera) / len(roots)
     rows = crop_rows(labels.rotations, labels.poses + roots[:, None], crop)
     return crops, {**rows, **labels.ids}, outside
 
 
 def _camera(labels: SkiLabels, row: int, shape: tuple[int, int]) -> Camera:
-    """The camera of a row, for a picture of `shape` (H, W): 0..1 becomes pixels, whose centers are whole numbers."""
+    """The camera of a row for an image of `shape` (H,W). 0..1 becomes pixels, whose centers are whole numbers."""
     height, width = shape
     to_pixels = np.array([[width, 0, -0.5], [0, height, -0.5], [0, 0, 1]])
     intrinsics = to_pixels @ labels.intrinsics[row]
     return Camera(labels.rotations[row], labels.centers[row], intrinsics, np.zeros(5), width, height)
 
 
-def share_outside(samples: CropMap, camera: Camera) -> float:
-    """Share of a crop's pixels that lie outside the camera's picture."""
+def fraction_outside(samples: CropMap, camera: Camera) -> float:
+    """Fraction of a crop's pixels that lie outside of the camera's image."""
     pixels, last = samples.pixels + samples.box[:2], np.array([camera.width, camera.height]) - 1
     return 1 - float(((pixels >= 0) & (pixels <= last)).all(-1).mean())
 
@@ -233,16 +236,16 @@ def _places(labels: SkiLabels) -> np.ndarray:
     return np.stack([labels.ids[name] for name in ("seq", "cam", "frame")], axis=1)
 
 
-def _picture(folder: Path, seq: int, cam: int, frame: int) -> Path:
+def _image_file(folder: Path, seq: int, cam: int, frame: int) -> Path:
     return folder / f"seq_{seq:03d}/cam_{cam:02d}/image_{frame:06d}.png"
 
 
-def _listed(reasons: dict[str, int]) -> str:
+def _list_reasons(reasons: dict[str, int]) -> str:
     return ", ".join(f"{count} rows {reason}" for reason, count in reasons.items() if count) or "no row"
 
 
 def _report(kept: int, reasons: dict[str, int], outside: list[float]) -> str:
-    lines = [f"{kept} crops; left out: {_listed(reasons)}"]
+    lines = [f"{kept} crops; left out: {_list_reasons(reasons)}"]
     if outside and np.mean(outside) > 0.01:
-        lines.append(f"{np.mean(outside):.0%} of the crops' area lies outside the pictures and is black")
+        lines.append(f"{np.mean(outside):.0%} of the crops' area lies outside of the images and is black")
     return "\n".join(lines)

@@ -87,9 +87,9 @@ def _box(pixels: np.ndarray, footprint: np.ndarray, camera: Camera) -> Box:
 
 
 def _pixels(camera: Camera, to_rays: np.ndarray, size: int) -> np.ndarray:
-    """Where the pixels of a crop lie (size,size,2) float32. `(u, v, 1) @ to_rays` (3,3) is the ray of a crop point."""
-    # The distortion is smooth over a crop: OpenCV computes it at 9 x 9 nodes only, and the polynomial through them gives
-    # all pixels by two small matrix products.
+    """Where the pixels of a crop lie, (size,size,2) float32. (u, v, 1) @ `to_rays` (3,3) is a ray."""
+    # The distortion is smooth over a crop: OpenCV computes it at 9 x 9 nodes only, and the polynomial through them
+    # gives all pixels by two small matrix products.
     places, weights = _nodes(size)
     rays = _grid(places) @ to_rays
     if not camera.far_outside(rays).any():
@@ -102,7 +102,7 @@ def _pixels(camera: Camera, to_rays: np.ndarray, size: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=16)
 def _nodes(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Chebyshev nodes (NODES,) in 0..1, and the weights (size,NODES) that interpolate from them to `size` pixel centers."""
+    """Chebyshev nodes (NODES,) in 0..1, and weights (size,NODES) that interpolate from them to `size` pixels."""
     nodes = chebyshev.chebpts1(NODES)
     middles = (2 * np.arange(size) + 1) / size - 1
     weights = chebyshev.chebvander(middles, NODES - 1) @ np.linalg.inv(chebyshev.chebvander(nodes, NODES - 1))

@@ -1,4 +1,4 @@
-"""Human3.6M on a user's disk: the trees in use, archives that are still packed, and the poses in CDF files."""
+"""Human3.6M on a user's disk: known folder structures, packed archives, and poses in CDF files."""
 
 import os
 import shutil
@@ -12,19 +12,19 @@ from tqdm import tqdm
 
 from utils.errors import UserError
 
-# where a subject's files are, in the order of looking
+# Where a subject's files may be, in the order of searching. Downloads and tools in use unpack them differently.
 POSE_FOLDERS = ("S{}/MyPoseFeatures/D3_Positions", "S{}/Poses_D3_Positions", "S{}/D3_Positions")
 VIDEO_FOLDERS = ("S{}/Videos",)
 POSE_ARCHIVE, VIDEO_ARCHIVE = "Poses_D3_Positions_S{}.tgz", "Videos_S{}.tgz"
 LEVELS = ("", "extracted", "archives")
-H36M_JOINTS = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)  # 17 of the 32 joints, in our order
+H36M_JOINTS = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)  # of the 32, in our order
 POSE_VALUES = 96
 
 
 class Source:
-    """The files of a Human3.6M download; archives are unpacked into `scratch`, member by member.
+    """The files of a Human3.6M download. Packed archives are unpacked into the folder `scratch`.
 
-    source: the folder that holds S1, S5, ..., or `extracted`, or the archives.
+    source: the folder that holds S1, S5, ..., or the folder `extracted`, or the archives.
     """
 
     def __init__(self, source: str | Path, scratch: Path, progress: bool = True):
@@ -41,16 +41,16 @@ class Source:
         return self._folder(subject, VIDEO_FOLDERS, VIDEO_ARCHIVE, ".mp4")
 
     def packed_videos(self, subject: int) -> Path | None:
-        """The archive that holds the subject's videos, where they are not unpacked. UserError when neither is there."""
+        """The archive of the subject's videos; None where they are unpacked. Raises UserError when both are missing."""
         found = self._find(subject, VIDEO_FOLDERS, VIDEO_ARCHIVE, ".mp4")
         return None if found.is_dir() else found
 
-    def forget_videos(self, subject: int) -> None:
-        """Remove what `videos` unpacked."""
+    def remove_videos(self, subject: int) -> None:
+        """Delete the videos that `videos` unpacked."""
         shutil.rmtree(self._unpacked(subject, ".mp4"), ignore_errors=True)
 
-    def forget(self) -> None:
-        """Remove all that was unpacked."""
+    def remove_scratch(self) -> None:
+        """Delete all unpacked files."""
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _unpacked(self, subject: int, suffix: str) -> Path:
@@ -74,18 +74,18 @@ class Source:
             path = self.source / level / archive.format(subject)
             if path.is_file():
                 return path
-        held = sorted(path.name for path in self.source.iterdir())
+        names = sorted(path.name for path in self.source.iterdir())
         expected = " or ".join((*folders, archive)).format(*[subject] * (len(folders) + 1))
         raise UserError(
             f"no {suffix} files of S{subject}: expected {expected} in {str(self.source)!r}, "
-            f"which holds {', '.join(held[:8]) or 'nothing'}{', ...' if len(held) > 8 else ''}"
+            f"which holds {', '.join(names[:8]) or 'nothing'}{', ...' if len(names) > 8 else ''}"
         )
 
 
 def unpack(archive: Path, target: Path, suffix: str, progress: bool = True) -> None:
     """Unpack the files of an archive that end in `suffix`, without their folders, to the new folder `target`.
 
-    Raises UserError for an archive that is cut short or damaged; `target` is then not there.
+    Raises UserError for an archive that is truncated or damaged; `target` then does not exist.
     """
     part = target.with_name(f"{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -101,18 +101,20 @@ def unpack(archive: Path, target: Path, suffix: str, progress: bool = True) -> N
                         shutil.copyfileobj(tar.extractfile(member), output, 1 << 20)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         shutil.rmtree(part)
-        raise UserError(f"{archive} is cut short or damaged ({error}); download it again") from error
+        raise UserError(
+            f"{archive} is truncated or damaged ({error}); expected a complete archive: download it again"
+        ) from error
     os.replace(part, target)
 
 
 def read_cdf_poses(path: str | Path) -> np.ndarray:
-    """World joints (N,17,3) of one sequence, meters, z up, at 50 Hz. Raises UserError for a missing or strange file."""
+    """World joints (N,17,3) of one sequence, meters, z up, 50 Hz. Raises UserError for a missing or unexpected file."""
     if not Path(path).is_file():
         raise UserError(f"no poses {str(path)!r}; expected a CDF file")
     try:
         poses = np.asarray(cdf_library().CDF(str(path)).varget("Pose"))
     except (OSError, ValueError, KeyError, IndexError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is no readable CDF file ({error}); expected the variable 'Pose'") from error
+        raise UserError(f"{path} cannot be read as CDF file ({error}); expected the variable 'Pose'") from error
     if not poses.size or poses.shape[-1] != POSE_VALUES:
         raise UserError(f"{path}: 'Pose' has shape {poses.shape}; expected (1, frames, {POSE_VALUES})")
     joints = poses.astype(np.float64).reshape(-1, POSE_VALUES // 3, 3)[:, H36M_JOINTS] / 1000
@@ -122,7 +124,7 @@ def read_cdf_poses(path: str | Path) -> np.ndarray:
 
 
 def cdf_library() -> ModuleType:
-    """cdflib. Raises UserError with the pip command where it is missing."""
+    """The module cdflib. Raises UserError with the pip command when it is missing."""
     try:
         import cdflib
     except ImportError as error:

@@ -1,7 +1,7 @@
-"""Human3.6M's metadata.xml: the file names of every sequence and the calibration of every camera.
+"""Human3.6M's metadata.xml: the file names of all sequences and the calibration of all cameras.
 
-Facts from public descriptions of the data set. The file itself comes with the data set's software, and its license
-forbids shipping it.
+Its structure is known from public descriptions of the data set. The file itself comes with the data set's software,
+and its license forbids redistribution.
 """
 
 import re
@@ -17,14 +17,14 @@ from utils.errors import UserError
 
 METADATA_FILE = "metadata.xml"
 CAMERA_IDS = ("54138969", "55011271", "58860488", "60457274")
-ACTIONS = range(2, 17)  # action 1 is "_ALL"; the rows after the last action list other things
+ACTIONS = range(2, 17)  # action 1 is "_ALL"; rows after the last action hold no sequences
 NUM_SUBJECTS = 11
 INTRINSICS_START, NUM_VALUES = 264, 300
 
 
 class RecordedSequence(NamedTuple):
-    """One sequence of a subject: `name` of its files ("Directions 1"), `motion` that it shows ("Directions"); `seq` is
-    unique over all subjects."""
+    """One sequence of a subject. seq: number, unique over all subjects. name: of its files, such as "Directions 1".
+    motion: the action, such as "Directions"."""
 
     seq: int
     subject: int
@@ -39,7 +39,7 @@ class Metadata(NamedTuple):
     w0: np.ndarray
 
     def sequences(self, subject: int) -> list[RecordedSequence]:
-        """Sequences of a subject, in the table's order. Raises UserError for a subject that the table does not have."""
+        """Sequences of a subject in the order of the table. Raises UserError for an unknown subject."""
         rows = list(self.names.values())
         found = [
             RecordedSequence(len(rows) * subject + row, subject, names[subject], _motion(names))
@@ -52,9 +52,10 @@ class Metadata(NamedTuple):
         return found
 
     def camera(self, subject: int, cam: int, width: int, height: int) -> Camera:
-        """Camera `cam` (0..3, order of CAMERA_IDS) while `subject` was recorded; width, height: pixels of its video."""
+        """Camera `cam` (0..3, order of CAMERA_IDS) for the videos of `subject`, of width x height pixels."""
         start = 6 * (NUM_SUBJECTS * cam + subject - 1)
         angles, center = self.w0[start : start + 3], self.w0[start + 3 : start + 6]
+        # The extrinsics come first, one per camera and subject: cameras were moved between subjects. Intrinsics follow.
         start = INTRINSICS_START + 9 * cam
         fx, fy, cx, cy, k1, k2, k3, p1, p2 = self.w0[start : start + 9]
         intrinsics = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
@@ -64,7 +65,7 @@ class Metadata(NamedTuple):
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Read metadata.xml. Raises UserError naming what it lacks."""
+    """Read metadata.xml. Raises UserError for whatever is missing in it."""
     try:
         root = ElementTree.parse(path).getroot()
     except (OSError, ElementTree.ParseError) as error:
@@ -79,7 +80,7 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def find_metadata(source: Path, given: str | Path | None = None) -> Path:
-    """The user's metadata.xml: the one given, or one in `source` or just below or above it."""
+    """The path of metadata.xml: `given`, or in `source` or one folder below or above it."""
     if given is not None:
         if not Path(given).is_file():
             raise UserError(f"no file {str(given)!r}; expected Human3.6M's {METADATA_FILE}")
@@ -88,12 +89,12 @@ def find_metadata(source: Path, given: str | Path | None = None) -> Path:
         if path.is_file():
             return path
     raise UserError(
-        f"no {METADATA_FILE} in {str(source)!r}; it comes with Human3.6M's software: put it there, or give --metadata"
+        f"no {METADATA_FILE} in {str(source)!r}; expected the file of Human3.6M's software there, or --metadata FILE"
     )
 
 
 def rotation_from_angles(angles: np.ndarray) -> np.ndarray:
-    """Rotation (3,3) world -> camera of three angles (radians): Rx @ Ry @ Rz."""
+    """Rotation (3,3) world -> camera of three angles in radians: Rx @ Ry @ Rz."""
     import roma
     import torch
 
@@ -101,7 +102,7 @@ def rotation_from_angles(angles: np.ndarray) -> np.ndarray:
 
 
 def _names(table: ElementTree.Element, path: Path) -> dict[tuple[int, int], dict[int, str]]:
-    """The table's first row names the columns: action, subaction, then the subjects."""
+    """File names by (action, subaction) and subject. The first row holds the heads: action, subaction, subjects."""
     rows = [[(cell.text or "").strip() for cell in row] for row in table]
     subjects = [int(cell[1:]) for cell in rows[0][2:] if re.fullmatch(r"S\d+", cell)] if rows else []
     names: dict[tuple[int, int], dict[int, str]] = {}
@@ -116,6 +117,6 @@ def _names(table: ElementTree.Element, path: Path) -> dict[tuple[int, int], dict
 
 
 def _motion(names: dict[int, str]) -> str:
-    """Most subjects' name without its number: S1 has "TakingPhoto" where the others have "Photo"."""
+    """The most frequent name without its number: S1 has "TakingPhoto" where the others have "Photo"."""
     plain = Counter(re.sub(r" \d+$", "", name) for name in names.values())
     return plain.most_common(1)[0][0]

@@ -1,4 +1,4 @@
-"""What a prepared Human3.6M will hold: every sequence and camera with its lengths, and what is wrong with it."""
+"""Plans the preparation of Human3.6M: all views with their lengths, and what is wrong with them."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -8,16 +8,16 @@ from datasets.sources.human36m.metadata import CAMERA_IDS, Metadata, RecordedSeq
 from datasets.video.frames import count_frames, read_frames
 from utils.errors import UserError
 
-# (subject, file name): the poses of these lie beside the person in the pictures
+# (subject, file name): the poses of these sequences are offset from the person in the images.
 SHIFTED = {(9, "Greeting"), (9, "SittingDown 1"), (9, "Waiting 1")}
-# (subject, file name, camera): known to be missing or broken in the download
+# (subject, file name, camera): known to be missing or broken in the official download.
 KNOWN_BROKEN = {(11, "Directions", 0)}
-MAX_MISSING_FRAMES = 25  # poses without a frame at a video's end, half a second, are normal
+MAX_MISSING_FRAMES = 25  # half a second of poses without frames at the end of a video is normal
 
 
 class PlannedView(NamedTuple):
-    """One camera of one sequence. `num_frames` is 0 where there is no usable video, and `note` tells why; `every` is
-    the step between the frames that are taken."""
+    """One camera of one sequence. num_frames: 0 where there is no usable video, with the reason in `note`. every: the
+    step between frames that become crops."""
 
     sequence: RecordedSequence
     cam: int
@@ -30,27 +30,27 @@ class PlannedView(NamedTuple):
 
     @property
     def frames(self) -> range:
-        """The frames that become crops: those that have a pose and a picture."""
+        """Numbers of the frames that become crops: every N-th that has a pose and an image."""
         return range(0, min(self.num_poses, self.num_frames), self.every)
 
     @property
     def name(self) -> str:
-        """The subject, the sequence and the camera, for a reader."""
+        """Subject, sequence and camera, for messages."""
         return f"S{self.sequence.subject} {self.sequence.name}, camera {CAMERA_IDS[self.cam]}"
 
     @property
     def known_broken(self) -> bool:
-        """Whether even a whole download may lack this video."""
+        """Whether even a complete download may lack this video."""
         return (self.sequence.subject, self.sequence.name, self.cam) in KNOWN_BROKEN
 
     @property
     def shifted(self) -> bool:
-        """Whether the poses are known to lie beside the person."""
+        """Whether the poses are known to be offset from the person."""
         return (self.sequence.subject, self.sequence.name) in SHIFTED
 
 
 def pose_lengths(metadata: Metadata, source: Source, subject: int) -> dict[RecordedSequence, int]:
-    """Number of poses of each sequence of a subject. Raises UserError where files are missing, naming them."""
+    """Number of poses of each sequence of a subject. Raises UserError with the names of missing files."""
     sequences, folder = metadata.sequences(subject), source.poses(subject)
     missing = [sequence.name for sequence in sequences if not pose_file(folder, sequence).is_file()]
     if missing:
@@ -62,7 +62,7 @@ def pose_lengths(metadata: Metadata, source: Source, subject: int) -> dict[Recor
 
 
 def plan_subject(source: Source, lengths: dict[RecordedSequence, int], subject: int, every: int) -> list[PlannedView]:
-    """All cameras of a subject's sequences, each video opened and its first frame decoded."""
+    """All views of a subject. Every video is opened and its first frame decoded."""
     poses, videos = source.poses(subject), source.videos(subject)
     if not any(videos.glob("*.mp4")):
         raise UserError(f"{videos}: expected {len(lengths) * len(CAMERA_IDS)} videos for S{subject}, got 0")
@@ -75,21 +75,19 @@ def plan_subject(source: Source, lengths: dict[RecordedSequence, int], subject: 
 
 
 def check_views(views: list[PlannedView]) -> None:
-    """Raises UserError for what a whole download would not have: views without video, or with a far too short one."""
-    faults = [
+    """Raises UserError for views whose video is missing or far too short, which a complete download does not have."""
+    faulty = [
         view
         for view in views
         if not view.known_broken and (not view.num_frames or view.num_poses - view.num_frames > MAX_MISSING_FRAMES)
     ]
-    if faults:
-        others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise UserError(
-            f"{faults[0].name}: {faults[0].note}{others}; repair the download, or leave such videos out (--skip-broken)"
-        )
+    if faulty:
+        others = f" (and {len(faulty) - 1} more)" if len(faulty) > 1 else ""
+        raise UserError(f"{faulty[0].name}: {faulty[0].note}{others}; repair the download or use --skip-broken")
 
 
 def pose_file(folder: Path, sequence: RecordedSequence) -> Path:
-    """The world poses of a sequence."""
+    """The file of the world poses of a sequence."""
     return folder / f"{sequence.name}.cdf"
 
 
@@ -100,5 +98,5 @@ def _checked(view: PlannedView) -> PlannedView:
     except UserError as error:
         return view._replace(note=str(error))
     missing = view.num_poses - num_frames
-    note = f"the video ends {missing} frames before the poses, which are left out" if missing > 0 else ""
+    note = f"the video ends {missing} frames before the poses; these are left out" if missing > 0 else ""
     return view._replace(num_frames=num_frames, note=note)

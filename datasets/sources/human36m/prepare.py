@@ -1,4 +1,4 @@
-"""Prepares Human3.6M: from the official download to the training layout, every camera and sequence on all cores."""
+"""Converts Human3.6M from its official download to the training layout, on all cores."""
 
 import shutil
 from collections.abc import Callable, Iterable
@@ -18,17 +18,17 @@ from datasets.sources.human36m.archives import Source, cdf_library
 from datasets.sources.human36m.metadata import CAMERA_IDS, Metadata, RecordedSequence, find_metadata, read_metadata
 from datasets.sources.human36m.plan import PlannedView, check_views, plan_subject, pose_lengths
 from datasets.sources.human36m.report import ReportRow, SubjectNotes, report_row, write_csv_report
-from datasets.sources.human36m.views import Task, camera_backgrounds, write_view
+from datasets.sources.human36m.views import Task, camera_backgrounds, write_planned_view
 from datasets.video.crops_of_views import write_background
 from datasets.video.frames import pyav
 from utils.errors import UserError
 
 SPLITS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
-BYTES_PER_PIXEL = 1.5  # of a crop's PNG; 1.3 with the noise of a camera
+BYTES_PER_PIXEL = 1.5  # of a crop's PNG, with a margin: 1.3 was measured with camera noise
 
 
 class PrepareSet(NamedTuple):
-    """What a prepared set is."""
+    """The options that decide what a prepared set holds."""
 
     subjects: tuple[int, ...]
     every: int
@@ -52,19 +52,20 @@ def prepare_h36m(
 ) -> Path:
     """Prepare the Human3.6M download in `source` as a training layout in the folder `output`.
 
-    subjects: actors' numbers; None: those of `split`, "train" or "test". every: take every n-th frame of the 50 Hz
-    videos. size: side of the crops, pixels. metadata: metadata.xml, where it is not in `source`. statistics: a layout
-    whose `pose_mean` and `pose_std` are taken; None: those of the new rows. skip_shifted: leave out the three sequences
-    of S9 whose poses are shifted, which labels.h5 otherwise marks by `shifted`. skip_broken: leave out videos that are
-    missing, cut short or undecodable. workers: processes; None: one per core.
+    subjects: numbers of the actors; None: those of `split`, "train" or "test". every: use every N-th frame of the
+    50 Hz videos. size: side of the crops, pixels. metadata: metadata.xml, if it is not in `source`. statistics: a
+    layout whose `pose_mean` and `pose_std` are copied; None: computed from the new rows. skip_shifted: leave out the
+    three sequences of S9 whose poses are shifted, which labels.h5 otherwise marks by `shifted`. skip_broken: leave out
+    videos that are missing, truncated or undecodable. workers: number of processes; None: one per core.
 
-    An interrupted call goes on where it stopped, and a finished set is left as it is. `report.csv` in the folder tells
-    what became of every video. Returns the folder. Raises UserError for bad arguments, missing packages and files,
-    damaged archives and videos, and too little space.
+    An interrupted call resumes where it stopped, and a finished set stays as it is. `report.csv` in the folder lists
+    every video. Returns the folder. Raises UserError for bad arguments, missing packages and files, damaged archives
+    and videos, and too little disk space.
     """
     job, output = PrepareSet(choose_subjects(subjects, split, SPLITS), every, size, skip_shifted), Path(output)
     _check_arguments(job, workers)
-    pyav(), opencv(), cdf_library()  # a missing package is told at once
+    # A missing package is reported now and not after an hour of unpacking.
+    pyav(), opencv(), cdf_library()
     mean_std = read_statistics(statistics)
     table = read_metadata(find_metadata(Path(source), metadata))
     files = Source(source, output.with_name(f".{output.name}.unpacked"), progress)
@@ -75,14 +76,14 @@ def prepare_h36m(
         return output
     writer = LayoutWriter(output, size)
     preparation.run(workers, progress)
-    write_csv_report(output, preparation.notes.entries(job.subjects))
+    write_csv_report(output, preparation.notes.rows(job.subjects))
     writer.finish(*mean_std)
-    files.forget()
+    files.remove_scratch()
     return output
 
 
 class Preparation:
-    """One set on its way from a download to a layout, subject by subject."""
+    """The conversion of one set, subject by subject."""
 
     def __init__(self, job: PrepareSet, source: Source, output: Path, metadata: Metadata, skip_broken: bool):
         self.job, self.source, self.output, self.metadata = job, source, output, metadata
@@ -92,17 +93,17 @@ class Preparation:
         self.plans: dict[int, list[PlannedView]] = {}
 
     def check(self, progress: bool) -> None:
-        """Look at all poses and at all videos that are not packed; raises UserError before any long work."""
+        """Check all poses and all unpacked videos. Raises UserError before any long work."""
         todo = [subject for subject in self.job.subjects if not self.notes.has(subject)]
         packed = {subject: self.source.packed_videos(subject) for subject in todo}
         self.lengths = {subject: pose_lengths(self.metadata, self.source, subject) for subject in todo}
         self._check_space(max((path.stat().st_size for path in packed.values() if path), default=0))
         whole = [subject for subject in todo if not packed[subject]]
-        for subject in tqdm(whole, "look at all videos", unit="subject", disable=not progress):
+        for subject in tqdm(whole, "check videos", unit="subject", disable=not progress):
             self.plans[subject] = self._plan(subject)
 
     def run(self, workers: int | None, progress: bool) -> None:
-        """Prepare the subjects that `check` found to do. Raises UserError at the end when videos broke on the way."""
+        """Prepare the subjects that `check` found unfinished. Raises UserError at the end if any video was broken."""
         broken: list[ReportRow] = []
         total = sum(self._estimate(subject) for subject in self.lengths)
         bar = tqdm(total=total, unit="crop", desc="prepare", disable=not progress)
@@ -110,40 +111,41 @@ class Preparation:
             for subject in self.lengths:
                 views = self.plans.get(subject) or self._plan(subject)
                 bar.total += sum(len(view.frames) for view in views) - self._estimate(subject)
-                entries, failed = self._run_subject(views, run, bar)
+                rows, failed = self._run_subject(views, run, bar)
                 broken += failed
                 if self.skip_broken or not failed:
-                    self.notes.add(subject, entries)
-                self.source.forget_videos(subject)
+                    self.notes.add(subject, rows)
+                self.source.remove_videos(subject)
         if broken and not self.skip_broken:
             raise UserError(
-                f"{len(broken)} videos broke on the way, first {broken[0].note}; all others are done: "
-                "repair these and run again, or leave them out (--skip-broken)"
+                f"{len(broken)} videos are broken, first {broken[0].note}; all others are done: "
+                "repair these and run again, or use --skip-broken"
             )
 
     def _run_subject(
         self, views: list[PlannedView], run: Callable, bar: tqdm
     ) -> tuple[list[ReportRow], list[ReportRow]]:
-        """Entries of all views, and of those that broke."""
+        """Report rows of all views, and of the broken ones."""
         todo = [view for view in views if len(view.frames)]
         subject = f"S{views[0].sequence.subject}"
         bar.set_description(f"{subject} backgrounds")
         for _ in run(write_background, camera_backgrounds(self.output, todo)):
             bar.refresh()
         bar.set_description(f"{subject} crops")
-        entries, failed = [report_row(view, 0, view.note) for view in views if not len(view.frames)], []
+        rows, failed = [report_row(view, 0, view.note) for view in views if not len(view.frames)], []
         task = Task(self.output, self.job.size, self.metadata)
-        for view, crops, error in run(partial(write_view, task), todo):
-            entries.append(report_row(view, crops, error or view.note))
-            failed += entries[-1:] if error and not view.known_broken else []
+        for view, crops, error in run(partial(write_planned_view, task), todo):
+            # A video that is broken in the official download is a note, not a failure.
+            rows.append(report_row(view, crops, error or view.note))
+            failed += rows[-1:] if error and not view.known_broken else []
             bar.update(len(view.frames))
-        return sorted(entries), failed
+        return sorted(rows), failed
 
     def _plan(self, subject: int) -> list[PlannedView]:
         views = plan_subject(self.source, self.lengths[subject], subject, self.job.every)
         if not self.skip_broken:
             check_views(views)
-        left_out = "its poses are shifted: left out"
+        left_out = "left out: its poses are shifted"
         return [
             view._replace(num_frames=0, note=left_out) if view.shifted and self.job.skip_shifted else view
             for view in views
@@ -154,10 +156,11 @@ class Preparation:
         return len(CAMERA_IDS) * sum(map(len, frames))
 
     def _check_space(self, unpacked: int) -> None:
-        """`unpacked`: bytes of the largest archive; one at a time is unpacked."""
+        """Raises UserError for a disk that is too small. unpacked: bytes of the largest archive."""
+        # Two images per row: the crop and its background.
         crops = 2 * self.job.size**2 * BYTES_PER_PIXEL * sum(map(self._estimate, self.lengths))
-        there = next(path for path in (self.output, *self.output.absolute().parents) if path.exists())
-        free = shutil.disk_usage(there).free
+        existing = next(path for path in (self.output, *self.output.absolute().parents) if path.exists())
+        free = shutil.disk_usage(existing).free
         if crops + unpacked > free:
             need = f"{(crops + unpacked) / 1e9:.1f} GB ({crops / 1e9:.1f} for crops, {unpacked / 1e9:.1f} to unpack)"
             raise UserError(f"{self.output}: {free / 1e9:.1f} GB are free; expected {need}")
@@ -165,6 +168,6 @@ class Preparation:
 
 def _check_arguments(job: PrepareSet, workers: int | None) -> None:
     if not job.subjects:
-        raise UserError("no subjects; expected at least one, like 1 5 6")
+        raise UserError("no subjects; expected at least one, such as 1 5 6")
     check_size(job.size)
     check_at_least(1, every=job.every, workers=workers)

@@ -1,4 +1,4 @@
-"""What became of every sequence and camera: nothing is left out silently."""
+"""The report of a preparation: one row for each view, so that nothing is left out silently."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ REPORT_FILE = "report.csv"
 
 
 class ReportRow(NamedTuple):
-    """One camera of one sequence: lengths of its poses and its video, crops made of it, and what was odd."""
+    """One view: the lengths of its poses and its video, the number of its crops, and a note on anything unusual."""
 
     subject: int
     seq: int
@@ -28,7 +28,7 @@ class ReportRow(NamedTuple):
 
 
 def report_row(view: PlannedView, crops: int, note: str) -> ReportRow:
-    """The report's line on a view of which `crops` crops were made."""
+    """The row of a view of which `crops` crops were written."""
     sequence = view.sequence
     return ReportRow(
         sequence.subject,
@@ -44,49 +44,49 @@ def report_row(view: PlannedView, crops: int, note: str) -> ReportRow:
 
 
 class SubjectNotes:
-    """Entries of the subjects that are done, kept in a folder so that a later call knows them."""
+    """Report rows of finished subjects, stored in a folder for calls that resume."""
 
     def __init__(self, folder: Path):
         self.folder = folder
 
     def has(self, subject: int) -> bool:
-        """Whether the subject is done."""
+        """Whether the subject is finished."""
         return self._file(subject).exists()
 
-    def add(self, subject: int, entries: list[ReportRow]) -> None:
-        """The subject is done, with these entries."""
-        write_atomically(self._file(subject), lambda part: part.write_text(json.dumps(entries)))
+    def add(self, subject: int, rows: list[ReportRow]) -> None:
+        """Mark the subject as finished and store its rows."""
+        write_atomically(self._file(subject), lambda part: part.write_text(json.dumps(rows)))
 
-    def entries(self, subjects: Iterable[int]) -> list[ReportRow]:
-        """Entries of these subjects, which must be done."""
+    def rows(self, subjects: Iterable[int]) -> list[ReportRow]:
+        """Rows of these subjects, which must be finished."""
         return [ReportRow(*line) for subject in subjects for line in json.loads(self._file(subject).read_text())]
 
     def _file(self, subject: int) -> Path:
         return self.folder / f"S{subject}.json"
 
 
-def write_csv_report(output: Path, entries: list[ReportRow]) -> None:
-    """Write `report.csv` to the folder `output`."""
+def write_csv_report(output: Path, rows: list[ReportRow]) -> None:
+    """Write `report.csv` to the folder of a set."""
 
     def write(part: Path) -> None:
         with open(part, "w", newline="") as file:
             table = csv.writer(file)
             table.writerow(ReportRow._fields)
-            table.writerows(entries)
+            table.writerows(rows)
 
     write_atomically(output / REPORT_FILE, write)
 
 
 def report_text(output: str | Path) -> str:
-    """What `report.csv` in a prepared folder says: crops by subject, and every sequence with a note."""
+    """Summary of `report.csv` in a folder: crops by subject, and all views with a note."""
     with open(Path(output) / REPORT_FILE, newline="") as file:
         rows = list(csv.DictReader(file))
     lines = []
     for subject in dict.fromkeys(row["subject"] for row in rows):
-        own = [row for row in rows if row["subject"] == subject]
-        used = [row for row in own if int(row["crops"])]
-        crops = sum(int(row["crops"]) for row in own)
-        lines.append(f"S{subject}: {crops} crops of {len(used)} videos; {len(own) - len(used)} left out")
+        of_subject = [row for row in rows if row["subject"] == subject]
+        used = [row for row in of_subject if int(row["crops"])]
+        crops = sum(int(row["crops"]) for row in of_subject)
+        lines.append(f"S{subject}: {crops} crops of {len(used)} videos; {len(of_subject) - len(used)} left out")
     noted = [
         f"S{row['subject']} {row['name']}, camera {row['camera_id']}: {row['note']}" for row in rows if row["note"]
     ]

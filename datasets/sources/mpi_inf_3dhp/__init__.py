@@ -1,1 +1,1 @@
-"""MPI-INF-3DHP."""
+"""MPI-INF-3DHP, from its official download."""

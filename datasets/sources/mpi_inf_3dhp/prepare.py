@@ -1,4 +1,4 @@
-"""MPI-INF-3DHP, eight actors before a green screen, into the training layout: docs/mpi_inf_3dhp.md."""
+"""Converts MPI-INF-3DHP, eight actors in front of a green screen, to the training layout (docs/mpi_inf_3dhp.md)."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,15 +27,15 @@ from datasets.video.crops_of_views import (
 from utils.errors import UserError
 from utils.skeleton import ROOT_JOINT
 
-SPLITS = {"train": (1, 2, 3, 4, 5, 6, 7), "test": (8,)}  # the set's own test sequences have one camera only
-CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)  # at the height of the chest or a little above; 11 to 13 look down from the ceiling
+SPLITS = {"train": (1, 2, 3, 4, 5, 6, 7), "test": (8,)}  # ours: the set's own test sequences have one camera only
+CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)  # at chest height or slightly above; 11 to 13 look down from the ceiling
 # Our joints among the 28, in the order of utils/skeleton.py.
 MPI_JOINTS = (4, 23, 24, 25, 18, 19, 20, 3, 5, 6, 7, 9, 10, 11, 14, 15, 16)
 MAX_ANNOTATION_ERROR = 10.0  # pixels of 2048 between annot2 and the projected annot3, in the median
 
 
 class CaptureSet(NamedTuple):
-    """What a prepared set is. The sequences of `subjects`, seen by `cameras` (numbers in the set)."""
+    """The options that decide what a prepared set holds. cameras: numbers in the original set."""
 
     subjects: tuple[int, ...]
     cameras: tuple[int, ...]
@@ -59,26 +59,27 @@ def prepare_3dhp(
     workers: int | None = None,
     progress: bool = True,
 ) -> str:
-    """Prepare MPI-INF-3DHP in `source` as a training layout in the folder `output`. Returns the report, which is there.
+    """Prepare MPI-INF-3DHP in `source` as a training layout in the folder `output`. Returns the report.
 
-    subjects: actors' numbers; None: those of `split`, "train" or "test". cameras: their numbers; one without a video is
-    left out and reported. every: take every n-th frame. size: side of the crops, pixels. box_metres: their width at
-    the person's distance. background: write the crops of the empty scene, too. statistics: a layout whose `pose_mean`
-    and `pose_std` are taken; None: those of the new rows. workers: processes; None: one per core.
+    subjects: numbers of the actors; None: those of `split`, "train" or "test". cameras: numbers; a camera without a
+    video is reported and left out. every: use every N-th frame. size: side of the crops, pixels. box_metres: width of
+    a crop at the person's distance, meters. background: write background crops too. statistics: a layout whose
+    `pose_mean` and `pose_std` are copied; None: computed from the new rows. workers: number of processes; None: one
+    per core.
 
-    An interrupted call goes on where it stopped, and a finished set is left as it is. Raises UserError for bad
-    arguments, and for files that are missing, broken, or do not fit to one another.
+    An interrupted call resumes where it stopped, and a finished set stays as it is. Raises UserError for bad arguments,
+    and for files that are missing, broken, or inconsistent.
     """
     chosen, output = choose_subjects(subjects, split, SPLITS), Path(output)
     job = CaptureSet(chosen, tuple(cameras), every, size, box_metres, background)
     _check_arguments(job, workers)
     mean_std = read_statistics(statistics)
     folders = sequence_folders(Path(source), job.subjects)
-    plans = [plan_sequence(*place, job, output) for place in tqdm(folders, "annotations", disable=not progress)]
+    plans = [plan_sequence(*place, job, output) for place in tqdm(folders, "read annotations", disable=not progress)]
     if claim_folder(output, "mpi_inf_3dhp.json", job._asdict()):
         return read_text_report(output)
     writer = LayoutWriter(output, size)
-    views, report = [view for own, _ in plans for view in own], "\n".join(line for _, line in plans)
+    views, report = [view for planned, _ in plans for view in planned], "\n".join(line for _, line in plans)
     if background:
         write_backgrounds([Background(view.background, [view.video]) for view in views], workers, progress)
     write_views(views, CropJob(output, size, box_metres), workers, progress)
@@ -88,7 +89,7 @@ def prepare_3dhp(
 
 
 def plan_sequence(folder: Path, subject: int, number: int, job: CaptureSet, output: Path) -> tuple[list[CropView], str]:
-    """The crops of one sequence, and the report's lines on it. Raises UserError where poses and cameras disagree."""
+    """The views of one sequence and its lines of the report. Raises UserError where poses and cameras disagree."""
     cameras = read_cameras(folder / "camera.calibration")
     annotations = read_annotations(folder / "annot.mat", ("annot2", "annot3"))
     name, notes, tracks = f"S{subject} Seq{number}", [], {}
@@ -108,7 +109,8 @@ def plan_sequence(folder: Path, subject: int, number: int, job: CaptureSet, outp
         seen = cameras[cam].sees(joints[frames, ROOT_JOINT])
         tracks[cam] = (video, cameras[cam], frames[seen], joints[frames[seen]])
     if len(tracks) < MIN_CAMERAS:
-        raise UserError(f"{folder}: {len(tracks)} of cameras {job.cameras} have a video; expected at least two")
+        raise UserError(f"{folder}: {len(tracks)} of the cameras {job.cameras} have a video; expected at least two")
+    # A frame that one camera sees has no other view to learn from.
     alone = _drop_single_view_frames(tracks)
     notes += [f"{alone} frames that only one camera sees"] if alone else []
     _check_views_agree(tracks, folder)
@@ -128,7 +130,7 @@ def _view(subject: int, number: int, cam: int, track: tuple, job: CaptureSet, ou
 
 
 def _joints(array: np.ndarray, axes: int, folder: Path, cam: int) -> np.ndarray:
-    """(N,17,axes) of an annotation (N, 28 * axes)."""
+    """Our 17 joints (N,17,axes) of an annotation (N, 28 * axes)."""
     if array.ndim != 2 or array.shape[1] != NUM_ANNOTATED * axes or not np.isfinite(array).all():
         expected = f"finite numbers of (N, {NUM_ANNOTATED * axes})"
         raise UserError(
@@ -138,27 +140,28 @@ def _joints(array: np.ndarray, axes: int, folder: Path, cam: int) -> np.ndarray:
 
 
 def _check_projection(camera: Camera, joints: np.ndarray, pixels: np.ndarray, folder: Path, cam: int) -> None:
+    # A wrong calibration misses in every frame: about 200 of them are enough to find it.
     rows = slice(None, None, max(1, len(joints) // 200))
     miss = np.median(np.linalg.norm(camera.project(joints[rows]) - pixels[rows], axis=-1))
     if not miss <= MAX_ANNOTATION_ERROR * camera.width / 2048:
         raise UserError(
-            f"{folder}: annot3 of camera {cam} is seen {miss:.0f} px from annot2; expected the same place: "
+            f"{folder}: annot3 of camera {cam} projects {miss:.0f} px from annot2; expected the same place, of "
             "annot.mat and camera.calibration of one sequence"
         )
 
 
 def _drop_single_view_frames(tracks: dict[int, tuple]) -> int:
-    """Keep, in place, the frames that two cameras or more have; returns how many others there were."""
+    """Drop, in place, frames that fewer than two cameras have; returns their number."""
     frames, count = np.unique(np.concatenate([track[2] for track in tracks.values()]), return_counts=True)
-    lonely = frames[count < MIN_CAMERAS]
-    for cam, (video, camera, own, joints) in tracks.items():
-        keep = ~np.isin(own, lonely)
-        tracks[cam] = (video, camera, own[keep], joints[keep])
-    return len(lonely)
+    dropped = frames[count < MIN_CAMERAS]
+    for cam, (video, camera, frames_of_cam, joints) in tracks.items():
+        keep = ~np.isin(frames_of_cam, dropped)
+        tracks[cam] = (video, camera, frames_of_cam[keep], joints[keep])
+    return len(dropped)
 
 
 def _check_views_agree(tracks: dict[int, tuple], folder: Path) -> None:
-    """Poses of all cameras, moved into the world, must be the same."""
+    """Raises UserError where the poses of two cameras differ in the world frame."""
     (first, reference), *others = tracks.items()
     for cam, track in others:
         pair = (reference, track)
@@ -170,7 +173,7 @@ def _check_views_agree(tracks: dict[int, tuple], folder: Path) -> None:
         extent = view_disagreement(world.reshape(-1, *world.shape[2:]), 2 * np.arange(len(common)))
         if np.median(extent) > MAX_VIEW_DIFFERENCE:
             raise UserError(
-                f"{folder}: cameras {first} and {cam} disagree about the place of the person by "
+                f"{folder}: cameras {first} and {cam} disagree about the position of the person by "
                 f"{np.median(extent):.2f} m; expected annot.mat, in mm, and camera.calibration of one sequence"
             )
 

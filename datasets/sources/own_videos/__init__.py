@@ -1,1 +1,1 @@
-"""Videos of your own calibrated cameras."""
+"""A user's own videos of synchronized, calibrated cameras."""

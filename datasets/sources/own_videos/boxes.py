@@ -1,5 +1,4 @@
-"""Where the person is in the pictures of a fixed camera: boxes from a file, or from the difference to the background;
-and from the boxes of several cameras, where the person is in the world."""
+"""Boxes of the person, from a file or by comparison with the background, and their triangulation."""
 
 import csv
 from collections.abc import Sequence
@@ -13,22 +12,22 @@ from datasets.cameras.calibration import parse_numbers, read_json
 from datasets.cameras.camera import Camera, opencv
 from utils.errors import UserError
 
-Boxes = dict[str, dict[int, np.ndarray]]  # camera name -> frame number -> x0, y0, width, height in pixels
+Boxes = dict[str, dict[int, np.ndarray]]  # camera name -> frame number -> x0, y0, width, height, pixels
 
 COLUMNS = ("camera", "frame", "x0", "y0", "w", "h")
-DETECTION_WIDTH = 480  # pictures are shrunk to this for detection, pixels
+DETECTION_WIDTH = 480  # images are downscaled to this width for detection, pixels
 MIN_DIFFERENCE = 28  # gray levels, of any channel
-MIN_AREA = 0.002  # of the picture
-PERSON_METERS = 1.6  # height of a box, on average: a weak hint of the distance, which decides where rays are parallel
-HINT_WEIGHT = 0.02
+MIN_AREA = 0.002  # of the image
+PERSON_METERS = 1.6  # average height of a box: gives the distance where rays are nearly parallel
+DISTANCE_WEIGHT = 0.02
 MAX_RAY_DISTANCE = 0.4  # meters between the person and the ray through a box's center
 
 
 def read_boxes(path: str | Path, cameras: Sequence[str]) -> Boxes:
-    """Boxes of one person, from a CSV with the columns camera, frame, x0, y0, w, h, or a JSON list of such objects.
+    """Boxes of one person, from a CSV file with columns camera, frame, x0, y0, w, h, or a JSON list of such objects.
 
-    Frames are those of each camera's own video, from 0; left out where the camera does not see the person. Raises
-    UserError naming the row.
+    Frames are counted from 0 in each camera's own video. Frames without the person are missing. Raises UserError with
+    the number of the faulty box.
     """
     path = Path(path)
     if path.suffix.lower() == ".json":
@@ -65,7 +64,7 @@ def _read_csv(path: Path) -> list[dict]:
     except FileNotFoundError as error:
         raise UserError(f"no file {str(path)!r}; expected a CSV of boxes") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is no CSV ({error}); expected the columns {', '.join(COLUMNS)}") from error
+        raise UserError(f"{path} is not valid CSV ({error}); expected the columns {', '.join(COLUMNS)}") from error
     missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
         raise UserError(f"{path}: no column '{missing[0]}'; expected the columns {', '.join(COLUMNS)}")
@@ -73,8 +72,10 @@ def _read_csv(path: Path) -> list[dict]:
 
 
 class Ray(NamedTuple):
-    """From a camera's `center` (3,) through a box's center: unit `direction` (3,), world, and the distance in meters
-    that the size of the box hints at."""
+    """The ray from a camera's `center` (3,) through the center of a box: unit `direction` (3,), world frame.
+
+    distance: meters, estimated from the size of the box.
+    """
 
     center: np.ndarray
     direction: np.ndarray
@@ -82,18 +83,18 @@ class Ray(NamedTuple):
 
 
 class PersonDetector:
-    """Finds the one person before the `background` (H,W,3) uint8 of a fixed camera, as what differs from it."""
+    """Detects one person as the difference to the `background` (H,W,3) uint8 of a fixed camera."""
 
     def __init__(self, background: np.ndarray):
         self.scale = min(1.0, DETECTION_WIDTH / background.shape[1])
         self.background = self._shrink(background)
 
     def __call__(self, frame: np.ndarray) -> np.ndarray | None:
-        """x0, y0, width, height in pixels of the largest thing that is not background in a frame (H,W,3); or None."""
+        """Box x0, y0, width, height (pixels) of the largest difference to the background of a frame; None for none."""
         cv2 = opencv()
         difference = cv2.absdiff(self._shrink(frame), self.background).max(axis=2)
         mask = (cv2.medianBlur(difference, 5) > MIN_DIFFERENCE).astype(np.uint8)
-        # limbs that look like the background break a person up: join what is near
+        # Limbs of the background's color split a person into parts: closing joins parts that are near.
         joined = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((13, 5), np.uint8))
         _, parts, statistics, _ = cv2.connectedComponentsWithStats(joined)
         areas = np.bincount(parts[mask > 0], minlength=len(statistics))
@@ -109,12 +110,13 @@ class PersonDetector:
 
 
 def locate_person(cameras: Sequence[Camera], boxes: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]] | None:
-    """Where the person is, (3,) meters in the world, and which of the boxes agree; None where no two of them do.
+    """Position (3,) of the person in the world, meters, and indices of the boxes that agree; None where no two agree.
 
-    The point nearest to the rays through the centers of the boxes, of as many boxes as agree about it; between equally
-    many, of those whose size fits their distance. Where rays are nearly parallel, the size decides the distance.
+    The position is the point nearest to the rays through the centers of the largest set of boxes that agree. Between
+    sets of the same size, the sizes of the boxes decide. Where rays are nearly parallel, the sizes give the distance.
     """
     rays = [_box_ray(camera, box) for camera, box in zip(cameras, boxes, strict=True)]
+    # Every pair proposes a point, as in RANSAC, but there are few enough cameras to try all pairs.
     best, agreeing = (0, 0.0), []
     for pair in combinations(range(len(rays)), 2):
         miss, misfit = _errors(_nearest_point([rays[i] for i in pair]), rays)
@@ -126,27 +128,30 @@ def locate_person(cameras: Sequence[Camera], boxes: Sequence[np.ndarray]) -> tup
 
 
 def _box_ray(camera: Camera, box: np.ndarray) -> Ray:
-    middle = box[:2] + box[2:] / 2
-    normalized = opencv().undistortPoints(middle[None, None], camera.intrinsics, camera.distortion)[0, 0]
-    ray = np.append(normalized, 1.0)
+    box_center = box[:2] + box[2:] / 2
+    point = opencv().undistortPoints(box_center[None, None], camera.intrinsics, camera.distortion)[0, 0]
+    ray = np.append(point, 1.0)
+    # The longer side is the height of a standing person, and the length of a lying one.
     depth = camera.intrinsics[1, 1] * PERSON_METERS / max(box[2:])
     length = np.linalg.norm(ray)
     return Ray(camera.center, camera.rotation.T @ (ray / length), depth * length)
 
 
 def _nearest_point(rays: Sequence[Ray]) -> np.ndarray:
-    """The point (3,) nearest to all rays, in the world."""
+    """The point (3,) nearest to all rays in the world frame, by weighted least squares."""
     left, right = np.zeros((3, 3)), np.zeros(3)
     for ray in rays:
         along = np.outer(ray.direction, ray.direction)
-        weight = np.eye(3) - along + HINT_WEIGHT**2 * along
+        # Full weight across the ray. The small weight along it pulls to the estimated distance, which matters only
+        # where the rays cannot tell the distance.
+        weight = np.eye(3) - along + DISTANCE_WEIGHT**2 * along
         left += weight
         right += weight @ (ray.center + ray.distance * ray.direction)
     return np.linalg.solve(left, right)
 
 
 def _errors(point: np.ndarray, rays: Sequence[Ray]) -> tuple[np.ndarray, np.ndarray]:
-    """Distance (C,) of a point from each ray, meters, and how far its distance is from what the box says, (C,)."""
+    """Distances (C,) of a point from the rays, meters, and (C,) log ratios of its distance to that of the box size."""
     offsets = np.stack([point - ray.center for ray in rays])
     directions = np.stack([ray.direction for ray in rays])
     along = np.einsum("ci,ci->c", offsets, directions)

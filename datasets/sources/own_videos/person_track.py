@@ -1,4 +1,4 @@
-"""Which cameras see the person at which instants of a recording, and where the person is then."""
+"""The track of the person through a recording: positions, and the cameras that see the person at each instant."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -13,9 +13,9 @@ from utils.skeleton import ROOT_JOINT
 
 
 class PersonTrack(NamedTuple):
-    """instants: (M,) increasing. roots: (M,3) meters, world: where the crops look. joints: (M,17,3) meters, world, or
-    None without poses. seen: (M,C) bool, by camera in the order of the recording's videos. skipped: reason -> number
-    of instants."""
+    """instants: (M,) increasing. roots: (M,3) meters, world: centers of the crops. joints: (M,17,3) meters, world; None
+    without poses. seen: (M,C) bool, whether a camera sees the person, in the order of the recording's videos. skipped:
+    number of instants by reason."""
 
     instants: np.ndarray
     roots: np.ndarray
@@ -25,7 +25,7 @@ class PersonTrack(NamedTuple):
 
 
 def filmed_instants(recording: Recording, num_frames: dict[str, int], every: int) -> range:
-    """Every n-th instant, from 0 to the last that any two cameras filmed."""
+    """Every N-th instant, from 0 to the last that two cameras filmed."""
     ends = sorted(num_frames[name] - recording.offsets[name] for name in recording.videos)
     return range(0, max(0, ends[-MIN_CAMERAS]), every)
 
@@ -33,8 +33,8 @@ def filmed_instants(recording: Recording, num_frames: dict[str, int], every: int
 def track_from_poses(
     recording: Recording, calibration: Calibration, poses: np.ndarray, instants: range, num_frames: dict[str, int]
 ) -> PersonTrack:
-    """A camera sees the person where the root of the pose, `poses` (T,17,3) meters in the calibration file's world, is
-    in its picture."""
+    """The track that `poses` give: (T,17,3) meters, in the world of the calibration file. A camera sees the person
+    where the root joint lies in its image."""
     poses = poses @ calibration.to_z_up.T
     skipped = Counter()
     if len(instants) and instants[-1] >= len(poses):
@@ -47,24 +47,24 @@ def track_from_poses(
         camera = calibration.cameras[name]
         seen[:, column] = filmed & camera.sees(camera.world_to_cam(poses[known, ROOT_JOINT]))
     enough = seen.sum(1) >= MIN_CAMERAS
-    skipped["with the person in fewer than two pictures"] = int((~enough).sum())
+    skipped["with the person in fewer than two images"] = int((~enough).sum())
     joints = poses[known[enough]]
     return PersonTrack(known[enough], joints[:, ROOT_JOINT], joints, seen[enough], skipped)
 
 
 def track_from_boxes(recording: Recording, calibration: Calibration, boxes: Boxes, instants: range) -> PersonTrack:
-    """A camera sees the person where it has a box that agrees with another camera's."""
+    """The track that boxes give. A camera sees the person where its box agrees with that of another camera."""
     names, skipped = list(recording.videos), Counter()
     kept, roots, seen = [], [], []
     for instant in instants:
         found = [(c, boxes[name].get(instant + recording.offsets[name])) for c, name in enumerate(names)]
         found = [(column, box) for column, box in found if box is not None]
         if len(found) < MIN_CAMERAS:
-            skipped["with the person in fewer than two pictures"] += 1
+            skipped["with the person in fewer than two images"] += 1
             continue
         located = locate_person([calibration.cameras[names[column]] for column, _ in found], [box for _, box in found])
         if located is None:
-            skipped["with boxes of different things"] += 1
+            skipped["with boxes that disagree"] += 1
             continue
         kept.append(instant)
         roots.append(located[0])

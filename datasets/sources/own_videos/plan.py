@@ -1,4 +1,4 @@
-"""What is made of recordings: which instants, which cameras, which sequences; and the report on it."""
+"""Plans the crops of recordings: instants, cameras and sequences, and the report on them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +16,12 @@ from datasets.video.frames import read_frames
 from utils.errors import UserError
 from utils.files import write_atomically
 
-MIN_SEQUENCES = 4  # of a recording, so that training can hold one out
+MIN_SEQUENCES = 4  # per recording, so that training can hold one out
 
 
 class Plan(NamedTuple):
-    """A recording, its cameras, their numbers of frames, its instants, and what was seen at them (None: not known yet,
-    the person has to be detected)."""
+    """A recording, its cameras, their numbers of frames, its instants, and the track of the person. track: None before
+    the person was detected."""
 
     recording: Recording
     calibration: Calibration
@@ -31,7 +31,7 @@ class Plan(NamedTuple):
 
 
 class Detection(NamedTuple):
-    """Looking for the person in `frames` (N,) of a video before the background, a PNG; boxes go to `file`."""
+    """The task to detect the person in `frames` (N,) of a video. background: PNG. file: for the boxes."""
 
     file: Path
     video: Path
@@ -40,7 +40,7 @@ class Detection(NamedTuple):
 
 
 def make_plan(recording: Recording, every: int) -> Plan:
-    """Read calibration, boxes and poses, and look at the videos. Raises UserError for whatever does not fit."""
+    """Read calibration, boxes and poses, and check the videos. Raises UserError for whatever is inconsistent."""
     calibration = read_calibration(recording.calibration)
     unknown = [name for name in recording.videos if name not in calibration.cameras]
     if unknown:
@@ -55,32 +55,32 @@ def make_plan(recording: Recording, every: int) -> Plan:
     plan = Plan(recording, calibration, num_frames, filmed_instants(recording, num_frames, every), None)
     if recording.poses is not None:
         poses = read_pose_file(recording.poses)
-        return checked(plan, track_from_poses(recording, calibration, poses, plan.instants, num_frames))
+        return with_track(plan, track_from_poses(recording, calibration, poses, plan.instants, num_frames))
     if recording.boxes is not None:
         return with_boxes(plan, read_boxes(recording.boxes, list(recording.videos)))
     return plan
 
 
 def with_boxes(plan: Plan, boxes: Boxes) -> Plan:
-    """The plan, now that it is known where the person is in the pictures."""
+    """The plan with the track that follows from boxes."""
     filmed = {
         name: {frame: box for frame, box in boxes[name].items() if frame < plan.num_frames[name]} for name in boxes
     }
-    return checked(plan, track_from_boxes(plan.recording, plan.calibration, filmed, plan.instants))
+    return with_track(plan, track_from_boxes(plan.recording, plan.calibration, filmed, plan.instants))
 
 
-def checked(plan: Plan, track: PersonTrack) -> Plan:
-    """The plan with its track. Raises UserError where nothing is left."""
+def with_track(plan: Plan, track: PersonTrack) -> Plan:
+    """The plan with its track. Raises UserError for a track without instants."""
     if len(track.instants) == 0:
         raise UserError(
             f"{plan.recording.name}: none of {len(plan.instants)} instants is usable ({_reasons(track)}); expected "
-            "the person in two cameras: look at unit, R, t, and the offsets"
+            "the person in two cameras: check unit, R, t, and the offsets"
         )
     return plan._replace(track=track)
 
 
 def detections(plan: Plan, backgrounds: dict[str, Path], folder: Path, key: str) -> list[Detection]:
-    """The work of finding the person in the videos of a plan; boxes go to `folder`."""
+    """The tasks to detect the person in the videos of a plan, with files in `folder`."""
     found = []
     for name, video in plan.recording.videos.items():
         frames = np.array(plan.instants) + plan.recording.offsets[name]
@@ -90,7 +90,7 @@ def detections(plan: Plan, backgrounds: dict[str, Path], folder: Path, key: str)
 
 
 def detect(detection: Detection) -> None:
-    """Write the boxes (N,5) of a video, frame number first, if they are not there."""
+    """Write the boxes (N,5) of a video, frame number first, unless the file exists."""
     if detection.file.exists():
         return
     find = PersonDetector(read_png(str(detection.background)))
@@ -114,14 +114,14 @@ def detected_boxes(plan: Plan, found: Sequence[Detection]) -> Boxes:
 
 
 def sequence_numbers(plan: Plan, first: int, cut: int) -> np.ndarray:
-    """The sequence (M,) of each kept instant, numbered from `first` on: at most `cut` instants each, evenly."""
+    """Sequence number (M,) of each instant, from `first` on: equal parts of at most `cut` instants."""
     count = len(plan.track.instants)
     parts = max(-(-count // cut), min(MIN_SEQUENCES, count // 2))
     return first + np.arange(count) * parts // count
 
 
 def make_views(plan: Plan, sequences: np.ndarray, key: str, backgrounds: dict[str, Path]) -> list[CropView]:
-    """The crops of every camera of a plan."""
+    """The views of a plan: the crops of every camera."""
     recording, track, views = plan.recording, plan.track, []
     for column, name in enumerate(recording.videos):
         camera, rows = plan.calibration.cameras[name], track.seen[:, column]
@@ -135,16 +135,16 @@ def make_views(plan: Plan, sequences: np.ndarray, key: str, backgrounds: dict[st
         }
         joints = None if track.joints is None else camera.world_to_cam(track.joints[rows])
         roots, frames = camera.world_to_cam(track.roots[rows]), instants + recording.offsets[name]
-        place = f"{key}_{ids['cam'][0]:02d}" if len(instants) else key
+        prefix = f"{key}_{ids['cam'][0]:02d}" if len(instants) else key
         video = recording.videos[name]
         views.append(
-            CropView(place, f"camera {name!r}", video, camera, frames, roots, joints, ids, backgrounds.get(name))
+            CropView(prefix, f"camera {name!r}", video, camera, frames, roots, joints, ids, backgrounds.get(name))
         )
     return [view for view in views if len(view.frames)]
 
 
 def plan_report(plan: Plan, sequences: np.ndarray) -> str:
-    """Lines on a recording: what is kept, what is left out and why."""
+    """Lines of the report on a recording: what is kept, and what is left out and why."""
     recording, track = plan.recording, plan.track
     seen = ", ".join(f"{name} {count}" for name, count in zip(recording.videos, track.seen.sum(0), strict=True))
     return (

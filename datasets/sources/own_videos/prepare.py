@@ -1,4 +1,4 @@
-"""A user's own synchronized, calibrated cameras into the training layout: docs/own_videos.md."""
+"""Converts videos of a user's own synchronized, calibrated cameras to the training layout (docs/own_videos.md)."""
 
 import hashlib
 from collections import deque
@@ -37,7 +37,7 @@ from datasets.video.crops_of_views import (
 from utils.errors import UserError
 
 MAX_SEQUENCE_LENGTH = 250
-MIN_KEY_FRAMES_OF_SHORT_VIDEOS = 30  # the median of fewer pictures of a short video may still show the person
+MIN_KEY_FRAMES_OF_SHORT_VIDEOS = 30  # the median of fewer frames may still show the person
 
 
 def prepare_videos(
@@ -53,16 +53,15 @@ def prepare_videos(
     workers: int | None = None,
     progress: bool = True,
 ) -> str:
-    """Prepare recordings as a training layout in the folder `output`. Returns the report, which is there, too.
+    """Prepare recordings as a training layout in the folder `output`. Returns the report, which is stored there too.
 
-    size: side of the crops, pixels. every: take every n-th instant. box_metres: width of a crop at the person's
-    distance. cut: a recording becomes sequences of at most so many instants, at least four, numbered from
-    `first_sequence` on.
-    background: write the crops of the empty scene, too. statistics: a layout whose `pose_mean` and `pose_std` are
-    taken; None: those of the new rows. workers: processes; None: one per core.
+    size: side of the crops, pixels. every: use every N-th instant. box_metres: width of a crop at the person's
+    distance, meters. cut: largest number of instants of a sequence; each recording becomes at least four sequences,
+    numbered from `first_sequence` on. background: write background crops too. statistics: a layout whose `pose_mean`
+    and `pose_std` are copied; None: computed from the new rows. workers: number of processes; None: one per core.
 
-    An interrupted call goes on where it stopped, and a finished set is left as it is. Raises UserError for bad
-    arguments and files, by name.
+    An interrupted call resumes where it stopped, and a finished set stays as it is. Raises UserError for bad arguments
+    and files.
     """
     options = VideoSet(size, every, box_metres, cut, first_sequence, background)
     recordings, output, show = list(recordings), Path(output), {"workers": workers, "progress": progress}
@@ -73,11 +72,11 @@ def prepare_videos(
     if claim_folder(output, "videos.json", {**options._asdict(), "files": _checksum(recordings)}):
         return read_text_report(output)
     writer = LayoutWriter(output, size)
-    pictures = (
-        _write_backgrounds(plans, output / BACKGROUNDS_FOLDER, show) if _needs_backgrounds(plans, options) else None
-    )
-    plans = _detect(plans, pictures, output / PARTS_FOLDER / "boxes", show)
-    views, report = _make_views(plans, pictures if background else None, options)
+    background_files = None
+    if _needs_backgrounds(plans, options):
+        background_files = _write_backgrounds(plans, output / BACKGROUNDS_FOLDER, show)
+    plans = _detect(plans, background_files, output / PARTS_FOLDER / "boxes", show)
+    views, report = _make_views(plans, background_files if background else None, options)
     write_views(views, CropJob(output, size, box_metres), **show)
     write_text_report(output, report)
     writer.finish(*mean_std)
@@ -85,7 +84,7 @@ def prepare_videos(
 
 
 class VideoSet(NamedTuple):
-    """The options of a set."""
+    """The options that decide what a set holds."""
 
     size: int
     every: int
@@ -100,7 +99,7 @@ def _check_arguments(options: VideoSet, workers: int | None) -> None:
     check_at_least(1, every=options.every, cut=options.cut, workers=workers or None)
     check_box(options.box_metres)
     if options.first_sequence < 0:
-        raise UserError(f"first sequence is {options.first_sequence}; expected a number from 0")
+        raise UserError(f"first sequence is {options.first_sequence}; expected 0 or more")
 
 
 def _check_poses(plans: list[Plan]) -> None:
@@ -108,12 +107,12 @@ def _check_poses(plans: list[Plan]) -> None:
     if 0 < len(without) < len(plans):
         raise UserError(
             f"{len(without)} of {len(plans)} recordings have no poses, first {without[0]!r}; expected all or none "
-            "(prepare those without into a folder of their own, for stage 1)"
+            "(prepare those without poses into a folder of their own, for stage 1)"
         )
 
 
 def _checksum(recordings: list[Recording]) -> str:
-    """Of all that the recordings say; of the videos only their names and sizes."""
+    """Checksum of all files of the recordings; of videos, only their paths and sizes."""
     digest = hashlib.sha256()
     for recording in recordings:
         digest.update(repr((recording.name, recording.subject, recording.offsets)).encode())
@@ -129,32 +128,32 @@ def _needs_backgrounds(plans: list[Plan], options: VideoSet) -> bool:
 
 
 def _write_backgrounds(plans: list[Plan], folder: Path, show: dict) -> list[dict[str, Path]]:
-    """The empty scene of every camera, over all recordings of a calibration; its PNG for each plan, by camera."""
+    """Write the background of each camera over all recordings of a calibration. Returns PNGs by camera and plan."""
     calibrations = list(dict.fromkeys(plan.recording.calibration for plan in plans))
     scenes: dict[Path, list[Path]] = {}
-    pictures = []
+    background_files = []
     for plan in plans:
         number = calibrations.index(plan.recording.calibration)
         files = {name: folder / f"calibration_{number}_{name}.png" for name in plan.recording.videos}
-        pictures.append(files)
+        background_files.append(files)
         for name, file in files.items():
             scenes.setdefault(file, []).append(plan.recording.videos[name])
     jobs = [Background(file, videos, MIN_KEY_FRAMES_OF_SHORT_VIDEOS) for file, videos in scenes.items()]
     write_backgrounds(jobs, **show)
-    return pictures
+    return background_files
 
 
-def _detect(plans: list[Plan], pictures: list[dict[str, Path]] | None, folder: Path, show: dict) -> list[Plan]:
-    """The plans, with the person looked for where neither boxes nor poses are given."""
+def _detect(plans: list[Plan], background_files: list[dict[str, Path]] | None, folder: Path, show: dict) -> list[Plan]:
+    """The plans with all tracks: the person is detected where neither boxes nor poses are given."""
     todo = {
-        number: detections(plan, pictures[number], folder, f"recording_{number:03d}")
+        number: detections(plan, background_files[number], folder, f"recording_{number:03d}")
         for number, plan in enumerate(plans)
         if plan.track is None
     }
     jobs = [job for found in todo.values() for job in found]
     if jobs:
         done = map_processes(detect, jobs, show["workers"])
-        deque(tqdm(done, "looking for the person", len(jobs), unit="video", disable=not show["progress"]), maxlen=0)
+        deque(tqdm(done, "detect the person", len(jobs), unit="video", disable=not show["progress"]), maxlen=0)
     return [
         with_boxes(plan, detected_boxes(plan, todo[number])) if number in todo else plan
         for number, plan in enumerate(plans)
@@ -162,13 +161,15 @@ def _detect(plans: list[Plan], pictures: list[dict[str, Path]] | None, folder: P
 
 
 def _make_views(
-    plans: list[Plan], pictures: list[dict[str, Path]] | None, options: VideoSet
+    plans: list[Plan], background_files: list[dict[str, Path]] | None, options: VideoSet
 ) -> tuple[list[CropView], str]:
-    """All crops to make, and the report on them."""
+    """The views of all plans, and the report on them."""
     views, report, first = [], [], options.first_sequence
     for number, plan in enumerate(plans):
         sequences = sequence_numbers(plan, first, options.cut)
-        views += make_views(plan, sequences, f"recording_{number:03d}", pictures[number] if pictures else {})
+        views += make_views(
+            plan, sequences, f"recording_{number:03d}", background_files[number] if background_files else {}
+        )
         report.append(plan_report(plan, sequences))
         first = int(sequences[-1]) + 1
     return views, "\n".join(report)

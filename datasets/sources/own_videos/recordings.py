@@ -1,4 +1,4 @@
-"""What a user recorded: the videos of one person seen by several cameras at once, and what is known about them."""
+"""Describes recordings: synchronized videos of one person, with calibration, offsets, and boxes or poses."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +15,8 @@ _FIELDS = ("name", "subject", "videos", "calibration", "offsets", "boxes", "pose
 
 
 class Recording(NamedTuple):
-    """name: for labels and messages. subject: number of the person. videos: camera name -> file. calibration: file.
-    offsets: camera name -> its frame number at instant 0. boxes, poses: files, at most one of them."""
+    """name: for labels and messages. subject: number of the person. videos: files by camera name. calibration: file.
+    offsets: frame number at instant 0, by camera name. boxes, poses: files, at most one of them."""
 
     name: str
     subject: int
@@ -36,8 +36,8 @@ def one_recording(
     boxes: str | Path | None = None,
     poses: str | Path | None = None,
 ) -> Recording:
-    """The recording that a command line describes: `videos` like "left=a.mp4", or files named after their camera,
-    and `offsets` like "left=3"."""
+    """The recording that a command line describes. videos: such as "left=a.mp4", or files that are named after their
+    camera. offsets: such as "left=3"."""
     named: dict[str, str] = {}
     for video in videos:
         camera, separator, file = video.partition("=")
@@ -55,7 +55,7 @@ def read_recordings(path: str | Path) -> list[Recording]:
     """Recordings of a JSON file: {"calibration": FILE, "recordings": [{"name", "subject", "videos": {camera: FILE},
     "offsets": {camera: N}, "boxes": FILE or "poses": FILE, "calibration": FILE}, ...]}.
 
-    Only the videos are needed where there is a common calibration. Files are relative to the JSON file's folder.
+    Only "videos" is required where there is a common calibration. Files are relative to the folder of the JSON file.
     """
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("recordings"), list) or not content["recordings"]:
@@ -80,10 +80,12 @@ def _recording(fields: dict, folder: Path, where: str) -> Recording:
     if not isinstance(offsets, dict) or not set(offsets) <= set(videos):
         raise UserError(f"{where}: 'offsets' is {offsets!r}; expected frame numbers of the cameras {', '.join(videos)}")
     if fields.get("boxes") and fields.get("poses"):
-        raise UserError(f"{where}: both 'boxes' and 'poses'; expected one of them (poses say where the person is)")
+        raise UserError(
+            f"{where}: both 'boxes' and 'poses'; expected one of them (poses give the position of the person)"
+        )
     files = {name: _file(fields.get(name), folder, name, where) for name in ("calibration", "boxes", "poses")}
     if files["calibration"] is None:
-        raise UserError(f"{where}: no 'calibration'; expected a file of cameras")
+        raise UserError(f"{where}: no 'calibration'; expected a JSON file of cameras")
     return Recording(
         str(fields["name"]),
         _whole(fields.get("subject", 1), "subject", where),
@@ -114,16 +116,16 @@ def _whole(value: object, field: str, where: str) -> int:
 
 
 def read_pose_file(path: str | Path) -> np.ndarray:
-    """World poses (T,17,3) float64, meters, NaN where unknown, of instant 0, 1, ...
+    """World poses (T,17,3) float64 of instants 0, 1, ..., meters, NaN where unknown.
 
-    From .npy, from .npz (the array `poses`, or the only one), or from .csv with 51 numbers a row, perhaps after a line
-    of names. Raises UserError for other shapes and units.
+    Formats: .npy, .npz (the array `poses`, or the only array), or .csv with 51 numbers per row and an optional header.
+    Raises UserError for other shapes and units.
     """
     path, size = Path(path), 3 * NUM_JOINTS
     try:
         poses = np.array(_read_array(path), dtype=np.float64)
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} holds no readable poses ({error}); expected .npy, .npz or .csv") from error
+        raise UserError(f"{path} cannot be read as poses ({error}); expected .npy, .npz or .csv") from error
     if poses.size == 0 or poses.size != len(poses) * size:
         raise UserError(f"{path} has shape {poses.shape}; expected (T, {NUM_JOINTS}, 3) or (T, {size})")
     poses = poses.reshape(-1, NUM_JOINTS, 3)
@@ -145,7 +147,8 @@ def _read_array(path: Path) -> np.ndarray:
         try:
             return np.loadtxt(lines, delimiter=",", ndmin=2)
         except ValueError:
-            return np.loadtxt(lines[1:], delimiter=",", ndmin=2)  # without a line of names
+            # The first line may be a header.
+            return np.loadtxt(lines[1:], delimiter=",", ndmin=2)
     content = np.load(path, allow_pickle=False)
     if isinstance(content, np.ndarray):
         return content

@@ -156,8 +156,8 @@ def wrong_size(folder):
 
 
 DAMAGES = {
-    "crops cut short": cut("img_crop.npy", -1),
-    "backgrounds cut short": cut("bg_crop.npy", 1000),
+    "truncated crops": cut("img_crop.npy", -1),
+    "truncated backgrounds": cut("bg_crop.npy", 1000),
     "no header": cut("img_crop.npy", 10),
     "empty": cut("bg_crop_rows.npy", 0),
     "not JSON": break_json,

@@ -120,11 +120,11 @@ def calibrate(folder, old, new):
 
 
 WRONG = [
-    (lambda s: annotate(s, annot2=lambda cell: cell + 9), r"annot3 of camera 0 is seen 13 px from annot2"),
+    (lambda s: annotate(s, annot2=lambda cell: cell + 9), r"annot3 of camera 0 projects 13 px from annot2"),
     (lambda s: annotate(s, annot3=lambda cell: cell / 1000), r"cameras 0 and 1 disagree .*expected annot\.mat, in mm"),
     (lambda s: annotate(s, annot3=lambda cell: cell[:, :51]), r"annot3 of camera 0 has shape \(8, 51\); .*\(N, 84\)"),
-    (lambda s: (s / "annot.mat").write_bytes(b"rubbish" * 99), r"annot\.mat is no readable MATLAB file"),
-    (lambda s: scipy_io.savemat(s / "annot.mat", {"a": 1}), r"annot\.mat has no cells 'annot2'"),
+    (lambda s: (s / "annot.mat").write_bytes(b"rubbish" * 99), r"annot\.mat cannot be read as MATLAB file"),
+    (lambda s: scipy_io.savemat(s / "annot.mat", {"a": 1}), r"annot\.mat has no cell array 'annot2'"),
     (lambda s: (s / "annot.mat").unlink(), r"no .*annot\.mat; expected it as downloaded"),
     (lambda s: calibrate(s, "radial      0", "radial      0.1"), r"calibration line 8: radial distortion \[0\.1\]"),
     (lambda s: calibrate(s, "size        256 256", "size 256"), r"calibration line 4: 1 numbers after 'size'"),
@@ -133,7 +133,7 @@ WRONG = [
         lambda s: calibrate(s, "256 256", "512 512"),
         r"video_0\.avi is 256x256 px; expected 512x512 px, the calibrated size of camera 0 of S1",
     ),
-    (lambda s: [v.unlink() for v in (s / "imageSequence").glob("*[12].avi")], r"1 of cameras .* have a video"),
+    (lambda s: [v.unlink() for v in (s / "imageSequence").glob("*[12].avi")], r"1 of the cameras .* have a video"),
     (lambda s: (s / "imageSequence/video_1.avi").write_bytes(b"RIFF"), r"video_1\.avi cannot be read as video"),
 ]
 
@@ -154,7 +154,7 @@ def test_calibration_of_another_sequence_is_noticed(own_source, tmp_path):
     moved[3] += 300
     lines[6] = "  extrinsic   " + " ".join(map(str, moved))
     path.write_text("\n".join(lines))
-    with pytest.raises(UserError, match=r"cameras 0 and 1 disagree about the place of the person by 0\.\d+ m"):
+    with pytest.raises(UserError, match=r"cameras 0 and 1 disagree about the position of the person by 0\.\d+ m"):
         prepare(own_source, tmp_path / "out")
 
 

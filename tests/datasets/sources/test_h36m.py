@@ -143,7 +143,7 @@ def test_shifted_sequences_are_marked_or_left_out(prepared, filmed, tmp_path):
     assert shifted.any()
     rest = prepare(filmed[0], tmp_path / "rest", subjects=[9], every=8, skip_shifted=True)
     assert set(Labels(rest)["motion"]) == {"Sitting", "Photo", "WalkDog"}
-    assert "S9 SittingDown 1, camera 54138969: its poses are shifted: left out" in report_text(rest)
+    assert "S9 SittingDown 1, camera 54138969: left out: its poses are shifted" in report_text(rest)
 
 
 @pytest.mark.parametrize("form", ["flattened", "archives"])
@@ -192,7 +192,7 @@ def test_video_that_breaks_on_the_way_is_told_and_the_rest_is_kept(copied, tmp_p
     start, end = whole.index(b"mdat"), whole.index(b"moov")
     video.write_bytes(whole[: (start + end) // 2] + bytes(end - (start + end) // 2) + whole[end:])
     output = tmp_path / "set"
-    with pytest.raises(UserError, match=rf"1 videos broke on the way, first .*TakingPhoto.{CAMERA_IDS[3]}.mp4"):
+    with pytest.raises(UserError, match=rf"1 videos are broken, first .*TakingPhoto.{CAMERA_IDS[3]}.mp4"):
         prepare(copied, output, subjects=[1], every=1)
     times = {path: path.stat().st_mtime_ns for path in output.rglob("*.png")}
     assert len(times) > 100 and not (output / "labels.h5").exists()
@@ -222,7 +222,7 @@ def test_wrong_places_are_named(filmed, copied, tmp_path):
     source = filmed[0]
     with pytest.raises(UserError, match=r"no .mp4 files of S1: expected S1/Videos or Videos_S1.tgz .* holds MyPose"):
         prepare(source / "S1", tmp_path / "set", metadata=source / "metadata.xml")
-    with pytest.raises(UserError, match=r"no metadata.xml in .*give --metadata"):
+    with pytest.raises(UserError, match=r"no metadata.xml in .*or --metadata FILE"):
         prepare(source / "S1" / "Videos", tmp_path / "set")
     with pytest.raises(UserError, match=r"subject 12 is not in metadata.xml"):
         write_metadata(tmp_path / "m.xml", (1,))
@@ -238,14 +238,14 @@ def test_archives_that_are_cut_short_are_named(tmp_path):
     write_miniature(source, marked_people, (1,), WIDTH, form="archives")
     archive = source / "Videos_S1.tgz"
     archive.write_bytes(archive.read_bytes()[:-5000])
-    with pytest.raises(UserError, match=r"Videos_S1.tgz is cut short or damaged .*download it again"):
+    with pytest.raises(UserError, match=r"Videos_S1.tgz is truncated or damaged .*download it again"):
         prepare(source, tmp_path / "set", subjects=[1])
 
 
 def test_damaged_poses_and_metadata_are_named(copied, tmp_path):
     poses = copied / "S1" / "MyPoseFeatures" / "D3_Positions" / "Sitting.cdf"
     poses.write_bytes(poses.read_bytes()[:300])
-    with pytest.raises(UserError, match=r"Sitting.cdf is no readable CDF file"):
+    with pytest.raises(UserError, match=r"Sitting.cdf cannot be read as CDF file"):
         prepare(copied, tmp_path / "set", subjects=[1])
     text = (copied / "metadata.xml").read_text()
     (copied / "metadata.xml").write_text(re.sub(r" \S+</w0>", "]</w0>", text))

@@ -9,7 +9,7 @@ pytest.importorskip("cv2")
 from datasets.cameras.camera import Camera
 from datasets.cameras.crop_camera import crop_camera, project_to_crop
 from datasets.layout.labels import Labels
-from datasets.sources.ski import prepare_ski, read_labels, root_positions, share_outside
+from datasets.sources.ski import prepare_ski, read_labels, root_positions, fraction_outside
 from datasets.validation import validate
 from datasets.video.cropping import crop_map
 from tests.markers import marker_offsets
@@ -84,12 +84,12 @@ def test_missing_pictures_are_counted(tmp_path):
     folder = write_ski(tmp_path, "test", sequences=1, instants=2, cameras=2)
     (folder / "seq_000/cam_01/image_000004.png").unlink()
     report = prepare_ski(tmp_path, tmp_path / "out", 32, "test", progress=False)
-    assert "2 crops; left out: 1 rows without a picture, 1 rows alone in their instant" in report
+    assert "2 crops; left out: 1 rows without an image, 1 rows that are alone in their instant" in report
     assert Labels(tmp_path / "out")["frame"].tolist() == [0, 0]
 
 
 WRONG = [
-    ("2D", lambda array: 256 * array, r"'3D' seen through 'cam_intrinsic' misses '2D' by .* expected at most 0\.05"),
+    ("2D", lambda array: 256 * array, r"'3D' projected by 'cam_intrinsic' misses '2D' by .* expected at most 0\.05"),
     ("3D", lambda array: array[:, :48], r"'3D' has shape \(24, 48\); expected finite numbers of \(24, 17, 3\)"),
     ("R_cam_2_world", lambda array: np.tile(np.eye(3).reshape(9), (24, 1)), r"disagree about '3D' by .* m in the"),
     ("subj", lambda array: np.arange(24), r"seq 0 has subjects 0 and 1; expected one subject per sequence"),
@@ -136,12 +136,12 @@ def test_stage_1_trains_on_it(source, tmp_path):
 
 
 @pytest.mark.parametrize("root", [[0.0, 0.0, 5.0], [1.9, 0.0, 5.0], [-1.9, 1.0, 5.0]])
-def test_the_share_outside_the_picture_is_what_is_black(root):
+def test_the_fraction_outside_the_picture_is_what_is_black(root):
     camera = Camera(
         np.eye(3), np.zeros(3), np.array([[250.0, 0, 127.5], [0, 250, 127.5], [0, 0, 1]]), np.zeros(5), 256, 256
     )
     crop = crop_camera(np.array(root))
     samples = crop_map(camera, crop.rotation, crop.intrinsic_crop, SIZE)
     black = (samples.sample(np.full((256, 256), 255, np.uint8)) < 128).mean()
-    assert share_outside(samples, camera) == pytest.approx(black, abs=0.03)
+    assert fraction_outside(samples, camera) == pytest.approx(black, abs=0.03)
     assert (black > 0.2) == (root[0] != 0)
