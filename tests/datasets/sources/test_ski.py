@@ -9,7 +9,7 @@ pytest.importorskip("cv2")
 from datasets.cameras.camera import Camera
 from datasets.cameras.crop_camera import crop_camera, project_to_crop
 from datasets.layout.labels import Labels
-from datasets.sources.ski import prepare_ski, read_labels, root_positions, fraction_outside
+from datasets.sources.ski import fraction_outside, prepare_ski, read_labels, root_positions
 from datasets.validation import validate
 from datasets.video.cropping import crop_map
 from tests.markers import marker_offsets
