@@ -15,7 +15,7 @@ _changes = {
     "Adam, no weight decay": {"optimizer": "adam", "weight_decay": 0.0},
     "50 points": {"latent_3d": 150},
 }
-_encoders = {
+_at_64_px = {
     "encoder of twice the width": {"encoder_width": 64},
     "encoder with a finer last map": {"encoder_max_pool": False},
     "encoder with a finer last map, of half the width": {"encoder_max_pool": False, "encoder_width": 16},
@@ -27,7 +27,7 @@ suite = {
     "stage2": {"label_subjects": None},
     "rows": {
         **{name: {"stage1": {**RECIPE, **change}} for name, change in _changes.items()},
-        **{name: {"stage1": {**RECIPE, **change}, "scale": 64} for name, change in _encoders.items()},
+        **{name: {"stage1": {**RECIPE, **change}, "scale": 64} for name, change in _at_64_px.items()},
     },
     "reference": BETTER,
     "method": BETTER,

@@ -3,8 +3,6 @@
 The paper's central claim: features learned without labels beat supervision where labels are few.
 """
 
-from itertools import product
-
 # Chosen on held-out sequences; with the features of a short stage 1 it gains nothing (docs/results.md).
 STAGE2 = {"augment_points": 0.5, "dropout_to3Dpose": 0.2}
 METHOD = "features learned without labels + MLP (the method)"
@@ -12,19 +10,18 @@ SUPERVISED = "the same encoder trained on the labels alone"
 FINE_TUNED = "the method, encoder fine-tuned on the labels at the end"
 
 
-def schedules(group: str, row: dict, stage: str, by_scale: dict[int, tuple]) -> dict[str, dict]:
-    """Rows of one group: `row` with every number of iterations and learning rate of `stage`, by size of crops.
+def schedules(iterations: tuple[int, ...], rates: tuple[float, ...]) -> list[dict]:
+    """Every number of iterations with every learning rate; the best of 16 networks along the way is kept."""
+    return [
+        {"num_training_iterations": n, "test_every": n // 16, "learning_rate": rate, "learning_rate_schedule": "cosine"}
+        for n in iterations
+        for rate in rates
+    ]
 
-    Each run keeps the best of 16 networks along the way, so that long schedules do not lose by overfitting.
-    """
-    rows = {}
-    for scale, choices in by_scale.items():
-        for n, rate in product(*choices):
-            schedule = {"num_training_iterations": n, "test_every": n // 16, "learning_rate": rate}
-            changes = {**row.get(stage, {}), **schedule, "learning_rate_schedule": "cosine"}
-            name = f"{group}: {n:,} iterations, learning rate {rate:g}, {scale} px"
-            rows[name] = {**row, stage: changes, "group": group, "scale": scale}
-    return rows
+
+def group(name: str, scale: int, rows: list[dict]) -> dict[str, dict]:
+    """Rows of which the best one on held-out labels stands for all."""
+    return {f"{name}, schedule {i} at {scale} px": {**row, "group": name, "scale": scale} for i, row in enumerate(rows)}
 
 
 suite = {
@@ -34,11 +31,9 @@ suite = {
     "stage2": {"label_subjects": None},
     "rows": {
         METHOD: {"stage2": STAGE2},
-        **schedules(
-            SUPERVISED,
-            {"stage1": None},
-            "stage2",
-            {64: ((400, 2_000, 8_000), (5e-4, 2e-3)), 128: ((2_000, 10_000, 50_000), (2e-4, 1e-3))},
+        **group(SUPERVISED, 64, [{"stage1": None, "stage2": s} for s in schedules((400, 2_000, 8_000), (5e-4, 2e-3))]),
+        **group(
+            SUPERVISED, 128, [{"stage1": None, "stage2": s} for s in schedules((2_000, 10_000, 50_000), (2e-4, 1e-3))]
         ),
         # A rate below the resolution of float32 keeps the initial weights, while batch norm adapts to the data. (A rate
         # of 0 is refused as a mistake.) The weights are random, or ImageNet's below a random head, as encoder_weights
@@ -48,9 +43,8 @@ suite = {
             # These features do not rotate with the person, so that labels cannot be rotated with them.
             "stage2": {**STAGE2, "augment_yaw": 0.0},
         },
-        **schedules(
-            FINE_TUNED, {"stage2": STAGE2}, "finetune", {64: ((400, 4_000), (1e-4,)), 128: ((2_000, 20_000), (1e-4,))}
-        ),
+        **group(FINE_TUNED, 64, [{"stage2": STAGE2, "finetune": s} for s in schedules((400, 4_000), (1e-4,))]),
+        **group(FINE_TUNED, 128, [{"stage2": STAGE2, "finetune": s} for s in schedules((2_000, 20_000), (1e-4,))]),
     },
     "reference": SUPERVISED,
     "method": METHOD,

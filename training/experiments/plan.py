@@ -21,8 +21,10 @@ from models.methods import method_of
 from utils.config import check_config
 from utils.errors import UserError
 
-_SUITE_KEYS = {"title", "labels", "rows", "stage1", "stage2", "reference", "method", "views"}
-_ROW_KEYS = {"stage1", "stage2", "finetune", "scale", "group"}
+# What a suite and a row may have, and of which type.
+_SUITE = {"title": str, "labels": list, "rows": dict, "stage1": dict, "stage2": dict}
+_SUITE |= {"reference": str, "method": str, "views": bool}
+_ROW = {"stage1": dict | None, "stage2": dict, "finetune": dict, "scale": int, "group": str}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,8 @@ def plan(suite: Mapping[str, Any], stage1: dict, stage2: dict, num_seeds: int) -
 
 def label_counts(amounts: list[int | float], total: int) -> list[int]:
     """Amounts of labels as numbers of crops, sorted, without duplicates; those above `total` are left out."""
+    if wrong := [amount for amount in amounts if not isinstance(amount, (int, float))]:
+        raise UserError(f"labels: {wrong[0]!r} is not a number")
     counts = {round(amount * total) if isinstance(amount, float) else amount for amount in amounts}
     kept = sorted(count for count in counts if 0 < count <= total)
     if not kept:
@@ -98,20 +102,22 @@ def _count_labels(config: Mapping[str, Any]) -> int:
 
 
 def _check_suite(suite: Mapping[str, Any]) -> None:
+    _check("suite", suite, _SUITE)
     if missing := {"title", "labels", "rows"} - set(suite):
         raise UserError(f"suite without {min(missing)!r}; expected title, labels and rows")
-    rows = suite["rows"]
-    if not isinstance(suite["labels"], (list, tuple)) or not isinstance(rows, Mapping):
-        raise UserError("labels or rows of the suite; expected a list of numbers, and a dictionary")
-    for what, given, known in [
-        ("suite", suite, _SUITE_KEYS),
-        *((f"row {n!r}", row, _ROW_KEYS) for n, row in rows.items()),
-    ]:
-        if not isinstance(given, Mapping):
-            raise UserError(f"{what} is {given!r}; expected a dictionary")
-        if unknown := sorted(set(given) - known):
-            raise UserError(f"{what} has the key {unknown[0]!r}; expected some of {', '.join(sorted(known))}")
-    names = {*rows, *(row.get("group") for row in rows.values())}
+    for name, row in suite["rows"].items():
+        _check(f"row {name!r}", row, _ROW)
+    names = {*suite["rows"], *(row.get("group") for row in suite["rows"].values())}
     for key in ("reference", "method"):
         if suite.get(key) not in {None, *names}:
             raise UserError(f"{key} of the suite is {suite[key]!r}; expected the name of a row or group")
+
+
+def _check(what: str, given: Any, types: dict[str, Any]) -> None:
+    if not isinstance(given, dict):
+        raise UserError(f"{what} is {given!r}; expected a dictionary")
+    for key, value in given.items():
+        if key not in types:
+            raise UserError(f"{what} has the key {key!r}; expected some of {', '.join(sorted(types))}")
+        if not isinstance(value, types[key]):
+            raise UserError(f"{key} of {what} is {value!r}; expected {getattr(types[key], '__name__', types[key])}")
