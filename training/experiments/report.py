@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from training.experiments.plan import Run
-from training.experiments.run import best_row, is_needed, read_failure, read_result
+from training.experiments.run import SCORE, Results, best_row, is_needed, read_results
 from training.trained.tables import markdown_table
 from utils.files import write_atomically
 
@@ -24,7 +24,6 @@ SCORES = {
     "ssim": ("SSIM", 3),
     "minutes": ("minutes", 1),
 }
-ERROR = "n_mpjpe_mm"
 
 Entries = Mapping[tuple[str, int], Sequence[Mapping[str, Any]]]
 
@@ -33,14 +32,15 @@ def write_report(folder: str | Path, name: str, suite: Mapping[str, Any], runs: 
     """Write `name`.md and `name`.png into `folder`; return the page. What is missing or failed has no number."""
     folder, title = Path(folder), suite["title"]
     folder.mkdir(parents=True, exist_ok=True)
-    parts, entries = [f"# {title}"], collect(runs)
+    results = read_results(runs)
+    parts, entries = [f"# {title}"], collect(results)
     if entries:
         chart = draw_chart(title, entries)
         write_atomically(folder / f"{name}.png", lambda part: chart.savefig(part, format="png", dpi=110))
         table = score_table(entries, suite.get("reference"), suite.get("method"))
         parts += [table, _protocol(runs), f"![{title}]({name}.png)"]
-    unfinished = {run: read_failure(run) for run in runs if is_needed(run, runs) and not read_result(run)}
-    failed = [f"- {run}: {reason}" for run, reason in unfinished.items() if reason]
+    unfinished = {run: result for run, result in results.items() if is_needed(run, results) and SCORE not in result}
+    failed = [f"- {run}: {result['failure']}" for run, result in unfinished.items() if result]
     parts += ["## Failed\n\n" + "\n".join(failed)] if failed else []
     if waiting := len(unfinished) - len(failed):
         parts.append(f"{waiting} of the planned runs are not done yet.")
@@ -49,11 +49,11 @@ def write_report(folder: str | Path, name: str, suite: Mapping[str, Any], runs: 
     return page
 
 
-def collect(runs: Sequence[Run]) -> dict[tuple[str, int], list[dict[str, Any]]]:
+def collect(results: Results) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
     """(group, labels) -> results of the seeds that are done, of the row that stands for its group."""
-    entries: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for run in runs:
-        if run.row == best_row(run.group, run.labels, runs) and (result := read_result(run)):
+    entries: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for run, result in results.items():
+        if SCORE in result and run.row == best_row(run.group, run.labels, results):
             entries.setdefault((run.group, run.labels), []).append(result)
     return entries
 
@@ -90,7 +90,7 @@ def draw_chart(title: str, entries: Entries) -> Figure:
     means = {key: np.mean(_values(seeds)) for key, seeds in entries.items()}
     spreads = {key: np.std(_values(seeds), ddof=1) if len(seeds) > 1 else 0.0 for key, seeds in entries.items()}
     line = {"color": "0.5", "linestyle": "--", "label": MEAN_POSE}
-    mean_pose = np.mean([result[f"mean_pose_{ERROR}"] for seeds in entries.values() for result in seeds])
+    mean_pose = np.mean([result[f"mean_pose_{SCORE}"] for seeds in entries.values() for result in seeds])
     if curves:
         for row in rows:
             keys = [(row, count) for count in labels if (row, count) in entries]
@@ -115,7 +115,7 @@ def draw_chart(title: str, entries: Entries) -> Figure:
     return figure
 
 
-def _values(seeds: Sequence[Mapping[str, Any]], name: str = ERROR) -> list[float]:
+def _values(seeds: Sequence[Mapping[str, Any]], name: str = SCORE) -> list[float]:
     return [result[name] for result in seeds if name in result]
 
 

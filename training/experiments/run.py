@@ -5,7 +5,7 @@ import math
 import threading
 import time
 from _thread import interrupt_main
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from training.trained.tables import GROUP_COLUMNS
 from utils.errors import UserError
 
 FAILURE = "failure.txt"
+SCORE = "n_mpjpe_mm"  # what every run that is done has
+
+Results = Mapping[Run, Mapping[str, Any]]
 
 
 def run_all(chosen: Sequence[Run], runs: Sequence[Run], minutes: float = math.inf) -> dict[Run, str]:
@@ -32,7 +35,7 @@ def run_all(chosen: Sequence[Run], runs: Sequence[Run], minutes: float = math.in
     """
     if not minutes > 0:
         raise UserError(f"budget is {minutes} minutes; expected more than 0")
-    failures: dict[Run, str] = {}
+    results, failures = read_results(runs), {}
     end = time.monotonic() + 60 * minutes
     timer = threading.Timer(min(60 * minutes, threading.TIMEOUT_MAX), interrupt_main)
     timer.daemon = True
@@ -40,10 +43,11 @@ def run_all(chosen: Sequence[Run], runs: Sequence[Run], minutes: float = math.in
     try:
         with tqdm(chosen, "experiments", unit="run") as bar:
             for run in bar:
-                if is_needed(run, runs) and read_result(run) is None:
+                if is_needed(run, results) and SCORE not in results[run]:
                     bar.write(f"\n=== {run}")
                     if reason := train_and_test(run):
                         failures[run] = reason
+                    results[run] = read_result(run)
     except KeyboardInterrupt:
         if time.monotonic() < end:
             raise
@@ -53,20 +57,18 @@ def run_all(chosen: Sequence[Run], runs: Sequence[Run], minutes: float = math.in
     return failures
 
 
-def is_needed(run: Run, runs: Sequence[Run]) -> bool:
+def is_needed(run: Run, results: Results) -> bool:
     """False at later seeds for a row that was not the best of its group."""
-    return run.seed == 0 or best_row(run.group, run.labels, runs) in (run.row, None)
+    return run.seed == 0 or best_row(run.group, run.labels, results) in (run.row, None)
 
 
-def best_row(group: str, labels: int, runs: Sequence[Run]) -> str | None:
+def best_row(group: str, labels: int, results: Results) -> str | None:
     """The row of a group with the lowest error on held-out labels at the first seed; None until all were tried."""
-    rows = [run for run in runs if (run.group, run.labels, run.seed) == (group, labels, 0)]
+    rows = {r.row: result for r, result in results.items() if (r.group, r.labels, r.seed) == (group, labels, 0)}
     if len(rows) == 1:
-        return rows[0].row
-    results = {run: read_result(run) for run in rows}
-    done = {run.row: result["held_out_mm"] for run, result in results.items() if result}
-    tried = all(result or read_failure(run) for run, result in results.items())
-    return min(done, key=done.get) if done and tried else None
+        return next(iter(rows))
+    done = {row: result["held_out_mm"] for row, result in rows.items() if SCORE in result}
+    return min(done, key=done.get) if done and all(rows.values()) else None
 
 
 def train_and_test(run: Run) -> str | None:
@@ -84,7 +86,7 @@ def train_and_test(run: Run) -> str | None:
         config = {**config, "network_path": str(folder.path), "output_types": outputs}
         network, config, hardware, _ = open_network(config, frozenset({"network_path"}))
         test_set = open_test_set(config, evaluation_keys(network))
-        evaluate(network, test_set, config, hardware, _table(run, folder).parent)
+        evaluate(network, test_set, config, hardware, _table(run, folder.path).parent)
     except Exception as error:  # Whatever it was, the other runs still count.
         reason = f"{type(error).__name__}: {error}".removeprefix("UserError: ").split("\n")[0]
         if folder is not None:
@@ -94,30 +96,31 @@ def train_and_test(run: Run) -> str | None:
     return None
 
 
-def read_result(run: Run) -> dict[str, Any] | None:
-    """What a run gave, None while it is not done.
+def read_results(runs: Sequence[Run]) -> dict[Run, dict[str, Any]]:
+    """What each run gave, by `read_result`."""
+    return {run: read_result(run) for run in runs}
 
-    The means of its evaluation over all test crops, `held_out_mm` (the lowest N-MPJPE on held-out labels), `minutes`
-    of training (by the logs, which leave out the time between stop and resumption) and the `commit` that trained it.
+
+def read_result(run: Run) -> dict[str, Any]:
+    """What a run gave: nothing while it is not done, and `failure`, the reason, where it failed when last tried.
+
+    Else the means of its evaluation over all test crops, `held_out_mm` (the lowest N-MPJPE on held-out labels),
+    `minutes` of training (by the logs, which leave out the time between stop and resumption) and the `commit`.
     """
-    *_, (_, _, last) = stages = list(_stages(run))
-    if not _table(run, last).exists():
-        return None
-    means = {name: float(value) for name, value in _rows(_table(run, last))[-1].items() if name not in GROUP_COLUMNS}
-    held_out = min(float(row["n_mpjpe"]) for row in _rows(last.path / "debug_log_testing.txt"))
+    folders = [folder.path for _, _, folder in _stages(run)]
+    table = _table(run, folders[-1])
+    if not table.exists():
+        notes = [folder / FAILURE for folder in folders]
+        return next(({"failure": note.read_text()} for note in notes if note.exists()), {})
+    means = {name: float(value) for name, value in _rows(table)[-1].items() if name not in GROUP_COLUMNS}
+    held_out = min(float(row["n_mpjpe"]) for row in _rows(folders[-1] / "debug_log_testing.txt"))
     seconds = 0.0
-    for _, _, folder in stages:
+    for folder in folders:
         before = 0
-        for row in _rows(folder.path / "debug_log_training.txt"):
+        for row in _rows(folder / "debug_log_training.txt"):
             seconds += (int(row["iteration"]) - before) / max(float(row["iterations_per_second"]), 1e-3)
             before = int(row["iteration"])
     return {**means, "held_out_mm": held_out, "minutes": seconds / 60, "commit": "-"}
-
-
-def read_failure(run: Run) -> str | None:
-    """Why a run failed when it was last tried; None where it did not."""
-    notes = [folder.path / FAILURE for _, _, folder in _stages(run)]
-    return next((note.read_text() for note in notes if note.exists()), None)
 
 
 def _stages(run: Run) -> Iterator[tuple[str, dict, RunFolder]]:
@@ -130,10 +133,10 @@ def _stages(run: Run) -> Iterator[tuple[str, dict, RunFolder]]:
         path = {"network_path": str(folder.path)}
 
 
-def _table(run: Run, folder: RunFolder) -> Path:
+def _table(run: Run, folder: Path) -> Path:
     """The scores of a run, in a folder of their own: tests by hand, of other crops perhaps, write elsewhere."""
     flip = run.stages[-1][1]["flip_test"]
-    return folder.path / f"evaluation{'_views' * run.views}{'_flip_test' * flip}" / "evaluation.csv"
+    return folder / f"evaluation{'_views' * run.views}{'_flip_test' * flip}" / "evaluation.csv"
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

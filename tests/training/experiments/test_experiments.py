@@ -18,7 +18,7 @@ from tests.tiny import CHANGES, SIZE
 from training.experiments import run as experiments
 from training.experiments.plan import Run, label_counts, plan
 from training.experiments.report import score_table
-from training.experiments.run import FAILURE, best_row, is_needed, read_failure, read_result
+from training.experiments.run import FAILURE, best_row, is_needed, read_result, read_results
 from utils.errors import UserError
 
 SUITE = """
@@ -68,8 +68,12 @@ def run(folder: Path, data: Path, suite: str, *more: str) -> list[Run]:
     return planned(arguments)
 
 
+def is_done(run: Run) -> bool:
+    return "n_mpjpe_mm" in read_result(run)
+
+
 def run_folders(folder: Path) -> set[Path]:
-    return {path.parent for path in (folder / "out").glob("*/config.json")}
+    return {path.parent.resolve() for path in (folder / "out").glob("*/config.json")}
 
 
 @pytest.fixture(scope="module")
@@ -82,15 +86,15 @@ def finished(data, tmp_path_factory):
 
 def test_every_row_is_trained_and_tested_or_says_why_not(finished):
     _, runs, message = finished
-    done = [run for run in runs if read_result(run)]
+    done = [run for run in runs if is_done(run)]
     # two amounts of labels and two seeds; supervision tries two schedules at the first seed, and one at the second
     assert {run.labels for run in runs} == {16, 72}
     counts = {group: sum(run.group == group for run in done) for group in ("method", "supervised", "fine-tuned")}
     assert counts == {"method": 4, "supervised": 6, "fine-tuned": 4}
     assert all(np.isfinite(result["n_mpjpe_mm"]) and result["minutes"] > 0 for result in map(read_result, done))
-    failed = [run for run in runs if read_failure(run)]
+    failed = [run for run in runs if "failure" in read_result(run)]
     assert {run.row for run in failed} == {"breaks"} and len(failed) == 4
-    assert all(read_result(run) is None and "the loss became" in read_failure(run) for run in failed)
+    assert all(not is_done(run) and "the loss became" in read_result(run)["failure"] for run in failed)
     # a message makes sys.exit end with code 1
     assert all(f"{run}: the loss became" in message for run in failed) and "fine-tuned" not in message
 
@@ -101,22 +105,23 @@ def test_held_out_labels_choose_the_schedule_at_the_first_seed(finished):
         supervised = [run for run in runs if run.group == "supervised" and run.labels == labels]
         first, second = ([run for run in supervised if run.seed == seed] for seed in (0, 1))
         best = min(first, key=lambda run: read_result(run)["held_out_mm"])
-        assert [run.row for run in second if read_result(run)] == [best.row] == [best_row("supervised", labels, runs)]
-        assert [is_needed(run, runs) for run in second] == [run.row == best.row for run in second]
+        results = read_results(runs)
+        assert [run.row for run in second if is_done(run)] == [best.row] == [best_row("supervised", labels, results)]
+        assert [is_needed(run, results) for run in second] == [run.row == best.row for run in second]
 
 
 def test_the_score_of_the_choice_is_the_lowest_error_on_held_out_labels(finished):
     folder, runs, _ = finished
     for run in runs:
-        if result := read_result(run):
+        if is_done(run):
             logs = folder.glob("out/pose_*/debug_log_testing.txt")
             scores = [[float(row["n_mpjpe"]) for row in csv.DictReader(log.open(newline=""))] for log in logs]
-            assert result["held_out_mm"] in [min(of_run) for of_run in scores if of_run]
+            assert read_result(run)["held_out_mm"] in [min(of_run) for of_run in scores if of_run]
 
 
 def test_a_group_is_undecided_until_all_its_rows_were_tried(data, tmp_path):
     runs = run(tmp_path, data, SUITE, "--seeds", "2", "--rows", "rate 0.01", "--labels", "16")
-    assert best_row("supervised", 16, runs) is None
+    assert best_row("supervised", 16, read_results(runs)) is None
     page = (tmp_path / "out" / "tiny.md").read_text()
     assert "| supervised" not in page and "of the planned runs are not done yet" in page
 
@@ -179,7 +184,7 @@ def test_a_failure_is_forgotten_when_the_run_succeeds(data, tmp_path, monkeypatc
             run(tmp_path, data, ONE_ROW, "--seeds", "1")
     assert "OSError: disk full" in (tmp_path / "out" / "tiny.md").read_text()
     (only,) = run(tmp_path, data, ONE_ROW, "--seeds", "1")
-    assert read_result(only) and read_failure(only) is None and not list((tmp_path / "out").rglob(FAILURE))
+    assert is_done(only) and not list((tmp_path / "out").rglob(FAILURE))
     assert "Failed" not in (tmp_path / "out" / "tiny.md").read_text()
 
 
@@ -207,7 +212,7 @@ def test_a_killed_suite_goes_on(data, tmp_path):
     assert run_processes(1, _die_in_stage_1, arguments) == [-9]
     (log,) = (tmp_path / "out").glob("encode_*/debug_log_training.txt")
     before = log.read_text().splitlines()
-    assert len(before) == 5 and read_result(planned(arguments)[0]) is None
+    assert len(before) == 5 and read_result(planned(arguments)[0]) == {}
     (only,) = run(tmp_path, data, ONE_ROW, "--seeds", "1")
     result = read_result(only)
     assert result["psnr"] > 0
@@ -227,7 +232,7 @@ def test_a_budget_stops_a_run_cleanly_and_the_next_one_goes_on(data, tmp_path, c
     for _ in range(2):
         long = ["stage1.num_training_iterations=100000", "stage1.test_every=50000"]
         (only,) = run(tmp_path, data, ONE_ROW, "--seeds", "1", "--budget", "0.05", *long)
-        assert read_result(only) is None and read_failure(only) is None
+        assert read_result(only) == {}
         (log,) = (tmp_path / "out").glob("encode_*/debug_log_training.txt")
         reached.append(len(log.read_text().splitlines()))
         assert "start again to go on" in capsys.readouterr().out
@@ -240,7 +245,7 @@ def test_a_part_of_a_suite_is_run_and_the_report_shows_what_is_missing(data, tmp
     assert not any(map(read_result, runs))
     # key=value after a list of names is no name
     runs = run(tmp_path, data, SUITE, "--seeds", "1", "--labels", "16", "stage2.seed=0", "--rows", "meth", "seed=0")
-    assert [(run.row, run.labels) for run in runs if read_result(run)] == [("method", 16)]
+    assert [(run.row, run.labels) for run in runs if is_done(run)] == [("method", 16)]
     assert "of the planned runs are not done yet" in (tmp_path / "out" / "tiny.md").read_text()
 
 
