@@ -9,21 +9,13 @@ from matplotlib.figure import Figure
 
 from training.experiments.plan import Run
 from training.experiments.run import SCORE, Results, best_row, is_needed, read_results
-from training.trained.tables import markdown_table
+from training.trained.tables import POSE_SUMMARY, VIEW_SUMMARY, markdown_table
 from utils.files import write_atomically
 
 MEAN_POSE = "mean pose of the training set"
+# Row of the table -> prefix of its scores in an evaluation.
 BASELINES = {MEAN_POSE: "mean_pose_", "background only": "background_"}
-# Column of an evaluation -> header and digits.
-SCORES = {
-    "n_mpjpe_mm": ("N-MPJPE (mm)", 1),
-    "mpjpe_mm": ("MPJPE (mm)", 1),
-    "pa_mpjpe_mm": ("PA-MPJPE (mm)", 1),
-    "psnr": ("PSNR (dB)", 1),
-    "psnr_foreground": ("PSNR person (dB)", 1),
-    "ssim": ("SSIM", 3),
-    "minutes": ("minutes", 1),
-}
+COLUMNS = {**POSE_SUMMARY, **VIEW_SUMMARY, "minutes": "minutes"}
 
 Entries = Mapping[tuple[str, int], Sequence[Mapping[str, Any]]]
 
@@ -64,76 +56,79 @@ def score_table(entries: Entries, reference: str | None = None, method: str | No
     N-MPJPE is also compared with that of the row `reference` with as many labels.
     """
     richest = max((result for seeds in entries.values() for result in seeds), key=len)
-    columns = [name for name in SCORES if name in richest]
+    columns = [name for name in COLUMNS if name in richest]
     lines = []
-    for row in dict.fromkeys(row for row, _ in entries):
+    for row in _rows(entries):
         for count in sorted(count for name, count in entries if name == row):
-            seeds, others = entries[row, count], entries.get((reference, count))
-            change = 100 * (np.mean(_values(seeds)) / np.mean(_values(others)) - 1) if others else 0.0
-            line = [row, f"{count:,}", *(_cell(seeds, name, name) for name in columns)]
-            line += [f"{change:+.0f} %" if others and row != reference else "-", str(len(seeds))]
+            seeds, others = entries[row, count], entries.get((reference, count), ())
+            change = f"{100 * (np.mean(_values(seeds)) / np.mean(_values(others)) - 1):+.0f} %" if others else "-"
+            line = [row, f"{count:,}", *(_cell(seeds, name) for name in columns)]
+            line += ["-" if row == reference else change, str(len(seeds))]
             line.append(", ".join(sorted({result["commit"] for result in seeds})))
             lines.append([f"**{cell}**" for cell in line] if row == method else line)
     for baseline, prefix in BASELINES.items():
         if any(prefix + name in richest for name in columns):
-            lines.append([baseline, "-", *(_cell([richest], prefix + name, name) for name in columns), "-", "-", "-"])
-    header = ["change", "labels", *(SCORES[name][0] for name in columns), "vs. reference", "seeds", "commit"]
+            lines.append([baseline, "-", *(_cell([richest], name, prefix) for name in columns), "-", "-", "-"])
+    header = ["change (errors in mm)", "labels", *map(COLUMNS.get, columns), "vs. reference", "seeds", "commit"]
     return markdown_table(header, lines, left=1)
 
 
 def draw_chart(title: str, entries: Entries) -> Figure:
     """N-MPJPE against the number of labels or, where that is one, a bar per row; error bars show the seeds."""
-    rows, labels = list(dict.fromkeys(row for row, _ in entries)), sorted({count for _, count in entries})
-    curves, axis_title = len(labels) > 1, "N-MPJPE on unseen subjects (mm)"
-    figure = Figure(figsize=(7.5, 4.8 if curves else 1.6 + 0.36 * len(rows)), layout="constrained")
+    rows, labels = _rows(entries), sorted({count for _, count in entries})
+    figure = Figure(figsize=(7.5, 4.8 if len(labels) > 1 else 1.6 + 0.36 * len(rows)), layout="constrained")
+    figure.suptitle(title, fontsize=10)
     axes = figure.add_subplot()
     means = {key: np.mean(_values(seeds)) for key, seeds in entries.items()}
-    spreads = {key: np.std(_values(seeds), ddof=1) if len(seeds) > 1 else 0.0 for key, seeds in entries.items()}
-    line = {"color": "0.5", "linestyle": "--", "label": MEAN_POSE}
+    deviations = {key: np.std(_values(seeds), ddof=1) if len(seeds) > 1 else 0.0 for key, seeds in entries.items()}
     mean_pose = np.mean([result[f"mean_pose_{SCORE}"] for seeds in entries.values() for result in seeds])
-    if curves:
+    if len(labels) > 1:
         for row in rows:
             keys = [(row, count) for count in labels if (row, count) in entries]
-            y, error = [means[key] for key in keys], [spreads[key] for key in keys]
-            axes.errorbar([count for _, count in keys], y, error, marker="o", capsize=3, label=row)
-        axes.axhline(mean_pose, **line)
-        axes.set(xscale="log", xlabel="labeled crops", ylabel=axis_title)
+            errors = [[values[key] for key in keys] for values in (means, deviations)]
+            axes.errorbar([count for _, count in keys], *errors, marker="o", capsize=3, label=row)
+        axes.axhline(mean_pose, color="0.5", linestyle="--", label=MEAN_POSE)
+        axes.set(xscale="log", xlabel="labeled crops", ylabel="N-MPJPE on unseen subjects (mm)")
         axes.set_xticks(labels, [f"{count:,}" for count in labels], rotation=45, ha="right", rotation_mode="anchor")
         axes.minorticks_off()
+        axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     else:
-        error = list(spreads.values()) if any(spreads.values()) else None
-        bars = axes.barh(rows, list(means.values()), xerr=error, capsize=3, color="tab:blue", alpha=0.8)
+        errors = list(deviations.values()) if any(deviations.values()) else None
+        bars = axes.barh(rows, list(means.values()), xerr=errors, capsize=3, color="tab:blue", alpha=0.8)
         # The white box keeps a number readable where it lies on the line of the mean pose.
         axes.bar_label(bars, fmt="%.0f", padding=3, fontsize=8, bbox={"color": "white", "pad": 0.5}, zorder=3)
-        axes.axvline(mean_pose, **line)
-        axes.set(xlabel=axis_title, xmargin=0.1)
+        axes.axvline(mean_pose, color="0.5", linestyle="--", label=MEAN_POSE)
+        axes.set(xlabel="N-MPJPE on unseen subjects (mm)", xmargin=0.1)
         axes.invert_yaxis()
+        axes.grid(axis="x", alpha=0.3)
         figure.legend(fontsize=8, loc="outside lower right")
-    axes.grid(axis="both" if curves else "x", alpha=0.3)
-    figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _rows(entries: Entries) -> list[str]:
+    return list(dict.fromkeys(row for row, _ in entries))
 
 
 def _values(seeds: Sequence[Mapping[str, Any]], name: str = SCORE) -> list[float]:
     return [result[name] for result in seeds if name in result]
 
 
-def _cell(seeds: Sequence[Mapping[str, Any]], name: str, column: str) -> str:
+def _cell(seeds: Sequence[Mapping[str, Any]], name: str, prefix: str = "") -> str:
     """ "101.3 ± 0.8": mean and standard deviation over seeds (n - 1 in the denominator); of one seed, its value."""
-    values, digits = _values(seeds, name), SCORES[column][1]
-    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{spread}" if values else "-"
+    values, digits = _values(seeds, prefix + name), 3 if name == "ssim" else 1
+    deviation = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{deviation}" if values else "-"
 
 
 def _protocol(runs: Sequence[Run]) -> str:
     config = runs[0].stages[-1][1]
     lengths = {config["num_training_iterations"] for run in runs for stage, config in run.stages if stage == "encode"}
-    stage1 = f" Stage 1: {' or '.join(f'{n:,}' for n in sorted(lengths))} iterations." if lengths else ""
-    mirror = " Poses are the mean of a crop's and its mirror image's (`flip_test`)." if config["flip_test"] else ""
     return (
-        f"Trained on the training set of `{config['training_set']}` ({config['inputDimension']} px), and tested "
-        f"on all crops of its test set, whose subjects are never trained on.{mirror}{stage1} Mean ± standard deviation "
-        "of the seeds that are done. Labels that choose the best network count as labels. N-MPJPE averages over all 17 "
-        "joints; the published convention, without the root, is 17/16 of it."
+        f"Trained on the training set of `{config['training_set']}` ({config['inputDimension']} px), and tested on all "
+        "crops of its test set, whose subjects are never trained on. "
+        f"Stage 1: {' or '.join(f'{n:,}' for n in sorted(lengths)) or 'no'} iterations. "
+        f"`flip_test` (the mean of the poses of a crop and of its mirror image): {config['flip_test']}. "
+        "Mean ± standard deviation of the seeds that are done. Labels that choose the best network count as labels. "
+        "N-MPJPE averages over all 17 joints; the published convention, without the root, is 17/16 of it."
     )

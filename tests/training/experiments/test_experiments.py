@@ -140,7 +140,12 @@ def test_the_report_has_a_table_a_chart_and_failures_but_no_numbers_for_them(fin
     tables, _, failed = page.partition("## Failed")
     assert "| breaks " not in tables and "nan" not in tables and failed.count("the loss became") == 4
     title, _, table = page.split("\n")[:3]
-    assert title == "# A tiny suite" and re.split(r" *\| *", table)[1:4] == ["change", "labels", "N-MPJPE (mm)"]
+    assert title == "# A tiny suite"
+    assert re.split(r" *\| *", table)[1:4] == [
+        "change (errors in mm)",
+        "labels",
+        "N-MPJPE",
+    ]
     values = [read_result(r)["n_mpjpe_mm"] for r in runs if r.row == "method" and r.labels == 16]
     assert f"| **{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}** |" in table_line(page, "**method**")
     assert table_line(page, "supervised") and "mean pose" in tables and "not done yet" not in page
@@ -157,7 +162,8 @@ def test_several_seeds_of_several_rows_are_compared():
     entries = {key: [{**rest, "n_mpjpe_mm": error} for error in of_key] for key, of_key in errors.items()}
     entries["second", 9][0]["commit"] = "1234567"
     lines = [re.split(r" *\| *", line)[1:-1] for line in score_table(entries, "first", "first").splitlines()]
-    assert lines[0] == ["change", "labels", "N-MPJPE (mm)", "MPJPE (mm)", "minutes", "vs. reference", "seeds", "commit"]
+    assert lines[0][0] == "change (errors in mm)"
+    assert lines[0][1:] == ["labels", "N-MPJPE", "MPJPE", "minutes", "vs. reference", "seeds", "commit"]
     first = ["first", "9", "10.0 ± 1.4", "7.0 ± 0.0", "1.0 ± 0.0", "-", "2", "abc1234"]
     assert lines[2] == [f"**{cell}**" for cell in first]
     assert lines[3] == ["second", "3", "8.0", "7.0", "1.0", "-", "1", "abc1234"]
