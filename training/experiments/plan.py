@@ -51,9 +51,9 @@ def plan(suite: Mapping[str, Any], stage1: dict, stage2: dict, num_seeds: int) -
     if num_seeds < 1:
         raise UserError(f"number of seeds is {num_seeds}; expected at least 1")
     stage1, stage2 = ({**base, **suite.get(key, {})} for key, base in (("stage1", stage1), ("stage2", stage2)))
-    check_config(stage2)
+    stage2 = check_config(stage2)
     total = _count_labels(stage2)
-    runs = [
+    return [
         Run(name, row.get("group", name), count, seed, stages, suite.get("views", False))
         for seed in range(num_seeds)
         for name, row in suite["rows"].items()
@@ -61,10 +61,6 @@ def plan(suite: Mapping[str, Any], stage1: dict, stage2: dict, num_seeds: int) -
         for count in label_counts(suite["labels"], total)
         for stages in [_stages(row, stage1, stage2, {"seed": seed, "label_fraction": count / total})]
     ]
-    for run in runs:
-        for _, config in run.stages:
-            check_config(config)
-    return runs
 
 
 def label_counts(amounts: list[int | float], total: int) -> list[int]:
@@ -91,7 +87,7 @@ def _stages(row: Mapping[str, Any], stage1: dict, stage2: dict, labels: dict) ->
         stages = [("encode", stage1), ("pose", {**stage2, **architecture, **changes})]
         if "finetune" in row:
             stages.append(("pose", {**stages[-1][1], "freeze_encoder": False, **row["finetune"]}))
-    return tuple(stages)
+    return tuple((stage, check_config(config)) for stage, config in stages)
 
 
 def _count_labels(config: Mapping[str, Any]) -> int:
