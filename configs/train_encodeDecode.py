@@ -19,12 +19,9 @@ from utils.errors import run_script
 
 def main() -> None:
     arguments, config, _ = config_arguments(__doc__, "config_train_encodeDecode", resume=True)
-    from training.loop.distributed import is_main
     from training.stages.novel_views import train_novel_views
 
-    folder = train_novel_views(config, arguments.resume)
-    if is_main():
-        print(f"trained: {folder.path}")
+    train_novel_views(config, arguments.resume)
 
 
 if __name__ == "__main__":

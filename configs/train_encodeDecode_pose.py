@@ -19,12 +19,9 @@ from utils.errors import run_script
 
 def main() -> None:
     arguments, config, said = config_arguments(__doc__, "config_train_encodeDecode_pose", resume=True)
-    from training.loop.distributed import is_main
     from training.stages.pose import train_pose
 
-    folder = train_pose(config, arguments.resume, said)
-    if is_main():
-        print(f"trained: {folder.path}")
+    train_pose(config, arguments.resume, said)
 
 
 if __name__ == "__main__":

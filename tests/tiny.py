@@ -35,6 +35,18 @@ CHANGES = {
     "visdom": False,
 }
 
+# On top of them, the fewest layers that still have all that a compiled graph must hold.
+SMALLEST = {
+    "encoderType": "UNet",
+    "num_encoding_layers": 2,
+    "latent_fg": 4,
+    "latent_3d": 6,
+    "precision": "float32",
+    "num_training_iterations": 4,
+    "test_every": 2,
+    "compile": "always",
+}
+
 
 def tiny_config(data, output, **changes) -> dict:
     """A stage-1 config for the layout in `data`, with runs in `output`."""

@@ -1,4 +1,4 @@
-"""Finding what makes the host wait for a GPU, where there is none: a GPU is pretended."""
+"""Finding what makes the host wait for a GPU, where there is none: it is simulated with torch's fake tensors."""
 
 import warnings
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from utils.transfer import to_device
 
 class NoWaiting(TorchDispatchMode):
     """Refuses what makes the host wait for `device`: results, or their shapes, that only the device knows, and copies
-    to it that are not asynchronous or not from pinned memory. Without a GPU, pinned memory is only pretended."""
+    to it that are not asynchronous or not from pinned memory. Without a GPU, pinned memory is simulated too."""
 
     REFUSED = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "_unique", "unique_")
 
@@ -48,7 +48,7 @@ class NoWaiting(TorchDispatchMode):
 
 
 @contextmanager
-def pretended_gpu():
+def simulated_gpu():
     """Tensors have shapes and devices, among them "cuda", but no values. Once in a process: torch 2.14 dies of two."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -56,10 +56,10 @@ def pretended_gpu():
             yield
 
 
-def train_on_a_pretended_gpu(config: dict) -> None:
+def train_on_a_simulated_gpu(config: dict) -> None:
     """Two steps of stage 1, reading included; the backward pass needs a real GPU and is left out."""
     dataset = open_training_set(config, INPUT_KEYS)
-    with pretended_gpu():
+    with simulated_gpu():
         hardware = Hardware("cuda", "float32")
         with torch.device("cuda"):
             network, criterion = build_network(config), ImageLoss(config)
@@ -85,9 +85,9 @@ def train_on_a_pretended_gpu(config: dict) -> None:
     assert crops_travel == (config["crops_on_device"] == "never")
 
 
-def copy_to_a_pretended_gpu() -> None:
+def copy_to_a_simulated_gpu() -> None:
     """Copies that wait are found, and that of `to_device` does not."""
-    with pretended_gpu():
+    with simulated_gpu():
         values = torch.ones(3)
         for waits in (lambda: torch.tensor([1.0, 2.0], device="cuda"), lambda: values.to("cuda", non_blocking=True)):
             with pytest.raises(AssertionError, match="waits"), NoWaiting("cuda"):

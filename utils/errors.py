@@ -21,8 +21,8 @@ def run_script(main: Callable[[], None]) -> None:
         if error.filename is None:
             raise
         sys.exit(_report(f"error: {error.strerror}: {error.filename!r}", 2))
-    except KeyboardInterrupt:
-        sys.exit(_report("interrupted", 130))
+    except KeyboardInterrupt as interrupt:
+        sys.exit(_report(str(interrupt) or "interrupted", 130))
 
 
 def _last_line(error: UserError) -> str:

@@ -11,13 +11,15 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
+from tqdm import tqdm
 
 from models.checkpoints import save_weights
 from training.loop.distributed import is_main, mean_over_processes, sync_buffers
 from training.loop.monitors import VisdomCurves
 from training.loop.muon import Muon
-from training.loop.progress import ShownLosses, to_floats
-from training.loop.run_folder import CsvLog, RunFolder
+from training.loop.progress import ShownLosses, scores_text, to_floats
+from training.loop.provenance import RunRecord
+from training.loop.run_folder import CsvLog, RunFolder, next_command
 from utils.errors import UserError
 
 OPTIMIZERS = {"adam": torch.optim.AdamW, "muon": Muon}
@@ -29,7 +31,7 @@ class Stage:
 
     `step(batch, iteration)` trains on one batch and returns its losses (scalars, one named "loss");
     `evaluate()` returns numbers on held-out data, of which `score` is to be small;
-    `batches(first, last)` gives the batches of those iterations; `plot(path)` paints an example.
+    `batches(first, last)` gives the batches of those iterations; `plot(path)` draws held-out examples into a file.
     """
 
     network: torch.nn.Module
@@ -82,39 +84,63 @@ def fit(stage: Stage, config: dict, folder: RunFolder, resume: bool = False) -> 
     processes, which do not stop together: from its last evaluation). Only the main process writes.
     """
     state = folder.open(config, resume, write=is_main())
-    first, best = _restore(stage, state)
-    total = config["num_training_iterations"]
-    if first >= total:
-        if is_main():
-            print(f"{folder.path} is trained already ({first} iterations)")
-        return {}
-    loop = _Loop(stage, config, folder, first, best)
+    loop = _Loop(stage, config, folder, state)
+    done = loop.iteration >= config["num_training_iterations"]
+    if not done:
+        loop.open_logs()
+        with loop.record.session_status() if loop.record else nullcontext():
+            _run(loop)
+    if is_main():
+        print(f"{folder.path} is trained already" if done else f"trained: {folder.path}")
+        print(f"{loop.best_score()}\nnext: {next_command(folder, config)}")
+    return loop.evaluation
+
+
+def _run(loop: "_Loop") -> None:
+    first, total = loop.iteration, loop.config["num_training_iterations"]
     trainer = Engine(loop.process)
-    _attach(trainer, loop, config)
+    _attach(trainer, loop, loop.config)
     trainer.load_state_dict({"iteration": first, "epoch_length": total, "max_epochs": 1})
     alone = idist.get_world_size() == 1
     with _finish_iteration_on_interrupt(trainer) if alone else nullcontext([]) as interrupted:
-        trainer.run(stage.batches(first, total))
+        trainer.run(loop.stage.batches(first, total))
     if loop.broken is not None:
         raise UserError(loop.broken)
     if interrupted:
         loop.save_state()
-        print(f"\ninterrupted at iteration {loop.iteration}; continue with --resume")
-        raise KeyboardInterrupt
-    return loop.evaluation
+        raise KeyboardInterrupt(f"interrupted at iteration {loop.iteration}; continue with --resume")
 
 
 class _Loop:
     """The handlers of the loop and what they share."""
 
-    def __init__(self, stage: Stage, config: dict, folder: RunFolder, first: int, best: float):
+    def __init__(self, stage: Stage, config: dict, folder: RunFolder, state: dict | None):
         self.stage, self.config, self.folder = stage, config, folder
-        self.iteration, self.best, self.broken, self.evaluation = first, best, None, {}
-        if is_main():
-            self.training_log = CsvLog(folder.path / "debug_log_training.txt", first)
-            self.testing_log = CsvLog(folder.path / "debug_log_testing.txt", first)
-        self.curves = VisdomCurves(folder.path.name) if config["visdom"] and is_main() else None
-        self.clock = (time.perf_counter(), first)
+        self.iteration, self.best, self.best_iteration = 0, math.inf, None
+        self.broken, self.evaluation = None, {}
+        self.record = self.curves = None
+        if state is not None:
+            self._restore(state)
+
+    def _restore(self, state: dict) -> None:
+        self.stage.network.load_state_dict(state["network"])
+        self.stage.optimizer.load_state_dict(state["optimizer"])
+        self.iteration, self.best = state["iteration"], state["best"]
+        # States of older runs do not have it, and have the entry "average", which nothing reads any more.
+        self.best_iteration = state.get("best_iteration")
+
+    def open_logs(self) -> None:
+        """Open what the main process writes, and start the clock."""
+        self.clock = (time.perf_counter(), self.iteration)
+        if not is_main():
+            return
+        self.training_log = CsvLog(self.folder.path / "debug_log_training.txt", self.iteration)
+        self.testing_log = CsvLog(self.folder.path / "debug_log_testing.txt", self.iteration)
+        device = next(self.stage.network.parameters()).device
+        self.record = RunRecord(self.folder.record_file, self.folder.identity, self.stage.score, device)
+        self.record.update(self.iteration, self.best, self.best_iteration)
+        if self.config["visdom"]:
+            self.curves = VisdomCurves(self.folder.path.name)
 
     def process(self, engine: Engine, batch: dict) -> dict:
         for group in self.stage.optimizer.param_groups:
@@ -147,15 +173,23 @@ class _Loop:
             self.save_state()
 
     def keep(self) -> None:
-        """Log the evaluation, and save the network, also as the best one where it is."""
+        """Log and show the evaluation, and save the network, also as the best one where it is."""
         self.testing_log.append({"iteration": self.iteration, **self.evaluation})
         if self.curves:
             self.curves.add("testing", self.iteration, self.evaluation)
         score = self.evaluation[self.stage.score]
+        line = f"iteration {self.iteration}: held-out {scores_text(self.evaluation, self.stage.score)}"
         if score < self.best:
-            self.best = score
+            self.best, self.best_iteration = score, self.iteration
+            line += ", best"
             save_weights(self.folder.best_network, self.stage.network, self.config)
         save_weights(self.folder.last_network, self.stage.network, self.config)
+        tqdm.write(line)
+
+    def best_score(self) -> str:
+        """The best held-out score and its iteration, in words."""
+        where = "" if self.best_iteration is None else f" at iteration {self.best_iteration}"
+        return f"best held-out {scores_text({self.stage.score: self.best}, self.stage.score)}{where}"
 
     def plot(self, iteration: int) -> None:
         if self.stage.plot and is_main():
@@ -168,8 +202,10 @@ class _Loop:
                 "optimizer": self.stage.optimizer.state_dict(),
                 "iteration": self.iteration,
                 "best": self.best,
+                "best_iteration": self.best_iteration,
             }
         )
+        self.record.update(self.iteration, self.best, self.best_iteration)
 
     def _stop(self, engine: Engine, loss: float) -> None:
         self.broken = (
@@ -177,15 +213,6 @@ class _Loop:
             f"(the last good network is {str(self.folder.last_network)!r})"
         )
         engine.terminate()
-
-
-def _restore(stage: Stage, state: dict | None) -> tuple[int, float]:
-    """Put a saved state back; return the iteration reached and the best score so far."""
-    if state is None:
-        return 0, math.inf
-    stage.network.load_state_dict(state["network"])
-    stage.optimizer.load_state_dict(state["optimizer"])
-    return state["iteration"], state["best"]
 
 
 def _attach(trainer: Engine, loop: _Loop, config: dict) -> None:
@@ -207,7 +234,7 @@ def _attach(trainer: Engine, loop: _Loop, config: dict) -> None:
 
 @contextmanager
 def _finish_iteration_on_interrupt(trainer: Engine):
-    """The first Ctrl-C lets the iteration end, so that the state is whole; a second one breaks off."""
+    """The first Ctrl-C lets the iteration end, so that its state can be saved; a second one ends at once."""
     interrupted: list[int] = []
 
     def on_interrupt(number, frame):
@@ -217,7 +244,8 @@ def _finish_iteration_on_interrupt(trainer: Engine):
 
     try:
         before = signal.signal(signal.SIGINT, on_interrupt)
-    except ValueError:  # not in the main thread, as in a notebook's worker
+    except ValueError:
+        # Signals can be handled in the main thread only, which a notebook's worker is not.
         yield interrupted
         return
     try:

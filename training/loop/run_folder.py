@@ -1,76 +1,55 @@
-"""The folder of one run: its name, its files, and the rows of its logs."""
+"""The folder of one run: its files, the check that they are of this very run, and the rows of its logs."""
 
 import csv
 import io
+import os
+import shlex
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from utils.config import config_hash, write_config
+from training.loop.identity import BEST_NETWORK, LATEST, differences, identity_of_old_run, run_identity, run_name
+from training.loop.provenance import read_json
+from utils.commands import command_for
+from utils.config import write_config
 from utils.errors import UserError
 from utils.files import write_atomically
+from utils.keys import KEYS
 
-BEST_NETWORK = "models/network_best_val_t1.pth"
-
-# Where and how fast a run runs, and how it is tested, is not what it learns: these keys do not name a run.
-_NOT_IN_HASH = (
-    "output_folder",
-    "device",
-    "num_workers",
-    "preload_images",
-    "crops_on_device",
-    "compile",
-    "visdom",
-    "flip_test",
-)
-
-
-def run_name(config: dict, stage: str) -> str:
-    """The published kind of name, "<stage>_resL3_ResNet_layers4_...", and a hash of the config."""
-    actors = config["actor_subset"]
-    parts = [
-        f"{stage}_resL3_{config['encoderType']}",
-        f"layers{config['num_encoding_layers']}",
-        f"implR{config['implicit_rotation']}",
-        f"wRGB{config['loss_weight_rgb']:g}",
-        f"wGrad{config['loss_weight_gradient']:g}",
-        f"wImgNet{config['loss_weight_imageNet']:g}",
-        f"skipBG{config['skip_background']}",
-        f"fg{config['latent_fg']}",
-        f"3d{config['latent_3d']}",
-        f"lh3Dp{config['n_hidden_to3Dpose']}",
-        f"ldrop{config['latent_dropout']:g}",
-        f"billin{config['upsampling_bilinear']}",
-        f"fscale{config['feature_scale']}",
-        f"shuffleFG{config['shuffle_fg']}",
-        f"shuffle3d{config['shuffle_3d']}",
-        config["training_set"],
-        f"nth{config['every_nth_frame']}",
-        "sub" + ("all" if actors is None else "-".join(map(str, actors))),
-        f"bs{config['useCamBatches']}",
-        f"lr{config['learning_rate']:g}",
-        config_hash({key: value for key, value in config.items() if key not in _NOT_IN_HASH}),
-    ]
-    return "_".join(parts)
+_DATA_KEYS = ("dataset_folder_train", "dataset_folder_test", "actor_subset")
 
 
 class RunFolder:
     """Paths of a run, and its resumable state.
 
-    `config.json`, `debug_log_training.txt`, `debug_log_testing.txt`, `images/`,
+    `config.json`, `run.json`, `debug_log_training.txt`, `debug_log_testing.txt`, `images/`,
     `models/network_last_val.pth`, `models/network_best_val_t1.pth`, `models/training_state.pth`.
     """
 
     def __init__(self, config: dict, stage: str):
+        self.stage, self.identity = stage, run_identity(config, stage)
         self.path = Path(config["output_folder"]) / run_name(config, stage)
         self.models = self.path / "models"
         self.images = self.path / "images"
         self.last_network = self.models / "network_last_val.pth"
         self.best_network = self.path / BEST_NETWORK
         self.state_file = self.models / "training_state.pth"
+        self.config_file = self.path / "config.json"
+        self.record_file = self.path / "run.json"
 
     def open(self, config: dict, resume: bool, write: bool = True) -> dict | None:
-        """Make the folder (with `write`); return the state to resume from, or None for a fresh start."""
+        """Make the folder (with `write`); return the state to resume from, or None for a fresh start.
+
+        Raises UserError for a folder that holds another run, or this one and there is no `resume`.
+        """
+        if changes := differences(self.identity, self._stored_identity()):
+            raise UserError(
+                f"{str(self.path)!r} holds another run, which differs in {', '.join(changes)}; "
+                "choose another name, or remove the folder"
+            )
         if self.state_file.exists() and not resume:
             raise UserError(
                 f"{str(self.path)!r} holds a run of this very config; give --resume to continue it, or remove it"
@@ -78,7 +57,8 @@ class RunFolder:
         if write:
             for folder in (self.models, self.images):
                 folder.mkdir(parents=True, exist_ok=True)
-            write_config(self.path / "config.json", config)
+            write_config(self.config_file, config)
+            point_latest_to(self.path)
         if not self.state_file.exists():
             return None
         try:
@@ -89,8 +69,39 @@ class RunFolder:
             ) from error
 
     def save_state(self, state: dict) -> None:
-        """Write the state of a resumable run, whole or not at all."""
+        """Write the state of a resumable run, atomically."""
         write_atomically(self.state_file, lambda part: torch.save(state, part))
+
+    def _stored_identity(self) -> dict:
+        """The identity of the run that the folder holds; this run's own where it holds none."""
+        if (record := read_json(self.record_file)) is not None:
+            return record.get("identity", {})
+        if (config := read_json(self.config_file)) is not None:
+            return identity_of_old_run(config, self.identity)
+        return self.identity
+
+
+def point_latest_to(run: Path) -> None:
+    """Make `latest` beside a run folder a relative link to it, atomically; nothing where links are not possible."""
+    link, part = run.parent / LATEST, run.parent / f".{LATEST}.{os.getpid()}.part"
+    with suppress(OSError, NotImplementedError):
+        try:
+            part.symlink_to(run.name, target_is_directory=True)
+            os.replace(part, link)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def next_command(folder: RunFolder, config: Mapping[str, Any]) -> str:
+    """The command that goes on from a trained run: stage 2 after stage 1, the test after stage 2."""
+    given = {"network_path": str(folder.path)}
+    if folder.stage == "encode":
+        # Stage 2 takes the architecture from the network, but the labels are the user's choice.
+        given |= {key: str(config[key]) for key in _DATA_KEYS if config[key] != KEYS[key].default}
+        command = command_for("train_encodeDecode_pose")
+    else:
+        command = command_for("test_encodeDecode", "--evaluate")
+    return " ".join([command, *(shlex.quote(f"{key}={value}") for key, value in given.items())])
 
 
 class CsvLog:
@@ -100,7 +111,7 @@ class CsvLog:
         self.path = path
         self.fields: list[str] | None = None
         rows = list(csv.DictReader(path.open(newline=""))) if path.exists() and iteration else []
-        kept = [row for row in rows if _is_before(row, iteration)]
+        kept = [row for row in rows if _is_complete(row, iteration)]
         text = io.StringIO()
         if kept:
             self.fields = list(kept[0])
@@ -119,8 +130,8 @@ class CsvLog:
             writer.writerow(row)
 
 
-def _is_before(row: dict, iteration: int) -> bool:
-    """False for later rows, and for a line that a kill cut short."""
+def _is_complete(row: dict, iteration: int) -> bool:
+    """False for rows after `iteration`, and for a line that a kill has truncated."""
     try:
         return int(row["iteration"]) <= iteration and None not in row.values()
     except (KeyError, TypeError, ValueError):

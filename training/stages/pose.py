@@ -1,10 +1,12 @@
 """Stage 2: learn 3D pose from few labels, on the points that stage 1 found."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from datasets import MultiViewDataset
 from models import EncodeDecode
 from training.loop.distributed import average_gradients, is_main, local_items, mean_over_processes, process_group
 from training.loop.engine import Stage, fit, make_optimizer, seed_everything
@@ -15,8 +17,13 @@ from training.metrics import mpjpe, n_mpjpe
 from training.stages.augmentation import augment
 from training.stages.labels import LABEL_KEYS, CachedLatents, LabeledCrops, ShuffledBatches, labeled_rows
 from training.stages.losses import pose_loss
+from training.trained.inference import direct_poses
 from training.trained.load import open_for_pose
 from utils.config import check_config
+from utils.images import denormalize
+from utils.plotting import save_examples
+
+NUM_EXAMPLES = 4  # held-out labels in a picture
 
 
 def train_pose(config: dict, resume: bool = False, given: frozenset[str] = frozenset()) -> RunFolder:
@@ -40,6 +47,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     folder = RunFolder(config, "pose")
     network.set_pose_statistics(torch.as_tensor(dataset.pose_mean), torch.as_tensor(dataset.pose_std))
     train, held_out = labeled_rows(dataset.labels, config)
+    examples = held_out[np.linspace(0, len(held_out) - 1, NUM_EXAMPLES).round().astype(int)]
     if is_main():
         print(f"{len(train)} labels to train on, {len(held_out)} to choose the best; {hardware}; {folder.path}")
 
@@ -63,8 +71,25 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
         chunks = np.array_split(held_out, -(-len(held_out) // config["batch_size_test"]))
         return step.evaluate(source.read(local_items(chunks)))
 
-    fit(Stage(network, optimizer, step, evaluate, batches, score="n_mpjpe"), config, folder, resume)
+    def plot(path: Path) -> None:
+        plot_poses(network, dataset, examples, hardware, path)
+
+    fit(Stage(network, optimizer, step, evaluate, batches, score="n_mpjpe", plot=plot), config, folder, resume)
     return folder
+
+
+@torch.no_grad()
+def plot_poses(
+    network: EncodeDecode, dataset: MultiViewDataset, rows: np.ndarray, hardware: Hardware, path: Path
+) -> None:
+    """Draw crops with their predicted and their true poses into the picture at `path`."""
+    network.eval()
+    # Read from the data set also where the encoder is frozen: of its labels only the points are kept in memory.
+    batch = normalize_batch(hardware.move(dataset.__getitems__(rows)))
+    with hardware.autocast():
+        poses = direct_poses(network, batch["img_crop"])
+    crops = denormalize(batch["img_crop"])
+    save_examples(path, crops, None, None, predicted_pose=poses.float(), true_pose=batch["3D"])
 
 
 class PoseFromCrops(torch.nn.Module):

@@ -34,9 +34,9 @@ def assert_two_do_what_one_does(tmp_path, stage, make_config):
         output.mkdir()
         assert run_processes(count, train_and_keep_gradients, stage, make_config(output), output / "g") == [0] * count
         gradients.append(load_file(output / "g"))
-        folders += [path for path in output.iterdir() if path.is_dir()]
+        folders.append((output / "latest").resolve())
     alone, together = gradients
-    assert alone.keys() == together.keys() and len(alone) > 3 and len(folders) == 2
+    assert alone.keys() == together.keys() and len(alone) > 3
     for name, expected in alone.items():  # sums in another order: not bit for bit
         torch.testing.assert_close(together[name], expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
     for log in ("debug_log_training.txt", "debug_log_testing.txt"):
@@ -119,7 +119,7 @@ def test_torchrun_writes_one_run(data, tmp_path):
     result = torchrun(2, ROOT / "configs" / "train_encodeDecode.py", "--config", file)
     assert result.returncode == 0, result.stderr[-3000:]
     folder = tmp_path / run_name(config, "encode")
-    assert [path for path in tmp_path.iterdir() if path.is_dir()] == [folder]
+    assert [path for path in tmp_path.iterdir() if path.is_dir() and not path.is_symlink()] == [folder]
     assert result.stdout.count("crops to train on") == result.stdout.count("trained: ") == 1
     assert list(losses(folder)) == [1, 2, 3, 4, 5, 6]
     assert [row["iteration"] for row in read_log(folder / "debug_log_testing.txt")] == list("36")

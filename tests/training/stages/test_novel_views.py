@@ -85,7 +85,8 @@ def test_ctrl_c_keeps_the_iterations_done(data, tmp_path, num_workers):
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and "--resume" in output and "Traceback" not in errors
+    assert process.returncode == 130 and "--resume" in errors and "Traceback" not in errors
+    assert (output + errors).count("interrupted") == 1
     state = torch.load(log.parent / "models/training_state.pth", weights_only=True)
     assert state["iteration"] >= 5
 

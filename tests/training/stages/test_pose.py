@@ -10,7 +10,7 @@ from models.checkpoints import read_checkpoint, save_weights
 from tests.runs import Died, die_at, losses
 from tests.tiny import tiny_config, tiny_pose_config
 from training.stages.novel_views import train_novel_views
-from training.stages.pose import train_pose
+from training.stages.pose import NUM_EXAMPLES, train_pose
 from utils.errors import UserError
 
 
@@ -22,9 +22,20 @@ def test_stage_2_trains_the_pose_decoder_and_nothing_else(data, stage1, tmp_path
         if name.startswith(("encoder.", "decoder.")):  # running statistics of batch norm included
             assert not changed, name
     assert any(not torch.equal(v, after.weights[n]) for n, v in before.weights.items() if n.startswith("to_pose."))
+    assert sorted(path.name for path in folder.images.iterdir()) == ["example_000000.png", "example_000030.png"]
     assert after.weights["pose_std"].min() > 0 and after.weights["pose_mean"].abs().sum() > 0
     logged = list(losses(folder).values())
     assert np.mean(logged[-5:]) < np.mean(logged[:5])
+
+
+def test_stage_2_draws_held_out_poses(data, stage1, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("training.stages.pose.save_examples", lambda *_, **poses: drawn.append(poses))
+    train_pose(tiny_pose_config(data, tmp_path, str(stage1.path)))
+    before, after = drawn  # before the first and after the last iteration
+    assert before["true_pose"].shape == before["predicted_pose"].shape == (NUM_EXAMPLES, 51)
+    assert torch.equal(before["true_pose"], after["true_pose"]) and before["true_pose"].abs().sum() > 0
+    assert not torch.equal(before["predicted_pose"], after["predicted_pose"])
 
 
 def test_stage_2_reads_each_crop_once(data, stage1, tmp_path, monkeypatch):
@@ -32,7 +43,8 @@ def test_stage_2_reads_each_crop_once(data, stage1, tmp_path, monkeypatch):
     original = MultiViewDataset.__getitems__
     monkeypatch.setattr(MultiViewDataset, "__getitems__", lambda self, rows: read.extend(rows) or original(self, rows))
     train_pose(tiny_pose_config(data, tmp_path, str(stage1.path), num_training_iterations=40))
-    assert len(read) == len(set(read)) == 144
+    # and those of the two pictures once more for each
+    assert len(set(read)) == 144 and len(read) == 144 + 2 * NUM_EXAMPLES
 
 
 @pytest.mark.parametrize("floor", [0.0, 0.5])

@@ -1,0 +1,134 @@
+"""What makes a run the run that it is, and the name of its folder that follows from it.
+
+A run is what its config changes against the defaults of the table of keys: a key that is added later, with a neutral
+default, renames nothing. Data and weights count by what they contain, so that folders may move.
+"""
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets.layout.labels import ROW_KEYS, STATISTIC_KEYS, Labels, fingerprint
+from models.methods import method_of
+from utils.errors import UserError
+from utils.keys import KEYS, RETIRED
+
+BEST_NETWORK = "models/network_best_val_t1.pth"
+LATEST = "latest"  # the link beside the run folders
+MAX_NAME = 99  # characters
+_WEIGHTS_KEYS = ("network_path", "encoder_weights", "perceptual_weights")
+_CONTENT_KEYS = ("dataset_folder_train", *_WEIGHTS_KEYS)
+
+
+def run_identity(config: Mapping[str, Any], stage: str) -> dict[str, Any]:
+    """What names the run of `config`: its stage and its keys that differ from the defaults, as JSON values.
+
+    Keys that say where, how fast or how verbosely a run runs are left out. In the place of `dataset_folder_train` is
+    a fingerprint of its labels, in that of a file of weights a digest of it. Raises UserError without labels.
+    """
+    contents = {key: _weights_digest(config[key]) for key in _WEIGHTS_KEYS if _differs(config, key)}
+    contents["dataset_folder_train"] = _labels_fingerprint(config["dataset_folder_train"])
+    return {"stage": stage, **_changed_keys(config), **contents}
+
+
+def run_name(config: Mapping[str, Any], stage: str) -> str:
+    """The folder name of a run: `name` where the config has one, else made of the config, at most 99 characters.
+
+    Such a name has the published beginning "<stage>_resL3_ResNet_layers4_...", as much of it as there is room for,
+    the name of the training set, and six hexadecimal digits that stand for `run_identity`.
+    """
+    if config.get("name") is not None:
+        return _checked(config["name"])
+    identity = json.dumps(run_identity(config, stage), sort_keys=True)
+    training_set = re.sub(r"[^\w.-]", "-", config["training_set"], flags=re.ASCII)[:20]
+    end = [training_set, hashlib.sha256(identity.encode()).hexdigest()[:6]]
+    parts = [stage, *method_of(config).name_parts(config)]
+    while len("_".join(parts + end)) > MAX_NAME:
+        parts.pop()
+    return "_".join(parts + end)
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """What differs between two identities, one phrase for each key; a key that an identity lacks has its default."""
+    phrases = []
+    for key in sorted(ours.keys() | theirs.keys()):
+        mine, other = (identity.get(key, _default(key)) for identity in (ours, theirs))
+        if mine != other:
+            phrases.append(
+                f"{key} (other contents)" if key in _CONTENT_KEYS else f"{key} ({other!r} there, {mine!r} here)"
+            )
+    return phrases
+
+
+def identity_of_old_run(config: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity of a run that has recorded none, from its config.json.
+
+    Its stage, and what its data and weights contained, are not known, and taken from `ours`.
+    """
+    unknown = {key: ours[key] for key in ("stage", *_CONTENT_KEYS) if key in ours}
+    retired = {key: config[key] for key, about in RETIRED.items() if config.get(key, about.neutral) != about.neutral}
+    return {**_changed_keys(config), **retired, **unknown}
+
+
+def _changed_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    keys = [key for key, about in KEYS.items() if about.names_run and key not in _CONTENT_KEYS]
+    # By way of JSON, as the identity is stored: there, tuples are lists.
+    return json.loads(json.dumps({key: KEYS[key].plain(config[key]) for key in keys if _differs(config, key)}))
+
+
+def _differs(config: Mapping[str, Any], key: str) -> bool:
+    return config.get(key, _default(key)) != _default(key)
+
+
+def _default(key: str) -> Any:
+    if key in RETIRED:
+        return RETIRED[key].neutral
+    return KEYS[key].default if key in KEYS else None
+
+
+def _checked(name: str) -> str:
+    if not re.fullmatch(r"[\w-][\w.-]*", name) or name == LATEST:
+        raise UserError(
+            f"name is {name!r}; expected a folder's name of letters, digits, '_', '-' and '.', other than {LATEST!r}"
+        )
+    return name
+
+
+def _labels_fingerprint(folder: str) -> str:
+    return _fingerprint_of(folder, *_version(Labels(folder).path))
+
+
+@functools.lru_cache
+def _fingerprint_of(folder: str, *version: int) -> str:
+    labels = Labels(folder)
+    return fingerprint(labels, [key for key in (*ROW_KEYS, *STATISTIC_KEYS) if key in labels])
+
+
+def _weights_digest(value: str | None) -> str | None:
+    """A digest of the file of weights, or of the best network of the run folder, at `value`.
+
+    What is no file stands for itself, such as "imagenet".
+    """
+    if value is None:
+        return None
+    file = Path(value) / BEST_NETWORK if Path(value).is_dir() else Path(value)
+    return _digest_of(str(file), *_version(file)) if file.is_file() else value
+
+
+@functools.lru_cache
+def _digest_of(file: str, *version: int) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    with open(file, "rb") as content:
+        while block := content.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _version(file: Path) -> tuple[int, int]:
+    """What changes when a file is written anew."""
+    about = file.stat()
+    return about.st_mtime_ns, about.st_size
