@@ -205,7 +205,9 @@ MACHINE = {
     "seed": Key(0, "of initial weights, batches, held-out sequences and the choice of labels", at_least=0),
     "output_folder": Key(str(WORK / "output"), "where run folders go", names_run=False),
     "name": Key(None, "of the run folder; None: made from the config", kind=str, optional=True, names_run=False,
-        pattern=r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,59}", pattern_words="of at most 60 letters, digits, '.', '_' and '-'"),
+        # As long as a file's name may be, because it also names the folders of older runs, to resume them.
+        pattern=r"(?!latest$)[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}",
+        pattern_words="of letters, digits, '.', '_' and '-', not latest"),
     "visdom": Key(True, "send curves to a visdom server at localhost:8097, if one is running", names_run=False),
 }
 

@@ -14,11 +14,10 @@ from typing import Any
 
 from datasets.layout.labels import ROW_KEYS, STATISTIC_KEYS, Labels, fingerprint
 from models.methods import method_of
-from utils.errors import UserError
+from utils.config import config_hash
 from utils.keys import KEYS, RETIRED
 
 BEST_NETWORK = "models/network_best_val_t1.pth"
-LATEST = "latest"  # the link beside the run folders
 MAX_NAME = 99  # characters
 _WEIGHTS_KEYS = ("network_path", "encoder_weights", "perceptual_weights")
 _CONTENT_KEYS = ("dataset_folder_train", *_WEIGHTS_KEYS)
@@ -42,10 +41,9 @@ def run_name(config: Mapping[str, Any], stage: str) -> str:
     the name of the training set, and six hexadecimal digits that stand for `run_identity`.
     """
     if config.get("name") is not None:
-        return _checked(config["name"])
-    identity = json.dumps(run_identity(config, stage), sort_keys=True)
+        return config["name"]
     training_set = re.sub(r"[^\w.-]", "-", config["training_set"], flags=re.ASCII)[:20]
-    end = [training_set, hashlib.sha256(identity.encode()).hexdigest()[:6]]
+    end = [training_set, config_hash(run_identity(config, stage))]
     parts = [stage, *method_of(config).name_parts(config)]
     while len("_".join(parts + end)) > MAX_NAME:
         parts.pop()
@@ -88,14 +86,6 @@ def _default(key: str) -> Any:
     if key in RETIRED:
         return RETIRED[key].neutral
     return KEYS[key].default if key in KEYS else None
-
-
-def _checked(name: str) -> str:
-    if not re.fullmatch(r"[\w-][\w.-]*", name) or name == LATEST:
-        raise UserError(
-            f"name is {name!r}; expected a folder's name of letters, digits, '_', '-' and '.', other than {LATEST!r}"
-        )
-    return name
 
 
 def _labels_fingerprint(folder: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from training.loop.identity import BEST_NETWORK, LATEST, differences, identity_of_old_run, run_identity, run_name
+from training.loop.identity import BEST_NETWORK, differences, identity_of_old_run, run_identity, run_name
 from training.loop.provenance import read_json
 from utils.commands import command_for
 from utils.config import write_config
@@ -19,6 +19,7 @@ from utils.errors import UserError
 from utils.files import write_atomically
 from utils.keys import KEYS
 
+LATEST = "latest"  # the link beside the run folders
 _DATA_KEYS = ("dataset_folder_train", "dataset_folder_test", "actor_subset")
 
 

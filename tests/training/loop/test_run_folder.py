@@ -122,8 +122,9 @@ def test_names_begin_as_published_and_stay_short(config):
 def test_name_chooses_the_folder(config):
     assert RunFolder({**config, "name": "short"}, "encode").path == Path(config["output_folder"]) / "short"
     for bad in ("", "..", "a/b", "latest", "a b"):
-        with pytest.raises(UserError, match=r"^name is"):
-            run_name({**config, "name": bad}, "encode")
+        with pytest.raises(UserError, match=r"'name' is"):
+            train_novel_views({**config, "name": bad})
+    assert not Path(config["output_folder"]).exists()
 
 
 def test_a_folder_by_name_never_mixes_two_runs(data, config, tmp_path):
