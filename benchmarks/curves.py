@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from benchmarks.measures import training_step
 from benchmarks.setups import CONFIGURATIONS, FULL, Setup, make_setups
+from configs.command_line import script_parser
 from training.loop.loaders import TrainingBatches, grouped_sampler
 from utils.errors import UserError, run_script
 
@@ -39,10 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    about, _, usage = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(description=about, epilog=usage)
+    parser = script_parser(__doc__)
     parser.add_argument("--configuration", choices=list(CONFIGURATIONS), help="default: a tiny network")
-    parser.add_argument("--iterations", type=int, default=200, metavar="N", help="default: 200")
+    parser.add_argument("--iterations", type=int, default=200, metavar="N", help="of each way")
     parser.add_argument("--device", default="auto", help="auto, cuda, cpu, ... as in the config")
     return parser.parse_args(arguments)
 

@@ -24,6 +24,7 @@ import torch
 from benchmarks.measures import training_flop, training_way
 from benchmarks.results import FOLDER, write_results
 from benchmarks.setups import CONFIGURATIONS, FULL, TINY, Setup, make_setups
+from configs.command_line import script_parser
 from training.loop.hardware import pick_device
 from training.stages.novel_views import train_novel_views
 from utils.errors import UserError, run_script
@@ -56,13 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    about, _, usage = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(description=about, epilog=usage)
+    parser = script_parser(__doc__)
     parser.add_argument("--configuration", choices=list(CONFIGURATIONS), help="default: all, one after the other")
-    parser.add_argument("--iterations", type=int, default=2000, metavar="N", help="of each loop; default: 2000")
-    parser.add_argument("--device", default="cuda", help="default: cuda")
+    parser.add_argument("--iterations", type=int, default=2000, metavar="N", help="of each loop")
+    parser.add_argument("--device", default="cuda", help="cuda, or cpu to check that it runs")
     parser.add_argument("--quick", action="store_true", help="a tiny network, to check that it runs")
-    parser.add_argument("--output", metavar="FILE", type=Path, default=OUTPUT, help=f"default: {OUTPUT}")
+    parser.add_argument("--output", metavar="FILE", type=Path, default=OUTPUT, help="for the figures")
     return parser.parse_args(arguments)
 
 

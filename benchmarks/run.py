@@ -20,6 +20,7 @@ import torch
 from benchmarks import measures
 from benchmarks.results import FOLDER, write_results
 from benchmarks.setups import CONFIGURATIONS, FULL, TINY, make_setups
+from configs.command_line import script_parser
 from utils.errors import UserError, run_script
 
 # measure -> its function and unit
@@ -62,8 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    about, _, usage = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(description=about, epilog=usage)
+    parser = script_parser(__doc__)
     parser.add_argument("--only", metavar="MEASURES", help=f"some of {','.join(MEASURES)}")
     parser.add_argument("--configuration", choices=list(CONFIGURATIONS), help="default: all, one after the other")
     ways = parser.add_mutually_exclusive_group()
@@ -71,7 +71,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         ways.add_argument(f"--{way}", dest="way", action="store_const", const=way, help=f"only {text}; default: both")
     parser.add_argument("--device", default="auto", help="auto, cuda, cpu, ... as in the config")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to check that it runs")
-    parser.add_argument("--output", metavar="FILE", type=Path, default=OUTPUT, help=f"default: {OUTPUT}")
+    parser.add_argument("--output", metavar="FILE", type=Path, default=OUTPUT, help="for the figures")
     return parser.parse_args(arguments)
 
 
