@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from models.geometry_aware.network import LATER_KEYS
-from models.methods import METHODS
+from models.methods import METHODS, method_of
 from models.parts.weights import is_within, match_weights, read_file, require_tensors
 from utils.errors import UserError
 from utils.files import write_atomically
+from utils.keys import KEYS
 
 
 class Checkpoint(NamedTuple):
@@ -143,4 +143,5 @@ def _parse_config(text: Any, source: str) -> dict[str, Any]:
         raise UserError(f"{source}: its 'config' is not JSON ({error})") from error
     if not isinstance(config, dict):
         raise UserError(f"{source}: its 'config' holds {type(config).__name__}, expected a dictionary")
-    return {**LATER_KEYS, **config}
+    # A key of the architecture that is younger than the file has a default with which networks are what they were.
+    return {**{key: KEYS[key].default for key in method_of(config).ARCHITECTURE_KEYS}, **config}

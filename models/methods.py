@@ -16,17 +16,16 @@ from typing import Any
 from torch import nn
 
 from models import geometry_aware
-from utils.errors import UserError
+from utils.config import check_value
+from utils.keys import KEYS
 
 METHODS = {"geometry_aware": geometry_aware}
 
 
 def method_of(config: Mapping[str, Any]) -> ModuleType:
-    """The package of the method that `config` names. A config without `method` is geometry-aware, as the first were."""
-    name = config.get("method", "geometry_aware")
-    if name not in METHODS:
-        raise UserError(f"config: method = {name!r}, expected one of {', '.join(METHODS)}")
-    return METHODS[name]
+    """The package of the method that `config` names. UserError for an unknown one."""
+    # The first configs had no such key, because there was one method only.
+    return METHODS[check_value("method", config.get("method", KEYS["method"].default))]
 
 
 def build_network(config_dict: Mapping[str, Any]) -> nn.Module:

@@ -1,42 +1,13 @@
-"""Configurations and inputs for tests of the network."""
+"""Configs and inputs for tests of the network."""
 
 import torch
 
+from configs.config_train_encodeDecode import config_dict
 from models import OUTPUT_TYPES
 from tests.deterministic import inputs
 
-PUBLISHED = {
-    "encoderType": "ResNet",
-    "encoder_weights": None,
-    "freeze_encoder_stem": True,
-    "encoder_width": 64,
-    "encoder_max_pool": True,
-    "sigmoid_bottleneck": True,
-    "inputDimension": 128,
-    "num_encoding_layers": 4,
-    "feature_scale": 2,
-    "latent_fg": 128,
-    "latent_3d": 600,
-    "latent_dropout": 0.3,
-    "shuffle_fg": True,
-    "shuffle_3d": True,
-    "useCamBatches": 2,
-    "useSubjectBatches": True,
-    "implicit_rotation": False,
-    "skip_background": True,
-    "add_background": False,
-    "color_by_appearance": False,
-    "upsampling_bilinear": True,
-    "n_hidden_to3Dpose": 2,
-    "width_to3Dpose": 2048,
-    "dropout_to3Dpose": 0.5,
-    "output_types": list(OUTPUT_TYPES),
-    "MAE": True,
-    "loss_weight_rgb": 1.0,
-    "loss_weight_gradient": 0.0,
-    "loss_weight_imageNet": 2.0,
-    "perceptual_weights": None,
-}
+# without ImageNet weights, which would be downloaded, and with every output
+PUBLISHED = {**config_dict, "encoder_weights": None, "perceptual_weights": None, "output_types": list(OUTPUT_TYPES)}
 
 # small enough for tests, with every part that the published network has
 SMALL = {
@@ -52,4 +23,5 @@ SMALL = {
 
 
 def some_inputs(size: int = 64, batch: int = 4, seed: int = 3) -> dict[str, torch.Tensor]:
+    """Inputs of the network as `tests.deterministic.inputs` makes them."""
     return inputs(seed, batch, size)

@@ -20,6 +20,7 @@ OUTPUT_TYPES = KEYS["output_types"].choices
 POSE_DECODER_KEYS = ("n_hidden_to3Dpose", "width_to3Dpose")
 # Keys that decide which tensors a network has: a network can only load weights of a config that agrees in these.
 ARCHITECTURE_KEYS = (
+    "method",
     "encoderType",
     "encoder_width",
     "encoder_max_pool",
@@ -36,8 +37,6 @@ ARCHITECTURE_KEYS = (
     "color_by_appearance",
     *POSE_DECODER_KEYS,
 )
-# Keys of the architecture that came later, with what networks have whose config does not know them yet.
-LATER_KEYS = {"encoder_max_pool": True}
 _NEED_POINTS = {"3D", "img_crop", "latent_3d"}
 _NEED_VIEWS = {"img_crop", "cam2cam", "shuffled_pose", "shuffled_appearance"}
 

@@ -6,6 +6,7 @@ from configs.config_train_encodeDecode import config_dict
 from models import METHODS, build_network, method_of
 from tests.networks import SMALL
 from utils.errors import UserError
+from utils.keys import KEYS
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
@@ -15,10 +16,14 @@ def test_a_method_gives_its_network_keys_and_names(method):
     assert all(isinstance(part, str) for part in method.name_parts(config_dict))
 
 
+def test_the_table_of_keys_knows_the_methods():
+    assert KEYS["method"].choices == tuple(METHODS)
+
+
 def test_a_config_names_its_method():
     assert method_of({}) is METHODS["geometry_aware"]
     assert isinstance(build_network({**SMALL, "method": "geometry_aware"}), METHODS["geometry_aware"].Network)
-    with pytest.raises(UserError, match="method = 'nerf', expected one of geometry_aware"):
+    with pytest.raises(UserError, match="'method' is 'nerf'; expected 'geometry_aware'"):
         build_network({**SMALL, "method": "nerf"})
 
 
