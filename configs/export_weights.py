@@ -1,6 +1,10 @@
 """Export a trained network to a small file for sharing: .safetensors, half precision, with its config.
 
 python configs/export_weights.py network_path=RUN_FOLDER --output FILE.safetensors
+
+For example, the newest run:
+
+    python configs/export_weights.py network_path=output/latest --output network.safetensors
 """
 
 import argparse

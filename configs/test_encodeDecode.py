@@ -1,7 +1,12 @@
 """View or evaluate a trained network. Without arguments, view the packaged example.
 
-python configs/test_encodeDecode.py [--config FILE] [--save FILE.png|FILE.gif] [--evaluate] [--skip-shifted]
+python configs/test_encodeDecode.py [--config FILE ...] [--save FILE.png|FILE.gif] [--evaluate] [--skip-shifted]
                                     [--index N] [--device D] [network_path=RUN_FOLDER_OR_WEIGHTS] [key=value ...]
+
+For example, the packaged network as a rotating picture, and the errors of a run of your own on its test set:
+
+    python configs/test_encodeDecode.py --save rotated.gif
+    python configs/test_encodeDecode.py --evaluate network_path=output/latest
 """
 
 import argparse
@@ -23,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", metavar="FILE", help="write a .png, or a .gif of a full rotation; opens no window")
     parser.add_argument("--evaluate", action="store_true", help="evaluate poses and novel views on the test set")
     parser.add_argument("--skip-shifted", action="store_true", help="leave out S9's shifted sequences (Human3.6M)")
-    parser.add_argument("--index", metavar="N", type=int, default=0, help="row of the first image (default: 0)")
+    parser.add_argument("--index", metavar="N", type=int, default=0, help="row of the first image in the test set")
 
 
 def main() -> None:

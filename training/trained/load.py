@@ -11,6 +11,7 @@ from models import Checkpoint, EncodeDecode, build_network, load_weights, method
 from training.loop.hardware import Hardware
 from training.loop.loaders import open_test_set
 from training.loop.run_folder import BEST_NETWORK
+from utils.config import check_config
 from utils.errors import UserError
 from utils.paths import ROOT
 
@@ -38,6 +39,7 @@ def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
     replace the stored values, for the architecture they must agree with them. A published file stores no config and no
     pose statistics: it is loaded into the network that `config` describes.
     """
+    config = check_config(config)
     if config["network_path"] is None:
         raise UserError("network_path is None; expected a run folder of a training, or a file of weights")
     hardware = Hardware(config["device"], config["precision"])
