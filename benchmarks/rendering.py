@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datasets.layout.workers import map_processes
 from datasets.layout.writer import LayoutWriter
-from datasets.rendered.dataset import SUBJECTS, RenderSet, SequenceRenderer, plan_sequences
+from datasets.rendered.dataset import SPLIT_SUBJECTS, RenderSet, SequenceRenderer, plan_sequences
 
 PIECE = 32  # crops of the shortest sequence
 
@@ -16,7 +16,7 @@ _worker = None  # (renderer, writer) of this process
 
 def render_rate(folder: Path, size: int, pieces: int, workers: int | None) -> float:
     """Crops per second of `workers` processes (None: one per core), without the first sequence of each."""
-    subjects = SUBJECTS["train"]
+    subjects = SPLIT_SUBJECTS["train"]
     workers = workers or os.cpu_count() or 1
     job = RenderSet((pieces + workers) * PIECE * len(subjects), size, 0, "train")
     # Only one subject, because the first sequence of a subject also loads its clothes.

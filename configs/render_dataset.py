@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.command_line import script_parser
-from datasets.rendered.dataset import SUBJECTS, render_dataset
+from datasets.rendered.dataset import SPLIT_SUBJECTS, render_dataset
 from datasets.rendered.presets import PRESETS, render_preset
 from utils.errors import UserError, run_script
 
@@ -35,7 +35,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     default = {name: parameter.default for name, parameter in inspect.signature(render_dataset).parameters.items()}
-    subjects = "; ".join(f"{split}: subjects {', '.join(map(str, numbers))}" for split, numbers in SUBJECTS.items())
+    subjects = "; ".join(f"{split}: {', '.join(map(str, numbers))}" for split, numbers in SPLIT_SUBJECTS.items())
     # Options that are not given stay out of the namespace: `main` refuses those that a preset fixes, even with their
     # default value, and `render_dataset` fills in the defaults.
     parser = script_parser(__doc__, argument_default=argparse.SUPPRESS)
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--crops", type=int, metavar="N", help="number of crops, over all four cameras")
     add("--size", type=int, metavar="PIXELS", help=f"side of a crop (default: {default['size']})")
     add("--seed", type=int, metavar="N", help=f"seed of motions, clothes and light (default: {default['seed']})")
-    add("--split", metavar="SPLIT", help=f"{subjects} (default: {default['split']})")
+    add("--split", metavar="SPLIT", help=f"subjects of {subjects} (default: {default['split']})")
     add("--every", type=int, metavar="N", help=f"use every N-th frame of 10 Hz motions (default: {default['every']})")
     add("--motion", metavar="PATH", help="folder of BVH files, or one file (default: procedural motion)")
     add("--workers", type=int, metavar="N", help="processes (default: one per core; one with a GPU)")

@@ -15,9 +15,8 @@ from datasets.people.anny_model import anny_model, rest_shape
 from datasets.people.kinematics import rotation_x
 from utils.errors import UserError
 
-SUBJECTS = (1, 5, 6, 7, 8, 9, 11)
-
 # Stature in meters, and anny's shape parameters (gender: 0 male .. 1 female; age: 2/3 young adult .. 1 old).
+# The numbers of subjects are Human3.6M's, but their shapes are invented.
 _SHAPES = {
     1: dict(stature=1.80, gender=0.05, age=0.68, muscle=0.65, weight=0.50, proportions=0.60),
     5: dict(stature=1.62, gender=0.95, age=0.67, muscle=0.45, weight=0.25, proportions=0.70),
@@ -28,6 +27,7 @@ _SHAPES = {
     11: dict(stature=1.66, gender=0.85, age=0.75, muscle=0.55, weight=0.52, proportions=0.55),
 }
 
+SUBJECTS = tuple(_SHAPES)
 _SHOULDER_DROP = np.deg2rad(8)
 
 

@@ -30,7 +30,7 @@ from datasets.rendered.room import build_room, lamp_points
 from datasets.rendered.scene import AREA, NUM_CAMERAS, sequence_light, subject_cameras
 from utils.errors import UserError
 
-SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
+SPLIT_SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
 FPS = 10
 MOTION_FRAMES = 48  # length of a motion; small sets render fewer of its frames, evenly spaced
 MIN_FRAMES = 8  # per sequence, if the set is large enough for all subjects
@@ -112,7 +112,7 @@ def render_dataset(
         segments = segment_clips(split_clips(clips, split), FPS, MOTION_FRAMES, AREA, progress)
         job = job._replace(motion=describe_clips(clips))
     # On first use both fill a cache on disk. That happens here once, and not in several workers at a time.
-    warp_kernels(), load_body(SUBJECTS[split][0])
+    warp_kernels(), load_body(SPLIT_SUBJECTS[split][0])
     if claim_folder(output, SET_FILE, job.describe()):
         return output
     sequences = plan_captured(job, segments) if segments else plan_sequences(job)
@@ -131,7 +131,7 @@ def render_dataset(
 def plan_sequences(job: RenderSet) -> list[MotionClip]:
     """All sequences of a set of procedural motion. Subjects have equally many (within one) of all kinds in turn."""
     frames = -(-job.crops // NUM_CAMERAS)
-    subjects, kinds = SUBJECTS[job.split], job.kinds or MOTIONS
+    subjects, kinds = SPLIT_SUBJECTS[job.split], job.kinds or MOTIONS
     # Sequences are as short as it takes for every subject to perform every kind of motion, but not below MIN_FRAMES.
     longest = MOTION_FRAMES // job.every
     length = np.clip(frames // (len(subjects) * len(kinds)), min(MIN_FRAMES, longest), longest)
@@ -151,7 +151,7 @@ def plan_sequences(job: RenderSet) -> list[MotionClip]:
 def plan_captured(job: RenderSet, segments: list[ClipSegment]) -> list[MotionClip]:
     """All sequences of a set of captured motion. Subjects alternate, and each plays every segment in a large set."""
     left = -(-job.crops // NUM_CAMERAS)
-    subjects = SUBJECTS[job.split]
+    subjects = SPLIT_SUBJECTS[job.split]
     length = max(left // (len(subjects) * len(segments)), MIN_FRAMES)
     length = min(length, max(1, left // len(subjects)))
     order = np.random.default_rng([job.seed, 0]).permutation(len(segments))
@@ -245,7 +245,7 @@ def _render_and_write(sequence: MotionClip) -> int:
 
 
 def _check_arguments(job: RenderSet, workers: int | None) -> None:
-    check_split(job.split, SUBJECTS)
+    check_split(job.split, SPLIT_SUBJECTS)
     check_size(job.size)
     check_at_least(0, seed=job.seed)
     check_at_least(1, crops=job.crops, every=job.every, workers=workers)

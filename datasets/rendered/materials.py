@@ -27,7 +27,7 @@ def cloth(*color: float) -> Material:
     return lambda u, v: _shaded(color, 0.06 * np.sin(95 * u) * np.sin(95 * v) + 0.05 * _grain(u, v))
 
 
-def checked(first, second, side: float) -> Material:
+def checkered(first, second, side: float) -> Material:
     """A chessboard of two colors."""
     return lambda u, v: _choose((u // side + v // side) % 2 < 1, first, second)
 

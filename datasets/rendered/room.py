@@ -143,7 +143,7 @@ def _furnish_west(builder: _Builder) -> None:
     builder.box((x + 0.16, -0.4, 0.42), (0.25, 1.9, 0.42), red)
     for y in (-1.25, 0.45):
         builder.box((x + 0.5, y, 0.42), (0.9, 0.2, 0.2), red)
-    builder.box((x + 0.4, -0.1, 0.42), (0.14, 0.42, 0.36), materials.checked((0.85, 0.8, 0.6), (0.3, 0.4, 0.6), 0.09))
+    builder.box((x + 0.4, -0.1, 0.42), (0.14, 0.42, 0.36), materials.checkered((0.85, 0.8, 0.6), (0.3, 0.4, 0.6), 0.09))
     builder.column((x + 0.45, 1.3, 0), (0.16, 0.21), 0.35, plain(0.62, 0.34, 0.22))
     for z, low, high in ((0.35, 0.36, 0.20), (0.62, 0.33, 0.14), (0.92, 0.25, 0.03)):
         builder.column((x + 0.45, 1.3, z), (low, high), 0.32, materials.leaves)

@@ -13,7 +13,7 @@ from configs.render_dataset import main
 from datasets.layout.labels import Labels
 from datasets.motion.captured.clips import describe_clips, find_clips, retarget_segment, segment_clips, split_clips
 from datasets.people.body import load_body
-from datasets.rendered.dataset import MOTION_FRAMES, SUBJECTS, RenderSet, plan_captured, render_dataset
+from datasets.rendered.dataset import MOTION_FRAMES, SPLIT_SUBJECTS, RenderSet, plan_captured, render_dataset
 from datasets.validation import validate
 from tests.moving_figure import squat_and_wave, write_figure
 from utils.errors import UserError
@@ -95,7 +95,7 @@ def test_plan_has_what_was_asked_for(clips, crops, every):
         assert sequence.frames[-1] < sequence.segment.num_frames and sequence.motion == sequence.segment.name
         assert sequence.frames.step >= every
     if crops >= 160:
-        assert {sequence.subject for sequence in sequences} == {*SUBJECTS["train"]}
+        assert {sequence.subject for sequence in sequences} == {*SPLIT_SUBJECTS["train"]}
         assert len({sequence.segment for sequence in sequences[:5]}) == 5
 
 

@@ -13,7 +13,7 @@ from configs import render_dataset as render_script
 from datasets.layout.labels import ROW_SHAPES, Labels
 from datasets.motion.motions import MOTIONS
 from datasets.rendered import presets
-from datasets.rendered.dataset import SUBJECTS, RenderSet, plan_sequences, pose_sequence, sequence_rng
+from datasets.rendered.dataset import SPLIT_SUBJECTS, RenderSet, plan_sequences, pose_sequence, sequence_rng
 from datasets.rendered.presets import KINDS, PRESETS, check_labels, label_checksums, render_preset
 from utils.errors import UserError
 
@@ -43,7 +43,7 @@ def test_subjects_and_kinds_of_motion_of_the_test_set_are_never_seen_in_training
     sets = {split: plan_sequences(preset.render_set(split)) for split in ("train", "test")}
     for split, sequences in sets.items():
         assert 4 * sum(len(sequence.frames) for sequence in sequences) == preset.crops[split]
-        assert {sequence.subject for sequence in sequences} == set(SUBJECTS[split])
+        assert {sequence.subject for sequence in sequences} == set(SPLIT_SUBJECTS[split])
         assert {sequence.motion for sequence in sequences} == set(KINDS[split])
     assert not set(KINDS["train"]) & set(KINDS["test"]) and set(KINDS["train"]) | set(KINDS["test"]) == set(MOTIONS)
 
@@ -85,6 +85,7 @@ def test_other_labels_are_distinguished_from_rounding_on_another_machine(small, 
     [
         (["--preset", "hard"], ["'hard'", "benchmark64"]),
         (["--preset", "benchmark", "--crops", "4"], ["--crops", "--preset"]),
+        (["--preset", "benchmark64", "--size", "128"], ["--size", "--preset"]),
         ([], ["--crops", "--preset"]),
     ],
 )
@@ -93,3 +94,12 @@ def test_bad_arguments_are_reported_before_anything_is_written(tmp_path, monkeyp
     with pytest.raises(UserError) as error:
         render_script.main()
     assert all(word in str(error.value) for word in words) and not (tmp_path / "set").exists()
+
+
+def test_help_keeps_its_lines_and_shows_defaults(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["render_dataset.py", "--help"])
+    with pytest.raises(SystemExit):
+        render_script.main()
+    text = capsys.readouterr().out
+    assert "python configs/render_dataset.py --output data/benchmark64 --preset benchmark64\n" in text
+    assert "(default: 128)" in text and "test: 9, 11" in text

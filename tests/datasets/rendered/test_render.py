@@ -19,7 +19,7 @@ from datasets.cameras.crop_camera import project_to_crop
 from datasets.layout.labels import Labels
 from datasets.layout.png import read_png
 from datasets.layout.writer import image_path
-from datasets.rendered.dataset import SUBJECTS, RenderSet, plan_sequences, render_dataset
+from datasets.rendered.dataset import SPLIT_SUBJECTS, RenderSet, plan_sequences, render_dataset
 from datasets.rendered.scene import subject_cameras
 from datasets.validation import validate
 from tests.tiny import ROOT
@@ -54,7 +54,7 @@ def crops(root: Path, labels: Labels, row: int) -> tuple[np.ndarray, np.ndarray]
 def test_layout_is_valid_and_complete(rendered):
     assert "160" in validate(rendered)
     labels = Labels(rendered)
-    assert labels.num_rows == 160 and set(labels["subj"]) == set(SUBJECTS["train"])
+    assert labels.num_rows == 160 and set(labels["subj"]) == set(SPLIT_SUBJECTS["train"])
     assert len(set(labels["motion"])) >= 4
     assert set(labels["cam"]) == {0, 1, 2, 3}
 
@@ -140,7 +140,7 @@ def test_a_finished_set_is_left_unchanged(rendered):
 
 def test_seeds_and_splits_differ(rendered, tmp_path):
     test = render_dataset(tmp_path / "test", 16, SIZE, split="test", workers=1, progress=False)
-    assert set(Labels(test)["subj"]) == {9, 11} and not set(SUBJECTS["test"]) & set(SUBJECTS["train"])
+    assert set(Labels(test)["subj"]) == {9, 11} and not set(SPLIT_SUBJECTS["test"]) & set(SPLIT_SUBJECTS["train"])
     other = render_dataset(tmp_path / "other", 4, SIZE, seed=1, workers=1, progress=False)
     assert not np.allclose(Labels(other)["3D"][:4], Labels(rendered)["3D"][:4])
 
