@@ -13,8 +13,8 @@ class _Help(argparse.RawDescriptionHelpFormatter):
     """Keeps the line breaks of description and epilog, and shows the default of each option that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        default = action.default
-        if default in (None, [], argparse.SUPPRESS) or isinstance(default, bool) or action.required:
+        default, told = action.default, action.required or "default" in (action.help or "")
+        if told or default in (None, [], argparse.SUPPRESS) or isinstance(default, bool):
             return action.help
         shown = " ".join(map(str, default)) if isinstance(default, (list, tuple)) else str(default)
         shown = shown.removeprefix(f"{WORK}/").replace("%", "%%")

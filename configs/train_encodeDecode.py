@@ -1,4 +1,4 @@
-"""Stage 1: train the network to paint novel views.
+"""Stage 1: train a network to reconstruct novel views of people, without labels.
 
 python configs/train_encodeDecode.py [--config FILE ...] [--resume] [--device D] [key=value ...]
 On several GPUs: torchrun --nproc_per_node=N configs/train_encodeDecode.py ...

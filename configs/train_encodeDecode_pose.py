@@ -18,10 +18,10 @@ from utils.errors import run_script
 
 
 def main() -> None:
-    arguments, config, said = config_arguments(__doc__, "config_train_encodeDecode_pose", resume=True)
+    arguments, config, given = config_arguments(__doc__, "config_train_encodeDecode_pose", resume=True)
     from training.stages.pose import train_pose
 
-    train_pose(config, arguments.resume, said)
+    train_pose(config, arguments.resume, given)
 
 
 if __name__ == "__main__":

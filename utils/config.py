@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from utils.commands import command_for
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.keys import ALIASES, GROUPS, KEYS, RETIRED, Key
@@ -105,9 +106,9 @@ def _hint(key: str, keys: Mapping[str, Key]) -> str:
     alias = ALIASES.get(key.lower())
     if alias in KEYS:
         return f"expected {alias!r}" + ("" if alias in keys else f", a key of {_group(alias)}")
-    names = {name.lower(): name for name in keys}
+    names, every_key = {name.lower(): name for name in keys}, command_for("train_encodeDecode_pose") + " --keys"
     nearest = difflib.get_close_matches(key.lower(), names, n=1, cutoff=0.6)
-    return f"the nearest known key is {names[nearest[0]]!r}" if nearest else "a script's option --keys lists all keys"
+    return f"the nearest known key is {names[nearest[0]]!r}" if nearest else f"`{every_key}` lists all keys"
 
 
 def _group(key: str) -> str:

@@ -1,5 +1,6 @@
 """Errors that the user can fix, and how a script reports them."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -16,6 +17,9 @@ def run_script(main: Callable[[], None]) -> None:
         sys.exit(_report(f"error: {_last_line(error)}", 2))
     except PermissionError as error:
         sys.exit(_report(f"error: no permission to write {error.filename!r}; give a folder you may write to", 2))
+    except BrokenPipeError:
+        # Whoever reads our output, such as `head`, has enough. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         # Without a file it is no wrong path of the user's but a failure of ours, which needs its traceback.
         if error.filename is None:

@@ -32,7 +32,7 @@ class Key:
     below: float = math.inf
     multiple_of: int = 1
     pattern: str = r".+"
-    pattern_words: str = "that is not empty"
+    pattern_words: str = "non-empty text"
     kind: type | None = None
     optional: bool = False
     names_run: bool = True
@@ -67,7 +67,7 @@ class Key:
         """What `accepts` allows, in words, for error messages and the printed table."""
         words = self._expected_one()
         if self.is_list:
-            words = f"a list of {words}"
+            words = f"list of {'some of ' if self.choices else ''}{words}"
         return f"{words} or None" if self.optional else words
 
     def _accepts_one(self, value: Any) -> bool:
@@ -90,13 +90,13 @@ class Key:
         if self.type is bool:
             return "bool (True or False)"
         if self.type is str:
-            return f"str {self.pattern_words}"
-        words = [f"a multiple of {self.multiple_of}"] if self.multiple_of > 1 else []
+            return self.pattern_words
+        words = [f"multiple of {self.multiple_of}"] if self.multiple_of > 1 else []
         words += [f"at least {self.at_least:g}"] if self.at_least > -math.inf else []
         words += [f"above {self.above:g}"] if self.above > -math.inf else []
         words += [f"at most {self.at_most:g}"] if self.at_most < math.inf else []
         words += [f"below {self.below:g}"] if self.below < math.inf else []
-        return f"{self.type.__name__} {' and '.join(words)}".rstrip()
+        return self.type.__name__ + (f" ({', '.join(words)})" if words else "")
 
 
 def _either(words: Iterable[str]) -> str:
@@ -111,7 +111,7 @@ DATA = {
     "dataset_folder_test": Key(str(WORK / "data" / "test"), "training layout of the subjects that only evaluation sees",
         names_run=False),
     "training_set": Key("h36m", "label of the data in the run folder's name; it chooses no folder",
-        pattern=r"[^/\\\n]+", pattern_words="without slashes, not empty"),
+        pattern=r"[^/\\\n]+", pattern_words="non-empty text without slashes"),
     "actor_subset": Key([1, 5, 6, 7, 8], "training subjects; None: all of the set", at_least=0, optional=True),
     "useCamBatches": Key(2, "cameras of a group: so many crops of one instant, each of another camera (not a switch)",
         at_least=1),
@@ -207,7 +207,7 @@ MACHINE = {
     "name": Key(None, "of the run folder; None: made from the config", kind=str, optional=True, names_run=False,
         # As long as a file's name may be, because it also names the folders of older runs, to resume them.
         pattern=r"(?!latest$)[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}",
-        pattern_words="of letters, digits, '.', '_' and '-', not latest"),
+        pattern_words="letters, digits, '.', '_' and '-' (at most 255, not 'latest')"),
     "visdom": Key(True, "send curves to a visdom server at localhost:8097, if one is running", names_run=False),
 }
 
@@ -216,8 +216,8 @@ STAGE2 = {
     "label_subjects": Key([1], "subjects whose labels are used; None: all of actor_subset", at_least=0, optional=True),
     "label_fraction": Key(1.0, "of their crops that are labeled, chosen at random; a part of them validates",
         above=0, at_most=1),
-    "freeze_encoder": Key(True, "train the pose decoder only; False: all but a frozen stem (without network_path: "
-        "plain supervision)"),
+    "freeze_encoder": Key(True, "train the pose decoder only; False: the encoder too (without network_path: plain "
+        "supervision)"),
     "augment_yaw": Key(0.0, "degrees: rotate points and pose about the vertical, by up to this either way; needs "
         "freeze_encoder", at_least=0, at_most=180),
     "augment_points": Key(0.0, "noise on the points, in standard deviations of a crop's coordinates; needs "

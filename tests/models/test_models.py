@@ -266,13 +266,13 @@ def test_frozen_stem_needs_weights_worth_keeping(tmp_path):
         ({"encoderType": "VGG"}, "'encoderType' is 'VGG'; expected 'ResNet', 'ResNet18' or 'UNet'"),
         ({"encoderType": "ResNet"}, "inputDimension = 64, expected 128"),
         ({"inputDimension": 72}, "multiple of 16"),
-        ({"latent_3d": 100}, "'latent_3d' is 100; expected int a multiple of 3"),
+        ({"latent_3d": 100}, "'latent_3d' is 100; expected int \\(multiple of 3"),
         ({"latent_fg": 64}, "latent_fg = 64, expected less than 64"),
         ({"feature_scale": 3}, "'feature_scale' is 3; expected 1, 2, 4, 8, 16, 32 or 64"),
-        ({"latent_dropout": 1}, "'latent_dropout' is 1; expected float at least 0 and below 1"),
-        ({"output_types": ["pose"]}, r"'output_types' is \['pose'\]; expected a list of '3D', 'img_crop'"),
+        ({"latent_dropout": 1}, "'latent_dropout' is 1; expected float \\(at least 0, below 1\\)"),
+        ({"output_types": ["pose"]}, r"'output_types' is \['pose'\]; expected list of some of '3D', 'img_crop'"),
         ({"encoder_weights": "no/such.pth"}, "no such file: 'no/such.pth'"),
-        ({"useCamBatches": 0}, "'useCamBatches' is 0; expected int at least 1"),
+        ({"useCamBatches": 0}, "'useCamBatches' is 0; expected int \\(at least 1\\)"),
     ],
 )
 def test_bad_configurations_are_named(changes, words):

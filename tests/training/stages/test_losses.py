@@ -88,7 +88,7 @@ def test_pose_loss_agrees_with_the_published_number():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"loss_weight_rgb": -1}, "'loss_weight_rgb' is -1; expected float at least 0"),
+        ({"loss_weight_rgb": -1}, "'loss_weight_rgb' is -1; expected float \\(at least 0\\)"),
         ({"loss_weight_rgb": 0.0, "loss_weight_imageNet": 0}, "all of loss_weight_rgb"),
         ({"perceptual_weights": "no/such.pth"}, "no such file: 'no/such.pth'"),
     ],
