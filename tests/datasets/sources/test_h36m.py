@@ -1,6 +1,5 @@
 """Human3.6M in a miniature: the prepared layout agrees with what was filmed, and whatever is wrong is told."""
 
-import csv
 import re
 import shutil
 import sys
@@ -23,6 +22,7 @@ from datasets.validation import validate
 from tests.markers import JOINTS as MARKED
 from tests.markers import find_markers
 from tests.miniature_h36m import camera_of, marked_people, write_metadata, write_miniature
+from tests.runs import read_log
 from tests.tiny import run_script
 from utils.errors import UserError
 
@@ -56,8 +56,7 @@ def prepare(source, output, **options):
 
 
 def report_of(folder):
-    with open(folder / "report.csv", newline="") as file:
-        return {(row["subject"], row["name"], row["camera_id"]): row for row in csv.DictReader(file)}
+    return {(row["subject"], row["name"], row["camera_id"]): row for row in read_log(folder / "report.csv")}
 
 
 def name_of(labels, row):

@@ -1,6 +1,5 @@
 """Suites of experiments on a tiny set: planned, run, interrupted, killed, out of time, failed, and reported."""
 
-import csv
 import re
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from configs import experiments as script
 from configs.config_train_better import RECIPE
 from configs.config_train_encodeDecode import config_dict
 from tests.processes import run_processes
-from tests.runs import die_at
+from tests.runs import die_at, read_log
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import CHANGES, SIZE
 from training.experiments import run as experiments
@@ -115,7 +114,7 @@ def test_the_score_of_the_choice_is_the_lowest_error_on_held_out_labels(finished
     for run in runs:
         if is_done(run):
             logs = folder.glob("out/pose_*/debug_log_testing.txt")
-            scores = [[float(row["n_mpjpe"]) for row in csv.DictReader(log.open(newline=""))] for log in logs]
+            scores = [[float(row["n_mpjpe"]) for row in read_log(log)] for log in logs]
             assert read_result(run)["held_out_mm"] in [min(of_run) for of_run in scores if of_run]
 
 
