@@ -12,7 +12,7 @@ config_dict = {
     "training_set": "rendered64",
     "output_folder": str(DEMO),
     "preload_images": True,
-    # a small network for small crops; no ImageNet weights, which need a download
+    # A small network for small crops, without ImageNet weights, which would have to be downloaded.
     "encoderType": "ResNet18",
     "encoder_width": 32,
     "encoder_weights": None,
@@ -21,23 +21,23 @@ config_dict = {
     "latent_fg": 32,
     "latent_3d": 600,
     "width_to3Dpose": 512,
-    # few iterations leave nothing to regularise
+    # So few iterations do not overfit: dropout would only slow them down.
     "latent_dropout": 0.0,
-    # absolute differences leave out a limb that is less likely than not; squared ones paint it faintly, and learn it
+    # With L1, limbs that are visible less than half the time disappear; with L2 they appear faintly, and are learned.
     "MAE": False,
-    # nothing need be learned to copy the background, so that a decoder of a quarter of the published widths is enough:
-    # it makes almost twice as many steps in the same time
+    # The background need not be learned, so that a decoder with a quarter of the published channels is enough. It trains
+    # almost twice as fast.
     "add_background": True,
-    # what a shape looks like is a product, of a layer and a color: learned within minutes only where it is built in
+    # A colored shape is a product of mask and color, which convolutions do not learn within minutes: it is built in.
     "color_by_appearance": True,
     "loss_weight_imageNet": 0.0,
     "perceptual_weights": None,
-    # every pair teaches the rotation; the published shuffle makes half of them plain auto-encoding
+    # With the published shuffle half of the targets are the crop's own view, and teach no rotation.
     "target_other_view": True,
-    # five people must stand for many: their motions and rooms in the mirror too, in slightly other colours
+    # Five people must stand for many: mirror images and changed colors add some variety.
     "augment_mirror": True,
     "augment_color": 0.1,
-    # few iterations: a schedule that ends at zero
+    # A short run gains most from a schedule that ends at zero.
     "num_training_iterations": 8000,
     "learning_rate": 2e-3,
     "learning_rate_schedule": "cosine",

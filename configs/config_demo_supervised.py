@@ -1,4 +1,4 @@
-"""The demo's comparison: the same encoder trained on the same labels alone, without stage 1."""
+"""The demo's supervised baseline: the same encoder trained on the same labels alone, without stage 1."""
 
 from configs.config_demo_pose import config_dict as demo_pose
 

@@ -1,4 +1,4 @@
-"""Viewing and testing: what changes against stage 2. As it is, it shows the packaged example."""
+"""Viewing and testing: what changes against stage 2. Unchanged, it shows the packaged example."""
 
 from configs.config_train_encodeDecode_pose import config_dict as stage2
 from utils.paths import ROOT

@@ -1,19 +1,20 @@
 """Stage 1 with a better recipe than the published one: that of the demo, for networks of any size.
 
 Measured on the benchmark at 64 px with 2,000 iterations (docs/results/recipe.md): novel views of 26.0 instead of 23.8
-dB in half the time, and 116 instead of 127 mm N-MPJPE with 1 % of the labels, by the optimizer: with Adam and no
-weight decay it stays at 126. The winner is this recipe with an encoder of twice the demo's width, which is the
-default here, and config_train_better_pose.py for stage 2: 105 mm, 17 % less than the published recipe with the
-demo's. After 8,000 iterations the lead is smaller: 101 against 109 mm, with the demo's encoder. Measured on
-the demo's data, one by one: squared instead of absolute differences, +0.28 dB; the difference to the background,
-+0.15 dB; layers colored by appearance, +0.6 dB. Not measured one by one: the other view as target, mirrored pairs,
-the cosine schedule, and the sigmoid bottleneck, which only the encoder for 128 px has. What gained nothing is listed
-in docs/results.md. The suite measures each: `python configs/experiments.py recipe`.
+dB in half the time, and 116 instead of 127 mm N-MPJPE with 1 % of the labels. The optimizer makes the difference in
+pose: with Adam and no weight decay the error stays at 126 mm. With an encoder of twice the demo's width, the default
+here, and config_train_better_pose.py for stage 2 it is 105 mm, 17 % less than the published recipe with the demo's
+encoder. After 8,000 iterations the lead is smaller: 101 against 109 mm, with the demo's encoder.
+
+Gains in PSNR on the demo's data, one change at a time: L2 instead of L1, 0.28 dB; the output added to the background,
+0.15 dB; colors by appearance, 0.6 dB. Not measured alone: another view as target, mirrored pairs, the cosine schedule,
+no sigmoid bottleneck (only the encoder for 128 px has one). docs/results.md lists what gained nothing.
+`python configs/experiments.py recipe` measures each change.
 """
 
 from configs.config_train_encodeDecode import config_dict as published
 
-# the keys that a recipe may change; networks' sizes and the number of iterations are none of them
+# A recipe changes these keys, and neither the size of the network nor the number of iterations.
 RECIPE = {
     "sigmoid_bottleneck": False,
     "latent_dropout": 0.0,
