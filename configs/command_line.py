@@ -93,6 +93,7 @@ def config_arguments(
     parser.add_argument("--keys", action=_PrintKeys, nargs=0, const=default, help="list all keys of the config")
     parser.add_argument("--print-config", action="store_true", help="print the resolved config, as a config file")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change one key of the config")
+    # Plain parsing would refuse a key=value after an option that follows another key=value.
     arguments = parser.parse_intermixed_args()
     if arguments.device is not None:
         arguments.overrides.append(f"device={arguments.device}")

@@ -25,8 +25,8 @@ config_dict = {
     "latent_dropout": 0.0,
     # With L1, limbs that are visible less than half the time disappear; with L2 they appear faintly, and are learned.
     "MAE": False,
-    # The background need not be learned, so that a decoder with a quarter of the published channels is enough. It trains
-    # almost twice as fast.
+    # The background need not be learned, so that a decoder with a quarter of the published channels is enough, which
+    # trains almost twice as fast.
     "add_background": True,
     # A colored shape is a product of mask and color, which convolutions do not learn within minutes: it is built in.
     "color_by_appearance": True,

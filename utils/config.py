@@ -56,6 +56,7 @@ def parse_override(text: str) -> tuple[str, object]:
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise UserError(f"argument {text!r} is not of the form key=value")
+    # Shells make quotes inside of quotes a nuisance: what is no literal is text.
     try:
         return key, ast.literal_eval(value)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

@@ -72,6 +72,7 @@ class Key:
 
     def _accepts_one(self, value: Any) -> bool:
         numbers = (int, float) if self.type is float else self.type
+        # To Python, True is the number 1.
         if not isinstance(value, numbers) or (isinstance(value, bool) and self.type is not bool):
             return False
         if self.choices or self.type is bool:
@@ -246,7 +247,7 @@ def defaults(keys: Mapping[str, Key] = KEYS) -> dict[str, Any]:
 
 
 class Retired(NamedTuple):
-    """A key of old configs: the value with which it did nothing, and why it is gone."""
+    """A key that only old configs have: the value with which it did nothing, and why it is gone."""
 
     neutral: Any
     reason: str
@@ -260,7 +261,8 @@ RETIRED = {
     "ema_decay": Retired(0.0, "a moving average of the weights gained nothing"),
 }
 
-# What people type -> the key that they want.
+# What people type -> the key that they want. These are hints in messages and set nothing: a config with two names for
+# one key could contradict itself.
 ALIASES = {
     "lr": "learning_rate",
     "learningrate": "learning_rate",
