@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__, argument_default=argparse.SUPPRESS)
     add = parser.add_argument
     add("--output", metavar="DIR", required=True, help="folder to write: a new one, or one to resume")
-    add("--preset", metavar="NAME", help=f"standard benchmark, which fixes all other options: {' or '.join(PRESETS)}")
+    add("--preset", metavar="NAME", help=f"standard benchmark with all other options fixed: {' or '.join(PRESETS)}")
     add("--crops", type=int, metavar="N", help="number of crops, over all four cameras")
     add("--size", type=int, metavar="PIXELS", help=f"side of a crop (default: {default['size']})")
     add("--seed", type=int, metavar="N", help=f"seed of motions, clothes and light (default: {default['seed']})")

@@ -24,7 +24,8 @@ from datasets.people.kinematics import (
 )
 
 # Joint limits, about the active range of motion of adults.
-MAX_ELBOW = np.deg2rad(148)
+MIN_ELBOW, MAX_ELBOW = 0.05, np.deg2rad(148)
+PRONATION_RANGE = (-1.3, 1.5)
 MAX_KNEE = np.deg2rad(152)
 MAX_TOES = np.deg2rad(62)
 MAX_TRUNK = np.deg2rad([35, 85, 50])  # side bend, forward bend, twist
@@ -36,6 +37,7 @@ _ARM_REFERENCE = rotation_x(np.deg2rad(30)) @ rotation_y(np.deg2rad(-70))
 MIRROR = np.array([[1, -1, 1], [-1, 1, -1], [1, -1, 1]])
 # How much of a bend each bone of the spine, or of the neck, takes.
 SPINE_SHARES = {"spine_low": 0.2, "spine_mid": 0.3, "spine_high": 0.25, "chest": 0.25}
+FOREARM_SHARE = 0.6  # of pronation; the hand takes the rest
 HEAD_SHARES = {"neck": 0.45, "head": 0.55}
 
 
@@ -128,7 +130,7 @@ def _state(frame, elbow, pronation, wrist):
 
 
 def limb_frame(along: np.ndarray, forward: np.ndarray) -> np.ndarray:
-    """Rotations that bring -z to `along` and x to `forward` (orthonormal)."""
+    """Rotations (..., 3, 3) that bring -z to `along` and x to `forward`, both of length 1 and orthogonal."""
     return np.stack([forward, np.cross(forward, along), -along], axis=-1)
 
 
@@ -148,15 +150,15 @@ def _arm_rotations(state: np.ndarray, swing: np.ndarray) -> dict[str, np.ndarray
     upper = rotation_y(-swing) @ _ARM_REFERENCE @ to_matrix(state[:, :3])
     clavicle = clavicle_rotation(upper)
     # An arm that swings forward bends at the elbow.
-    elbow = np.clip(state[:, 3] + 0.35 * np.maximum(swing, 0), 0.05, MAX_ELBOW)
-    pronation = np.clip(state[:, 4], -1.3, 1.5)
+    elbow = np.clip(state[:, 3] + 0.35 * np.maximum(swing, 0), MIN_ELBOW, MAX_ELBOW)
+    pronation = np.clip(state[:, 4], *PRONATION_RANGE)
     wrist = np.clip(state[:, 5], -1.0, 1.0)
     return {
         "clavicle": clavicle,
         "upper_arm": clavicle.transpose(0, 2, 1) @ upper,
         "forearm": rotation_y(-elbow),
-        "forearm_twist": rotation_z(-0.6 * pronation),
-        "hand": rotation_z(-0.4 * pronation) @ rotation_x(-wrist),
+        "forearm_twist": rotation_z(-FOREARM_SHARE * pronation),
+        "hand": rotation_z(-(1 - FOREARM_SHARE) * pronation) @ rotation_x(-wrist),
     }
 
 

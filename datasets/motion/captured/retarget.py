@@ -10,10 +10,13 @@ from datasets.motion.captured.capture import RATE, Capture, Side
 from datasets.motion.captured.floor import plant_feet
 from datasets.motion.footsteps import SIDES
 from datasets.motion.posing import (
+    FOREARM_SHARE,
     HEAD_SHARES,
     MAX_ELBOW,
     MAX_HEAD,
+    MIN_ELBOW,
     MIRROR,
+    PRONATION_RANGE,
     SPINE_SHARES,
     Limbs,
     clavicle_rotation,
@@ -25,8 +28,7 @@ from datasets.people.body import BONE_INDEX, BONE_NAMES, Body, Motion
 from datasets.people.kinematics import rotation_y, rotation_z, to_matrix, to_rotation_vector, unit
 
 _CONTEXT = RATE // 2  # extra frames before and after those asked for, so that the ends move like the middle
-_PRONATION_RANGE, _MAX_WRIST = np.array([-1.3, 1.5]), 1.1  # radians
-_LEAST_ELBOW = 0.05
+_MAX_WRIST = 1.1  # radians
 
 
 def retarget(capture: Capture, body: Body, start: int, frames: int, fps: float, heading: float) -> Motion:
@@ -82,7 +84,7 @@ def _arm(chest: np.ndarray, arm: Side, side: str) -> dict[str, np.ndarray]:
     left = -unit(arm.elbow - arm.upper_arm * (arm.elbow * arm.upper_arm).sum(1, keepdims=True))
     upper = limb_frame(arm.upper_arm, np.cross(arm.upper_arm, left))
     bend = np.arctan2(-(np.cross(arm.upper_arm, arm.forearm) * left).sum(1), (arm.upper_arm * arm.forearm).sum(1))
-    flexion = rotation_y(-np.clip(bend, _LEAST_ELBOW, MAX_ELBOW))
+    flexion = rotation_y(-np.clip(bend, MIN_ELBOW, MAX_ELBOW))
     twist, wrist = _split_hand((upper @ flexion).swapaxes(1, 2) @ arm.hand, side)
     upper = chest.swapaxes(1, 2) @ upper
     mirror = MIRROR if side == "right" else 1
@@ -91,8 +93,8 @@ def _arm(chest: np.ndarray, arm: Side, side: str) -> dict[str, np.ndarray]:
         "clavicle": clavicle,
         "upper_arm": clavicle.swapaxes(1, 2) @ upper,
         "forearm": flexion,
-        "forearm_twist": rotation_z(0.6 * twist),
-        "hand": rotation_z(0.4 * twist) @ wrist,
+        "forearm_twist": rotation_z(FOREARM_SHARE * twist),
+        "hand": rotation_z((1 - FOREARM_SHARE) * twist) @ wrist,
     }
 
 
@@ -105,4 +107,4 @@ def _split_hand(hand: np.ndarray, side: str) -> tuple[np.ndarray, np.ndarray]:
     twist = np.unwrap(twist)
     twist -= 2 * np.pi * np.round(np.median(twist) / (2 * np.pi))
     inward = -1 if side == "left" else 1  # pronation rotates the left palm about -z
-    return inward * np.clip(inward * twist, *_PRONATION_RANGE), to_matrix(bend)
+    return inward * np.clip(inward * twist, *PRONATION_RANGE), to_matrix(bend)
