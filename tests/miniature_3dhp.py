@@ -78,6 +78,6 @@ def _write_video(path: Path, pixels: np.ndarray) -> None:
         stream = container.add_stream("mpeg4", rate=25, width=SIDE, height=SIDE)
         stream.pix_fmt, stream.bit_rate = "yuv420p", 8_000_000
         for points in pixels:
-            picture = markers.render_markers(points, SIDE, SIDE, radius=5)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            image = markers.render_markers(points, SIDE, SIDE, radius=5)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())

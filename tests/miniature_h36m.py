@@ -1,4 +1,4 @@
-"""A small Human3.6M in the form of the download, of made-up people: videos, CDF poses, metadata.xml, archives."""
+"""A small Human3.6M in the form of the download, of synthetic people: videos, CDF poses, metadata.xml, archives."""
 
 import functools
 import shutil
@@ -35,7 +35,7 @@ INTRINSICS = (
     (1146, 1145, 499, 501, -0.20, 0.22, -0.003, -0.0005, 0.0006),
 )
 HEIGHTS = (1002, 1000, 1000, 1002)
-# where the 15 joints that we do not use lie: on one that we use
+# The 15 joints that we do not use are placed on one that we use.
 DOUBLED = {
     4: 3,
     5: 3,
@@ -55,14 +55,14 @@ DOUBLED = {
 }
 EXTRA_FRAMES = 2  # of a video, after its last pose
 
-Pictures = Callable[[int, Camera], np.ndarray]  # frame, camera -> (H,W,3) uint8
+Images = Callable[[int, Camera], np.ndarray]  # frame, camera -> (H,W,3) uint8
 
 
 class Take(NamedTuple):
-    """One sequence as it was acted: `joints` (N,17,3) world, meters; `picture(frame, camera)` for N + EXTRA_FRAMES."""
+    """One sequence as it was acted: `joints` (N,17,3) world, meters; `image(frame, camera)` for N + EXTRA_FRAMES."""
 
     joints: np.ndarray
-    picture: Pictures
+    image: Images
 
 
 def write_miniature(
@@ -91,7 +91,7 @@ def write_miniature(
             write_poses(poses / f"{name}.cdf", truth[subject, name])
             for cam, camera_id in enumerate(CAMERA_IDS):
                 camera, frames = camera_of(subject, cam, width), range(count + EXTRA_FRAMES)
-                write_video(videos / f"{name}.{camera_id}.mp4", (take.picture(i, camera) for i in frames))
+                write_video(videos / f"{name}.{camera_id}.mp4", (take.image(i, camera) for i in frames))
         _reshape(root, subject, form)
     return truth
 
@@ -168,11 +168,11 @@ def marked_people(subject: int, number: int, frames: int) -> Take:
     """People of three markers that are elsewhere in every frame."""
     joints = random_joints(frames, np.random.default_rng([subject, number]))
 
-    def picture(frame: int, camera: Camera) -> np.ndarray:
+    def image(frame: int, camera: Camera) -> np.ndarray:
         pixels = camera.project(camera.world_to_cam(joints[frame, list(MARKED)]))
         return render_markers(pixels, camera.width, camera.height, radius=0.008 * camera.width)
 
-    return Take(joints, picture)
+    return Take(joints, image)
 
 
 class RenderedPeople:
@@ -187,7 +187,7 @@ class RenderedPeople:
     def __call__(self, subject: int, number: int, frames: int) -> Take:
         vertices, joints = self.perform(subject, number, frames)
         render = self.renderer(subject)
-        return Take(joints.astype(np.float64), lambda frame, camera: full_picture(render, vertices[frame], camera)[0])
+        return Take(joints.astype(np.float64), lambda frame, camera: full_image(render, vertices[frame], camera)[0])
 
     def perform(self, subject: int, number: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (T,V,3) and joints (T,17,3) of a sequence, world, meters."""
@@ -199,7 +199,7 @@ class RenderedPeople:
         return body.pose(procedural_motion(name, body, frames, self.fps, np.random.default_rng([subject, number])))
 
     def renderer(self, subject: int):
-        """The subject in one set of clothes and one light: a camera's pictures differ by the person alone."""
+        """The subject in one set of clothes and one light: a camera's images differ by the person alone."""
         from datasets.people.body import load_body
         from datasets.people.clothes import Wardrobe
         from datasets.rendered.raycast import Renderer
@@ -210,8 +210,8 @@ class RenderedPeople:
         return Renderer(self.room, sequence_light(rng), body.faces, outfit.colors, outfit.thickness)
 
 
-def full_picture(render, vertices: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """The distorted picture (H,W,3) of a camera, and the same without the person: a wide pinhole picture, sampled."""
+def full_image(render, vertices: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """The distorted image (H,W,3) of a camera, and the same without the person: a wide pinhole image, sampled."""
     import cv2
 
     from datasets.rendered.raycast import RenderView
@@ -225,7 +225,7 @@ def full_picture(render, vertices: np.ndarray, camera: Camera) -> tuple[np.ndarr
 
 @functools.cache
 def _wide_pinhole(width: int, height: int, numbers: tuple[float, ...]) -> tuple[np.ndarray, float, int]:
-    """A pinhole picture that holds all of a distorted one: where that one's pixels lie in it (H,W,2), its focal length
+    """A pinhole image that holds all of a distorted one: where that one's pixels lie in it (H,W,2), its focal length
     in sides, and its side in pixels. numbers: the intrinsics, row by row, and the distortion."""
     import cv2
 

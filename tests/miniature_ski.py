@@ -1,4 +1,4 @@
-"""A miniature of the Ski-PosePTZ-Camera set in its own form: skiers seen by cameras that turn and zoom."""
+"""A miniature of the Ski-PosePTZ-Camera set in its own form: skiers seen by cameras that rotate and zoom."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def write_ski(root: str | Path, split: str = "train", sequences: int = 2, instan
 
 
 def _row(joints: np.ndarray, rotation: np.ndarray, center: np.ndarray, rng: np.random.Generator) -> dict:
-    """Labels of one picture: a square of 2.6 m around the skier, cut from anywhere in a larger picture."""
+    """Labels of one image: a square of 2.6 m around the skier, cropped from anywhere in a larger image."""
     joints_cam = (joints - center) @ rotation.T
     focal = joints_cam[0, 2] / 2.6
     middle = 0.5 + rng.uniform(-0.05, 0.05, 2) - focal * joints_cam[0, :2] / joints_cam[0, 2]

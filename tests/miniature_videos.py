@@ -28,7 +28,7 @@ class Truth(NamedTuple):
 
     @property
     def arguments(self) -> list[str]:
-        """What the script is told of the recording, but for boxes and poses."""
+        """The script's arguments for the recording, except boxes and poses."""
         videos = [f"{name}={path}" for name, path in self.videos.items()]
         offsets = [f"{name}={offset}" for name, offset in OFFSETS.items()]
         return ["--videos", *videos, "--calibration", str(self.calibration), "--offsets", *offsets]
@@ -70,7 +70,7 @@ def camera_fields(cameras: dict[str, Camera]) -> dict[str, dict]:
 
 
 def true_box(camera: Camera, joints: np.ndarray) -> np.ndarray:
-    """x0, y0, width, height of the joints (17,3) in the picture."""
+    """x0, y0, width, height of the joints (17,3) in the image."""
     pixels = camera.project(camera.world_to_cam(joints))
     return np.concatenate([pixels.min(0), np.ptp(pixels, axis=0)])
 
@@ -81,8 +81,8 @@ def _scene(camera: Camera, joints: np.ndarray | None, body: bool) -> np.ndarray:
     pixels = camera.project(camera.world_to_cam(joints))
     if not body:
         return render_markers(pixels[list(JOINTS)], WIDTH, HEIGHT, radius=5)
-    picture = np.full((HEIGHT, WIDTH, 3), FLOOR, np.uint8)
+    image = np.full((HEIGHT, WIDTH, 3), FLOOR, np.uint8)
     for bone in BONES:
         (x0, y0), (x1, y1) = pixels[list(bone)].round().astype(int).tolist()
-        cv2.line(picture, (x0, y0), (x1, y1), (150, 140, 130), 9)
-    return picture
+        cv2.line(image, (x0, y0), (x1, y1), (150, 140, 130), 9)
+    return image

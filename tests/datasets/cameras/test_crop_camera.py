@@ -13,15 +13,15 @@ def roots():
     return rng.uniform([-2, -1, 2.5], [2, 1, 6], (50, 3))
 
 
-def test_turn_is_a_rotation_that_centers_the_root(roots):
+def test_rotation_centers_the_root(roots):
     camera = crop_camera(roots)
     np.testing.assert_allclose(
         camera.rotation @ camera.rotation.swapaxes(1, 2), np.tile(np.eye(3), (50, 1, 1)), atol=1e-12
     )
     np.testing.assert_allclose(np.linalg.det(camera.rotation), 1)
-    turned = np.einsum("nij,nj->ni", camera.rotation, roots)
-    np.testing.assert_allclose(turned, np.linalg.norm(roots, axis=1)[:, None] * [0, 0, 1], atol=1e-12)
-    np.testing.assert_allclose(project_to_crop(turned[:, None], camera.intrinsic_crop), 0.5)
+    rotated = np.einsum("nij,nj->ni", camera.rotation, roots)
+    np.testing.assert_allclose(rotated, np.linalg.norm(roots, axis=1)[:, None] * [0, 0, 1], atol=1e-12)
+    np.testing.assert_allclose(project_to_crop(rotated[:, None], camera.intrinsic_crop), 0.5)
 
 
 def test_turn_is_the_shortest(roots):
@@ -36,17 +36,17 @@ def test_turn_is_the_shortest(roots):
 
 
 def test_error_without_the_correction_is_that_of_the_spec():
-    """At the border of a Human3.6M picture (500 px off, focal length 1147 px) the turn is 23.6 degrees."""
-    turn = crop_camera(np.array([500 / 1147, 0, 1]) * 4).rotation
-    assert np.degrees(np.arccos(turn[2, 2])) == pytest.approx(23.6, abs=0.05)
+    """At the border of a Human3.6M image (500 px off, focal length 1147 px) the rotation is 23.6 degrees."""
+    rotation = crop_camera(np.array([500 / 1147, 0, 1]) * 4).rotation
+    assert np.degrees(np.arccos(rotation[2, 2])) == pytest.approx(23.6, abs=0.05)
 
 
 def test_two_meters_at_the_root_fill_the_crop_and_the_box(roots):
     camera = crop_camera(roots)
     corners = np.array([[-1, -1, 0], [1, 1, 0], [0, 0, 0]])
-    turned_root = np.linalg.norm(roots, axis=1)[:, None, None] * [0, 0, 1]
+    rotated_root = np.linalg.norm(roots, axis=1)[:, None, None] * [0, 0, 1]
     np.testing.assert_allclose(
-        project_to_crop(turned_root + corners, camera.intrinsic_crop),
+        project_to_crop(rotated_root + corners, camera.intrinsic_crop),
         np.tile([[0, 0], [1, 1], [0.5, 0.5]], (50, 1, 1)),
         atol=1e-12,
     )
@@ -57,13 +57,13 @@ def test_two_meters_at_the_root_fill_the_crop_and_the_box(roots):
     np.testing.assert_allclose(normalized[:, 1], np.stack([x0 + width, y0 + height], axis=1))
 
 
-def test_crop_is_the_homography_of_the_picture(roots):
-    """Warping a picture by K_v R_v K^-1 shows a world point where the turned camera projects it."""
+def test_crop_is_the_homography_of_the_image(roots):
+    """Warping an image by K_v R_v K^-1 shows a world point where the rotated camera projects it."""
     rng = np.random.default_rng(1)
     points = roots[:, None] + rng.normal(size=(50, 17, 3)) * 0.4
     camera = crop_camera(roots)
-    in_picture = np.concatenate([points[..., :2] / points[..., 2:], np.ones((50, 17, 1))], axis=-1)
-    warped = project_to_crop(in_picture, camera.intrinsic_crop @ camera.rotation)
+    in_image = np.concatenate([points[..., :2] / points[..., 2:], np.ones((50, 17, 1))], axis=-1)
+    warped = project_to_crop(in_image, camera.intrinsic_crop @ camera.rotation)
     np.testing.assert_allclose(
         warped, project_to_crop(points @ camera.rotation.swapaxes(1, 2), camera.intrinsic_crop), atol=1e-9
     )

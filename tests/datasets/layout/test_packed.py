@@ -69,11 +69,11 @@ def test_a_batch_is_not_a_view_of_the_file(layout):
 
 
 def test_backgrounds_that_repeat_are_stored_once(layout):
-    # the made-up cameras stand still: one background each
-    said = pack(layout, progress=False)
+    # The synthetic cameras are static: one background each.
+    line = pack(layout, progress=False)
     packed = open_packed(MultiViewDataset(layout).labels)
     assert len(packed["bg_crop"].crops) == 4 and len(packed["img_crop"].crops) == 40
-    assert "4 distinct bg_crop" in said and "40 rows" in said
+    assert "4 distinct bg_crop" in line and "40 rows" in line
 
 
 def test_a_layout_without_backgrounds(tmp_path):

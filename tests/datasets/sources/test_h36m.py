@@ -1,4 +1,4 @@
-"""Human3.6M in a miniature: the prepared layout agrees with what was filmed, and whatever is wrong is told."""
+"""Human3.6M in a miniature: the prepared layout agrees with what was filmed, and every fault is reported."""
 
 import re
 import shutil
@@ -184,7 +184,7 @@ def test_missing_and_unreadable_videos_stop_before_anything_is_written(copied, t
     assert not (tmp_path / "set").exists()
 
 
-def test_video_that_breaks_on_the_way_is_told_and_the_rest_is_kept(copied, tmp_path):
+def test_video_that_breaks_on_the_way_is_reported_and_the_rest_is_kept(copied, tmp_path):
     """Its index is whole, its data are not: found only by decoding. Repaired, the set is finished without redoing."""
     video = copied / "S1" / "Videos" / f"TakingPhoto.{CAMERA_IDS[3]}.mp4"
     whole = video.read_bytes()
@@ -255,7 +255,7 @@ def test_damaged_poses_and_metadata_are_named(copied, tmp_path):
         read_metadata(find_metadata(copied))
 
 
-def test_full_disk_is_told_before_the_work(copied, tmp_path, monkeypatch):
+def test_full_disk_is_reported_before_the_work(copied, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**5))
     with pytest.raises(UserError, match=r"set: 0.0 GB are free; expected 0.0 GB"):
         prepare(copied, tmp_path / "set", subjects=[1])
@@ -263,7 +263,7 @@ def test_full_disk_is_told_before_the_work(copied, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("module", "package"), [("cdflib", "cdflib"), ("av", "av"), ("cv2", "opencv")])
-def test_missing_packages_are_told_first(module, package, tmp_path, monkeypatch):
+def test_missing_packages_are_reported_first(module, package, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UserError, match=f"needs? the package '{package}.*pip install"):
         prepare(tmp_path / "nowhere", tmp_path / "set")

@@ -1,4 +1,4 @@
-"""Ski-PosePTZ-Camera: crops, rotations and poses of the layout agree with the pictures they come from."""
+"""Ski-PosePTZ-Camera: crops, rotations and poses of the layout agree with the images they come from."""
 
 import h5py
 import numpy as np
@@ -60,7 +60,7 @@ def test_roots_are_found_from_2d_and_relative_3d(source):
     np.testing.assert_allclose(seen, labels.points, atol=1e-6)
 
 
-def test_rotations_are_turned_with_the_crops(source, prepared):
+def test_extrinsics_are_those_of_the_crop_cameras(source, prepared):
     """Camera-frame poses of all cameras are one pose of the world, the one of the source."""
     labels, truth = Labels(prepared), read_labels(source / "train/labels.h5")
     world = np.einsum("nij,npj->npi", labels["extrinsic_rot_inv"], labels["3D"].reshape(-1, 17, 3))
@@ -80,7 +80,7 @@ def test_resumes_and_takes_statistics_over(source, prepared, tmp_path, monkeypat
     assert "finished already" in prepare_ski(source, tmp_path / "test", SIZE, "train", prepared, progress=False)
 
 
-def test_missing_pictures_are_counted(tmp_path):
+def test_missing_images_are_counted(tmp_path):
     folder = write_ski(tmp_path, "test", sequences=1, instants=2, cameras=2)
     (folder / "seq_000/cam_01/image_000004.png").unlink()
     report = prepare_ski(tmp_path, tmp_path / "out", 32, "test", progress=False)
@@ -136,7 +136,7 @@ def test_stage_1_trains_on_it(source, tmp_path):
 
 
 @pytest.mark.parametrize("root", [[0.0, 0.0, 5.0], [1.9, 0.0, 5.0], [-1.9, 1.0, 5.0]])
-def test_the_fraction_outside_the_picture_is_what_is_black(root):
+def test_the_fraction_outside_the_image_is_what_is_black(root):
     camera = Camera(
         np.eye(3), np.zeros(3), np.array([[250.0, 0, 127.5], [0, 250, 127.5], [0, 0, 1]]), np.zeros(5), 256, 256
     )

@@ -74,7 +74,7 @@ def test_poses_and_rotations_are_those_that_were_filmed(filmed, with_poses):
 
 
 def test_crops_show_the_joints_where_the_labels_say(with_poses):
-    """Through distortion, offset and turn of the camera."""
+    """Through distortion, offset and rotation of the camera."""
     offs = marker_offsets(with_poses)
     assert len(offs) > 60
     assert np.median(offs) < 0.15 and max(offs) < 0.6
@@ -111,12 +111,12 @@ def test_the_person_is_found_without_boxes(filmed_body, tmp_path):
 
 
 def assert_centered(truth, root, meters):
-    """Each crop is turned to the person, has the right scale, and its rotation is the turned camera's."""
+    """Each crop is rotated to the person, has the right scale, and its rotation is the rotated camera's."""
     labels, cameras = Labels(root), list(truth.cameras.values())
     joints = true_joints(truth, labels)
     for row in range(labels.num_rows):
-        turn = labels["extrinsic_rot"][row] @ cameras[labels["cam"][row]].rotation.T
-        seen = project_to_crop(joints[row] @ turn.T, labels["intrinsic_crop"][row])
+        rotation = labels["extrinsic_rot"][row] @ cameras[labels["cam"][row]].rotation.T
+        seen = project_to_crop(joints[row] @ rotation.T, labels["intrinsic_crop"][row])
         middle = (seen.min(0) + seen.max(0)) / 2
         assert np.abs(middle - 0.5).max() * 2.0 < meters
         distance = np.linalg.norm(joints[row].mean(0))
@@ -253,11 +253,11 @@ def test_the_example_is_whole():
 
 def test_cameras_in_other_units_and_axes(filmed, tmp_path):
     """The same cameras in a world whose y axis points down, in meters."""
-    turned = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # z up -> y down
+    rotated = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # z up -> y down
     fields = camera_fields(filmed.cameras)
     for name, camera in filmed.cameras.items():
         fields[name] = {key: fields[name][key] for key in ("width", "height", "K", "distortion")}
-        fields[name] |= {"R": (camera.rotation @ turned.T).tolist(), "centre": (turned @ camera.center).tolist()}
+        fields[name] |= {"R": (camera.rotation @ rotated.T).tolist(), "centre": (rotated @ camera.center).tolist()}
     (tmp_path / "c.json").write_text(json.dumps({"unit": "m", "up": "-y", "cameras": fields}))
     for cameras in (read_calibration(tmp_path / "c.json").cameras, read_calibration(filmed.calibration).cameras):
         for name, camera in filmed.cameras.items():
@@ -408,7 +408,7 @@ def test_opposite_cameras_take_the_distance_from_the_boxes(filmed):
     assert used == [0, 1] and np.linalg.norm(point - person.mean(0)) < 0.25
 
 
-def test_nobody_is_found_in_an_empty_picture():
+def test_nobody_is_found_in_an_empty_image():
     empty = np.full((90, 120, 3), 80, np.uint8)
     find = PersonDetector(empty)
     assert find(empty) is None

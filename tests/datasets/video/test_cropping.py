@@ -1,4 +1,4 @@
-"""Crops of distorted pictures: every pixel is where its ray falls, and the labels are those of the crop's camera."""
+"""Crops of distorted images: every pixel is where its ray falls, and the labels are those of the crop's camera."""
 
 import numpy as np
 import pytest
@@ -100,12 +100,12 @@ def test_a_crop_is_made_of_its_box_alone(root):
     assert box.x0 % 2 == box.y0 % 2 == 0 and 0 <= box.x0 < box.x1 <= 1000 and 0 <= box.y0 < box.y1 <= 1000
 
 
-def test_a_picture_of_half_the_resolution_gives_the_same_crop():
-    picture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (1000, 1000), dtype=np.uint8), (0, 0), 8)
-    picture = cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX)
-    half = cv2.resize(picture, (500, 500), interpolation=cv2.INTER_AREA)
+def test_an_image_of_half_the_resolution_gives_the_same_crop():
+    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (1000, 1000), dtype=np.uint8), (0, 0), 8)
+    image = cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX)
+    half = cv2.resize(image, (500, 500), interpolation=cv2.INTER_AREA)
     places = places_of(ROOTS[0])
-    assert np.abs(places.sample(picture).astype(int) - places.halved().sample(half)).max() <= 2
+    assert np.abs(places.sample(image).astype(int) - places.halved().sample(half)).max() <= 2
 
 
 def test_outside_of_the_image_is_the_given_value():

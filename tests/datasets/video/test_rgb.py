@@ -35,7 +35,7 @@ def frame_of(kind: str, space: str, color_range: str, height: int = HEIGHT):
 
 
 def crop_places(size: int = 32) -> CropMap:
-    """A crop that shrinks the picture to half."""
+    """A crop that shrinks the image to half."""
     x, y = np.meshgrid(np.arange(size) * 1.9 + 20.3, np.arange(size) * 1.9 + 7.6)
     return CropMap(np.dstack([x, y]).astype(np.float32), np.full(2, 1.9), Box(0, 0, WIDTH, HEIGHT))
 
@@ -87,7 +87,7 @@ def test_color_spaces_differ():
     assert np.abs(images[0].astype(int) - images[1]).max() > 5
 
 
-def test_pictures_of_odd_size():
+def test_images_of_odd_size():
     frame, rgb = frame_of(*COLORS[0], height=75), RgbConverter()
     assert rgb.full(frame).shape == (75, WIDTH, 3)
     places = crop_places()._replace(box=Box(0, 0, WIDTH, 75))

@@ -1,4 +1,4 @@
-"""Frames are found by their exact number, and a broken video is an error, never a wrong picture."""
+"""Frames are found by their exact number, and a broken video is an error, never a wrong image."""
 
 import sys
 from fractions import Fraction
@@ -131,7 +131,7 @@ def test_wanting_nothing_opens_nothing():
     assert list(read_frames("nowhere.mp4", [])) == []
 
 
-def test_too_few_frames_are_told_after_those_that_exist(video):
+def test_too_few_frames_are_reported_after_those_that_exist(video):
     frames = read_frames(video, [10, 99])
     assert next(frames)[0] == 10
     with pytest.raises(UserError, match=r"numbers.mp4 has 60 frames that decode; expected at least 100"):
