@@ -63,6 +63,7 @@ def losses(way: str, setup: Setup, iterations: int) -> np.ndarray:
 
 def differences(fast: np.ndarray, plain: np.ndarray) -> np.ndarray:
     """Relative differences between two curves, each averaged over windows: (iterations - WINDOW + 1,)."""
+    # Losses of single batches scatter by more than bfloat16 changes them.
     window = np.full(WINDOW, 1 / WINDOW)
     smooth_fast, smooth_plain = (np.convolve(curve, window, mode="valid") for curve in (fast, plain))
     return np.abs(smooth_fast - smooth_plain) / smooth_plain

@@ -85,6 +85,7 @@ def measure(setup: Setup, flop: float, wanted: str, iterations: int, folder: Pat
     if on_gpu:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
+    # What the run prints would go between the rows of the table.
     with contextlib.redirect_stdout(io.StringIO()):
         run = train_novel_views(config)
     with open(run.path / "debug_log_training.txt", newline="") as log:
@@ -104,6 +105,7 @@ def count_waits(setup: Setup, steps: int = 20) -> float:
     way = training_way("fast", setup)
     for _ in range(way.warm_up):
         way.call()
+    # In this mode CUDA warns at each call that makes the program wait for the GPU.
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")

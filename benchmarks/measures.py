@@ -64,6 +64,7 @@ def training_step(way: str, setup: Setup) -> Callable[[dict, int], object]:
     setup.network.output_types = ("img_crop",)
     if way == "plain":
         return plain.PlainTraining(setup)
+    # From here on as training/stages/novel_views.py puts a step together.
     criterion = setup.hardware.place(ImageLoss(setup.config))
     optimizer = make_optimizer(setup.network.stage1_parameters(), setup.config)
     return NovelViewStep(setup.network, criterion, optimizer, setup.hardware, setup.config)

@@ -20,6 +20,7 @@ def main() -> None:
     # training_way() would keep a second network, which training does not have.
     step, batch = training_step(way, setup), first_batch(setup)
     configure_allocator(way)
+    # The optimizer's state exists from the first step on, so the second one has the peak.
     step(batch, 1), step(batch, 2)
     if setup.hardware.device.type == "cuda":
         print(torch.cuda.max_memory_allocated() / 2**20)

@@ -27,6 +27,7 @@ class PlainTraining:
     def __init__(self, setup: Setup):
         self.network, self.config, self.device = setup.network, setup.config, setup.hardware.device
         self.criterion = ImageLoss(self.config).to(self.device)
+        # One operation per parameter: neither the fused nor the batched form of the optimizer.
         parameters = self.network.stage1_parameters()
         self.optimizer = torch.optim.Adam(parameters, lr=self.config["learning_rate"], foreach=False, fused=False)
 
@@ -41,6 +42,7 @@ class PlainTraining:
             shuffle_fg=config["shuffle_fg"],
             other_view=config["target_other_view"],
         )
+        # Ordinary copies, each of which waits for the GPU.
         inputs = {**batch, "shuffled_pose": pose, "shuffled_appearance": appearance}
         inputs = {key: value.to(self.device) for key, value in inputs.items()}
         inputs |= {key: normalize(inputs[key]) for key in ("img_crop", "bg_crop")}
@@ -68,6 +70,7 @@ class PlainPoseTraining:
 
     def __call__(self, rows: np.ndarray) -> float:
         network, batch = self.network, self.setup.hardware.move(self.setup.train.__getitems__(rows))
+        # The encoder is frozen, and its batch norm with it.
         network.eval()
         network.to_pose.train()
         with torch.no_grad():
@@ -100,6 +103,7 @@ def poses(setup: Setup, crops: torch.Tensor) -> torch.Tensor:
 def test(setup: Setup) -> None:
     """The evaluation without folded batch norm, and with image similarity computed crop by crop."""
     changes = {"fold_batch_norm": lambda network: network.eval(), "ssim": ssim}
+    # The plain way is the project's own evaluation with its two accelerated parts replaced.
     with patch.multiple("training.trained.evaluation", **changes):
         evaluate(setup.network, setup.test, setup.pose_config, setup.hardware)
 

@@ -21,6 +21,7 @@ def render_rate(folder: Path, size: int, pieces: int, workers: int | None) -> fl
     job = RenderSet((pieces + workers) * PIECE * len(subjects), size, 0, "train")
     # Only one subject, because the first sequence of a subject also loads its clothes.
     todo = [sequence for sequence in plan_sequences(job) if sequence.subject == subjects[0]]
+    # A process starts with loading the body, and maybe with building caches. Its first sequence is not counted.
     runs = defaultdict(list)
     for process, started, ended, crops in map_processes(_render, todo, workers, _start, (job, folder)):
         runs[process].append((started, ended, crops))

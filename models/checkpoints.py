@@ -38,6 +38,7 @@ def save_weights(
     `dtype`, such as torch.float16, shrinks matrices and kernels in the file (vectors, such as the statistics of
     batch norm and poses, stay as they are); loading restores float32.
     """
+    # The config is stored as JSON text, because that is all that the metadata of safetensors can hold.
     weights = {name: _stored(tensor, dtype) for name, tensor in network.state_dict().items()}
     text = json.dumps(dict(config))
     if Path(path).suffix == ".safetensors":

@@ -20,7 +20,7 @@ JOINT_NAMES = (
     "right_wrist",
 )
 NUM_JOINTS = len(JOINT_NAMES)
-ROOT_JOINT = 0  # poses are relative to the hip
+ROOT_JOINT = 0  # poses are relative to it
 
 BONES = (
     (0, 1), (1, 2), (2, 3),

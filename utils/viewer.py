@@ -80,6 +80,7 @@ class Viewer:
         self.figure.canvas.draw_idle()
 
     def _show_pose(self, axes, pose: np.ndarray | None) -> None:
+        # Lines are plotted once per panel and moved later, which is faster while the slider is dragged.
         lines = self._lines.get(axes)
         if pose is None:
             for line in lines or ():
@@ -109,6 +110,7 @@ class Viewer:
         self.button = Button(self.figure.add_axes((0.02, 0.05, 0.12, 0.09)), "Next image")
         self.button.on_clicked(self.next_image)
         slider_axes = self.figure.add_axes((0.22, 0.05, 0.66, 0.09))
+        # A full rotation either way, so that no side of a person is at the end of the slider.
         self.slider = Slider(slider_axes, "Yaw ", -2 * np.pi, 2 * np.pi, valinit=0.0, valfmt="%+.2f rad")
         self.slider.on_changed(self.set_yaw)
 

@@ -102,6 +102,8 @@ class EncodeDecode(nn.Module):
             cam2cam = self.cam2cam(input_dict, target)
             outputs.update(cam2cam=cam2cam, shuffled_pose=target, shuffled_appearance=donor)
         if "img_crop" in wanted:
+            # Slot i is decoded from the points of crop i as camera target[i] sees them, and with its background.
+            # The images are put in order at the end, so that output j shows what input crop j shows.
             rotated = self.rotate(points, cam2cam)
             background = input_dict["bg_crop"][target] if self.decoder.background is not None else None
             image = self.decode(appearance[donor], rotated, background)
@@ -113,6 +115,7 @@ class EncodeDecode(nn.Module):
         if img_crop.shape[1:] != (3, self.size, self.size):
             raise UserError(f"crops have shape {tuple(img_crop.shape[1:])}, expected {(3, self.size, self.size)}")
         appearance, points = self.encoder(img_crop)
+        # Under autocast they come in bfloat16, which is too coarse for coordinates that are rotated.
         return appearance, points.float()
 
     def rotate(self, points: torch.Tensor, cam2cam: torch.Tensor) -> torch.Tensor:
@@ -146,6 +149,7 @@ class EncodeDecode(nn.Module):
 
     def permutations(self, input_dict: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """The permutations (B,), (B,) that `forward` uses: those given, otherwise those of evaluation."""
+        # With an external rotation every crop is shown from its own camera, so that only the rotation changes.
         rotations = input_dict["extrinsic_rot"]
         shuffle = self.shuffle_3d and "shuffled_pose" not in input_dict and not _has_external_rotation(input_dict)
         target, donor = evaluation_permutations(len(rotations), self.sub_batch, shuffle, rotations.device)

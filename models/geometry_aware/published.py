@@ -25,6 +25,7 @@ _STACKS = (
 
 def is_published(weights: Mapping[str, object]) -> bool:
     """Whether the keys are those of the published implementation."""
+    # A layer that each of its variants has, under a name that no network of ours has.
     return "final_stage0.weight" in weights
 
 

@@ -15,6 +15,7 @@ class _UpLevel(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, skip_channels: int, bilinear: bool):
         super().__init__()
         if bilinear:
+            # As published, with align_corners, and with a batch norm that the other convolutions of the level lack.
             self.up = nn.Sequential(
                 nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
                 *conv_bn_relu(in_channels, out_channels),
@@ -114,6 +115,7 @@ class ImageDecoder(nn.Module):
             self.to_image = ColoredLayers(widths[0], latent_fg, over_background=add_background, channels=channels)
         else:
             self.to_image = nn.Conv2d(widths[0], channels, 1)
+        # The first outputs are then the background itself.
         if add_background:
             for parameter in self.to_image.parameters():
                 nn.init.zeros_(parameter)

@@ -38,7 +38,8 @@ class _ResidualTrunk(nn.Module):
         return ["conv1", "bn1", "layer1", "layer2", "layer3"]
 
     def freeze_stem(self) -> None:
-        """Stop training of stem, layer1 and layer2, as published; their batch norm keeps its mode."""
+        """Stop the training of stem, layer1 and layer2, as published."""
+        # Their batch norm keeps its mode: in training it still uses, and updates, the statistics of batches.
         for part in (self.conv1, self.bn1, self.layer1, self.layer2):
             part.requires_grad_(False)
 
@@ -143,6 +144,7 @@ def build_encoder(config: Mapping[str, Any]) -> nn.Module:
         encoder = SmallResNetEncoder(size, option(config, "encoder_width"), latent_fg, latent_3d, max_pool)
         architecture = "resnet18"
     weights = option(config, "encoder_weights")
+    # Without weights a frozen stem would keep random features, so freeze_encoder_stem then does nothing.
     if weights is not None:
         load_pretrained(encoder, encoder.trunk_names(), weights, architecture, key="encoder_weights")
         if option(config, "freeze_encoder_stem"):

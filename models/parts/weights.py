@@ -87,6 +87,7 @@ def load_pretrained(module: nn.Module, parts: list[str], weights: str | Path, ar
         state, source = _imagenet_weights(architecture, key), f"ImageNet {architecture}"
     else:
         state, source = require_tensors(read_file(weights), repr(str(weights))), repr(str(weights))
+    # All parts are matched before any is loaded: an error leaves the module as it was.
     matched = {part: match_weights(getattr(module, part), state, source, f"{part}.{{}}".format) for part in parts}
     for part, values in matched.items():
         getattr(module, part).load_state_dict(values)
