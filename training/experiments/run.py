@@ -6,13 +6,16 @@ import threading
 import time
 from _thread import interrupt_main
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from datasets.layout.labels import Labels, fingerprint
 from training.experiments.plan import Run
 from training.loop.loaders import open_test_set
+from training.loop.provenance import read_json
 from training.loop.run_folder import RunFolder
 from training.stages.novel_views import train_novel_views
 from training.stages.pose import train_pose
@@ -86,7 +89,7 @@ def train_and_test(run: Run) -> str | None:
         config = {**config, "network_path": str(folder.path), "output_types": outputs}
         network, config, hardware, _ = open_network(config, frozenset({"network_path"}))
         test_set = open_test_set(config, evaluation_keys(network))
-        evaluate(network, test_set, config, hardware, _table(run, folder.path).parent)
+        evaluate(network, test_set, config, hardware, _table(run, folder).parent)
     except Exception as error:  # Whatever it was, the other runs still count.
         reason = f"{type(error).__name__}: {error}".removeprefix("UserError: ").split("\n")[0]
         if folder is not None:
@@ -104,23 +107,25 @@ def read_results(runs: Sequence[Run]) -> dict[Run, dict[str, Any]]:
 def read_result(run: Run) -> dict[str, Any]:
     """What a run gave: nothing while it is not done, and `failure`, the reason, where it failed when last tried.
 
-    Else the means of its evaluation over all test crops, `held_out_mm` (the lowest N-MPJPE on held-out labels),
-    `minutes` of training (by the logs, which leave out the time between stop and resumption) and the `commit`.
+    Else the means of its evaluation over all test crops, `held_out_mm` (the lowest N-MPJPE on held-out labels) and,
+    from the records of all stages, `minutes` of training and `commit`, which are several where a run was resumed.
     """
-    folders = [folder.path for _, _, folder in _stages(run)]
-    table = _table(run, folders[-1])
-    if not table.exists():
-        notes = [folder / FAILURE for folder in folders]
+    folders = [folder for _, _, folder in _stages(run)]
+    if not (table := _table(run, folders[-1])).exists():
+        notes = [folder.path / FAILURE for folder in folders]
         return next(({"failure": note.read_text()} for note in notes if note.exists()), {})
-    means = {name: float(value) for name, value in _rows(table)[-1].items() if name not in GROUP_COLUMNS}
-    held_out = min(float(row["n_mpjpe"]) for row in _rows(folders[-1] / "debug_log_testing.txt"))
-    seconds = 0.0
-    for folder in folders:
-        before = 0
-        for row in _rows(folder / "debug_log_training.txt"):
-            seconds += (int(row["iteration"]) - before) / max(float(row["iterations_per_second"]), 1e-3)
-            before = int(row["iteration"])
-    return {**means, "held_out_mm": held_out, "minutes": seconds / 60, "commit": "-"}
+    with open(table, newline="") as file:
+        *_, overall = csv.DictReader(file)
+    records = [read_json(folder.record_file) for folder in folders]
+    sessions = [session for record in records for session in record["sessions"]]
+    seconds = sum((datetime.fromisoformat(session["end"]) - datetime.fromisoformat(session["begin"])).total_seconds() for session in sessions)
+    commits = {"-" if commit is None else commit[:7] + commit[40:] for commit in (s["commit"] for s in sessions)}
+    return {
+        **{name: float(value) for name, value in overall.items() if name not in GROUP_COLUMNS},
+        "held_out_mm": records[-1]["best_score"],
+        "minutes": seconds / 60,
+        "commit": ", ".join(sorted(commits)),
+    }
 
 
 def _stages(run: Run) -> Iterator[tuple[str, dict, RunFolder]]:
@@ -133,12 +138,9 @@ def _stages(run: Run) -> Iterator[tuple[str, dict, RunFolder]]:
         path = {"network_path": str(folder.path)}
 
 
-def _table(run: Run, folder: Path) -> Path:
+def _table(run: Run, folder: RunFolder) -> Path:
     """The scores of a run, in a folder of their own: tests by hand, of other crops perhaps, write elsewhere."""
+    # The test set is part of no run's name, because training does not see it.
+    test_set = fingerprint(Labels(run.stages[-1][1]["dataset_folder_test"]))[:6]
     flip = run.stages[-1][1]["flip_test"]
-    return folder / f"evaluation{'_views' * run.views}{'_flip_test' * flip}" / "evaluation.csv"
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+    return folder.path / f"test_{test_set}{'_views' * run.views}{'_flip' * flip}" / "evaluation.csv"

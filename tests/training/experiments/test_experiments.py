@@ -1,6 +1,8 @@
 """Suites of experiments on a tiny set: planned, run, interrupted, killed, out of time, failed, and reported."""
 
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +92,7 @@ def test_every_row_is_trained_and_tested_or_says_why_not(finished):
     assert {run.labels for run in runs} == {16, 72}
     counts = {group: sum(run.group == group for run in done) for group in ("method", "supervised", "fine-tuned")}
     assert counts == {"method": 4, "supervised": 6, "fine-tuned": 4}
-    assert all(np.isfinite(result["n_mpjpe_mm"]) and result["minutes"] > 0 for result in map(read_result, done))
+    assert all(np.isfinite(result["n_mpjpe_mm"]) and result["minutes"] >= 0 for result in map(read_result, done))
     failed = [run for run in runs if "failure" in read_result(run)]
     assert {run.row for run in failed} == {"breaks"} and len(failed) == 4
     assert all(not is_done(run) and "the loss became" in read_result(run)["failure"] for run in failed)
@@ -202,6 +204,27 @@ def test_another_way_of_testing_trains_nothing_and_is_another_result(data, tmp_p
     (poses,) = run(tmp_path, data, ONE_ROW.replace("True", "False"), "--seeds", "1")
     assert run_folders(tmp_path) == folders
     assert "psnr" not in read_result(poses) and read_result(poses)["n_mpjpe_mm"] == first["n_mpjpe_mm"]
+
+
+def test_minutes_and_commits_are_those_of_all_sessions_of_all_stages(data, tmp_path):
+    (only,) = run(tmp_path, data, ONE_ROW, "--seeds", "1")
+    assert read_result(only)["commit"] != ""
+    for stage, minute, commits in (("encode", 30, ["a" * 40, "b" * 40 + " modified"]), ("pose", 10, ["a" * 40, None])):
+        (file,) = (tmp_path / "out").glob(f"{stage}_*/run.json")
+        record = json.loads(file.read_text())
+        begin_end = {"begin": "2026-11-26T10:00:00+00:00", "end": f"2026-11-26T10:{minute}:00+00:00"}
+        record["sessions"] = [{**begin_end, "commit": commit} for commit in commits]
+        file.write_text(json.dumps(record))
+    result = read_result(only)
+    assert result["minutes"] == 80 and result["commit"] == "-, aaaaaaa, bbbbbbb modified"
+
+
+def test_another_test_set_is_another_result(data, tmp_path):
+    (only,) = run(tmp_path, data, ONE_ROW, "--seeds", "1")
+    write_synthetic_layout(tmp_path / "other", size=SIZE, subjects=(9,), sequences_per_subject=2, instants=2)
+    stage, config = only.stages[-1]
+    other = {**config, "dataset_folder_test": str(tmp_path / "other")}
+    assert is_done(only) and read_result(replace(only, stages=(*only.stages[:-1], (stage, other)))) == {}
 
 
 def test_a_test_by_hand_does_not_change_the_results(data, tmp_path):
