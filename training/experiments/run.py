@@ -118,13 +118,13 @@ def read_result(run: Run) -> dict[str, Any]:
         *_, overall = csv.DictReader(file)
     records = [read_json(folder.record_file) for folder in folders]
     sessions = [session for record in records for session in record["sessions"]]
-    seconds = sum((datetime.fromisoformat(session["end"]) - datetime.fromisoformat(session["begin"])).total_seconds() for session in sessions)
-    commits = {"-" if commit is None else commit[:7] + commit[40:] for commit in (s["commit"] for s in sessions)}
+    times = [[datetime.fromisoformat(session[key]) for key in ("begin", "end")] for session in sessions]
+    commits = {session["commit"] or "-" for session in sessions}
     return {
         **{name: float(value) for name, value in overall.items() if name not in GROUP_COLUMNS},
         "held_out_mm": records[-1]["best_score"],
-        "minutes": seconds / 60,
-        "commit": ", ".join(sorted(commits)),
+        "minutes": sum((end - begin).total_seconds() for begin, end in times) / 60,
+        "commit": ", ".join(sorted(commit[:7] + commit[40:] for commit in commits)),
     }
 
 
