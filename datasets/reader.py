@@ -57,6 +57,7 @@ class MultiViewDataset(Dataset):
             # A missing kind of crops is an error here, not after the first epoch has begun in a worker.
             if kind not in self._arrays:
                 self._png.read(0, kind)
+        # Checked first: running out of memory in the middle of loading would kill the process without a message.
         if preload:
             self._check_memory()
             self._arrays = {kind: self._preload(kind, progress) for kind in image_keys}
@@ -74,6 +75,7 @@ class MultiViewDataset(Dataset):
     @property
     def nbytes(self) -> int:
         """Bytes of memory that all crops of `keys` need."""
+        # Packed backgrounds are fewer than rows; decoded crops are one per row.
         plain = 3 * self.size**2 * len(self)
         kinds = [key for key in self.keys if key in IMAGE_KINDS]
         return sum(self._arrays[kind].nbytes if kind in self._arrays else plain for kind in kinds)
@@ -107,6 +109,7 @@ class MultiViewDataset(Dataset):
 
     def __getitems__(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
         """The collated batch of these rows; every value has a leading dimension of len(rows)."""
+        # `index` serves tensors, which may be on a device; `rows` serves file names.
         rows = np.asarray(rows, dtype=np.int64)
         index = to_device(torch.from_numpy(np.where(rows < 0, rows + len(self), rows)), self.device)
         return {key: self._values(key, rows, index) for key in self.keys}

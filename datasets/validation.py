@@ -86,6 +86,7 @@ def _check_instants(labels: Labels) -> Groups:
     if repeated.any():
         row = instants.order[np.argmax(repeated) + 1]
         raise UserError(f"{labels.path}: duplicate row{_row_name(labels, row)}; expected one per instant and camera")
+    # Folders are named by `seq` alone: crops of a second subject would overwrite those of the first.
     sequences = group_rows(labels, ("seq", "subj"))
     shared = np.flatnonzero(np.diff(labels["seq"][sequences.first]) == 0)
     if len(shared):
@@ -144,6 +145,7 @@ def _crop_checker(root: Path, kind: str, size: int) -> Callable[[np.ndarray], No
 
 def _check_rows(labels: Labels, error: np.ndarray, message: str, limit: float) -> None:
     """Raise UserError for the first row whose `error` (N,) exceeds `limit` or is NaN."""
+    # Negated, so that NaN is bad too.
     bad = ~(error <= limit)
     if bad.any():
         row = int(np.argmax(bad))

@@ -16,5 +16,6 @@ def view_disagreement(points: np.ndarray, start: np.ndarray) -> np.ndarray:
         (I,) meters: over the joints of an instant, the largest diagonal of the box that holds all its positions.
         0 where one camera alone sees the instant.
     """
+    # Pairs of cameras are not compared: the box that holds all positions bounds every pair, in one pass over the rows.
     extent = np.maximum.reduceat(points, start) - np.minimum.reduceat(points, start)
     return np.linalg.norm(extent, axis=-1).max(axis=-1)

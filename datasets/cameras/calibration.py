@@ -49,6 +49,7 @@ def read_calibration(path: str | Path) -> Calibration:
     cameras = {}
     for name, fields in content["cameras"].items():
         where = f"{path}: camera {name!r}"
+        # The name becomes part of file names.
         if not re.fullmatch(r"[\w.-]+", name):
             raise UserError(f"{where}; expected a name of letters, digits, '_', '.' and '-'")
         if not isinstance(fields, dict):
@@ -98,6 +99,7 @@ def _camera(fields: dict, scale: float, to_z_up: np.ndarray, where: str) -> Came
     width, height = (int(parse_numbers(fields, name, 1, where)[0]) for name in ("width", "height"))
     if width < 1 or height < 1:
         raise UserError(f"{where}: image of {width}x{height}; expected its width and height in pixels")
+    # The world is rotated, not the camera: points become `to_z_up @ X`, and the camera frame stays as it is.
     return Camera(rotation @ to_z_up.T, to_z_up @ center, _intrinsics(fields, where), distortion, width, height)
 
 

@@ -37,6 +37,7 @@ class Camera(NamedTuple):
         pixels = np.full((len(flat), 2), np.nan)
         front = flat[:, 2] > 0
         if front.any():
+            # The points are in the camera frame already: rotation and translation are zero.
             zero, distortion = np.zeros(3), np.asarray(self.distortion, dtype=np.float64)
             intrinsics = np.asarray(self.intrinsics, dtype=np.float64)
             seen, _ = opencv().projectPoints(flat[front, None], zero, zero, intrinsics, distortion)
@@ -59,6 +60,7 @@ class Camera(NamedTuple):
         """Which points (...,3) of the camera frame lie in the image: (...) bool."""
         pixels = self.project(points_cam)
         inside = (pixels >= 0) & (pixels <= np.array([self.width, self.height]) - 1)
+        # A point far outside may be projected into the image, since the distortion folds back.
         return inside.all(-1) & ~self.far_outside(points_cam)
 
 

@@ -37,6 +37,7 @@ def group_sorted_rows(labels: Mapping[str, np.ndarray], names: Sequence[str], or
     changes[:1] = True
     for name in names:
         values = labels[name][order]
+        # A group begins wherever any of the ids changes.
         changes[1:] |= values[1:] != values[:-1]
     start = np.flatnonzero(changes)
     return Groups(order, start, np.diff(np.append(start, len(order))))
@@ -51,6 +52,7 @@ def _joint_key(columns: list[np.ndarray]) -> np.ndarray:
     span_so_far = 1
     for column in columns:
         low, high = (int(column.min()), int(column.max())) if len(column) else (0, 0)
+        # Each id is a digit of the key, in a base of its own range: nothing collides as long as the product fits.
         if span_so_far * (high - low + 1) > 2**62:
             raise UserError(f"labels have ids up to {high}; frame, cam, seq and subj together must fit 62 bits")
         span_so_far *= high - low + 1

@@ -22,6 +22,7 @@ def claim_folder(output: Path, file: str, job: dict) -> bool:
             held = json.loads(mark.read_text())
         except ValueError:
             held = "something else"
+        # JSON turns tuples into lists: what was asked must go the same way before the two are compared.
         asked = json.loads(json.dumps(job))
         if held != asked:
             if isinstance(held, dict):

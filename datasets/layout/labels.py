@@ -101,6 +101,7 @@ class Labels(Mapping):
 
     def _canonical(self, name: str, array: np.ndarray) -> np.ndarray:
         if array.dtype.kind in "SO":
+            # h5py cannot store numpy's unicode arrays: on disk, strings are UTF-8 bytes.
             return np.char.decode(array.astype(np.bytes_), "utf-8")
         if name in STATISTIC_KEYS:
             shape, dtype = (POSE_SIZE,), np.float32
@@ -109,6 +110,7 @@ class Labels(Mapping):
             shape = (self.num_rows, *row_shape)
         else:
             return array
+        # Published files store (N,1), (N,9) or other types: equal sizes are enough.
         if array.size != np.prod(shape) or (name not in STATISTIC_KEYS and len(array) != shape[0]):
             raise UserError(f"{self.path}: '{name}' has shape {array.shape}; expected {shape}")
         return np.ascontiguousarray(array.reshape(shape), dtype=dtype)

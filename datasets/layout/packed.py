@@ -45,6 +45,7 @@ def open_packed(labels: Labels) -> dict[str, CropArray]:
         if about["labels"] != fingerprint(labels):
             raise UserError(f"packed crops of {labels.root} belong to other labels; {_how_to_repack(labels)}")
         return {kind: _open_kind(folder, kind, labels.num_rows, about["size"]) for kind in about["kinds"]}
+    # UserError is a ValueError, and must not be reported as damage.
     except UserError:
         raise
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
@@ -75,6 +76,7 @@ def pack(root: str | Path, progress: bool = True) -> str:
         _append_crops(unfinished / f"{kind}.npy", png, rows, kind, progress)
     about = {"labels": job, "size": png.size, "kinds": kinds}
     write_atomically(unfinished / ABOUT_FILE, lambda part: part.write_text(json.dumps(about)))
+    # The old folder goes only now, when the new one is complete; renaming is atomic.
     shutil.rmtree(labels.root / PACKED_FOLDER, ignore_errors=True)
     os.replace(unfinished, labels.root / PACKED_FOLDER)
     return _report(labels)
@@ -94,6 +96,7 @@ def _open_kind(folder: Path, kind: str, num_rows: int, size: int) -> CropArray:
         raise ValueError(f"{kind}.npy is {crops.dtype} {crops.shape}; expected uint8 {(count, 3, size, size)}")
     if index is None:
         return CropArray(torch.from_numpy(crops))
+    # An index out of range would fail only later, in the middle of an epoch.
     if index.shape != (num_rows,) or index.dtype != np.int64 or index.min() < 0 or index.max() >= count:
         raise ValueError(f"{rows_file.name} does not map {num_rows} rows to {count} crops")
     return CropArray(torch.from_numpy(crops), torch.from_numpy(index))
@@ -143,6 +146,7 @@ def _background_index(path: Path, png: PngCrops, progress: bool) -> np.ndarray:
         content = png.file_bytes(row, "bg_crop")
         digests[row] = np.frombuffer(hashlib.blake2b(content, digest_size=16).digest(), np.uint64)
 
+    # Files are compared by digest, without decoding: reading is all that it costs.
     with _bar("Comparing backgrounds", len(png), progress) as bar:
         for done in map_threads(digest, range(len(png))):
             bar.update(done)
@@ -157,6 +161,7 @@ def _append_crops(path: Path, png: PngCrops, rows: np.ndarray, kind: str, progre
     """Write the crops of `rows` as one .npy file; crops that an interrupted call wrote are kept."""
     shape = (len(rows), 3, png.size, png.size)
     header = io.BytesIO()
+    # The header names the final shape from the start, so that blocks can be appended to a valid .npy file.
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
     start, crop_bytes = len(header.getvalue()), 3 * png.size**2
     path.touch()

@@ -41,10 +41,12 @@ def worker_pool(
     # stops them.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
+        # Spawned, not forked: the parent may have threads and a CUDA context, which forking breaks.
         pool = get_context("spawn").Pool(workers, _start_worker, (start, arguments))
     finally:
         signal.signal(signal.SIGINT, handler)
     with pool:
+        # Pieces take very different times; in order, fast ones would wait for a slow one.
         yield pool.imap_unordered
 
 

@@ -84,6 +84,7 @@ class LayoutWriter:
             expected = (len(img_crop), self.size, self.size, 3)
             if crops.shape != expected or crops.dtype != np.uint8:
                 raise UserError(f"{kind} is {crops.dtype} {crops.shape}; expected uint8 {expected}")
+        # The part file comes last: a kill before it leaves images that the next call writes again.
         self._write_images(images, rows)
         write_atomically(self._part(key), lambda part: _save_rows(part, rows))
 
@@ -117,6 +118,7 @@ class LayoutWriter:
             raise UserError(f"{self.root} is unfinished with crops of {held} px; got {self.size} px, expected {held}")
 
     def _write_images(self, images: dict[str, np.ndarray], rows: dict[str, np.ndarray]) -> None:
+        # One folder per sequence and camera, so that no folder gets hundreds of thousands of files.
         for seq, cam in {(int(seq), int(cam)) for seq, cam in zip(rows["seq"], rows["cam"], strict=True)}:
             Path(image_path(self.root, seq, cam, 0, "img_crop")).parent.mkdir(parents=True, exist_ok=True)
         ids = list(zip(rows["seq"], rows["cam"], rows["frame"], strict=True))

@@ -53,6 +53,7 @@ def prepare_ski(
     folder = split_folder(source, split)
     mean_std = read_statistics(statistics)
     labels = read_labels(folder / LABELS_FILE)
+    # The labels are relative to the root; crops need to know where the root is.
     roots = root_positions(labels)
     kept, reasons = _usable_rows(folder, labels, roots)
     labels, roots = labels.take(kept), roots[kept]
@@ -64,6 +65,7 @@ def prepare_ski(
     with tqdm(total=len(kept), unit="crop", desc=f"prepare {split}", disable=not progress) as bar:
         for seq in np.unique(labels.ids["seq"]):
             rows = np.flatnonzero(labels.ids["seq"] == seq)
+            # A sequence is a piece: an interrupted call resumes at the first one that is missing.
             if not writer.has(f"seq_{seq:03d}"):
                 crops, labeled, fraction = _crop_rows(
                     folder, labels.take(rows), roots[rows], CropCamera(*(array[rows] for array in crop)), size
@@ -160,6 +162,7 @@ def _usable_rows(folder: Path, labels: SkiLabels, roots: np.ndarray) -> tuple[np
             f"{folder / LABELS_FILE}: '3D' projected by 'cam_intrinsic' misses '2D' by {np.median(error):.2f} of the "
             f"image side in the median row; expected at most {MAX_REPROJECTION} (2D and intrinsics from 0 to 1)"
         )
+    # Single rows may be mislabeled. If most rows miss, the convention is another one: the error above.
     fits = error <= MAX_REPROJECTION
     exists = np.array([_image_file(folder, *row).is_file() for row in _places(labels)])
     if not exists.any():
@@ -195,6 +198,7 @@ def _check_views_agree(folder: Path, labels: SkiLabels) -> None:
     """Raises UserError where most poses differ between the cameras of an instant, in the world frame."""
     world = labels.poses @ labels.rotations
     instants = group_rows(labels.ids, INSTANT_KEYS)
+    # The median: single wrong labels are tolerated, a wrong convention is not.
     typical = np.median(view_disagreement(world[instants.order], instants.start))
     if typical > MAX_VIEW_DIFFERENCE:
         raise UserError(
@@ -221,6 +225,7 @@ def _crop_rows(
 def _camera(labels: SkiLabels, row: int, shape: tuple[int, int]) -> Camera:
     """The camera of a row for an image of `shape` (H,W). 0..1 becomes pixels, whose centers are whole numbers."""
     height, width = shape
+    # 0 and 1 are the outer edges of the image, whereas pixel coordinate 0 is the center of the first pixel.
     to_pixels = np.array([[width, 0, -0.5], [0, height, -0.5], [0, 0, 1]])
     intrinsics = to_pixels @ labels.intrinsics[row]
     return Camera(labels.rotations[row], labels.centers[row], intrinsics, np.zeros(5), width, height)

@@ -27,6 +27,7 @@ class FrameReservoir:
         """Offer the next frame (H,W,3) uint8. Raises UserError where its size differs from that of the first frame."""
         if self.frames and frame.shape != self.frames[0].shape:
             raise UserError(f"a frame of shape {frame.shape} among those of {self.frames[0].shape}; expected one size")
+        # Halving keeps the frames evenly spaced, whatever the length of the stream.
         if self.seen % self.stride == 0 and len(self.frames) == self.capacity:
             self.frames, self.stride = self.frames[::2], 2 * self.stride
         if self.seen % self.stride == 0:
@@ -76,6 +77,7 @@ def evenly_spaced_frames(path: str | Path, count: int, min_key_frames: int = MIN
     They are key frames, which decode fast since they depend on no other frame. Of a video with fewer than
     `min_key_frames` key frames, any frames are used.
     """
+    # The number of key frames is not known in advance, hence a reservoir instead of evenly spaced numbers.
     keys = FrameReservoir(count)
     for frame in read_key_frames(path):
         keys.add(frame)

@@ -76,6 +76,7 @@ def checked_length(video: Path, camera: Camera, name: str) -> int:
 
 def write_backgrounds(backgrounds: Sequence[Background], workers: int | None, progress: bool) -> None:
     """Write the backgrounds of many cameras in parallel processes."""
+    # A deque of length 0 consumes the iterator and keeps nothing.
     done = map_processes(write_background, backgrounds, workers)
     deque(tqdm(done, "backgrounds", len(backgrounds), unit="camera", disable=not progress), maxlen=0)
 
@@ -91,6 +92,7 @@ def write_background(background: Background) -> None:
     """Write the background of one camera, unless its file exists."""
     if background.file.exists():
         return
+    # The first frame tells the size, hence how many frames fit into memory.
     _, frame = next(read_frames(background.videos[0], [0]))
     # Fewer frames of a larger image, so that memory is bounded; 15 are enough for a median.
     capacity = int(np.clip(BACKGROUND_BYTES // frame.nbytes, 15, CAPACITY))
@@ -130,6 +132,7 @@ def _pieces(
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None, dict[str, np.ndarray]]]:
     """`img_crop`, `bg_crop` (N,size,size,3) and rows of labels.h5 from crop `first` on, up to CHUNK at a time."""
     background = None if view.background is None else read_png(str(view.background))
+    # Crops are centered on the true root of each frame, so that extrinsics and poses need no correction afterwards.
     crop = crop_camera(view.roots, job.box_metres)
     rows = {**_labels(view, crop), **view.ids}
     frames, rgb = decode_frames(view.video, view.frames[first:].tolist()), RgbConverter()
@@ -139,6 +142,7 @@ def _pieces(
         for rotation, intrinsic, (_, frame) in zip(
             crop.rotation[part], crop.intrinsic_crop[part], islice(frames, CHUNK), strict=True
         ):
+            # The size may change within a file; the calibration would then be wrong from there on.
             _check_size(frame.width, frame.height, view.video, view.camera, view.name)
             crop_places = crop_map(view.camera, rotation, intrinsic, job.size)
             images.append(rgb.crop(frame, crop_places))

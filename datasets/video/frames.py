@@ -60,6 +60,7 @@ def decode_frames(path: str | Path, wanted: Iterable[int]) -> Iterator[tuple[int
                 target = next(targets, None)
                 if target is None:
                     return
+            # Presentation order only increases: the target was passed without being decoded.
             elif index > target:
                 raise UserError(f"{path}: frame {target} does not decode; expected a complete file")
     total = index + 1 if numbers is None else len(numbers)
@@ -76,6 +77,7 @@ def numbers_by_time(path: str | Path) -> dict[int, int] | None:
         if stream.codec_context.name != "h264":
             return None
         packets = [(packet.pts, packet.is_discard) for packet in container.demux(stream) if packet.size]
+        # A discarded packet or an equal time stamp would shift all later numbers.
         times = [time for time, _ in packets]
         if stream.frames != len(times) or None in times or any(discard for _, discard in packets):
             return None
@@ -86,6 +88,7 @@ def numbers_by_time(path: str | Path) -> dict[int, int] | None:
 def read_key_frames(path: str | Path) -> Iterator[np.ndarray]:
     """Yield the key frames (H,W,3) uint8 RGB in order, without their numbers. They decode fast."""
     with _open(path) as (container, stream):
+        # The decoder then drops all other frames without decoding them.
         stream.codec_context.skip_frame = "NONKEY"
         rgb = RgbConverter()
         for _, frame in _decode(path, container.demux(stream)):
@@ -123,6 +126,7 @@ def _decode(path: str | Path, packets: Iterable, numbers: dict[int, int] | None 
     try:
         for count, frame in enumerate(frame for packet in packets for frame in packet.decode()):
             index = count if numbers is None else numbers.get(frame.pts, -1)
+            # FFmpeg conceals errors with gray blocks or old content, which would become training data.
             if frame.is_corrupt:
                 raise UserError(f"{path}: frame {index} is corrupt; expected a complete file")
             yield index, frame

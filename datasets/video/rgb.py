@@ -58,6 +58,7 @@ class RgbConverter:
         """
         height, width = planes[0].shape
         joined = pyav().VideoFrame(width, height, frame.format.name.replace("420", "444"))
+        # Without these, FFmpeg assumes BT.601 in limited range, and colors shift.
         joined.colorspace, joined.color_range = frame.colorspace, frame.color_range
         for plane, pixels in zip(joined.planes, planes, strict=True):
             _pixels(plane)[:] = pixels

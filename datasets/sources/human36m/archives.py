@@ -92,10 +92,12 @@ def unpack(archive: Path, target: Path, suffix: str, progress: bool = True) -> N
     part.mkdir(parents=True)
     bar = tqdm(desc=archive.name, total=archive.stat().st_size, unit="B", unit_scale=True, disable=not progress)
     try:
+        # One pass over the members in their order: a compressed archive has no random access.
         with open(archive, "rb") as file, bar, tarfile.open(fileobj=file, mode="r:*") as tar:
             for member in tar:
                 bar.update(file.tell() - bar.n)
                 name = os.path.basename(member.name)
+                # Only the base name is used, so that no member can be written outside of `part`. "_ALL" files are no sequences.
                 if member.isfile() and name.endswith(suffix) and not name.startswith("_ALL"):
                     with open(part / name, "wb") as output:
                         shutil.copyfileobj(tar.extractfile(member), output, 1 << 20)
@@ -104,6 +106,7 @@ def unpack(archive: Path, target: Path, suffix: str, progress: bool = True) -> N
         raise UserError(
             f"{archive} is truncated or damaged ({error}); expected a complete archive: download it again"
         ) from error
+    # Renamed at the end, so that an existing `target` is complete.
     os.replace(part, target)
 
 

@@ -96,6 +96,7 @@ def _checked(view: PlannedView) -> PlannedView:
         num_frames = count_frames(view.video)
         next(read_frames(view.video, [0]))
     except UserError as error:
+        # Not raised: whether it is an error depends on --skip-broken and on what is known to be broken.
         return view._replace(note=str(error))
     missing = view.num_poses - num_frames
     note = f"the video ends {missing} frames before the poses; these are left out" if missing > 0 else ""

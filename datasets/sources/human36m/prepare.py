@@ -70,6 +70,7 @@ def prepare_h36m(
     table = read_metadata(find_metadata(Path(source), metadata))
     files = Source(source, output.with_name(f".{output.name}.unpacked"), progress)
     preparation = Preparation(job, files, output, table, skip_broken)
+    # A finished set is not checked against its source again.
     if not is_finished(output):
         preparation.check(progress)
     if claim_folder(output, "prepare.json", job._asdict()):
@@ -110,11 +111,13 @@ class Preparation:
         with bar, worker_pool(workers) as run:
             for subject in self.lengths:
                 views = self.plans.get(subject) or self._plan(subject)
+                # The total was estimated from the poses; now that the videos are open, it is known.
                 bar.total += sum(len(view.frames) for view in views) - self._estimate(subject)
                 rows, failed = self._run_subject(views, run, bar)
                 broken += failed
                 if self.skip_broken or not failed:
                     self.notes.add(subject, rows)
+                # The disk holds the unpacked videos of one subject at a time.
                 self.source.remove_videos(subject)
         if broken and not self.skip_broken:
             raise UserError(

@@ -59,6 +59,7 @@ class SubjectNotes:
 
     def rows(self, subjects: Iterable[int]) -> list[ReportRow]:
         """Rows of these subjects, which must be finished."""
+        # JSON has no named tuples: a row is stored as a list.
         return [ReportRow(*line) for subject in subjects for line in json.loads(self._file(subject).read_text())]
 
     def _file(self, subject: int) -> Path:

@@ -50,6 +50,7 @@ def read_cameras(path: str | Path) -> dict[int, Camera]:
                 raise UserError(f"{path} line {number}: {error}; expected numbers after {name!r}") from error
             if len(values) != expected:
                 raise UserError(f"{path} line {number}: {len(values)} numbers after {name!r}; expected {expected}")
+        # "radial" is the last line of a camera.
         if name == "radial":
             cameras[int(fields["name"][0])] = _camera(fields, f"{path} line {number}")
             fields = {}

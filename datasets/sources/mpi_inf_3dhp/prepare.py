@@ -106,6 +106,7 @@ def plan_sequence(folder: Path, subject: int, number: int, job: CaptureSet, outp
             notes.append(f"camera {cam} ends {len(joints) - length} frames before its poses")
         _check_projection(cameras[cam], joints, _joints(annotations["annot2"][cam], 2, folder, cam), folder, cam)
         frames = np.arange(0, min(length, len(joints)), job.every)
+        # A person whose root is outside of the image would give a crop that is half black.
         seen = cameras[cam].sees(joints[frames, ROOT_JOINT])
         tracks[cam] = (video, cameras[cam], frames[seen], joints[frames[seen]])
     if len(tracks) < MIN_CAMERAS:

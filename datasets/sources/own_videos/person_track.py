@@ -26,6 +26,7 @@ class PersonTrack(NamedTuple):
 
 def filmed_instants(recording: Recording, num_frames: dict[str, int], every: int) -> range:
     """Every N-th instant, from 0 to the last that two cameras filmed."""
+    # After the second longest video at most one camera is left, which has no other view.
     ends = sorted(num_frames[name] - recording.offsets[name] for name in recording.videos)
     return range(0, max(0, ends[-MIN_CAMERAS]), every)
 
@@ -35,6 +36,7 @@ def track_from_poses(
 ) -> PersonTrack:
     """The track that `poses` give: (T,17,3) meters, in the world of the calibration file. A camera sees the person
     where the root joint lies in its image."""
+    # Poses are in the world of the file, cameras in the world with z up.
     poses = poses @ calibration.to_z_up.T
     skipped = Counter()
     if len(instants) and instants[-1] >= len(poses):

@@ -116,6 +116,7 @@ def detected_boxes(plan: Plan, found: Sequence[Detection]) -> Boxes:
 def sequence_numbers(plan: Plan, first: int, cut: int) -> np.ndarray:
     """Sequence number (M,) of each instant, from `first` on: equal parts of at most `cut` instants."""
     count = len(plan.track.instants)
+    # Rounded up, so that no sequence is longer than `cut`; at least four, unless there are too few instants.
     parts = max(-(-count // cut), min(MIN_SEQUENCES, count // 2))
     return first + np.arange(count) * parts // count
 
@@ -128,6 +129,7 @@ def make_views(plan: Plan, sequences: np.ndarray, key: str, backgrounds: dict[st
         instants = track.instants[rows]
         ids = {
             "frame": instants,
+            # The number of a camera is its place in the calibration: the same in all recordings that share it.
             "cam": np.full(len(instants), list(plan.calibration.cameras).index(name)),
             "seq": sequences[rows],
             "subj": np.full(len(instants), recording.subject),

@@ -75,6 +75,7 @@ def prepare_videos(
     background_files = None
     if _needs_backgrounds(plans, options):
         background_files = _write_backgrounds(plans, output / BACKGROUNDS_FOLDER, show)
+    # Detection compares with the background, which therefore exists by now, even if no background crops are written.
     plans = _detect(plans, background_files, output / PARTS_FOLDER / "boxes", show)
     views, report = _make_views(plans, background_files if background else None, options)
     write_views(views, CropJob(output, size, box_metres), **show)
@@ -117,6 +118,7 @@ def _checksum(recordings: list[Recording]) -> str:
     for recording in recordings:
         digest.update(repr((recording.name, recording.subject, recording.offsets)).encode())
         for name, video in recording.videos.items():
+            # Reading hours of video for a checksum would take minutes.
             digest.update(f"{name} {video.resolve()} {video.stat().st_size}".encode())
         for file in (recording.calibration, recording.boxes, recording.poses):
             digest.update(b"-" if file is None else file.read_bytes())
@@ -137,6 +139,7 @@ def _write_backgrounds(plans: list[Plan], folder: Path, show: dict) -> list[dict
         files = {name: folder / f"calibration_{number}_{name}.png" for name in plan.recording.videos}
         background_files.append(files)
         for name, file in files.items():
+            # Recordings with one calibration share their cameras: more videos make a cleaner background.
             scenes.setdefault(file, []).append(plan.recording.videos[name])
     jobs = [Background(file, videos, MIN_KEY_FRAMES_OF_SHORT_VIDEOS) for file, videos in scenes.items()]
     write_backgrounds(jobs, **show)

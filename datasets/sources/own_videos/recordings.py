@@ -129,6 +129,7 @@ def read_pose_file(path: str | Path) -> np.ndarray:
     if poses.size == 0 or poses.size != len(poses) * size:
         raise UserError(f"{path} has shape {poses.shape}; expected (T, {NUM_JOINTS}, 3) or (T, {size})")
     poses = poses.reshape(-1, NUM_JOINTS, 3)
+    # A pose with one unknown joint is no label: it counts as unknown.
     poses[~np.isfinite(poses).all((1, 2))] = np.nan
     reach = np.linalg.norm(poses - poses[:, ROOT_JOINT : ROOT_JOINT + 1], axis=-1)
     known = np.isfinite(reach).all(1)
