@@ -97,7 +97,7 @@ def unpack(archive: Path, target: Path, suffix: str, progress: bool = True) -> N
             for member in tar:
                 bar.update(file.tell() - bar.n)
                 name = os.path.basename(member.name)
-                # Only the base name is used, so that no member can be written outside of `part`. "_ALL" files are no sequences.
+                # Only the base name is used: no member can be written outside of `part`. "_ALL" files are no sequences.
                 if member.isfile() and name.endswith(suffix) and not name.startswith("_ALL"):
                     with open(part / name, "wb") as output:
                         shutil.copyfileobj(tar.extractfile(member), output, 1 << 20)
