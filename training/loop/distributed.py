@@ -59,7 +59,7 @@ def is_main() -> bool:
 
 
 def average_gradients(module: torch.nn.Module, some_unused: bool = False) -> torch.nn.Module:
-    """`module` for use in training: its gradients become means over all processes.
+    """`module`, for use in training: its gradients become means over all processes.
 
     `some_unused`: a step may leave out parameters that require gradients. Weights and buffers become those of rank 0.
     """

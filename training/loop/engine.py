@@ -72,6 +72,7 @@ def seed_everything(seed: int, iteration: int = 0) -> torch.Generator:
     each has its own dropout, and all have the same generator.
     """
     mixed = (seed * 1_000_003 + iteration) % 2**62
+    # Ranks are so far apart that no iteration of one process has the seed of another's.
     torch.manual_seed(mixed + (idist.get_rank() << 48))
     return torch.Generator().manual_seed(mixed + 1)
 
@@ -100,7 +101,9 @@ def _run(loop: "_Loop") -> None:
     first, total = loop.iteration, loop.config["num_training_iterations"]
     trainer = Engine(loop.process)
     _attach(trainer, loop, loop.config)
+    # One epoch of all iterations. The epochs of the data are the batches' own matter.
     trainer.load_state_dict({"iteration": first, "epoch_length": total, "max_epochs": 1})
+    # Several processes do not stop at the same iteration, and would wait for one another forever.
     alone = idist.get_world_size() == 1
     with _finish_iteration_on_interrupt(trainer) if alone else nullcontext([]) as interrupted:
         trainer.run(loop.stage.batches(first, total))
@@ -143,6 +146,7 @@ class _Loop:
             self.curves = VisdomCurves(self.folder.path.name)
 
     def process(self, engine: Engine, batch: dict) -> dict:
+        # From the iteration alone, without a scheduler, whose state a resumed run would need.
         for group in self.stage.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, engine.state.iteration)
         losses = self.stage.step(batch, engine.state.iteration)
@@ -166,6 +170,7 @@ class _Loop:
         loss = mean_over_processes({"loss": float(engine.state.output["loss"])})["loss"]
         if not math.isfinite(loss):
             return self._stop(engine, loss)
+        # Evaluation reads running statistics, of which each process has its own.
         sync_buffers(self.stage.network)
         self.evaluation = self.stage.evaluate()
         if is_main():

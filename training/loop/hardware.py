@@ -11,23 +11,25 @@ from utils.transfer import to_device
 
 
 def pick_device(name: str) -> torch.device:
-    """ "auto", "cpu", "cuda", "cuda:1", "mps" -> a device of this machine."""
+    """ "auto", "cpu", "cuda", "cuda:1", "mps" -> a device of this machine; UserError where it has none of that name."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
+        # torch checks a device only when it is used.
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"device {name!r} is not on this machine; expected auto, cpu, cuda or mps") from error
+        raise UserError(f"device {name!r} is not available on this machine; expected auto, cpu, cuda or mps") from error
     return device
 
 
 class Hardware:
-    """Where and how exactly a network runs.
+    """The device of a network, and the precision of its products.
 
-    `precision` "auto" is bfloat16 autocast where the hardware computes in it, float32 otherwise.
+    `precision` "auto" is bfloat16 autocast where the hardware computes in it, float32 otherwise. Raises UserError for
+    a device that this machine does not have.
     """
 
     def __init__(self, device: str = "auto", precision: str = "auto"):
@@ -35,11 +37,12 @@ class Hardware:
         self.device = pick_device(device)
         automatic = precision == "auto" and _computes_in_bfloat16(self.device)
         self.bfloat16 = precision == "bfloat16" or automatic
+        # Returning the memory of each step to the system costs a training on CPUs a good part of its time.
         if self.device.type == "cpu":
             keep_freed_memory()
 
     def place(self, module: torch.nn.Module) -> torch.nn.Module:
-        """Move a module to the device; convolutions in bfloat16 want their channels last."""
+        """Move a module to the device, with channels last for bfloat16, where convolutions are fastest so."""
         module.to(self.device)
         return module.to(memory_format=torch.channels_last) if self.bfloat16 else module
 
@@ -59,7 +62,7 @@ def _computes_in_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        # private names: absent in some releases, where float32 is the safe answer
+        # These names are private and absent in some releases of torch, where float32 is the safe answer.
         tests = [
             getattr(torch.cpu, name, lambda: False) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         ]

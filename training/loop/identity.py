@@ -45,6 +45,7 @@ def run_name(config: Mapping[str, Any], stage: str) -> str:
     training_set = re.sub(r"[^\w.-]", "-", config["training_set"], flags=re.ASCII)[:20]
     end = [training_set, config_hash(run_identity(config, stage))]
     parts = [stage, *method_of(config).name_parts(config)]
+    # The name shows what fits. What it does not show is in the digits, and in config.json.
     while len("_".join(parts + end)) > MAX_NAME:
         parts.pop()
     return "_".join(parts + end)
@@ -92,6 +93,7 @@ def _labels_fingerprint(folder: str) -> str:
     return _fingerprint_of(folder, *_version(Labels(folder).path))
 
 
+# Suites of experiments ask for hundreds of names, and labels or weights may be hundreds of megabytes.
 @functools.lru_cache
 def _fingerprint_of(folder: str, *version: int) -> str:
     labels = Labels(folder)

@@ -53,7 +53,7 @@ def _open(folder: str, config: dict, keys: tuple[str, ...], wanted: str) -> Mult
 
 
 def cache_on_device(dataset: MultiViewDataset, config: dict, device: torch.device) -> MultiViewDataset:
-    """`dataset` with its crops in the memory of `device`, as `crops_on_device` says: batches are gathered there.
+    """`dataset`, with its crops in the memory of `device` if `crops_on_device` says so: batches are gathered there.
 
     "auto": on a GPU, where crops are packed or preloaded and take at most half of its free memory.
     """
@@ -76,13 +76,13 @@ def training_rows(labels: dict, config: dict) -> tuple[np.ndarray, np.ndarray]:
     if len(validation) == 0:
         raise UserError(
             f"validation_fraction {config['validation_fraction']} holds out no crops of actor_subset "
-            f"{config['actor_subset']!r}; expected some, to choose the best network by"
+            f"{config['actor_subset']!r}; expected some, which choose the best network"
         )
     return train, validation
 
 
 def grouped_sampler(labels: dict, rows: np.ndarray, config: dict, shuffle: bool) -> GroupedBatchSampler:
-    """Batches in the published structure: this process's share of training's, or, without `shuffle`, a fixed order."""
+    """Batches in the published structure: with `shuffle`, of this process's share; without, in a fixed order."""
     return GroupedBatchSampler(
         labels,
         batch_size=config["batch_size_train" if shuffle else "batch_size_test"],
@@ -115,6 +115,7 @@ class TrainingBatches:
     def __iter__(self) -> Iterator[np.ndarray]:
         iteration = self.first
         while iteration < self.last:
+            # Also in the middle of an epoch, where a resumed run may begin.
             self.sampler.set_epoch(*divmod(iteration, len(self.sampler)))
             for rows in self.sampler:
                 if iteration == self.last:
@@ -124,7 +125,7 @@ class TrainingBatches:
 
 
 def evenly_spaced(batches: list, crops: int) -> list:
-    """At most `crops` crops' worth of `batches`, evenly spaced, at least one batch."""
+    """Evenly spaced ones of `batches`, with at most `crops` crops together; at least one batch."""
     if not batches:
         return batches
     keep = max(1, min(len(batches), crops // len(batches[0])))
@@ -134,27 +135,28 @@ def evenly_spaced(batches: list, crops: int) -> list:
 def make_loader(dataset: MultiViewDataset, batches: Iterable, config: dict) -> torch.utils.data.DataLoader:
     """DataLoader over batches of row indices, read by `num_workers` processes.
 
-    What needs no decoding is gathered in this process: from memory always, and from packed files on a CPU, which has
-    no time to hide by reading ahead.
+    Crops that need no decoding are read in this process: those in memory always, packed ones where there is no GPU.
     """
     on_gpu = torch.cuda.is_available()
     in_memory = config["preload_images"] or dataset.device.type != "cpu"
+    # Reading ahead hides the time of reading behind a GPU's work. On CPUs, readers only compete with the training.
+    reads_ahead = not in_memory and (dataset.decodes or on_gpu)
     return torch.utils.data.DataLoader(
         dataset,
         batch_sampler=batches,
         collate_fn=collate_batch,
-        worker_init_fn=_leave_interrupts_to_the_main_process,
-        num_workers=0 if in_memory or not (dataset.decodes or on_gpu) else config["num_workers"],
+        worker_init_fn=_ignore_interrupts,
+        num_workers=config["num_workers"] if reads_ahead else 0,
         pin_memory=on_gpu and dataset.device.type == "cpu",
     )
 
 
-def _leave_interrupts_to_the_main_process(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; readers that died of it would break the iteration in progress."""
+def _ignore_interrupts(worker: int) -> None:
+    # Ctrl-C reaches every process of a terminal. Readers that ended by it would break the iteration in progress.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def normalize_batch(batch: dict) -> dict:
-    """A batch on its device -> the network's input: normalised crops (B,3,R,R) and rotations (B,3,3)."""
+    """A batch on its device -> the network's input: normalized crops (B,3,R,R) and rotations (B,3,3)."""
     crops = {key: normalize(batch[key]) for key in ("img_crop", "bg_crop") if key in batch}
     return {**batch, **crops}

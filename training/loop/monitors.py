@@ -1,11 +1,11 @@
-"""Optional curves in a visdom window; silent where its package or its server is not there."""
+"""Optional curves in a visdom window; nothing where its package or its server is missing."""
 
 import contextlib
 import logging
 
 
 class VisdomCurves:
-    """Sends curves to the visdom server on this machine, under an environment named after the run."""
+    """Curves on the visdom server of this machine, in an environment that is named after the run."""
 
     def __init__(self, name: str, server: str = "http://localhost", port: int = 8097):
         self.client = None
@@ -13,7 +13,7 @@ class VisdomCurves:
             import visdom
         except ImportError:
             return
-        # visdom prints a traceback for every failed request
+        # visdom prints a traceback for every failed request.
         logging.getLogger("visdom").setLevel(logging.CRITICAL)
         with contextlib.suppress(Exception):
             client = visdom.Visdom(server=server, port=port, env=name, raise_exceptions=True, log_to_filename=None)
@@ -21,7 +21,7 @@ class VisdomCurves:
                 self.client = client
 
     def add(self, window: str, iteration: int, values: dict[str, float]) -> None:
-        """Append one point to each curve of a window; a server that goes away ends the curves."""
+        """Append one point to each curve of a window. Where the server is gone, nothing is sent any more."""
         if self.client is None:
             return
         try:
@@ -34,4 +34,5 @@ class VisdomCurves:
                     opts={"title": f"{window} {name}", "xlabel": "iteration"},
                 )
         except Exception:
+            # Whatever went wrong there, the training is worth more than its curves.
             self.client = None

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import torch
 
-# A polynomial that takes singular values from (0, 1] towards 1 in few steps; Jordan et al., 2024
+# A polynomial that moves singular values from (0, 1] towards 1 in few steps (Jordan et al., 2024).
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _STEPS = 5
 _MOMENTUM = 0.95
@@ -31,7 +31,7 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure=None):
-        """One step with the gradients as they are; those of the convolutions are given up for it."""
+        """Make one step, after which the convolutions have no gradients."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -40,18 +40,20 @@ class Muon(torch.optim.AdamW):
             if group["orthogonal"]:
                 self._step_orthogonal(group)
                 for parameter in group["params"]:
-                    parameter.grad = None  # AdamW passes over what has no gradient
+                    # AdamW skips parameters without a gradient.
+                    parameter.grad = None
         super().step()
         return loss
 
     def _step_orthogonal(self, group: dict) -> None:
-        by_shape = defaultdict(list)  # matrices of one shape are orthogonalized together
+        # Matrices of one shape are orthogonalized together, in one product in place of many small ones.
+        by_shape = defaultdict(list)
         for parameter in group["params"]:
             if parameter.grad is None:
                 continue
             state = self.state[parameter]
             if "momentum" not in state:
-                # AdamW looks for a number of steps in every state that it loads
+                # AdamW expects a number of steps in every state that it loads.
                 state.update(momentum=torch.zeros_like(parameter), step=torch.zeros(()))
             momentum = state["momentum"].mul_(_MOMENTUM).add_(parameter.grad)
             ahead = parameter.grad.add(momentum, alpha=_MOMENTUM)

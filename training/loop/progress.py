@@ -27,6 +27,7 @@ class ShownLosses:
 
     def __call__(self, losses: Mapping[str, torch.Tensor]) -> dict[str, str]:
         """Take in the losses (scalars) of an iteration, and return the last ones that have arrived."""
+        # One copy at a time: the next one begins when it has arrived.
         if self.pending is None:
             self.pending = begin_copy(losses)
         has_arrived, copies = self.pending
@@ -37,7 +38,7 @@ class ShownLosses:
 
 
 def begin_copy(losses: Mapping[str, torch.Tensor]) -> tuple[Callable[[], bool], dict[str, torch.Tensor]]:
-    """Begin to copy scalars to the CPU; returns whether they have arrived, as a function, and the copies."""
+    """Begin to copy scalars to the CPU; return a function that tells whether they have arrived, and the copies."""
     copies = {name: value.to("cpu", non_blocking=value.is_cuda) for name, value in losses.items()}
     if not next(iter(losses.values())).is_cuda:
         return lambda: True, copies

@@ -33,6 +33,7 @@ class RunRecord:
         self.path = path
         sessions = (read_json(path) or {}).get("sessions", [])
         for session in sessions:
+            # Nobody writes the end of a session that is killed.
             if session["status"] == "running":
                 session["status"] = "interrupted"
         self.session = {"status": "running", "begin": _now(), "end": None, **environment(device)}

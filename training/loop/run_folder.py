@@ -53,7 +53,7 @@ class RunFolder:
             )
         if self.state_file.exists() and not resume:
             raise UserError(
-                f"{str(self.path)!r} holds a run of this very config; give --resume to continue it, or remove it"
+                f"{str(self.path)!r} holds a run of this config; give --resume to continue it, or remove it"
             )
         if write:
             for folder in (self.models, self.images):
@@ -66,7 +66,7 @@ class RunFolder:
             return torch.load(self.state_file, map_location="cpu", weights_only=True)
         except Exception as error:
             raise UserError(
-                f"cannot resume from {str(self.state_file)!r}: {type(error).__name__}; remove it to start anew"
+                f"cannot resume from {str(self.state_file)!r}: {type(error).__name__}; remove it to start again"
             ) from error
 
     def save_state(self, state: dict) -> None:
