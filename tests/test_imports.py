@@ -18,7 +18,7 @@ ALLOWED = {
     "datasets.motion": {"datasets.people"},
     "datasets.reader": {"datasets.layout"},
     "datasets.sampler": {"datasets.layout"},
-    "datasets.validation": {"datasets.layout", "datasets.cameras", "datasets.sampler"},
+    "datasets.validation": {"datasets.layout", "datasets.cameras"},
     "datasets.rendered": {"datasets.motion", "datasets.people", "datasets.cameras", "datasets.layout"},
     "datasets.sources.human36m": {"datasets.video", "datasets.cameras", "datasets.layout"},
     "datasets.sources.mpi_inf_3dhp": {"datasets.video", "datasets.cameras", "datasets.layout"},

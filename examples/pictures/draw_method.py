@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Polygon
 
-from datasets import MultiViewDataset
+from datasets.reader import MultiViewDataset
 from hubconf import encode_decode
 from utils.images import denormalize, normalize
 from utils.plotting import crop_to_image, draw_image, draw_skeleton
