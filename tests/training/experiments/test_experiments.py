@@ -334,7 +334,7 @@ BAD = {
     "stage": (["labels", "stage7.seed=1"], ["stage7", "stage1.key=value"]),
     "seeds": (["labels", "--seeds", "0"], ["0", "at least 1"]),
     "budget": (["labels", "--budget", "0", "actor_subset=None"], ["budget is 0", "more than 0"]),
-    "type": (["labels", "dataset_folder_train=5"], ["dataset_folder_train", "5", "str"]),
+    "type": (["labels", "dataset_folder_train=5"], ["dataset_folder_train", "5", "text"]),
 }
 
 
