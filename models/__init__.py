@@ -1,4 +1,4 @@
-"""Networks and their checkpoints. `models` knows no data set, no training and no file format but checkpoints."""
+"""Networks and their checkpoints, without datasets and training. METHODS names the methods."""
 
 from models.checkpoints import (
     Checkpoint,

@@ -5,8 +5,8 @@ A method's package gives
 - `ARCHITECTURE_KEYS`: config keys that decide which tensors a network has, and `POSE_DECODER_KEYS`, those among them
   that concern only the pose decoder, which stage 2 trains;
 - `name_parts(config)`: the beginning of a run folder's name, as the published implementation has it;
-- `is_published(weights)` and `published_names(names, keys)`: whether weights are in the published layout, and which
-  key stands there for each of our names.
+- `is_published(weights)` and `published_names(names, keys)`: whether weights are in the published layout, and the
+  published key of each of our names.
 """
 
 from collections.abc import Mapping

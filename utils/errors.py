@@ -16,7 +16,7 @@ def run_script(main: Callable[[], None]) -> None:
     except UserError as error:
         sys.exit(_report(f"error: {_last_line(error)}", 2))
     except PermissionError as error:
-        sys.exit(_report(f"error: no permission to write {error.filename!r}; give a folder you may write to", 2))
+        sys.exit(_report(f"error: no permission for {error.filename!r}; expected a path that you may read or write", 2))
     except BrokenPipeError:
         # Whoever reads our output, such as `head`, has enough. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

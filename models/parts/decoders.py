@@ -41,7 +41,7 @@ class _UpLevel(nn.Module):
 
 
 class ColoredLayers(nn.Module):
-    """Sum of layers, each in a color that the appearance gives it; `over_background` each hides a share of it too."""
+    """Sum of layers, each in a color computed from the appearance. `over_background`: each also hides a share of it."""
 
     def __init__(self, layers: int, latent_fg: int, over_background: bool, channels: int = 3):
         super().__init__()

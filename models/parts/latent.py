@@ -1,4 +1,4 @@
-"""Operations on latents: rotations between cameras, and which crop gives pose and appearance to which."""
+"""Operations on latents: rotations between cameras, and permutations of poses and appearances in a batch."""
 
 import torch
 from torch import nn

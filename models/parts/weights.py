@@ -73,7 +73,7 @@ def match_weights(
 
 
 def is_within(name: str, part: str | None) -> bool:
-    """Whether the tensor `name` belongs to the part of a network that is named `part`; to None belongs nothing."""
+    """Whether the tensor `name` belongs to the part of a network that is named `part`; False for None."""
     return part is not None and name.startswith(f"{part}.")
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: what goes in comes out, a broken write changes nothing, foreign files are refused."""
+"""Checkpoints: round trips, interrupted writes, and refusal of foreign files."""
 
 import os
 import pickle

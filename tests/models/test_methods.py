@@ -1,4 +1,4 @@
-"""Every method gives what the rest of the project asks of it."""
+"""Every method has the interface that models/methods.py describes."""
 
 import pytest
 

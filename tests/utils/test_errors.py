@@ -1,0 +1,42 @@
+"""How scripts report errors: one line on stderr, and an exit code."""
+
+import errno
+
+import pytest
+
+from utils.errors import UserError, run_script
+
+
+def failing(error):
+    def main():
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("size is 0; expected at least 1"), 2, "error: size is 0; expected at least 1"),
+        (
+            UserError("Traceback (most recent call last):\n  ...\nutils.errors.UserError: size is 0"),
+            2,
+            "error: size is 0",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "a.h5"), 2, "error: no permission for 'a.h5'; expected"),
+        (OSError(errno.ENOSPC, "No space left on device", "b.pth"), 2, "error: No space left on device: 'b.pth'"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_one_line_and_a_code(error, code, line, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_script(failing(error))
+    assert ended.value.code == code
+    text = capsys.readouterr().err
+    assert text.startswith(line) and text.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), OSError("without a file")])
+def test_failures_of_ours_keep_their_traceback(error):
+    with pytest.raises(type(error)):
+        run_script(failing(error))
