@@ -6,7 +6,6 @@ Writes output/benchmarks/latest.json: {configuration: {measure: {"fast": x, "pla
 
 import argparse
 import datetime
-import platform
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from benchmarks import measures
 from benchmarks.results import FOLDER, write_results
 from benchmarks.setups import CONFIGURATIONS, FULL, TINY, make_setups
 from configs.command_line import script_parser
+from training.loop.provenance import device_name
 from utils.errors import UserError, run_script
 
 # measure -> its function and unit
@@ -86,7 +86,7 @@ def _measure(name: str, setups: dict, counted, size, folder: Path) -> dict:
 def table(results: dict, seconds: float) -> str:
     """The results as Markdown, with machine and date."""
     lines = [
-        f"{_processor()}, {torch.get_num_threads()} threads, {_device()}, "
+        f"{device_name(torch.device('cpu'))}, {torch.get_num_threads()} threads, {_device()}, "
         f"torch {torch.__version__}, {datetime.date.today()}; measured in {seconds / 60:.1f} minutes",
         "",
         "| configuration | measure | unit | fast | plain | gain | GFLOP/s fast | plain |",
@@ -109,16 +109,6 @@ def table(results: dict, seconds: float) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
-        if info.exists()
-        else []
-    )
-    return names[0] if names else platform.machine()
 
 
 def _device() -> str:
