@@ -25,7 +25,8 @@ from training.trained.tables import GROUP_COLUMNS
 from utils.errors import UserError
 
 FAILURE = "failure.txt"
-SCORE = "n_mpjpe_mm"  # what every run that is done has
+# Every run that is done has this score.
+SCORE = "n_mpjpe_mm"
 
 Results = Mapping[Run, Mapping[str, Any]]
 
@@ -90,7 +91,8 @@ def train_and_test(run: Run) -> str | None:
         network, config, hardware, _ = open_network(config, frozenset({"network_path"}))
         test_set = open_test_set(config, evaluation_keys(network))
         evaluate(network, test_set, config, hardware, _table(run, folder).parent)
-    except Exception as error:  # Whatever it was, the other runs still count.
+    except Exception as error:
+        # Whatever it was, the other runs still count.
         reason = f"{type(error).__name__}: {error}".removeprefix("UserError: ").split("\n")[0]
         if folder is not None:
             folder.path.mkdir(parents=True, exist_ok=True)

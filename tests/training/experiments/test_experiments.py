@@ -195,6 +195,12 @@ def test_a_failure_is_forgotten_when_the_run_succeeds(data, tmp_path, monkeypatc
     assert "Failed" not in (tmp_path / "out" / "tiny.md").read_text()
 
 
+def test_a_row_that_contradicts_the_network_of_its_stage_1_fails(data, tmp_path):
+    suite = ONE_ROW.replace('"method": {}', '"method": {"stage2": {"latent_3d": 60}}')
+    with pytest.raises(SystemExit, match="latent_3d is 60"):
+        run(tmp_path, data, suite, "--seeds", "1")
+
+
 def test_another_way_of_testing_trains_nothing_and_is_another_result(data, tmp_path):
     (only,) = run(tmp_path, data, ONE_ROW, "--seeds", "1")
     first, folders = read_result(only), run_folders(tmp_path)
