@@ -69,6 +69,7 @@ def identity_of_old_run(config: Mapping[str, Any], ours: Mapping[str, Any]) -> d
     Its stage, and what its data and weights contained, are not known, and taken from `ours`.
     """
     unknown = {key: ours[key] for key in ("stage", *_CONTENT_KEYS) if key in ours}
+    # A retired key that did something makes another run, which nothing can continue.
     retired = {key: config[key] for key, about in RETIRED.items() if config.get(key, about.neutral) != about.neutral}
     return {**_changed_keys(config), **retired, **unknown}
 
@@ -121,6 +122,6 @@ def _digest_of(file: str, *version: int) -> str:
 
 
 def _version(file: Path) -> tuple[int, int]:
-    """What changes when a file is written anew."""
+    """What changes when a file is written again."""
     about = file.stat()
     return about.st_mtime_ns, about.st_size

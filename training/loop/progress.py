@@ -40,6 +40,7 @@ class ShownLosses:
 def begin_copy(losses: Mapping[str, torch.Tensor]) -> tuple[Callable[[], bool], dict[str, torch.Tensor]]:
     """Begin to copy scalars to the CPU; return a function that tells whether they have arrived, and the copies."""
     copies = {name: value.to("cpu", non_blocking=value.is_cuda) for name, value in losses.items()}
+    # Copies from a CPU are done at once, and other devices than CUDA have no event to ask.
     if not next(iter(losses.values())).is_cuda:
         return lambda: True, copies
     copied = torch.cuda.Event()

@@ -46,6 +46,7 @@ class RunFolder:
 
         Raises UserError for a folder that holds another run, or this one and there is no `resume`.
         """
+        # Also where the name is made of the config: its six digits may, by chance, be those of another run.
         if changes := differences(self.identity, self._stored_identity()):
             raise UserError(
                 f"{str(self.path)!r} holds another run, which differs in {', '.join(changes)}; "
@@ -88,6 +89,7 @@ def point_latest_to(run: Path) -> None:
     with suppress(OSError, NotImplementedError):
         try:
             part.symlink_to(run.name, target_is_directory=True)
+            # Replaces a link, and fails where a folder of the user's has that name.
             os.replace(part, link)
         finally:
             part.unlink(missing_ok=True)
@@ -112,6 +114,7 @@ class CsvLog:
         self.path = path
         self.fields: list[str] | None = None
         rows = list(csv.DictReader(path.open(newline=""))) if path.exists() and iteration else []
+        # A killed run has logged iterations after its last checkpoint, and will do them again.
         kept = [row for row in rows if _is_complete(row, iteration)]
         text = io.StringIO()
         if kept:
