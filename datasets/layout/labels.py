@@ -29,7 +29,7 @@ ROW_SHAPES = {
 }
 ROW_KEYS = tuple(ROW_SHAPES)
 INSTANT_KEYS = ("subj", "seq", "frame")  # equal for all cameras that see one instant
-CROP_KEYS = ("seq", "cam", "frame", "bounding_box_cam")  # which crops a layout has
+FINGERPRINT_KEYS = ("seq", "cam", "frame", "bounding_box_cam")  # they identify the crops of a layout
 STATISTIC_KEYS = ("pose_mean", "pose_std")
 POSE_KEYS = ("3D", *STATISTIC_KEYS)  # a set without 3D poses, for stage 1 only, has none of these
 
@@ -47,8 +47,8 @@ def read_statistics(root: str | Path | None) -> tuple[np.ndarray | None, np.ndar
     return labels["pose_mean"], labels["pose_std"]
 
 
-def fingerprint(labels: Mapping[str, np.ndarray], keys: Iterable[str] = CROP_KEYS) -> str:
-    """Hexadecimal digits that stand for the arrays of `keys`, by default for which crops a layout has."""
+def fingerprint(labels: Mapping[str, np.ndarray], keys: Iterable[str] = FINGERPRINT_KEYS) -> str:
+    """Hexadecimal checksum of the arrays of `keys`; by default of the ids and boxes, which identify the crops."""
     digest = hashlib.blake2b(digest_size=16)
     for key in keys:
         digest.update(labels[key])

@@ -29,7 +29,7 @@ from datasets.video.cropping import CropMap, crop_map
 from utils.errors import UserError
 
 SPLITS = ("train", "test")
-FOLDER = "Ski-PosePTZ-CameraDataset-png"  # the folder in the archive
+ARCHIVE_FOLDER = "Ski-PosePTZ-CameraDataset-png"  # the folder in the archive
 MAX_REPROJECTION = 0.05  # of the image side: rows with a joint that misses by more are left out
 
 
@@ -96,10 +96,10 @@ def split_folder(source: str | Path, split: str) -> Path:
     """The folder of a split. `source` is the unpacked archive, the folder that holds it, or the split's own folder."""
     check_split(split, SPLITS)
     source = Path(source)
-    for folder in (source / split, source / FOLDER / split, source):
+    for folder in (source / split, source / ARCHIVE_FOLDER / split, source):
         if (folder / LABELS_FILE).is_file():
             return folder
-    raise UserError(f"no {split}/{LABELS_FILE} in {str(source)!r}; expected the unpacked {FOLDER}")
+    raise UserError(f"no {split}/{LABELS_FILE} in {str(source)!r}; expected the unpacked {ARCHIVE_FOLDER}")
 
 
 def read_labels(path: str | Path) -> SkiLabels:
@@ -167,7 +167,7 @@ def _usable_rows(folder: Path, labels: SkiLabels, roots: np.ndarray) -> tuple[np
     exists = np.array([_image_file(folder, *row).is_file() for row in _places(labels)])
     if not exists.any():
         raise UserError(
-            f"no {_image_file(folder, *_places(labels)[0])}, nor any other image; expected the unpacked {FOLDER}"
+            f"no {_image_file(folder, *_places(labels)[0])}, nor any other image; expected the unpacked {ARCHIVE_FOLDER}"
         )
     usable = exists & fits
     instants = group_rows(labels.ids, INSTANT_KEYS, np.flatnonzero(usable))

@@ -10,7 +10,7 @@ from datasets.sources.human36m.metadata import CAMERA_IDS
 from datasets.sources.human36m.plan import PlannedView
 from utils.files import write_atomically
 
-REPORT_FILE = "report.csv"
+CSV_REPORT_FILE = "report.csv"
 
 
 class ReportRow(NamedTuple):
@@ -75,12 +75,12 @@ def write_csv_report(output: Path, rows: list[ReportRow]) -> None:
             table.writerow(ReportRow._fields)
             table.writerows(rows)
 
-    write_atomically(output / REPORT_FILE, write)
+    write_atomically(output / CSV_REPORT_FILE, write)
 
 
 def report_text(output: str | Path) -> str:
     """Summary of `report.csv` in a folder: crops by subject, and all views with a note."""
-    with open(Path(output) / REPORT_FILE, newline="") as file:
+    with open(Path(output) / CSV_REPORT_FILE, newline="") as file:
         rows = list(csv.DictReader(file))
     lines = []
     for subject in dict.fromkeys(row["subject"] for row in rows):

@@ -14,7 +14,7 @@ from utils.errors import UserError
 
 Boxes = dict[str, dict[int, np.ndarray]]  # camera name -> frame number -> x0, y0, width, height, pixels
 
-COLUMNS = ("camera", "frame", "x0", "y0", "w", "h")
+BOX_COLUMNS = ("camera", "frame", "x0", "y0", "w", "h")
 DETECTION_WIDTH = 480  # images are downscaled to this width for detection, pixels
 MIN_DIFFERENCE = 28  # gray levels, of any channel
 MIN_AREA = 0.002  # of the image
@@ -33,7 +33,9 @@ def read_boxes(path: str | Path, cameras: Sequence[str]) -> Boxes:
     if path.suffix.lower() == ".json":
         rows = read_json(path)
         if not isinstance(rows, list):
-            raise UserError(f"{path} holds {type(rows).__name__}; expected a list of objects with {', '.join(COLUMNS)}")
+            raise UserError(
+                f"{path} holds {type(rows).__name__}; expected a list of objects with {', '.join(BOX_COLUMNS)}"
+            )
     else:
         rows = _read_csv(path)
     boxes: Boxes = {name: {} for name in cameras}
@@ -43,7 +45,7 @@ def read_boxes(path: str | Path, cameras: Sequence[str]) -> Boxes:
             name = row.get("camera") if isinstance(row, dict) else row
             raise UserError(f"{where}: camera {name!r}; expected one of {', '.join(cameras)}")
         frame = parse_numbers(row, "frame", 1, where)[0]
-        box = np.concatenate([parse_numbers(row, name, 1, where) for name in COLUMNS[2:]])
+        box = np.concatenate([parse_numbers(row, name, 1, where) for name in BOX_COLUMNS[2:]])
         if (box[2:] <= 0).any() or frame < 0 or frame != int(frame):
             raise UserError(
                 f"{where}: frame {frame:g}, box {box.tolist()}; expected a whole frame from 0, w and h above 0"
@@ -64,10 +66,10 @@ def _read_csv(path: Path) -> list[dict]:
     except FileNotFoundError as error:
         raise UserError(f"no file {str(path)!r}; expected a CSV of boxes") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not valid CSV ({error}); expected the columns {', '.join(COLUMNS)}") from error
-    missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        raise UserError(f"{path} is not valid CSV ({error}); expected the columns {', '.join(BOX_COLUMNS)}") from error
+    missing = [name for name in BOX_COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
-        raise UserError(f"{path}: no column '{missing[0]}'; expected the columns {', '.join(COLUMNS)}")
+        raise UserError(f"{path}: no column '{missing[0]}'; expected the columns {', '.join(BOX_COLUMNS)}")
     return rows
 
 
