@@ -167,7 +167,7 @@ def _usable_rows(folder: Path, labels: SkiLabels, roots: np.ndarray) -> tuple[np
     exists = np.array([_image_file(folder, *row).is_file() for row in _places(labels)])
     if not exists.any():
         raise UserError(
-            f"no {_image_file(folder, *_places(labels)[0])}, nor any other image; expected the unpacked {ARCHIVE_FOLDER}"
+            f"no {_image_file(folder, *_places(labels)[0])}, nor any other; expected the unpacked {ARCHIVE_FOLDER}"
         )
     usable = exists & fits
     instants = group_rows(labels.ids, INSTANT_KEYS, np.flatnonzero(usable))
