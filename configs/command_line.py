@@ -5,6 +5,7 @@ import importlib
 import sys
 from collections.abc import Callable
 
+from utils.commands import as_started
 from utils.config import config_text, keys_text, load_config
 from utils.paths import WORK
 
@@ -26,7 +27,7 @@ def script_parser(doc: str, **options) -> argparse.ArgumentParser:
 
     `--help` shows both as they are written, and the default of each option: `help=` need not name it.
     """
-    summary, _, usage = doc.partition("\n\n")
+    summary, _, usage = as_started(doc).partition("\n\n")
     return argparse.ArgumentParser(description=summary, epilog=usage, formatter_class=_Help, **options)
 
 

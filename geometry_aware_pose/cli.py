@@ -26,15 +26,7 @@ def run(arguments: list[str]) -> None:
     command = find(name)
     # The scripts parse sys.argv themselves, and argparse shows its first entry as the program's name.
     sys.argv = [f"{PROGRAM} {name}", *command.arguments, *rest]
-    script = import_module(f"configs.{command.script}")
-    script.__doc__ = in_own_words(script.__doc__, command.script, name)
-    script.main()
-
-
-def in_own_words(text: str, script: str, name: str) -> str:
-    """A script's docstring, which its --help shows, with the command in place of a checkout's command line."""
-    text = text.replace(f"python configs/{script}.py", f"{PROGRAM} {name}")
-    return text.replace(f"configs/{script}.py", f"-m geometry_aware_pose {name}")  # after torchrun
+    import_module(f"configs.{command.script}").main()
 
 
 def find(name: str) -> Command:

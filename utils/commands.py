@@ -1,5 +1,6 @@
 """The project's commands: `geometry-aware-pose NAME` runs a script of configs/."""
 
+import sys
 from typing import NamedTuple
 
 from utils.paths import IN_CHECKOUT
@@ -29,6 +30,16 @@ COMMANDS = {
     "validate": Command("validate_dataset", "check a folder in the training layout"),
     "pack": Command("pack_dataset", "pack the images of a training layout into one file per kind, for speed"),
 }
+
+
+def as_started(text: str) -> str:
+    """A script's docstring, which its --help shows, with the command in place of the script if that was started."""
+    program, _, name = sys.argv[0].partition(" ") if sys.argv else ("", "", "")
+    if program != PROGRAM:
+        return text
+    script = COMMANDS[name].script
+    text = text.replace(f"python configs/{script}.py", f"{PROGRAM} {name}")
+    return text.replace(f"configs/{script}.py", f"-m geometry_aware_pose {name}")  # after torchrun
 
 
 def command_for(script: str, *arguments: str) -> str:

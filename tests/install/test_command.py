@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -26,14 +25,11 @@ def test_every_script_has_a_command():
 
 
 def test_help_lists_the_commands_without_waiting_for_torch():
-    started = time.perf_counter()
     result = command("--help")
-    seconds = time.perf_counter() - started
     assert result.returncode == 0, result.stderr
     listed = [line.split()[0] for line in result.stdout.splitlines() if line.startswith("  ")]
     assert listed == list(COMMANDS)
     assert all(len(line) <= 120 for line in result.stdout.splitlines())
-    assert seconds < 2  # 0.1 s on an idle machine; importing torch takes several
     assert command().stdout == result.stdout
     check = "import sys, geometry_aware_pose.cli as cli; cli.run(['--version']); assert 'torch' not in sys.modules"
     version = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
