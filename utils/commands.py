@@ -42,6 +42,11 @@ def as_started(text: str) -> str:
     return text.replace(f"configs/{script}.py", f"-m geometry_aware_pose {name}")  # after torchrun
 
 
+def install_extra(name: str) -> str:
+    """How a user installs an extra of setup here, for messages about missing packages."""
+    return f'pip install -e ".[{name}]"' if IN_CHECKOUT else f'pip install "{PROGRAM}[{name}]"'
+
+
 def command_for(script: str, *arguments: str) -> str:
     """How a user starts configs/<script>.py here, for messages: a checkout's script, or the installed command."""
     if IN_CHECKOUT:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils.commands import install_extra
 from utils.errors import UserError
 
 
@@ -69,7 +70,7 @@ def opencv() -> ModuleType:
     try:
         import cv2
     except ImportError as error:
-        raise UserError("video crops need the package 'opencv-python-headless': pip install -e .[video]") from error
+        raise UserError(f"video crops need the package 'opencv-python-headless': {install_extra('video')}") from error
     # The preparation runs one process per core; threads inside each would only compete.
     cv2.setNumThreads(1)
     return cv2

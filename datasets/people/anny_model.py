@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.commands import install_extra
 from utils.errors import UserError
 
 
@@ -24,7 +25,7 @@ def anny_model():
         import anny
         import anny.paths
     except ImportError as error:
-        raise UserError(f"rendering people needs the package anny ({error}); pip install -e .[render]") from None
+        raise UserError(f"rendering people needs the package anny ({error}); {install_extra('render')}") from None
     cache = Path(anny.paths.get_anny_cache_path())
     line = f"anny builds its body model in {cache} (once, one to three minutes) ..."
     notice = threading.Timer(4, functools.partial(print, line, file=sys.stderr, flush=True))

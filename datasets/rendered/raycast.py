@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.cameras.crop_camera import crop_camera
+from utils.commands import install_extra
 from utils.errors import UserError
 
 AMBIENT_REACH = 1.5  # meters within which other surfaces darken a point
@@ -74,7 +75,7 @@ def warp_kernels() -> tuple[ModuleType, ModuleType, ModuleType]:
     try:
         import warp
     except ImportError as error:
-        raise UserError(f"rendering needs the package {error.name!r}: pip install -e .[render]") from error
+        raise UserError(f"rendering needs the package {error.name!r}: {install_extra('render')}") from error
     # Newer versions of Warp replaced `quiet` by log levels.
     if hasattr(warp, "LOG_ERROR"):
         warp.config.log_level = warp.LOG_ERROR

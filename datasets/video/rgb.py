@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from utils.commands import install_extra
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def pyav() -> ModuleType:
     try:
         import av
     except ImportError as error:
-        raise UserError("reading video needs the package 'av': pip install -e .[video]") from error
+        raise UserError(f"reading video needs the package 'av': {install_extra('video')}") from error
     av.logging.set_level(None)
     return av
 

@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 from tqdm import tqdm
 
+from utils.commands import install_extra
 from utils.errors import UserError
 
 # Where a subject's files may be, in the order of searching. Downloads and tools in use unpack them differently.
@@ -131,5 +132,5 @@ def cdf_library() -> ModuleType:
     try:
         import cdflib
     except ImportError as error:
-        raise UserError("reading Human3.6M's poses needs the package 'cdflib': pip install -e .[h36m]") from error
+        raise UserError(f"reading Human3.6M's poses needs the package 'cdflib': {install_extra('h36m')}") from error
     return cdflib

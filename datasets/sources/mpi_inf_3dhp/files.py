@@ -12,6 +12,7 @@ import numpy as np
 
 from datasets.cameras.calibration import UP_AXES
 from datasets.cameras.camera import Camera
+from utils.commands import install_extra
 from utils.errors import UserError
 
 SEQUENCES = (1, 2)  # of every subject
@@ -79,7 +80,7 @@ def read_annotations(path: str | Path, names: Iterable[str]) -> dict[str, list[n
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise UserError("annot.mat needs the package 'scipy': pip install -e .[3dhp]") from error
+        raise UserError(f"annot.mat needs the package 'scipy': {install_extra('3dhp')}") from error
     names = list(names)
     try:
         content = loadmat(path, variable_names=names)
