@@ -3,6 +3,7 @@
 python examples/run_notebooks.py [NOTEBOOK ...]     (default: all; needs `pip install -e ".[notebook]"`)
 """
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -35,7 +36,27 @@ def execute(notebook, timeout: int = 600) -> None:
     from nbclient import NotebookClient
 
     where = {"metadata": {"path": str(FOLDER)}}
-    NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources=where, record_timing=False).execute()
+    client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources=where, record_timing=False)
+    asyncio.run(_execute(client))
+
+
+async def _execute(client) -> None:
+    waker = asyncio.create_task(_wake_sockets(client))
+    try:
+        await client.async_execute()
+    finally:
+        waker.cancel()
+
+
+async def _wake_sockets(client) -> None:
+    """Now and then on a busy machine, pyzmq misses that a message of the kernel has arrived, and the client waits for
+    it until its timeout. Asking a socket for its events makes it look again."""
+    import zmq
+
+    while True:
+        await asyncio.sleep(1)
+        for name in ("shell_channel", "iopub_channel") if client.kc else ():
+            getattr(client.kc, name).socket.get(zmq.EVENTS)
 
 
 def lighten(notebook) -> None:

@@ -54,8 +54,8 @@ def test_stored_outputs_are_complete_and_small(name):
 def run(notebook):
     """Run a notebook without its stored outputs.
 
-    Jupyter sometimes loses the answer of a kernel that has finished (seen once, on a busy machine: kernel and client
-    waited for each other). The notebook is then run again in a new kernel.
+    On a busy machine kernel and client have waited for each other, before `execute` woke its sockets. Should it happen
+    again, the notebook is run once more in a new kernel.
     """
     for cell in notebook.cells:
         if cell.cell_type == "code":
