@@ -92,9 +92,10 @@ def test(trained: "Trained", run: "RunFolder") -> dict[str, float]:
 
 def save_pictures(output: Path, trained: "Trained") -> None:
     """Save novel views of test subjects, the viewer's panels, and a gif of a full rotation."""
+    from training.loop.loaders import VIEW_KEYS
     from training.stages.novel_views import plot_views
     from training.trained.load import open_test_data
-    from training.trained.viewing import VIEW_KEYS, RotatedView
+    from training.trained.viewing import RotatedView
     from utils.viewer import save
 
     dataset = open_test_data(trained, VIEW_KEYS, preload_images=False)

@@ -61,8 +61,9 @@ def evaluate_network(trained: "Trained", skip_shifted: bool) -> None:
 
 def view_network(trained: "Trained", first: int, path: str | None) -> None:
     """Show the viewer, or save its panels to `path`, beginning with row `first` of the test set."""
+    from training.loop.loaders import VIEW_KEYS
     from training.trained.load import open_test_data
-    from training.trained.viewing import VIEW_KEYS, RotatedView
+    from training.trained.viewing import RotatedView
     from utils.viewer import save, show
 
     dataset = open_test_data(trained, VIEW_KEYS, preload_images=False)

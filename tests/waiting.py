@@ -13,9 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from models import build_network
 from training.loop.engine import make_optimizer
 from training.loop.hardware import Hardware
-from training.loop.loaders import cache_on_device, open_training_set
+from training.loop.loaders import VIEW_KEYS, cache_on_device, open_training_set
 from training.stages.losses import ImageLoss
-from training.stages.novel_views import INPUT_KEYS, NovelViewStep
+from training.stages.novel_views import NovelViewStep
 from utils.transfer import to_device
 
 
@@ -58,7 +58,7 @@ def simulated_gpu():
 
 def train_on_a_simulated_gpu(config: dict) -> None:
     """Two steps of stage 1, reading included; the backward pass needs a real GPU and is left out."""
-    dataset = open_training_set(config, INPUT_KEYS)
+    dataset = open_training_set(config, VIEW_KEYS)
     with simulated_gpu():
         hardware = Hardware("cuda", "float32")
         with torch.device("cuda"):

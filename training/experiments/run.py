@@ -12,15 +12,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from datasets.layout.labels import Labels, fingerprint
 from training.experiments.plan import Run
-from training.loop.loaders import open_test_set
+from training.loop.identity import labels_fingerprint
 from training.loop.provenance import read_json
 from training.loop.run_folder import RunFolder
 from training.stages.novel_views import train_novel_views
 from training.stages.pose import train_pose
 from training.trained.evaluation import evaluate, evaluation_keys
-from training.trained.load import open_network
+from training.trained.load import open_network, open_test_data
 from training.trained.tables import GROUP_COLUMNS
 from utils.errors import UserError
 
@@ -88,9 +87,9 @@ def train_and_test(run: Run) -> str | None:
                 train_pose(config, True, frozenset(config))
         outputs = ["3D", "img_crop"] if run.views else ["3D"]
         config = {**config, "network_path": str(folder.path), "output_types": outputs}
-        network, config, hardware, _ = open_network(config, frozenset({"network_path"}))
-        test_set = open_test_set(config, evaluation_keys(network))
-        evaluate(network, test_set, config, hardware, _table(run, folder).parent)
+        trained = open_network(config, frozenset({"network_path"}))
+        test_set = open_test_data(trained, evaluation_keys(trained.network))
+        evaluate(trained.network, test_set, trained.config, trained.hardware, _table(run, folder).parent)
     except Exception as error:
         # Whatever it was, the other runs still count.
         reason = f"{type(error).__name__}: {error}".removeprefix("UserError: ").split("\n")[0]
@@ -143,6 +142,6 @@ def _stages(run: Run) -> Iterator[tuple[str, dict, RunFolder]]:
 def _table(run: Run, folder: RunFolder) -> Path:
     """The scores of a run, in a folder of their own: tests by hand, of other crops perhaps, write elsewhere."""
     # The test set is part of no run's name, because training does not see it.
-    test_set = fingerprint(Labels(run.stages[-1][1]["dataset_folder_test"]))[:6]
+    test_set = labels_fingerprint(run.stages[-1][1]["dataset_folder_test"])[:6]
     flip = run.stages[-1][1]["flip_test"]
     return folder.path / f"test_{test_set}{'_views' * run.views}{'_flip' * flip}" / "evaluation.csv"

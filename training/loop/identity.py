@@ -30,7 +30,7 @@ def run_identity(config: Mapping[str, Any], stage: str) -> dict[str, Any]:
     a fingerprint of its labels, in that of a file of weights a digest of it. Raises UserError without labels.
     """
     contents = {key: _weights_digest(config[key]) for key in _WEIGHTS_KEYS if _differs(config, key)}
-    contents["dataset_folder_train"] = _labels_fingerprint(config["dataset_folder_train"])
+    contents["dataset_folder_train"] = labels_fingerprint(config["dataset_folder_train"])
     return {"stage": stage, **_changed_keys(config), **contents}
 
 
@@ -90,7 +90,14 @@ def _default(key: str) -> Any:
     return KEYS[key].default if key in KEYS else None
 
 
-def _labels_fingerprint(folder: str) -> str:
+def network_file(network_path: str) -> Path:
+    """The file of weights that `network_path` names: that of a run folder's best network, or the path itself."""
+    path = Path(network_path)
+    return path / BEST_NETWORK if path.is_dir() else path
+
+
+def labels_fingerprint(folder: str) -> str:
+    """A fingerprint of all labels of the set in `folder`; they are read again only when their file has changed."""
     return _fingerprint_of(folder, *_version(Labels(folder).path))
 
 
@@ -108,7 +115,7 @@ def _weights_digest(value: str | None) -> str | None:
     """
     if value is None:
         return None
-    file = Path(value) / BEST_NETWORK if Path(value).is_dir() else Path(value)
+    file = network_file(value)
     return _digest_of(str(file), *_version(file)) if file.is_file() else value
 
 

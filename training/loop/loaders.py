@@ -15,6 +15,9 @@ from utils.commands import command_for
 from utils.errors import UserError
 from utils.images import normalize
 
+CROP_KEYS = ("img_crop", "bg_crop")
+VIEW_KEYS = (*CROP_KEYS, "extrinsic_rot", "extrinsic_rot_inv")  # what a novel view is made of
+
 Batch = dict[str, torch.Tensor]  # by label name: crops (B,3,R,R), rotations (B,3,3), poses (B,51), indices (B,)
 
 
@@ -158,5 +161,5 @@ def _ignore_interrupts(worker: int) -> None:
 
 def normalize_batch(batch: dict) -> dict:
     """A batch on its device -> the network's input: normalized crops (B,3,R,R) and rotations (B,3,3)."""
-    crops = {key: normalize(batch[key]) for key in ("img_crop", "bg_crop") if key in batch}
+    crops = {key: normalize(batch[key]) for key in CROP_KEYS if key in batch}
     return {**batch, **crops}

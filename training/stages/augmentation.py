@@ -7,12 +7,10 @@ import torch
 from torch.nn import functional
 
 from training.loop.distributed import draw_shard
-from training.loop.loaders import Batch
+from training.loop.loaders import CROP_KEYS, Batch
 from utils.geometry import mirror_pose, mirror_vectors, rotate_points, rotation_about
 from utils.images import IMAGE_MEAN, IMAGE_STD
 from utils.transfer import to_device
-
-CROP_KEYS = ("img_crop", "bg_crop")
 
 
 def augment(batch: Batch, config: dict, generator: torch.Generator, group: int = 1) -> Batch:

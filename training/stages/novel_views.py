@@ -21,6 +21,7 @@ from training.loop.distributed import (
 from training.loop.engine import Stage, fit, make_optimizer, seed_everything
 from training.loop.hardware import Hardware
 from training.loop.loaders import (
+    VIEW_KEYS,
     Batch,
     TrainingBatches,
     cache_on_device,
@@ -40,8 +41,6 @@ from utils.images import denormalize
 from utils.keys import STAGE1_KEYS
 from utils.plotting import save_examples
 
-INPUT_KEYS = ("img_crop", "bg_crop", "extrinsic_rot", "extrinsic_rot_inv")
-
 
 def train_novel_views(config: dict, resume: bool = False) -> RunFolder:
     """Train the network of `config` to render novel views, with all processes of torchrun; return its run folder."""
@@ -52,7 +51,7 @@ def train_novel_views(config: dict, resume: bool = False) -> RunFolder:
 
 def _train(config: dict, resume: bool) -> RunFolder:
     hardware = Hardware(config["device"], config["precision"])
-    dataset = cache_on_device(open_training_set(config, INPUT_KEYS), config, hardware.device)
+    dataset = cache_on_device(open_training_set(config, VIEW_KEYS), config, hardware.device)
     folder = RunFolder(config, "encode")
     train_rows, held_out_rows = training_rows(dataset.labels, config)
     sampler = grouped_sampler(dataset.labels, train_rows, config, shuffle=True)

@@ -9,8 +9,8 @@ import torch
 from datasets import MultiViewDataset
 from models import Checkpoint, EncodeDecode, build_network, load_weights, method_of, read_checkpoint
 from training.loop.hardware import Hardware
+from training.loop.identity import network_file
 from training.loop.loaders import open_test_set
-from training.loop.run_folder import BEST_NETWORK
 from utils.config import check_config
 from utils.errors import UserError
 from utils.paths import ROOT
@@ -92,8 +92,7 @@ def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[En
 
 def weights_file(network_path: str) -> Path:
     """The file of weights that `network_path` (a run folder, or the file itself) means."""
-    path = Path(network_path)
-    file = path / BEST_NETWORK if path.is_dir() else path
+    file = network_file(network_path)
     if not file.is_file():
         raise UserError(
             f"network_path {network_path!r} has no network ({str(file)!r} is missing); "

@@ -15,8 +15,6 @@ from utils.images import denormalize
 from utils.plotting import crop_to_image
 from utils.viewer import Panels
 
-VIEW_KEYS = ("img_crop", "bg_crop", "extrinsic_rot", "extrinsic_rot_inv")
-
 
 class RotatedView:
     """`view(index, yaw)` for the viewer: crops of `dataset`, rotated about the vertical by `network`.

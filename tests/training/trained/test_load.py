@@ -17,10 +17,10 @@ from models.geometry_aware.published import published_name
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT
 from training.loop.hardware import Hardware
-from training.loop.loaders import normalize_batch
+from training.loop.loaders import VIEW_KEYS, normalize_batch
 from training.trained.export import result_folder
 from training.trained.load import SAMPLE_SET, open_network, open_test_data
-from training.trained.viewing import VIEW_KEYS, RotatedView
+from training.trained.viewing import RotatedView
 from utils.errors import UserError, run_script
 from utils.geometry import yaw_rotation
 from utils.images import denormalize
