@@ -19,7 +19,7 @@ from matplotlib.patches import FancyArrowPatch, Polygon
 from datasets.reader import MultiViewDataset
 from hubconf import encode_decode
 from utils.images import denormalize, normalize
-from utils.plotting import crop_to_image, draw_image, draw_skeleton
+from utils.plotting import crop_to_image, draw_image, draw_skeleton, save_figure
 
 SOURCE, TARGET, DONOR = 8, 10, 13  # rows of the sample set: two cameras of one instant, another instant of the sequence
 BLUE, GRAY, GREEN = "#dbe7f5", "#444444", "#dff0dc"
@@ -28,7 +28,7 @@ BLUE, GRAY, GREEN = "#dbe7f5", "#444444", "#dff0dc"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--output", default=str(ROOT / "examples/pictures/method.png"), metavar="FILE")
-    draw(run_method()).savefig(parser.parse_args().output, dpi=110)
+    save_figure(draw(run_method()), parser.parse_args().output, dpi=110)
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from training.experiments.plan import Run
 from training.experiments.run import SCORE, Results, best_row, is_needed, read_results
 from training.trained.tables import POSE_SUMMARY, VIEW_SUMMARY, markdown_table
 from utils.files import write_atomically
+from utils.plotting import save_figure
 
 MEAN_POSE = "mean pose of the training set"
 # Row of the table -> prefix of its scores in an evaluation.
@@ -27,8 +28,7 @@ def write_report(folder: str | Path, name: str, suite: Mapping[str, Any], runs: 
     results = read_results(runs)
     parts, entries = [f"# {title}"], collect(results)
     if entries:
-        chart = draw_chart(title, entries)
-        write_atomically(folder / f"{name}.png", lambda part: chart.savefig(part, format="png", dpi=110))
+        save_figure(draw_chart(title, entries), folder / f"{name}.png", dpi=110)
         table = score_table(entries, suite.get("reference"), suite.get("method"))
         parts += [table, _protocol(runs), f"![{title}]({name}.png)"]
     unfinished = {run: result for run, result in results.items() if is_needed(run, results) and SCORE not in result}
