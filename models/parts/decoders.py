@@ -5,21 +5,19 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from models.parts.blocks import conv_bn_relu, convolve_both, double_conv, double_conv_without_norm, in_layout_of
+from models.parts.enlarge import Enlarge
 from utils.errors import UserError
 from utils.skeleton import NUM_JOINTS
 
 
 class _UpLevel(nn.Module):
-    """Double the resolution, put a feature map in front if one is given, then two convolutions."""
+    """Double the side `side` of maps, put a feature map in front if one is given, then two convolutions."""
 
-    def __init__(self, in_channels: int, out_channels: int, skip_channels: int, bilinear: bool):
+    def __init__(self, in_channels: int, out_channels: int, skip_channels: int, side: int, bilinear: bool):
         super().__init__()
         if bilinear:
             # As published, with align_corners, and with a batch norm that the other convolutions of the level lack.
-            self.up = nn.Sequential(
-                nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
-                *conv_bn_relu(in_channels, out_channels),
-            )
+            self.up = nn.Sequential(Enlarge(side), *conv_bn_relu(in_channels, out_channels))
         else:
             self.up = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2)
         self.conv = double_conv_without_norm(out_channels + skip_channels, out_channels)
@@ -32,7 +30,8 @@ class _UpLevel(nn.Module):
         return self.conv.conv2(activation(convolve_both(first, skip, x)))
 
     def _double(self, x: torch.Tensor) -> torch.Tensor:
-        if not (isinstance(self.up, nn.Sequential) and torch.is_grad_enabled()):
+        # A GPU has memory for them, and time is short.
+        if x.is_cuda or not (isinstance(self.up, nn.Sequential) and torch.is_grad_enabled()):
             return self.up(x)
         # The upsampled map is four times as large as its input and cheap to compute: it is recomputed in the backward
         # pass instead of being kept. Batch norm stays outside, as it would update its statistics twice.
@@ -105,8 +104,8 @@ class ImageDecoder(nn.Module):
         coarse_to_fine = widths[::-1]
         skips = [0] * (len(widths) - 2) + [widths[0] if skip_background else 0]
         self.levels = nn.ModuleList(
-            _UpLevel(i, o, skip, upsampling_bilinear)
-            for i, o, skip in zip(coarse_to_fine, coarse_to_fine[1:], skips, strict=False)
+            _UpLevel(i, o, skip, grid * 2**level, upsampling_bilinear)
+            for level, (i, o, skip) in enumerate(zip(coarse_to_fine, coarse_to_fine[1:], skips, strict=False))
         )
         self.layered = color_by_appearance
         # The color of a pixel is a product: where a limb is (from the points) times what it wears (from the
