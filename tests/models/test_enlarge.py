@@ -1,5 +1,7 @@
 """Enlargement as two products is what `nn.Upsample` computes, forward and backward."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -32,7 +34,7 @@ def test_the_decoder_learns_the_same_from_products(monkeypatch):
     torch.manual_seed(0)
     decoder = build_network(tiny_config("", "", latent_dropout=0.0)).decoder
     sides = [level.up[0].matrix.shape[1] for level in decoder.levels]
-    assert len(sides) > 1 and all(fine == 2 * coarse for coarse, fine in zip(sides, sides[1:], strict=False))
+    assert len(sides) > 1 and all(fine == 2 * coarse for coarse, fine in pairwise(sides))
     assert not any("matrix" in name for name in decoder.state_dict())
     inputs = torch.randn(2, 16), torch.randn(2, 10, 3), torch.randn(2, 3, 32, 32)
 
