@@ -35,7 +35,7 @@ class Hardware:
     def __init__(self, device: str = "auto", precision: str = "auto"):
         check_value("precision", precision)
         self.device = pick_device(device)
-        automatic = precision == "auto" and _computes_in_bfloat16(self.device)
+        automatic = precision == "auto" and computes_in_bfloat16(self.device)
         self.bfloat16 = precision == "bfloat16" or automatic
         # Returning the memory of each step to the system costs a training on CPUs a good part of its time.
         if self.device.type == "cpu":
@@ -58,7 +58,7 @@ class Hardware:
         return f"{self.device}, {'bfloat16' if self.bfloat16 else 'float32'}"
 
 
-def _computes_in_bfloat16(device: torch.device) -> bool:
+def computes_in_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":

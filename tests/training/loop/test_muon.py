@@ -8,7 +8,7 @@ from models.checkpoints import read_checkpoint
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config
 from training.loop.engine import make_optimizer
-from training.loop.muon import Muon, orthogonalize
+from training.loop.muon import Muon, orthogonalize, orthogonalize_all, shape_classes
 from training.stages.novel_views import NovelViewStep, train_novel_views
 
 
@@ -22,6 +22,49 @@ def test_orthogonalize_keeps_singular_vectors_and_evens_out_singular_values(shap
     diagonal = even.diagonal(dim1=1, dim2=2)
     assert diagonal.min() > 0.3 and diagonal.max() < 1.4
     assert (even - torch.diag_embed(diagonal)).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("padding", [0, 1e12])
+def test_matrices_of_one_class_are_orthogonalized_as_each_alone(padding):
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(8, 20), (20, 8), (8, 20), (6, 20), (3, 4), (30, 10), (16, 16)]
+    matrices = [torch.randn(shape, generator=generator) for shape in shapes]
+    together = orthogonalize_all(matrices, torch.float32, padding)
+    for matrix, ours in zip(matrices, together, strict=True):
+        alone = orthogonalize(matrix[None], torch.float32)[0]
+        torch.testing.assert_close(ours, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_shapes_join_a_class_where_zeros_are_cheap():
+    shapes = [(64, 576), (64, 576), (32, 576), (32, 288), (600, 600)]
+    assert shape_classes(shapes, 0) == {shape: shape for shape in shapes}
+    joined = shape_classes(shapes, 1e9)
+    assert joined[(64, 576)] == joined[(32, 576)] == joined[(32, 288)] == (64, 576)
+    assert joined[(600, 600)] == (600, 600)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_learning_rate_in_a_tensor_makes_the_same_steps(layout):
+    torch.manual_seed(0)
+    ours, theirs = (torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3), torch.nn.Conv2d(8, 4, 1)) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    rate = torch.tensor(0.1)
+    steps = [
+        Muon(network.to(memory_format=layout).parameters(), lr=lr, weight_decay=0.01, fused=True)
+        for network, lr in ((ours, rate), (theirs, 0.1))
+    ]
+    for lr in (0.1, 0.01):
+        rate.fill_(lr)
+        for group in steps[1].param_groups:
+            group["lr"] = lr
+        gradients = [torch.randn_like(parameter) for parameter in ours.parameters()]
+        for network, optimizer in zip((ours, theirs), steps, strict=True):
+            for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+                parameter.grad = gradient.clone(memory_format=torch.preserve_format)
+            optimizer.step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert a.stride() == b.stride()
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_steps_are_orthogonal_for_convolutions_of_features_and_those_of_adam_elsewhere():
@@ -79,3 +122,19 @@ def test_a_run_with_muon_resumes_as_if_unbroken(tmp_path, monkeypatch):
     assert resumed.path.name == whole.path.name
     ours, theirs = (read_checkpoint(folder.last_network).weights for folder in (resumed, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_the_memory_layout_of_a_kernel_does_not_change_its_step():
+    torch.manual_seed(0)
+    kernels = [torch.nn.Parameter(torch.randn(6, 5, 3, 3))]
+    gradient = torch.randn(6, 5, 3, 3)
+    kernels.append(torch.nn.Parameter(kernels[0].detach().clone(memory_format=torch.channels_last)))
+    for kernel in kernels:
+        optimizer = Muon([kernel], lr=0.1, weight_decay=0.0, fused=True)
+        optimizer.dtype = torch.float32
+        kernel.grad = gradient.clone(
+            memory_format=torch.channels_last if kernel is kernels[1] else torch.contiguous_format
+        )
+        optimizer.step()
+    assert kernels[0].stride() != kernels[1].stride()
+    torch.testing.assert_close(*kernels, rtol=1e-5, atol=1e-5)
