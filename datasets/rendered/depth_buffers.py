@@ -25,6 +25,7 @@ class DepthBuffer:
     focals: wp.array(dtype=float)  # of image coordinates 0..1
     samples: int  # along a side of the image
     projected: wp.array2d(dtype=wp.vec3)  # per camera and vertex: depth times column and row in samples, depth
+    bounds: wp.array2d(dtype=wp.vec4i)  # per camera and vertex: `sample_bounds`
     nearest: wp.array3d(dtype=wp.uint64)  # per camera, row, column: bits of the inverse depth, number of the triangle
 
 
@@ -61,41 +62,50 @@ def outside_frustum(a: wp.vec3, b: wp.vec3, c: wp.vec3, side: float) -> bool:
     return wp.max(wp.max(a[2], b[2]), c[2]) < NEAR
 
 
+@wp.func
+def sample_bounds(point: wp.vec3, samples: int) -> wp.vec4i:
+    """First column and row of samples from a projected point on, and last ones up to it, with reversed signs.
+
+    The minimum over the corners of a triangle bounds the samples that it may cover. A point too near for an image
+    bounds nothing: it gives the whole image.
+    """
+    if point[2] < NEAR:
+        return wp.vec4i(0, 0, 1 - samples, 1 - samples)
+    inverse = 1.0 / point[2]
+    limit = float(samples)
+    column = wp.clamp(point[0] * inverse, -1.0, limit + 1.0)
+    row = wp.clamp(point[1] * inverse, -1.0, limit + 1.0)
+    return wp.vec4i(
+        int(wp.ceil(column - 0.5)), int(wp.ceil(row - 0.5)), -int(wp.floor(column - 0.5)), -int(wp.floor(row - 0.5))
+    )
+
+
 @wp.kernel
 def project_vertices(vertices: wp.array(dtype=wp.vec3), buffer: DepthBuffer):
     camera, i = wp.tid()
-    buffer.projected[camera, i] = project_point(buffer, camera, vertices[i])
+    point = project_point(buffer, camera, vertices[i])
+    buffer.projected[camera, i] = point
+    buffer.bounds[camera, i] = sample_bounds(point, buffer.samples)
 
 
 @wp.func
-def sample_range(p: float, q: float, r: float, samples: int):
-    """First and last column (or row) whose sample centers lie between three coordinates."""
-    first = int(wp.ceil(wp.max(wp.min(wp.min(p, q), r), 0.0) - 0.5))
-    last = int(wp.floor(wp.min(wp.max(wp.max(p, q), r), float(samples)) - 0.5))
-    return first, last
-
-
-@wp.kernel
-def rasterize(faces: wp.array(dtype=wp.vec3i), buffer: DepthBuffer, facing: float):
-    """Rasterize the triangles that show their front (facing 1), back (-1) or either (0)."""
-    camera, face = wp.tid()
-    corner = faces[face]
+def rasterize_face(corner: wp.vec3i, face: int, buffer: DepthBuffer, camera: int, facing: float):
+    """Rasterize one triangle for one camera."""
+    # Most triangles of a body lie between the samples. Integers of its corners tell, before anything is computed.
+    bounds = wp.min(
+        wp.min(buffer.bounds[camera, corner[0]], buffer.bounds[camera, corner[1]]), buffer.bounds[camera, corner[2]]
+    )
+    left = wp.max(bounds[0], 0)
+    top = wp.max(bounds[1], 0)
+    right = wp.min(-bounds[2], buffer.samples - 1)
+    bottom = wp.min(-bounds[3], buffer.samples - 1)
+    if left > right or top > bottom:
+        return
     a = buffer.projected[camera, corner[0]]
     b = buffer.projected[camera, corner[1]]
     c = buffer.projected[camera, corner[2]]
-    if outside_frustum(a, b, c, float(buffer.samples)):
+    if wp.min(wp.min(a[2], b[2]), c[2]) < NEAR and outside_frustum(a, b, c, float(buffer.samples)):
         return
-    # A triangle that reaches behind the camera has no bounding box in the image: all samples are tried.
-    left = wp.int32(0)
-    top = wp.int32(0)
-    right = buffer.samples - 1
-    bottom = buffer.samples - 1
-    if wp.min(wp.min(a[2], b[2]), c[2]) >= NEAR:
-        inverses = wp.vec3(1.0 / a[2], 1.0 / b[2], 1.0 / c[2])
-        left, right = sample_range(a[0] * inverses[0], b[0] * inverses[1], c[0] * inverses[2], buffer.samples)
-        top, bottom = sample_range(a[1] * inverses[0], b[1] * inverses[1], c[1] * inverses[2], buffer.samples)
-        if left > right or top > bottom:
-            return
     # The origin moves to the first sample of the triangle, because float32 loses fewer digits in small numbers.
     a = shifted(a, float(left) + 0.5, float(top) + 0.5)
     b = shifted(b, float(left) + 0.5, float(top) + 0.5)
@@ -114,6 +124,14 @@ def rasterize(faces: wp.array(dtype=wp.vec3i), buffer: DepthBuffer, facing: floa
                 # keeps the nearest triangle and gives the same result whatever the order of the threads.
                 key = (wp.uint64(wp.cast(inverse, wp.uint32)) << wp.uint64(32)) | wp.uint64(face)
                 wp.atomic_max(buffer.nearest, camera, row, column, key)
+
+
+@wp.kernel
+def rasterize(faces: wp.array(dtype=wp.vec3i), buffer: DepthBuffer, facing: float):
+    """Rasterize the triangles that show their front (facing 1), back (-1) or either (0)."""
+    face = wp.tid()
+    for camera in range(buffer.centers.shape[0]):
+        rasterize_face(faces[face], face, buffer, camera, facing)
 
 
 @wp.func
