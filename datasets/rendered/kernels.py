@@ -14,6 +14,11 @@ SAME_COLOR = wp.constant(0.1)  # relative difference of two colors below which a
 BODY_TEXELS = wp.constant(clothes.TEXELS_PER_EDGE)
 
 
+# Of a texel of the room: albedo (3), light of the lamps with the furniture's shadows, and light from everywhere else,
+# darker in corners. One vector, since most of a pixel's time is the wait for this memory.
+Texel = wp.types.vector(5, float)
+
+
 @wp.struct
 class RoomStruct:
     mesh: wp.uint64  # all rectangles but the shell
@@ -22,9 +27,7 @@ class RoomStruct:
     origins: wp.array(dtype=wp.vec3)  # per rectangle: its first corner
     across: wp.array(dtype=wp.vec3)  # per rectangle: edges along columns and rows, divided by their squared lengths
     along: wp.array(dtype=wp.vec3)
-    albedo: wp.array(dtype=wp.vec3)
-    key: wp.array(dtype=float)  # per texel: light of the lamps, the furniture's shadows included
-    ambient: wp.array(dtype=float)  # per texel: light from everywhere else, darker in corners
+    texels: wp.array(dtype=Texel)
 
 
 @wp.struct
@@ -84,8 +87,8 @@ def ambient_from(normal: wp.vec3) -> float:
 
 
 @wp.func
-def room_texel(room: RoomStruct, rectangle: int, point: wp.vec3) -> int:
-    """Texel of a rectangle at a point of its plane; the nearest texel for a point outside it."""
+def texel_index(room: RoomStruct, rectangle: int, point: wp.vec3) -> int:
+    """Index of the texel of a rectangle at a point of its plane; the nearest texel for a point outside it."""
     offset = point - room.origins[rectangle]
     tile = room.tiles[rectangle]
     x = int(wp.dot(offset, room.across[rectangle]) * float(tile[1]))
@@ -193,8 +196,9 @@ def render(
         ray = to_world * wp.vec3((float(column - size) + 0.5) * step, (float(row - size) + 0.5) * step, 1.0)
         rectangle, nearest = nearest_rectangle(room, furniture, planes, camera, row, column, ray)
         point = center + ray / nearest
-        texel = room_texel(room, rectangle, point)
-        lit = (light.ambient * room.ambient[texel] + light.key * room.key[texel]) * room.albedo[texel]
+        texel = room.texels[texel_index(room, rectangle, point)]
+        albedo = wp.vec3(texel[0], texel[1], texel[2])
+        lit = (light.ambient * texel[4] + light.key * texel[3]) * albedo
         color = lit
         inverse = inverse_depth(body, camera, row, column)
         if inverse > nearest:
@@ -202,7 +206,7 @@ def render(
             weights = body_weights(body, camera, person.faces[face], row, column)
             color = body_color(person, light, face, weights, center + ray / inverse, k)
         elif occludes(person.shadow, k, point):
-            color = light.ambient * room.ambient[texel] * room.albedo[texel]
+            color = light.ambient * texel[4] * albedo
         with_person += color
         without_person += lit
         count += 1.0

@@ -123,9 +123,8 @@ class Room:
         self.struct.tiles = array(surface.tiles, dtype=warp.vec3i)
         for name, values in zip(("origins", "across", "along"), _edges(surface.corners), strict=True):
             setattr(self.struct, name, array(values.astype(np.float32), dtype=warp.vec3))
-        self.struct.albedo = array(surface.albedo.astype(np.float32), dtype=warp.vec3)
-        key, ambient = _bake(self.struct, surface, lamp_points, device)
-        self.struct.key, self.struct.ambient = array(key, dtype=float), array(ambient, dtype=float)
+        light = _bake(self.struct, surface, lamp_points, device)
+        self.struct.texels = array(np.concatenate([surface.albedo, light], axis=1, dtype=np.float32), dtype=kernels.Texel)
 
 
 class Renderer:
@@ -221,8 +220,8 @@ def _vertex_faces(faces: np.ndarray, num_vertices: int) -> tuple[np.ndarray, np.
     return first.astype(np.int32), around.astype(np.int32)
 
 
-def _bake(room, surface: Surface, lamp_points: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
-    """Light of the lamps and ambient light on every texel of the room, (texels,) float32 each."""
+def _bake(room, surface: Surface, lamp_points: np.ndarray, device: str) -> np.ndarray:
+    """Light of the lamps and ambient light on every texel of the room, (texels,2)."""
     warp, kernels, _ = warp_kernels()
     # Light varies slowly: it is computed on coarse grids, and interpolated to the texels.
     grids = [
@@ -247,8 +246,7 @@ def _bake(room, surface: Surface, lamp_points: np.ndarray, device: str) -> tuple
         block = coarse[start : start + columns * rows].reshape(rows, columns, 2)
         fine.append(_enlarge(block, high, wide).reshape(-1, 2))
         start += columns * rows
-    fine = np.concatenate(fine).astype(np.float32)
-    return np.ascontiguousarray(fine[:, 0]), np.ascontiguousarray(fine[:, 1])
+    return np.concatenate(fine)
 
 
 def _edges(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
