@@ -202,12 +202,13 @@ class RenderedPeople:
         """The subject in one set of clothes and one light: a camera's images differ by the person alone."""
         from datasets.people.body import load_body
         from datasets.people.clothes import Wardrobe
-        from datasets.rendered.raycast import Renderer
+        from datasets.rendered.raycast import Renderer, Triangles
         from datasets.rendered.scene import sequence_light
 
         body, rng = load_body(subject), np.random.default_rng(subject)
         outfit = Wardrobe(body, subject).dress(rng)
-        return Renderer(self.room, sequence_light(rng), body.faces, outfit.colors, outfit.thickness)
+        triangles = Triangles(self.room, body.faces, len(body.rest_vertices))
+        return Renderer(self.room, sequence_light(rng), triangles, outfit.colors, outfit.thickness)
 
 
 def full_image(render, vertices: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:

@@ -76,22 +76,27 @@ class Wardrobe:
         clothes = sample_clothes(rng)
         colors = self._texel_colors(clothes, rng)
         # Squaring converts sRGB to linear albedo. `tone_map` of the renderer takes the root again.
-        linear = np.clip(colors, 0.01, 0.98) ** 2
-        return Outfit(
-            linear.reshape(len(self.body.faces), -1, 3).astype(np.float32), self._thickness(self.vertices, clothes)
-        )
+        np.clip(colors, 0.01, 0.98, out=colors)
+        linear = np.square(colors, out=colors).astype(np.float32)
+        return Outfit(linear.reshape(len(self.body.faces), -1, 3), self._thickness(self.vertices, clothes))
 
     def _texel_colors(self, clothes: dict, rng: np.random.Generator) -> np.ndarray:
         """sRGB colors (P,3) of the texels."""
         at, colors = self.texels, self.skin.copy()
         bottom, top, shoes, socks = _covered(at, clothes)
         # From the skin outwards: later garments cover earlier ones.
-        layers = (socks, "socks"), (bottom, "bottom"), (shoes, "shoes"), (top, "top")
-        for mask, garment in (*layers, (_jacket_opening(at, clothes), "shirt")):
-            colors[mask] = cloth_colors(clothes[garment], at.point[mask], at.around[mask], rng)
+        layers = [(socks, "socks"), (bottom, "bottom"), (shoes, "shoes"), (top, "top")]
+        if clothes["top"]["opening"]:
+            layers.append((top & _jacket_opening(at), "shirt"))
+        for mask, garment in layers:
+            cloth, covered = clothes[garment], np.flatnonzero(mask)
+            if cloth["pattern"] == "plain":
+                colors[covered] = cloth["colors"][0]
+            else:
+                colors[covered] = cloth_colors(cloth, at.point[covered], at.around[covered], rng)
         colors[self.hair] = self.head["hair"]
-        cloth = bottom | top
-        colors[cloth] *= 1 + 0.10 * ripples(at.point[cloth], 0.09, rng)[:, None]
+        covered = np.flatnonzero(bottom | top)
+        colors[covered] *= 1 + 0.10 * ripples(at.point[covered], 0.09, rng)[:, None]
         return colors
 
     def _thickness(self, at: BodyCoordinates, clothes: dict) -> np.ndarray:
@@ -148,12 +153,10 @@ def _covered(at: BodyCoordinates, clothes: dict) -> tuple[np.ndarray, np.ndarray
     return legs & (at.leg < bottom["length"]), trunk | sleeves, shoes, socks
 
 
-def _jacket_opening(at: BodyCoordinates, clothes: dict) -> np.ndarray:
+def _jacket_opening(at: BodyCoordinates) -> np.ndarray:
     """Mask (P,) of the points where an open jacket shows the shirt."""
-    _, top, _, _ = _covered(at, clothes)
     width = 0.015 + 0.10 * np.clip(at.trunk + 0.45, 0, None)
-    strip = (np.abs(at.point[:, 1]) < width) & (at.point[:, 0] > 0.02) & (at.arm < 0)
-    return clothes["top"]["opening"] & top & strip
+    return (np.abs(at.point[:, 1]) < width) & (at.point[:, 0] > 0.02) & (at.arm < 0)
 
 
 def _skin(at: BodyCoordinates, head: dict, body: Body) -> np.ndarray:

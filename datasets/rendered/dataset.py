@@ -25,7 +25,7 @@ from datasets.motion.captured.clips import (
 from datasets.motion.motions import MOTIONS, procedural_motion
 from datasets.people.body import Motion, load_body
 from datasets.people.clothes import Wardrobe
-from datasets.rendered.raycast import Renderer, RenderView, Room, default_device, warp_kernels
+from datasets.rendered.raycast import Renderer, RenderView, Room, Triangles, default_device, warp_kernels
 from datasets.rendered.room import build_room, lamp_points
 from datasets.rendered.scene import AREA, NUM_CAMERAS, sequence_light, subject_cameras
 from utils.errors import UserError
@@ -170,28 +170,30 @@ def plan_captured(job: RenderSet, segments: list[ClipSegment]) -> list[MotionCli
 
 
 class SequenceRenderer:
-    """Renders the sequences of one set. The room and the subjects' wardrobes are built once and kept."""
+    """Renders the sequences of one set. The room and what belongs to a subject are built once and kept."""
 
     def __init__(self, job: RenderSet):
         self.job = job
         self.room = Room(build_room(), lamp_points(), default_device())
-        self.wardrobes: dict[int, Wardrobe] = {}
+        self.subjects: dict[int, tuple[Wardrobe, Triangles]] = {}
 
     def __call__(self, sequence: MotionClip) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """`img_crop` and `bg_crop` (N,size,size,3) uint8, and the rows of labels.h5: frame by frame, all cameras."""
         rng = sequence_rng(self.job, sequence)
         vertices, views, rows = pose_sequence(sequence, rng)
-        outfit = self._wardrobe(sequence.subject).dress(rng)
-        faces = load_body(sequence.subject).faces
-        render = Renderer(self.room, sequence_light(rng), faces, outfit.colors, outfit.thickness)
+        wardrobe, triangles = self._subject(sequence.subject)
+        outfit = wardrobe.dress(rng)
+        render = Renderer(self.room, sequence_light(rng), triangles, outfit.colors, outfit.thickness)
         crops = [render(*frame, self.job.size) for frame in zip(vertices, views, strict=True)]
         img_crop, bg_crop = (np.concatenate(images) for images in zip(*crops, strict=True))
         return img_crop, bg_crop, rows
 
-    def _wardrobe(self, subject: int) -> Wardrobe:
-        if subject not in self.wardrobes:
-            self.wardrobes[subject] = Wardrobe(load_body(subject), subject)
-        return self.wardrobes[subject]
+    def _subject(self, subject: int) -> tuple[Wardrobe, Triangles]:
+        if subject not in self.subjects:
+            body = load_body(subject)
+            triangles = Triangles(self.room, body.faces, len(body.rest_vertices))
+            self.subjects[subject] = Wardrobe(body, subject), triangles
+        return self.subjects[subject]
 
 
 def pose_sequence(

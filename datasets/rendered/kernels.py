@@ -216,8 +216,11 @@ def render(
         last = color
     scale = 1.0 / count
     for c in range(3):
-        img_crop[camera, y, x, c] = wp.uint8(tone_map(with_person[c] * light.tint[c] * scale) + 0.5)
-        bg_crop[camera, y, x, c] = wp.uint8(tone_map(without_person[c] * light.tint[c] * scale) + 0.5)
+        byte = wp.uint8(tone_map(with_person[c] * light.tint[c] * scale) + 0.5)
+        img_crop[camera, y, x, c] = byte
+        if without_person[c] != with_person[c]:
+            byte = wp.uint8(tone_map(without_person[c] * light.tint[c] * scale) + 0.5)
+        bg_crop[camera, y, x, c] = byte
 
 
 @wp.kernel
