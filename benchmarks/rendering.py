@@ -8,6 +8,7 @@ from pathlib import Path
 from datasets.layout.workers import map_processes
 from datasets.layout.writer import LayoutWriter
 from datasets.rendered.dataset import SPLIT_SUBJECTS, RenderSet, SequenceRenderer, plan_sequences
+from utils.cores import available_cores
 
 PIECE = 32  # crops of the shortest sequence
 
@@ -17,7 +18,7 @@ _worker = None  # (renderer, writer) of this process
 def render_rate(folder: Path, size: int, pieces: int, workers: int | None) -> float:
     """Crops per second of `workers` processes (None: one per core), without the first sequence of each."""
     subjects = SPLIT_SUBJECTS["train"]
-    workers = workers or os.cpu_count() or 1
+    workers = workers or available_cores()
     job = RenderSet((pieces + workers) * PIECE * len(subjects), size, 0, "train")
     # Only one subject, because the first sequence of a subject also loads its clothes.
     todo = [sequence for sequence in plan_sequences(job) if sequence.subject == subjects[0]]

@@ -23,7 +23,7 @@ from utils.errors import UserError, run_script
 def main() -> None:
     arguments = vars(_parser().parse_args())
     if "preset" in arguments:
-        fixed = sorted(set(arguments) - {"preset", "output", "workers"})
+        fixed = sorted(set(arguments) - {"preset", "output", "workers", "device"})
         if fixed:
             raise UserError(f"--{fixed[0]} given with --preset, which fixes it; expected one or the other")
         print(render_preset(arguments.pop("preset"), **arguments))
@@ -48,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--split", metavar="SPLIT", help=f"subjects of {subjects} (default: {default['split']})")
     add("--every", type=int, metavar="N", help=f"use every N-th frame of 10 Hz motions (default: {default['every']})")
     add("--motion", metavar="PATH", help="folder of BVH files, or one file (default: procedural motion)")
-    add("--workers", type=int, metavar="N", help="processes (default: one per core; one with a GPU)")
+    add("--workers", type=int, metavar="N", help="processes (default: one per core)")
+    add("--device", metavar="DEVICE", help=f"cpu, or a GPU such as cuda:0 (default: {default['device']})")
     return parser
 
 

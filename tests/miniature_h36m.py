@@ -179,10 +179,10 @@ class RenderedPeople:
     """Rendered people who move fast, in the rendered room, seen by distorting cameras."""
 
     def __init__(self, fps: float = 4):
-        from datasets.rendered.raycast import Room, default_device
+        from datasets.rendered.raycast import Room
         from datasets.rendered.room import build_room, lamp_points
 
-        self.fps, self.room = fps, Room(build_room(), lamp_points(), default_device())
+        self.fps, self.room = fps, Room(build_room(), lamp_points())
 
     def __call__(self, subject: int, number: int, frames: int) -> Take:
         vertices, joints = self.perform(subject, number, frames)

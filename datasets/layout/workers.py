@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from typing import Any
 
+from utils.cores import available_cores, single_threaded_children
+
 
 def map_processes(
     function: Callable[[Any], Any],
@@ -18,7 +20,7 @@ def map_processes(
 ) -> Iterator:
     """Call `function` on every item by processes, at most one process per item; see `worker_pool`."""
     items = list(items)
-    with worker_pool(min(len(items), workers or os.cpu_count() or 1), start, arguments) as run:
+    with worker_pool(min(len(items), workers or available_cores()), start, arguments) as run:
         yield from run(function, items)
 
 
@@ -28,10 +30,11 @@ def worker_pool(
 ) -> Iterator[Callable[[Callable[[Any], Any], Iterable], Iterator]]:
     """Processes for several jobs: `run(function, items)` yields the results as they arrive, in any order.
 
-    workers: number of processes; None: one per core. With one, this process does the work itself. start: called once
-    with `arguments` in each process. Ctrl-C and errors stop all processes.
+    workers: number of processes; None: one per core that this process may use. With one, this process does the work
+    itself; several compute with one thread each. start: called once with `arguments` in each process. Ctrl-C and errors
+    stop all processes.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = workers or available_cores()
     if workers <= 1:
         if start:
             start(*arguments)
@@ -42,7 +45,8 @@ def worker_pool(
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         # Spawned, not forked: the parent may have threads and a CUDA context, which forking breaks.
-        pool = get_context("spawn").Pool(workers, _start_worker, (start, arguments))
+        with single_threaded_children():
+            pool = get_context("spawn").Pool(workers, _start_worker, (start, arguments))
     finally:
         signal.signal(signal.SIGINT, handler)
     with pool:

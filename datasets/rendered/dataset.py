@@ -25,7 +25,7 @@ from datasets.motion.captured.clips import (
 from datasets.motion.motions import MOTIONS, procedural_motion
 from datasets.people.body import Motion, load_body
 from datasets.people.clothes import Wardrobe
-from datasets.rendered.raycast import Renderer, RenderView, Room, Triangles, default_device, warp_kernels
+from datasets.rendered.raycast import DEVICE, Renderer, RenderView, Room, Triangles, load_kernels
 from datasets.rendered.room import build_room, lamp_points
 from datasets.rendered.scene import AREA, NUM_CAMERAS, sequence_light, subject_cameras
 from utils.errors import UserError
@@ -86,6 +86,7 @@ def render_dataset(
     motion: str | Path | None = None,
     kinds: tuple[str, ...] | None = None,
     workers: int | None = None,
+    device: str = DEVICE,
     progress: bool = True,
 ) -> Path:
     """Render a layout of `crops` crops, rounded up to whole frames of four cameras, into the folder `output`.
@@ -98,7 +99,8 @@ def render_dataset(
         every: use every N-th frame of the 10 Hz motions. The set then holds more, and more varied, sequences.
         motion: folder of BVH files, or one file, with captured motion. None: procedural motion.
         kinds: kinds of procedural motion; None: all `MOTIONS`.
-        workers: processes on a CPU; None: one per core. A GPU is used by one process.
+        workers: processes; None: one per core.
+        device: of Warp: "cpu", or a GPU such as "cuda:0" that all processes share. It changes pixels by rounding.
     Returns:
         The folder.
     Raises:
@@ -112,7 +114,7 @@ def render_dataset(
         segments = segment_clips(split_clips(clips, split), FPS, MOTION_FRAMES, AREA, progress)
         job = job._replace(motion=describe_clips(clips))
     # On first use both fill a cache on disk. That happens here once, and not in several workers at a time.
-    warp_kernels(), load_body(SPLIT_SUBJECTS[split][0])
+    load_kernels(device), load_body(SPLIT_SUBJECTS[split][0])
     if claim_folder(output, SET_FILE, job.describe()):
         return output
     sequences = plan_captured(job, segments) if segments else plan_sequences(job)
@@ -120,9 +122,8 @@ def render_dataset(
     writer = LayoutWriter(output, size, total)
     todo = [sequence for sequence in sequences if not writer.has(sequence.key)]
     done = total - NUM_CAMERAS * sum(len(sequence.frames) for sequence in todo)
-    workers = workers if default_device() == "cpu" else 1
     with tqdm(total=total, initial=done, unit="crop", desc=f"render {split}", disable=not progress) as bar:
-        for count in map_processes(_render_and_write, todo, workers, _start_worker, (job, output)):
+        for count in map_processes(_render_and_write, todo, workers, _start_worker, (job, output, device)):
             bar.update(count)
     writer.finish()
     return output
@@ -172,9 +173,9 @@ def plan_captured(job: RenderSet, segments: list[ClipSegment]) -> list[MotionCli
 class SequenceRenderer:
     """Renders the sequences of one set. The room and what belongs to a subject are built once and kept."""
 
-    def __init__(self, job: RenderSet):
+    def __init__(self, job: RenderSet, device: str = DEVICE):
         self.job = job
-        self.room = Room(build_room(), lamp_points(), default_device())
+        self.room = Room(build_room(), lamp_points(), device)
         self.subjects: dict[int, tuple[Wardrobe, Triangles]] = {}
 
     def __call__(self, sequence: MotionClip) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -234,9 +235,9 @@ def _label(sequence: MotionClip, joints: np.ndarray) -> tuple[list[RenderView], 
 _worker = None  # (renderer, writer) of this process
 
 
-def _start_worker(job: RenderSet, output: Path) -> None:
+def _start_worker(job: RenderSet, output: Path, device: str) -> None:
     global _worker
-    _worker = SequenceRenderer(job), LayoutWriter(output, job.size, threads=1)
+    _worker = SequenceRenderer(job, device), LayoutWriter(output, job.size, threads=1)
 
 
 def _render_and_write(sequence: MotionClip) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 from datasets.layout.labels import ROW_SHAPES, Labels
 from datasets.motion.motions import MOTIONS
 from datasets.rendered.dataset import RenderSet, render_dataset
+from datasets.rendered.raycast import DEVICE
 from utils.errors import UserError
 
 _IDS = ("subj", "seq", "frame", "cam")
@@ -66,7 +67,7 @@ _VERSION_1 = Preset(
 PRESETS = {"benchmark": _VERSION_1, "benchmark64": _VERSION_1._replace(size=64)}
 
 
-def render_preset(name: str, output: str | Path, workers: int | None = None) -> str:
+def render_preset(name: str, output: str | Path, workers: int | None = None, device: str = DEVICE) -> str:
     """Render a benchmark into `output`/train and `output`/test, and check its labels.
 
     Returns a report of one line per split. Raises UserError for an unknown name and for labels of another version.
@@ -76,7 +77,7 @@ def render_preset(name: str, output: str | Path, workers: int | None = None) -> 
     preset, found = PRESETS[name], []
     for split in preset.crops:
         folder = Path(output) / split
-        render_dataset(folder, **_arguments(preset.render_set(split)), workers=workers)
+        render_dataset(folder, **_arguments(preset.render_set(split)), workers=workers, device=device)
         found.append(f"{folder}: {check_labels(folder, preset, split)}")
     return "\n".join(found)
 

@@ -22,6 +22,9 @@ AMBIENT_REACH = 1.5  # meters within which other surfaces darken a point
 AMBIENT_DIRECTIONS = 64
 RAY_OFFSET = 3e-3  # meters in front of a surface where its rays start, so that they do not hit the surface itself
 LIGHT_TEXELS = 5  # texels along an axis per computed value of light; values in between are interpolated
+# A GPU machine renders on its cores too: they pose, dress and write in any case, and 16 of them render faster than they
+# could wait for one GPU. And a set then has the same bytes with and without a GPU.
+DEVICE = "cpu"
 _LOOK_DOWN = np.diag([1.0, -1.0, -1.0])  # world -> a camera that looks down
 
 
@@ -69,7 +72,6 @@ class RenderView(NamedTuple):
 def warp_kernels() -> tuple[ModuleType, ModuleType, ModuleType]:
     """The modules warp (initialized quietly), `kernels` and `depth_buffers`.
 
-    The first call on a machine compiles the kernels, and prints a line if that takes long.
     Raises UserError with the pip command if Warp is missing.
     """
     try:
@@ -84,31 +86,36 @@ def warp_kernels() -> tuple[ModuleType, ModuleType, ModuleType]:
     warp.init()
     from datasets.rendered import depth_buffers, kernels
 
+    return warp, kernels, depth_buffers
+
+
+@functools.cache
+def load_kernels(device: str) -> None:
+    """Load the kernels for a device of Warp, "cpu" or, for a GPU, "cuda:0".
+
+    The first call on a machine compiles them, and prints a line if that takes long. Raises UserError for a device that
+    Warp does not find.
+    """
+    warp, *modules = warp_kernels()
+    if not warp.is_device_available(device):
+        found = ", ".join(str(each) for each in warp.get_devices())
+        raise UserError(f"device {device!r}; expected one that Warp finds: {found}")
     line = f"warp compiles the rendering kernels into {warp.config.kernel_cache_dir} (once) ..."
     notice = threading.Timer(3, lambda: print(line, file=sys.stderr, flush=True))
     notice.daemon = True
     notice.start()
-    for module in (kernels, depth_buffers):
-        warp.load_module(module, device=_device(warp))
+    for module in modules:
+        warp.load_module(module, device=device)
     notice.cancel()
-    return warp, kernels, depth_buffers
-
-
-def default_device() -> str:
-    """The device to render on: "cuda:0" if Warp finds a GPU, else "cpu"."""
-    return _device(warp_kernels()[0])
-
-
-def _device(warp: ModuleType) -> str:
-    return "cuda:0" if warp.is_cuda_available() else "cpu"
 
 
 class Room:
     """A room with its light baked in, on a device. One room serves all crops of a run."""
 
-    def __init__(self, surface: Surface, lamp_points: np.ndarray, device: str):
-        """lamp_points: (P,3) meters, world, evenly spaced over the lamps."""
+    def __init__(self, surface: Surface, lamp_points: np.ndarray, device: str = DEVICE):
+        """lamp_points: (P,3) meters, world, evenly spaced over the lamps. device: as for `load_kernels`."""
         warp, kernels, _ = warp_kernels()
+        load_kernels(device)
         array = functools.partial(warp.array, device=device)
         corners = surface.corners[surface.shell :].reshape(-1, 3).astype(np.float32)
         # Two triangles per rectangle, in order: the index of a rectangle is half that of its triangles. The shell is
@@ -124,7 +131,8 @@ class Room:
         for name, values in zip(("origins", "across", "along"), _edges(surface.corners), strict=True):
             setattr(self.struct, name, array(values.astype(np.float32), dtype=warp.vec3))
         light = _bake(self.struct, surface, lamp_points, device)
-        self.struct.texels = array(np.concatenate([surface.albedo, light], axis=1, dtype=np.float32), dtype=kernels.Texel)
+        texels = np.concatenate([surface.albedo, light], axis=1, dtype=np.float32)
+        self.struct.texels = array(texels, dtype=kernels.Texel)
 
 
 class Triangles:

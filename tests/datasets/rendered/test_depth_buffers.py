@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("warp")
 
-from datasets.rendered.raycast import RenderView, _rasterize, default_device, warp_kernels
+from datasets.rendered.raycast import DEVICE, RenderView, _rasterize, warp_kernels
 
 SAMPLES = 32
 FOCAL = 0.8
@@ -24,9 +24,9 @@ def intersect(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def rasterize(triangles: np.ndarray, facing: int) -> tuple[np.ndarray, np.ndarray]:
     """The same by the kernels under test."""
     warp, *_ = warp_kernels()
-    points = warp.array(triangles.reshape(-1, 3).astype(np.float32), dtype=warp.vec3, device=default_device())
+    points = warp.array(triangles.reshape(-1, 3).astype(np.float32), dtype=warp.vec3, device=DEVICE)
     numbers = np.arange(3 * len(triangles), dtype=np.int32).reshape(-1, 3)
-    faces = warp.array(numbers, dtype=warp.vec3i, device=default_device())
+    faces = warp.array(numbers, dtype=warp.vec3i, device=DEVICE)
     view = RenderView(np.zeros((1, 3)), np.eye(3)[None], np.diag([FOCAL, FOCAL, 1])[None])
     nearest = _rasterize(points, faces, view, SAMPLES, facing).nearest.numpy()[0]
     inverse = (nearest >> np.uint64(32)).astype(np.uint32).view(np.float32)

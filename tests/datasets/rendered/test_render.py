@@ -175,6 +175,7 @@ def test_every_nth_frame_makes_more_sequences_of_the_same_total_size(every):
         (dict(crops=8, workers=0), "workers is 0"),
         (dict(crops=8, every=0), "every is 0"),
         (dict(crops=8, every=30), "every is 30"),
+        (dict(crops=8, device="cuda:99"), "device 'cuda:99'"),
     ],
 )
 def test_bad_arguments(tmp_path, arguments, message):
