@@ -24,8 +24,8 @@ class DepthBuffer:
     rotations: wp.array(dtype=wp.mat33)  # world -> camera
     focals: wp.array(dtype=float)  # of image coordinates 0..1
     samples: int  # along a side of the image
-    projected: wp.array2d(dtype=wp.vec3)  # per camera and vertex: depth times column and row in samples, depth
-    bounds: wp.array2d(dtype=wp.vec4i)  # per camera and vertex: `sample_bounds`
+    projected: wp.array2d(dtype=wp.vec3)  # per vertex and camera: depth times column and row in samples, depth
+    bounds: wp.array2d(dtype=wp.vec4i)  # per vertex and camera: `sample_bounds`
     nearest: wp.array3d(dtype=wp.uint64)  # per camera, row, column: bits of the inverse depth, number of the triangle
 
 
@@ -82,10 +82,11 @@ def sample_bounds(point: wp.vec3, samples: int) -> wp.vec4i:
 
 @wp.kernel
 def project_vertices(vertices: wp.array(dtype=wp.vec3), buffer: DepthBuffer):
-    camera, i = wp.tid()
-    point = project_point(buffer, camera, vertices[i])
-    buffer.projected[camera, i] = point
-    buffer.bounds[camera, i] = sample_bounds(point, buffer.samples)
+    i = wp.tid()
+    for camera in range(buffer.centers.shape[0]):
+        point = project_point(buffer, camera, vertices[i])
+        buffer.projected[i, camera] = point
+        buffer.bounds[i, camera] = sample_bounds(point, buffer.samples)
 
 
 @wp.func
@@ -93,7 +94,7 @@ def rasterize_face(corner: wp.vec3i, face: int, buffer: DepthBuffer, camera: int
     """Rasterize one triangle for one camera."""
     # Most triangles of a body lie between the samples. Integers of its corners tell, before anything is computed.
     bounds = wp.min(
-        wp.min(buffer.bounds[camera, corner[0]], buffer.bounds[camera, corner[1]]), buffer.bounds[camera, corner[2]]
+        wp.min(buffer.bounds[corner[0], camera], buffer.bounds[corner[1], camera]), buffer.bounds[corner[2], camera]
     )
     left = wp.max(bounds[0], 0)
     top = wp.max(bounds[1], 0)
@@ -101,9 +102,9 @@ def rasterize_face(corner: wp.vec3i, face: int, buffer: DepthBuffer, camera: int
     bottom = wp.min(-bounds[3], buffer.samples - 1)
     if left > right or top > bottom:
         return
-    a = buffer.projected[camera, corner[0]]
-    b = buffer.projected[camera, corner[1]]
-    c = buffer.projected[camera, corner[2]]
+    a = buffer.projected[corner[0], camera]
+    b = buffer.projected[corner[1], camera]
+    c = buffer.projected[corner[2], camera]
     if wp.min(wp.min(a[2], b[2]), c[2]) < NEAR and outside_frustum(a, b, c, float(buffer.samples)):
         return
     # The origin moves to the first sample of the triangle, because float32 loses fewer digits in small numbers.

@@ -144,9 +144,9 @@ def body_weights(cameras: DepthBuffer, camera: int, corner: wp.vec3i, row: int, 
     """Weights of a triangle's corners at the point of it that a sample shows, correct in perspective."""
     x = float(column) + 0.5
     y = float(row) + 0.5
-    a = shifted(cameras.projected[camera, corner[0]], x, y)
-    b = shifted(cameras.projected[camera, corner[1]], x, y)
-    c = shifted(cameras.projected[camera, corner[2]], x, y)
+    a = shifted(cameras.projected[corner[0], camera], x, y)
+    b = shifted(cameras.projected[corner[1], camera], x, y)
+    c = shifted(cameras.projected[corner[2], camera], x, y)
     weights = edge_functions(a, b, c) * wp.vec3(0.0, 0.0, 1.0)
     return weights / (weights[0] + weights[1] + weights[2])
 

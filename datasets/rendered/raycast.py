@@ -210,10 +210,10 @@ def _rasterize(points, faces, view: RenderView, samples: int, facing: int):
     buffer.rotations = array(view.rotations.astype(np.float32), dtype=warp.mat33)
     buffer.focals = array(view.intrinsics[:, 0, 0].astype(np.float32), dtype=float)
     buffer.samples = samples
-    buffer.projected = warp.empty((count, len(points)), dtype=warp.vec3, device=points.device)
-    buffer.bounds = warp.empty((count, len(points)), dtype=warp.vec4i, device=points.device)
+    buffer.projected = warp.empty((len(points), count), dtype=warp.vec3, device=points.device)
+    buffer.bounds = warp.empty((len(points), count), dtype=warp.vec4i, device=points.device)
     buffer.nearest = warp.zeros((count, samples, samples), dtype=warp.uint64, device=points.device)
-    warp.launch(depth_buffers.project_vertices, buffer.projected.shape, [points, buffer], device=points.device)
+    warp.launch(depth_buffers.project_vertices, len(points), [points, buffer], device=points.device)
     warp.launch(depth_buffers.rasterize, len(faces), [faces, buffer, float(facing)], device=points.device)
     return buffer
 
