@@ -31,6 +31,21 @@ def double_conv_without_norm(in_channels: int, out_channels: int) -> nn.Sequenti
     )
 
 
+class Doubling(nn.ConvTranspose2d):
+    """Transposed convolution of size and stride 2, which doubles the resolution: (B,C,H,W) -> (B,C',2H,2W)."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(in_channels, out_channels, 2, stride=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # Each position becomes a square of 2x2 of its own, so that all of them are rows of one product. The general
+        # transposed convolution of a CPU takes several times as long, and its copies more than its products.
+        rows = x.permute(0, 2, 3, 1)
+        kernel = self.weight.permute(2, 3, 1, 0).flatten(0, 2)
+        squares = functional.linear(rows, kernel, self.bias.repeat(4)).unflatten(3, (2, 2, -1))
+        return squares.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+
+
 def convolve_both(conv: nn.Conv2d, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """`conv` of the concatenation of (B,C1,H,W) and (B,C2,H,W), without forming it."""
     # A convolution is a sum over its input channels, so each input can be convolved by its share of the kernel.

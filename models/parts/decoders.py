@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from models.parts.blocks import conv_bn_relu, convolve_both, double_conv, double_conv_without_norm, in_layout_of
+from models.parts.blocks import Doubling, conv_bn_relu, convolve_both, double_conv, double_conv_without_norm, in_layout_of
 from models.parts.enlarge import Enlarge
 from utils.errors import UserError
 from utils.skeleton import NUM_JOINTS
@@ -19,7 +19,7 @@ class _UpLevel(nn.Module):
             # As published, with align_corners, and with a batch norm that the other convolutions of the level lack.
             self.up = nn.Sequential(Enlarge(side), *conv_bn_relu(in_channels, out_channels))
         else:
-            self.up = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2)
+            self.up = Doubling(in_channels, out_channels)
         self.conv = double_conv_without_norm(out_channels + skip_channels, out_channels)
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
