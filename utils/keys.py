@@ -156,7 +156,7 @@ NETWORK = {
     "implicit_rotation": Key(False, "ablation: layers that learn the rotation in place of rotating the points"),
     "skip_background": Key(True, "show the decoder the background of the target camera, by a skip connection into its "
         "last level"),
-    "add_background": Key(False, "the decoder's output is added to that background; needs skip_background"),
+    "add_background": Key(False, "the decoder's output is added to the background of the target camera"),
     "color_by_appearance": Key(False, "the decoder's last features are layers, to each of which the appearance gives "
         "a color"),
     "upsampling_bilinear": Key(True, "in the decoder; False: transposed convolutions"),
@@ -201,6 +201,8 @@ MACHINE = {
         pattern=r"auto|cpu|mps|cuda(:\d+)?", pattern_words="auto, cpu, cuda, cuda:1 or mps"),
     "precision": Key("auto", "auto: bfloat16 where the hardware computes in it",
         choices=("auto", "bfloat16", "float32")),
+    "threads": Key(None, "of a CPU that train together, which decides the last digits; None: all, or half of them for "
+        "crops below 128 px; a resumed run repeats its own", kind=int, optional=True, at_least=1, names_run=False),
     "compile": Key("auto", "torch.compile of the steps of stage 1; auto: on one CUDA GPU",
         choices=("auto", "always", "never"), names_run=False),
     "seed": Key(0, "of initial weights, batches, held-out sequences and the choice of labels", at_least=0),

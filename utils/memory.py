@@ -3,7 +3,7 @@
 import ctypes
 import sys
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # parameters of glibc's mallopt (malloc.h)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8  # parameters of glibc's mallopt (malloc.h)
 
 
 def keep_freed_memory(keep: bool = True) -> bool:
@@ -21,9 +21,10 @@ def keep_freed_memory(keep: bool = True) -> bool:
         return False
     # glibc raises its threshold with the blocks that it sees, up to 32 MiB. A fixed one can only be restored to that.
     largest = 32 << 20
+    # Threads other than the first one would get memory of their own, in pieces of 64 MiB that are always returned.
     settings = (
-        ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1))
+        ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_ARENA_MAX, 1))
         if keep
-        else ((_MMAP_MAX, 65536), (_MMAP_THRESHOLD, largest), (_TRIM_THRESHOLD, 2 * largest))
+        else ((_MMAP_MAX, 65536), (_MMAP_THRESHOLD, largest), (_TRIM_THRESHOLD, 2 * largest), (_ARENA_MAX, 0))
     )
     return all([mallopt(*setting) for setting in settings])

@@ -105,7 +105,7 @@ class EncodeDecode(nn.Module):
             # Slot i is decoded from the points of crop i as camera target[i] sees them, and with its background.
             # The images are put in order at the end, so that output j shows what input crop j shows.
             rotated = self.rotate(points, cam2cam)
-            background = input_dict["bg_crop"][target] if self.decoder.background is not None else None
+            background = input_dict["bg_crop"][target] if self.decoder.uses_background else None
             image = self.decode(appearance[donor], rotated, background)
             outputs["img_crop"] = self.unshuffle(image, target)
         return {name: outputs[name] for name in self.output_types}

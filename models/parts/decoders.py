@@ -4,7 +4,14 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from models.parts.blocks import Doubling, conv_bn_relu, convolve_both, double_conv, double_conv_without_norm, in_layout_of
+from models.parts.blocks import (
+    Doubling,
+    conv_bn_relu,
+    convolve_both,
+    double_conv,
+    double_conv_without_norm,
+    in_layout_of,
+)
 from models.parts.enlarge import Enlarge
 from utils.errors import UserError
 from utils.skeleton import NUM_JOINTS
@@ -88,9 +95,8 @@ class ImageDecoder(nn.Module):
         super().__init__()
         if color_by_appearance and not latent_fg:
             raise UserError("config: color_by_appearance = True, expected latent_fg above 0 with it")
-        if add_background and not skip_background:
-            raise UserError("config: add_background = True, expected skip_background = True with it")
         self.grid, self.add_background = grid, add_background
+        self.uses_background = skip_background or add_background
         point_channels = widths[-1] - latent_fg
         if point_channels < 1:
             raise UserError(

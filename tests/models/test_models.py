@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models import build_network, evaluation_permutations, training_permutations
-from models.parts.blocks import convolve_both
+from models.parts.blocks import Doubling, convolve_both
 from models.parts.decoders import ColoredLayers, ImageDecoder
 from models.parts.latent import invert
 from tests.networks import PUBLISHED, SMALL, some_inputs
@@ -113,9 +113,28 @@ def test_images_start_as_the_background_of_the_target_and_learn_the_difference(l
     assert not torch.allclose(network(batch)["img_crop"], batch["bg_crop"], atol=1e-3)
 
 
-def test_a_background_that_is_not_given_cannot_be_added():
-    with pytest.raises(UserError, match="add_background = True, expected skip_background = True"):
-        build_network({**SMALL, "add_background": True, "skip_background": False})
+def test_a_background_is_added_also_where_the_decoder_sees_no_features_of_it():
+    torch.manual_seed(0)
+    network, batch = build_network({**SMALL, "add_background": True, "skip_background": False}), some_inputs()
+    assert network.decoder.background is None
+    torch.testing.assert_close(network(batch)["img_crop"], batch["bg_crop"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_doubling_is_the_transposed_convolution_whose_weights_it_has(last):
+    torch.manual_seed(0)
+    doubling, expected = Doubling(6, 4), torch.nn.ConvTranspose2d(6, 4, 2, stride=2)
+    expected.load_state_dict(doubling.state_dict())
+    x = torch.randn(2, 6, 3, 5)
+    x = x.contiguous(memory_format=torch.channels_last) if last else x
+    results = []
+    for layer in (doubling, expected):
+        given = x.clone().requires_grad_()
+        output = layer(given)
+        output.backward(torch.arange(output.numel()).view_as(output) / output.numel())
+        results.append((output, given.grad, layer.weight.grad, layer.bias.grad))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("over_background", [False, True])

@@ -18,8 +18,9 @@ from training.loop.distributed import is_main, mean_over_processes, sync_buffers
 from training.loop.monitors import VisdomCurves
 from training.loop.muon import Muon
 from training.loop.progress import ShownLosses, scores_text, to_floats
-from training.loop.provenance import RunRecord
+from training.loop.provenance import RunRecord, environment
 from training.loop.run_folder import CsvLog, RunFolder, next_command
+from training.loop.threads import compute_threads, training_threads
 from utils.errors import UserError
 
 OPTIMIZERS = {"adam": torch.optim.AdamW, "muon": Muon}
@@ -86,6 +87,8 @@ def fit(stage: Stage, config: dict, folder: RunFolder, resume: bool = False) -> 
     """
     state = folder.open(config, resume, write=is_main())
     loop = _Loop(stage, config, folder, state)
+    if config["threads"] not in (None, loop.threads):
+        print(f"threads: {loop.threads}, with which this run began, in place of {config['threads']}")
     done = loop.iteration >= config["num_training_iterations"]
     if not done:
         loop.open_logs()
@@ -122,6 +125,8 @@ class _Loop:
         self.iteration, self.best, self.best_iteration = 0, math.inf, None
         self.broken, self.evaluation = None, {}
         self.record = self.curves = None
+        # A run that has begun keeps its number, which decides the last digits.
+        self.threads = folder.threads if state is not None and folder.threads else training_threads(config)
         if state is not None:
             self._restore(state)
 
@@ -140,7 +145,8 @@ class _Loop:
         self.training_log = CsvLog(self.folder.path / "debug_log_training.txt", self.iteration)
         self.testing_log = CsvLog(self.folder.path / "debug_log_testing.txt", self.iteration)
         device = next(self.stage.network.parameters()).device
-        self.record = RunRecord(self.folder.record_file, self.folder.identity, self.stage.score, device)
+        about = environment(device) | {"threads": self.threads}
+        self.record = RunRecord(self.folder.record_file, self.folder.identity, self.stage.score, about)
         self.record.update(self.iteration, self.best, self.best_iteration)
         if self.config["visdom"]:
             self.curves = VisdomCurves(self.folder.path.name)
@@ -149,7 +155,8 @@ class _Loop:
         # From the iteration alone, without a scheduler, whose state a resumed run would need.
         for group in self.stage.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, engine.state.iteration)
-        losses = self.stage.step(batch, engine.state.iteration)
+        with compute_threads(self.threads):
+            losses = self.stage.step(batch, engine.state.iteration)
         self.iteration = engine.state.iteration
         return losses
 

@@ -44,7 +44,7 @@ def _check_folder(key: str, folder: str, expected: str) -> None:
 
 
 def _open(folder: str, config: dict, keys: tuple[str, ...], wanted: str) -> MultiViewDataset:
-    if not config["skip_background"]:
+    if not (config["skip_background"] or config["add_background"]):
         keys = tuple(key for key in keys if key != "bg_crop")
     dataset = MultiViewDataset(folder, keys=keys, preload=config["preload_images"], progress=is_main())
     if "img_crop" in keys and dataset.size != config["inputDimension"]:

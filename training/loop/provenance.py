@@ -26,17 +26,18 @@ class RunRecord:
     """The record of a run, with one session for each time that it was started or resumed; written atomically.
 
     `identity`: what names the run (training/loop/identity.py); `score`: the name of the held-out score, of which less
-    is better. A session that is killed keeps the status "running" until the next one begins.
+    is better; `about`: the `environment` of this session. A session that is killed keeps the status "running" until the
+    next one begins.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], score: str, device: torch.device):
+    def __init__(self, path: Path, identity: Mapping[str, Any], score: str, about: Mapping[str, Any]):
         self.path = path
         sessions = (read_json(path) or {}).get("sessions", [])
         for session in sessions:
             # Nobody writes the end of a session that is killed.
             if session["status"] == "running":
                 session["status"] = "interrupted"
-        self.session = {"status": "running", "begin": _now(), "end": None, **environment(device)}
+        self.session = {"status": "running", "begin": _now(), "end": None, **about}
         self.content = {
             "status": "running",
             "iterations": 0,

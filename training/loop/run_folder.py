@@ -70,6 +70,12 @@ class RunFolder:
                 f"cannot resume from {str(self.state_file)!r}: {type(error).__name__}; remove it to start again"
             ) from error
 
+    @property
+    def threads(self) -> int | None:
+        """With how many threads of a CPU the run trained last; None where that is not recorded."""
+        sessions = (read_json(self.record_file) or {}).get("sessions")
+        return sessions[-1].get("threads") if sessions else None
+
     def save_state(self, state: dict) -> None:
         """Write the state of a resumable run, atomically."""
         write_atomically(self.state_file, lambda part: torch.save(state, part))

@@ -14,6 +14,7 @@ from models.parts.folding import fold_batch_norm
 from training.loop.distributed import is_main
 from training.loop.hardware import Hardware
 from training.loop.loaders import Batch, make_loader, normalize_batch, training_rows
+from training.loop.threads import map_batches
 from utils.errors import UserError
 from utils.transfer import to_device
 
@@ -89,16 +90,23 @@ class CachedLatents:
         # Gathering needs shares of one length: the last rows come twice where that takes it.
         share = np.split(np.resize(rows, -(-len(rows) // processes) * processes), processes)[idist.get_rank()]
         chunks = np.array_split(share, -(-len(share) // config["batch_size_test"]))
-        parts: dict[str, list[torch.Tensor]] = defaultdict(list)
-        for batch in tqdm(make_loader(dataset, chunks, config), "encoding", unit="batch", disable=not is_main()):
-            with torch.no_grad(), hardware.autocast():
-                crops = normalize_batch(hardware.move(batch))["img_crop"]
-                parts["points"].append(network.encode(crops)[1])
+
+        @torch.no_grad()
+        def encode(batch: Batch) -> Batch:
+            batch = hardware.move(batch)
+            crops = normalize_batch(batch)["img_crop"]
+            with hardware.autocast():
+                encoded = {"points": network.encode(crops)[1]}
                 if config["augment_mirror"]:
-                    parts["mirrored_points"].append(network.encode(crops.flip(3))[1])
-            parts["3D"].append(batch["3D"].to(hardware.device))
+                    encoded["mirrored_points"] = network.encode(crops.flip(3))[1]
             # The third column of a rotation from world to camera is the world's z axis as the camera sees it.
-            parts["vertical"].append(batch["extrinsic_rot"][:, :, 2].to(hardware.device))
+            return {**encoded, "3D": batch["3D"], "vertical": batch["extrinsic_rot"][:, :, 2]}
+
+        batches = tqdm(make_loader(dataset, chunks, config), "encoding", unit="batch", disable=not is_main())
+        parts: dict[str, list[torch.Tensor]] = defaultdict(list)
+        for batch in map_batches(encode, batches, hardware.device):
+            for name, values in batch.items():
+                parts[name].append(values)
         encoded = {name: torch.cat(values) for name, values in parts.items()}
         self.tensors = {name: idist.all_gather(values)[: len(rows)] for name, values in encoded.items()}
 

@@ -33,6 +33,7 @@ from training.loop.loaders import (
     training_rows,
 )
 from training.loop.run_folder import RunFolder
+from training.loop.threads import map_batches
 from training.metrics import psnr
 from training.stages.augmentation import augment
 from training.stages.losses import ImageLoss
@@ -147,23 +148,27 @@ def permutations(count: int, config: dict, generator: torch.Generator) -> Batch:
     return {"shuffled_pose": local_shard(pose) % count, "shuffled_appearance": local_shard(appearance) % count}
 
 
-@torch.no_grad()
 def evaluate_views(
     network: EncodeDecode, criterion: ImageLoss, batches: Iterable[Batch], hardware: Hardware
 ) -> dict[str, float]:
     """Mean losses and PSNR (dB) of views of the other camera, over the crops of all processes."""
     network.eval()
-    totals: dict[str, float] = {}
-    count = 0
-    for batch in batches:
+
+    @torch.no_grad()
+    def compare(batch: Batch) -> tuple[int, dict[str, torch.Tensor]]:
         inputs = normalize_batch(hardware.move(batch))
         with hardware.autocast():
             output = network(inputs)["img_crop"]
             losses = criterion(output, inputs["img_crop"])
         losses["psnr"] = psnr(denormalize(output), denormalize(inputs["img_crop"])).mean()
+        return len(output), losses
+
+    totals: dict[str, float] = {}
+    count = 0
+    for size, losses in map_batches(compare, batches, hardware.device):
         for name, value in losses.items():
-            totals[name] = totals.get(name, 0.0) + float(value) * len(output)
-        count += len(output)
+            totals[name] = totals.get(name, 0.0) + float(value) * size
+        count += size
     return mean_over_processes({name: total / count for name, total in totals.items()}, count)
 
 

@@ -1,6 +1,7 @@
 """Evaluating a trained network: errors of its poses and quality of its novel views, per subject and motion."""
 
 import os
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from models.parts.folding import fold_batch_norm
 from models.parts.latent import evaluation_permutations
 from training.loop.hardware import Hardware
 from training.loop.loaders import Batch, make_loader, normalize_batch
+from training.loop.threads import map_batches
 from training.metrics import foreground_mask, mpjpe, n_mpjpe, p_mpjpe, psnr, published_n_mpjpe, ssim
 from training.trained.inference import mirrored_poses
 from training.trained.tables import Row, group_means, write_table
@@ -60,8 +62,10 @@ def evaluate(
     scores: dict[str, np.ndarray] = {}
     network = fold_batch_norm(network)
     loader = make_loader(dataset, batches, config)
-    for rows, batch in zip(batches, tqdm(loader, "evaluating", unit="batch"), strict=True):
-        for name, values in _batch_scores(network, hardware.move(batch), hardware, config["flip_test"]).items():
+    score = partial(_batch_scores, network, hardware, config["flip_test"])
+    scored = map_batches(score, loader, hardware.device)
+    for rows, values_of in zip(batches, tqdm(scored, "evaluating", len(batches), unit="batch"), strict=True):
+        for name, values in values_of.items():
             column = scores.setdefault(name, np.full(len(dataset), np.nan))
             # A camera without a partner shows no novel view, but its pose counts.
             column[rows] = np.where(_is_alone(rows), np.nan, values) if name in _VIEW_SCORES else values
@@ -117,8 +121,9 @@ def _is_alone(rows: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def _batch_scores(network: EncodeDecode, batch: Batch, hardware: Hardware, flip_test: bool) -> dict[str, np.ndarray]:
+def _batch_scores(network: EncodeDecode, hardware: Hardware, flip_test: bool, batch: Batch) -> dict[str, np.ndarray]:
     """Every score of one batch of camera pairs: name -> (B,)."""
+    batch = hardware.move(batch)
     inputs = normalize_batch(batch)
     target, donor = evaluation_permutations(len(inputs["img_crop"]), 2, device=hardware.device)
     with hardware.autocast():

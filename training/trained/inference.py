@@ -10,6 +10,7 @@ from torchvision.transforms.v2.functional import resize
 
 from models import EncodeDecode
 from training.loop.hardware import Hardware
+from training.loop.threads import map_batches
 from utils.errors import UserError
 from utils.geometry import mirror_pose
 from utils.images import normalize
@@ -51,18 +52,19 @@ class PoseFromCrop:
         self.network = self.hardware.place(network.eval())
         self.flip_test = flip_test
 
-    @torch.no_grad()
     def __call__(self, crops: Crops, batch_size: int = 64) -> np.ndarray:
         """Poses of `crops`, which may be anything that `read_crops` accepts, `batch_size` at a time."""
-        poses = []
-        for batch in read_crops(crops, self.network.size).split(batch_size):
-            with self.hardware.autocast():
-                images = normalize(batch.to(self.hardware.device))
-                pose = direct_poses(self.network, images)
-                if self.flip_test:
-                    pose = (pose + mirrored_poses(self.network, images)) / 2
-            poses.append(pose.unflatten(1, (NUM_JOINTS, 3)).cpu())
-        return torch.cat(poses).numpy()
+        batches = read_crops(crops, self.network.size).split(batch_size)
+        return torch.cat(list(map_batches(self._poses, batches, self.hardware.device))).numpy()
+
+    @torch.no_grad()
+    def _poses(self, batch: torch.Tensor) -> torch.Tensor:
+        with self.hardware.autocast():
+            images = normalize(batch.to(self.hardware.device))
+            pose = direct_poses(self.network, images)
+            if self.flip_test:
+                pose = (pose + mirrored_poses(self.network, images)) / 2
+        return pose.unflatten(1, (NUM_JOINTS, 3)).cpu()
 
 
 def read_crops(crops: Crops, size: int) -> torch.Tensor:
