@@ -38,7 +38,7 @@ def wrong_values(key: Key) -> list:
     if key.choices:
         wrong += ["no such choice", key.choices[-1] + (1 if key.type is int else "x")]
     if key.type in (int, float):
-        wrong += [key.at_least - 1, key.above, key.at_most + 1, key.below, key.default + key.multiple_of / 2]
+        wrong += [key.at_least - 1, key.above, key.at_most + 1, key.below, (key.default or 1) + key.multiple_of / 2]
     if key.type is float:
         wrong = [value for value in wrong if not key.accepts(value)]  # half a step aside is allowed there
         assert any(value == value and not isinstance(value, str) for value in wrong)
