@@ -21,6 +21,7 @@ from datasets.sampler import GroupedBatchSampler
 from models.parts.folding import fold_batch_norm
 from training.loop.engine import make_optimizer
 from training.loop.loaders import grouped_sampler, make_loader
+from training.loop.threads import compute_threads, map_batches, training_threads
 from training.stages.labels import CachedLatents, ShuffledBatches
 from training.stages.losses import ImageLoss
 from training.stages.novel_views import NovelViewStep
@@ -67,7 +68,14 @@ def training_step(way: str, setup: Setup) -> Callable[[dict, int], object]:
     # From here on as training/stages/novel_views.py puts a step together.
     criterion = setup.hardware.place(ImageLoss(setup.config))
     optimizer = make_optimizer(setup.network.stage1_parameters(), setup.config)
-    return NovelViewStep(setup.network, criterion, optimizer, setup.hardware, setup.config)
+    step = NovelViewStep(setup.network, criterion, optimizer, setup.hardware, setup.config)
+    threads = training_threads(setup.config)
+
+    def with_threads(batch: dict, iteration: int) -> object:
+        with compute_threads(threads):
+            return step(batch, iteration)
+
+    return with_threads
 
 
 def cache(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
@@ -98,8 +106,11 @@ def _pose_steps(setup: Setup, size: Size, batches: ShuffledBatches) -> Iterator[
         latents = CachedLatents(setup.network, setup.train, np.arange(size.cached), setup.hardware, setup.pose_config)
     optimizer = make_optimizer(setup.network.stage2_parameters(), setup.pose_config)
     step = PoseStep(setup.network, optimizer, setup.hardware, setup.pose_config)
+    threads = training_threads(setup.pose_config)
     for iteration, batch in enumerate(latents.read(batches)):
-        yield step(batch, iteration)
+        with compute_threads(threads):
+            losses = step(batch, iteration)
+        yield losses
 
 
 def _plain_pose_steps(setup: Setup, size: Size, batches: ShuffledBatches) -> Iterator[object]:
@@ -118,7 +129,7 @@ def pose_only(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
     """Crops per second from uint8 crops in memory to 3D poses in meters."""
     ways = {}
     for way, setup in setups.items():
-        crops = first_batch(setup)["img_crop"].cpu()
+        crops = setup.train.__getitems__(np.arange(min(size.cached, len(setup.train))))["img_crop"].cpu()
         call = plain.poses if way == "plain" else _folded_poses(setup)
         ways[way] = Way(lambda call=call, s=setup, crops=crops: call(s, crops), len(crops))
     return _rates(ways, size)
@@ -128,12 +139,16 @@ def _folded_poses(setup: Setup) -> Callable[[Setup, torch.Tensor], torch.Tensor]
     network = fold_batch_norm(setup.network)
 
     @torch.no_grad()
-    def poses(setup: Setup, crops: torch.Tensor) -> torch.Tensor:
+    def poses(batch: torch.Tensor) -> torch.Tensor:
         with setup.hardware.autocast():
-            points = network.encode(normalize(crops.to(setup.hardware.device)))[1]
+            points = network.encode(normalize(batch.to(setup.hardware.device)))[1]
             return network.denormalize_pose(network.pose(points)).cpu()
 
-    return poses
+    def all_poses(setup: Setup, crops: torch.Tensor) -> torch.Tensor:
+        batches = crops.split(setup.config["batch_size_test"])
+        return torch.cat(list(map_batches(poses, batches, setup.hardware.device)))
+
+    return all_poses
 
 
 def index_seconds(setups: Setups, size: Size, folder: Path) -> dict[str, float]:

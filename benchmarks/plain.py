@@ -15,7 +15,7 @@ from ignite.metrics import SSIM
 
 from benchmarks.setups import Setup
 from models import training_permutations
-from training.loop.engine import seed_everything
+from training.loop.engine import make_optimizer, seed_everything
 from training.stages.losses import ImageLoss, pose_loss
 from training.trained.evaluation import evaluate
 from utils.images import normalize
@@ -27,9 +27,12 @@ class PlainTraining:
     def __init__(self, setup: Setup):
         self.network, self.config, self.device = setup.network, setup.config, setup.hardware.device
         self.criterion = ImageLoss(self.config).to(self.device)
-        # One operation per parameter: neither the fused nor the batched form of the optimizer.
         parameters = self.network.stage1_parameters()
-        self.optimizer = torch.optim.Adam(parameters, lr=self.config["learning_rate"], foreach=False, fused=False)
+        if self.config["optimizer"] == "adam":
+            # One operation per parameter: neither the fused nor the batched form of the optimizer.
+            self.optimizer = torch.optim.Adam(parameters, lr=self.config["learning_rate"], foreach=False, fused=False)
+        else:
+            self.optimizer = make_optimizer(parameters, self.config)
 
     def __call__(self, batch: Mapping[str, torch.Tensor], iteration: int) -> float:
         config, count = self.config, len(batch["img_crop"])
@@ -94,16 +97,22 @@ def encode(setup: Setup, rows: np.ndarray) -> torch.Tensor:
 
 @torch.no_grad()
 def poses(setup: Setup, crops: torch.Tensor) -> torch.Tensor:
-    """Poses (B,51), meters, of uint8 crops (B,3,R,R)."""
-    network = setup.network.eval()
-    points = network.encode(normalize(crops.to(setup.hardware.device)))[1]
-    return network.denormalize_pose(network.pose(points)).cpu()
+    """Poses (N,51), meters, of uint8 crops (N,3,R,R), one batch after the other."""
+    network, poses = setup.network.eval(), []
+    for batch in crops.split(setup.config["batch_size_test"]):
+        points = network.encode(normalize(batch.to(setup.hardware.device)))[1]
+        poses.append(network.denormalize_pose(network.pose(points)).cpu())
+    return torch.cat(poses)
 
 
 def test(setup: Setup) -> None:
-    """The evaluation without folded batch norm, and with image similarity computed crop by crop."""
-    changes = {"fold_batch_norm": lambda network: network.eval(), "ssim": ssim}
-    # The plain way is the project's own evaluation with its two accelerated parts replaced.
+    """The evaluation without folded batch norm, batch by batch, with image similarity computed crop by crop."""
+
+    def one_by_one(function, batches, device):
+        return map(function, batches)
+
+    changes = {"fold_batch_norm": lambda network: network.eval(), "ssim": ssim, "map_batches": one_by_one}
+    # The plain way is the project's own evaluation with its accelerated parts replaced.
     with patch.multiple("training.trained.evaluation", **changes):
         evaluate(setup.network, setup.test, setup.pose_config, setup.hardware)
 

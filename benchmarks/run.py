@@ -1,7 +1,8 @@
 """Measure how fast everything is, compared with a plain implementation, and print a table.
 
 python benchmarks/run.py [--only MEASURE[,MEASURE]] [--configuration NAME] [--fast | --plain]     (`make bench`)
-Writes output/benchmarks/latest.json: {configuration: {measure: {"fast": x, "plain": y, "unit": ...}}}.
+Writes output/benchmarks/latest.json: {configuration: {measure: {"fast": x, "plain": y, "busy": z, "unit": ...}}}.
+"busy" is the fast way beside another process that keeps one core busy, on a CPU.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import torch
 from benchmarks import measures
 from benchmarks.results import FOLDER, write_results
 from benchmarks.setups import CONFIGURATIONS, FULL, TINY, make_setups
+from benchmarks.timing import busy_process
 from configs.command_line import script_parser
 from training.loop.provenance import device_name
 from utils.errors import UserError, run_script
@@ -78,6 +80,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _measure(name: str, setups: dict, counted, size, folder: Path) -> dict:
     measure, unit = MEASURES[name]
     result = {**measure(setups, size, folder), "unit": unit}
+    # What a busy core does to a GPU's rates says little, and to memory nothing.
+    if "fast" in setups and setups["fast"].hardware.device.type == "cpu" and unit != "MiB":
+        with busy_process():
+            result["busy"] = measure({"fast": setups["fast"]}, size, folder)["fast"]
     if name in FLOP:
         result["gflop_per_crop"] = FLOP[name](counted) / 1e9
     return result
@@ -89,20 +95,31 @@ def table(results: dict, seconds: float) -> str:
         f"{device_name(torch.device('cpu'))}, {torch.get_num_threads()} threads, {_device()}, "
         f"torch {torch.__version__}, {datetime.date.today()}; measured in {seconds / 60:.1f} minutes",
         "",
-        "| configuration | measure | unit | fast | plain | gain | GFLOP/s fast | plain |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| configuration | measure | unit | fast | plain | gain | fast, beside a busy process | of idle "
+        "| GFLOP/s fast | plain |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for configuration, measured in results.items():
         for name, values in measured.items():
-            fast, plain = values.get("fast"), values.get("plain")
-            gain = ""
-            if fast and plain:
-                gain = f"{fast / plain if values['unit'] == 'crops/s' else plain / fast:.1f}x"
+            fast, plain, busy = (values.get(way) for way in ("fast", "plain", "busy"))
+            is_rate = values["unit"] == "crops/s"
+            gain = f"{fast / plain if is_rate else plain / fast:.1f}x" if fast and plain else ""
+            kept = f"{busy / fast if is_rate else fast / busy:.2f}" if fast and busy else ""
             flop = [
                 "" if rate is None or name not in FLOP else f"{rate * values['gflop_per_crop']:.0f}"
                 for rate in (fast, plain)
             ]
-            cells = [configuration, name, values["unit"], _number(fast), _number(plain), gain, *flop]
+            cells = [
+                configuration,
+                name,
+                values["unit"],
+                _number(fast),
+                _number(plain),
+                gain,
+                _number(busy),
+                kept,
+                *flop,
+            ]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

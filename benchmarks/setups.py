@@ -44,7 +44,7 @@ class Size(NamedTuple):
     shortest: float
 
 
-FULL = Size(instants=26, test_instants=12, cached=128, index_rows=1_500_000, rendered=8, seconds=4, shortest=0.2)
+FULL = Size(instants=26, test_instants=32, cached=128, index_rows=1_500_000, rendered=8, seconds=4, shortest=0.2)
 TINY = Size(instants=4, test_instants=2, cached=8, index_rows=4_000, rendered=3, seconds=0, shortest=0)
 
 

@@ -1,7 +1,10 @@
 """Timing that is fair on a shared machine: ways take turns, and medians are compared."""
 
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from statistics import median
 from typing import NamedTuple
 
@@ -46,6 +49,17 @@ def median_rates(
         for name, way in ways.items():
             begin(name)
             samples[name].append(way.count * repeats[name] / _time(way.call, repeats[name]))
+
+
+@contextmanager
+def busy_process() -> Iterator[None]:
+    """Beside the body, another process keeps one core busy."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _time(call: Callable[[], object], repeats: int) -> float:
