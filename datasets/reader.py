@@ -70,7 +70,7 @@ class MultiViewDataset(Dataset):
     @property
     def decodes(self) -> bool:
         """Whether reading a batch means decoding PNG files."""
-        return any(key in IMAGE_KINDS and key not in self._arrays for key in self.keys)
+        return any(self._is_png(key) for key in self.keys)
 
     @property
     def nbytes(self) -> int:
@@ -112,12 +112,20 @@ class MultiViewDataset(Dataset):
         # `index` serves tensors, which may be on a device; `rows` serves file names.
         rows = np.asarray(rows, dtype=np.int64)
         index = to_device(torch.from_numpy(np.where(rows < 0, rows + len(self), rows)), self.device)
-        return {key: self._values(key, rows, index) for key in self.keys}
+        pngs = {key: self._png.take(rows, key) for key in self.keys if self._is_png(key)}
+        held = self.take(index)
+        return {key: pngs[key] if key in pngs else held[key] for key in self.keys}
 
-    def _values(self, key: str, rows: np.ndarray, index: torch.Tensor) -> torch.Tensor:
-        if key in self._arrays:
-            return self._arrays[key].take(index)
-        return self._tensors[key][index] if key in self._tensors else self._png.take(rows, key)
+    def take(self, index: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The batch of rows `index` (B,) int64, from 0, on the set's device: what of it needs no decoding."""
+        return {
+            key: self._arrays[key].take(index) if key in self._arrays else self._tensors[key][index]
+            for key in self.keys
+            if not self._is_png(key)
+        }
+
+    def _is_png(self, key: str) -> bool:
+        return key in IMAGE_KINDS and key not in self._arrays
 
     def _label_tensor(self, key: str) -> torch.Tensor:
         array = self.labels[key]

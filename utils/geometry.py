@@ -42,7 +42,9 @@ def rotate_points(points: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
 
 def mirror_pose(pose: torch.Tensor) -> torch.Tensor:
     """Mirror poses (B,51) in the camera frame left to right: x changes its sign, left and right joints swap."""
-    return mirror_vectors(pose.unflatten(1, (-1, 3))[:, MIRRORED_JOINTS]).flatten(1)
+    # Not by an index, which would be copied to the pose's device, and make the program wait for it.
+    joints = pose.unflatten(1, (-1, 3)).unbind(1)
+    return mirror_vectors(torch.stack([joints[joint] for joint in MIRRORED_JOINTS], dim=1)).flatten(1)
 
 
 def mirror_vectors(vectors: torch.Tensor) -> torch.Tensor:

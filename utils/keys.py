@@ -203,7 +203,7 @@ MACHINE = {
         choices=("auto", "bfloat16", "float32")),
     "threads": Key(None, "of a CPU that train together, which decides the last digits; None: all, or half of them for "
         "crops below 128 px; a resumed run repeats its own", kind=int, optional=True, at_least=1, names_run=False),
-    "compile": Key("auto", "torch.compile of the steps of stage 1; auto: on one CUDA GPU",
+    "compile": Key("auto", "torch.compile of steps of stage 1; auto: of long runs on one CUDA GPU (never: no graph)",
         choices=("auto", "always", "never"), names_run=False),
     "seed": Key(0, "of initial weights, batches, held-out sequences and the choice of labels", at_least=0),
     "output_folder": Key(str(WORK / "output"), "where run folders go", names_run=False),

@@ -48,8 +48,31 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], config: dict) -> to
     """The optimizer that `optimizer` in `config` names, over the parameters that train, with decoupled weight decay."""
     kind = OPTIMIZERS[config["optimizer"]]
     parameters = [parameter for parameter in parameters if parameter.requires_grad]
-    fused = parameters[0].device.type in ("cpu", "cuda")
-    return kind(parameters, lr=config["learning_rate"], weight_decay=config["weight_decay"], fused=fused)
+    device, rate = parameters[0].device, config["learning_rate"]
+    on_gpu, fused = device.type == "cuda", device.type in ("cpu", "cuda")
+    optimizer = kind(parameters, lr=rate, weight_decay=config["weight_decay"], fused=fused, capturable=on_gpu)
+    if on_gpu:
+        # A step that is captured in a CUDA graph reads the learning rate, and counts, on the GPU.
+        for group in optimizer.param_groups:
+            group["lr"] = torch.full((), rate, device=device)
+    return optimizer
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of all groups, in place where it is a tensor."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict) -> None:
+    """Load what an optimizer of the same kind saved, on whatever device that was."""
+    kept = [{key: group[key] for key in ("lr", "fused", "capturable")} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, kept, strict=True):
+        group.update(own)
 
 
 def learning_rate(config: dict, iteration: int) -> float:
@@ -74,7 +97,10 @@ def seed_everything(seed: int, iteration: int = 0) -> torch.Generator:
     """
     mixed = (seed * 1_000_003 + iteration) % 2**62
     # Ranks are so far apart that no iteration of one process has the seed of another's.
-    torch.manual_seed(mixed + (idist.get_rank() << 48))
+    seed = mixed + (idist.get_rank() << 48)
+    # Seeding GPUs too takes half a millisecond on a machine without any, where torch takes down who asked for it.
+    on_gpu = torch.cuda.is_initialized() or torch.backends.mps.is_available()
+    (torch if on_gpu else torch.default_generator).manual_seed(seed)
     return torch.Generator().manual_seed(mixed + 1)
 
 
@@ -132,7 +158,7 @@ class _Loop:
 
     def _restore(self, state: dict) -> None:
         self.stage.network.load_state_dict(state["network"])
-        self.stage.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer_state(self.stage.optimizer, state["optimizer"])
         self.iteration, self.best = state["iteration"], state["best"]
         # States of older runs do not have it, and have the entry "average", which nothing reads any more.
         self.best_iteration = state.get("best_iteration")
@@ -153,8 +179,7 @@ class _Loop:
 
     def process(self, engine: Engine, batch: dict) -> dict:
         # From the iteration alone, without a scheduler, whose state a resumed run would need.
-        for group in self.stage.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, engine.state.iteration)
+        set_learning_rate(self.stage.optimizer, learning_rate(self.config, engine.state.iteration))
         with compute_threads(self.threads):
             losses = self.stage.step(batch, engine.state.iteration)
         self.iteration = engine.state.iteration

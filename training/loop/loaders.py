@@ -154,6 +154,14 @@ def make_loader(dataset: MultiViewDataset, batches: Iterable, config: dict) -> t
     )
 
 
+def training_batches(dataset: MultiViewDataset, batches: Iterable, config: dict) -> Iterable[Batch]:
+    """What training reads of batches of row indices: crops, or only `row` (B,) where a GPU holds the crops."""
+    if dataset.device.type != "cuda":
+        return make_loader(dataset, batches, config)
+    # The training step gathers them there, so that nothing but their numbers travels.
+    return ({"row": torch.from_numpy(np.asarray(rows, np.int64))} for rows in batches)
+
+
 def _ignore_interrupts(worker: int) -> None:
     # Ctrl-C reaches every process of a terminal. Readers that ended by it would break the iteration in progress.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

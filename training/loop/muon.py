@@ -27,13 +27,13 @@ class Muon(torch.optim.AdamW):
     Of each weight (out, in * height * width) the momentum's singular values are all set to about 1, so that directions
     with small gradients are learned as fast as others. First convolutions of images, linear layers (here all of them
     read or write latents), biases and batch norm are left to AdamW. The state is that of any optimizer of torch.
-    With `capturable` a step can be captured in a CUDA graph; `lr` then is a tensor on the parameters' device.
+    With `capturable` a step can be captured in a CUDA graph; the learning rates of groups then are tensors there.
     """
 
     def __init__(
         self,
         parameters: Iterable[torch.nn.Parameter],
-        lr: float | torch.Tensor,
+        lr: float,
         weight_decay: float,
         fused: bool,
         capturable: bool = False,

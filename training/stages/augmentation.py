@@ -10,37 +10,64 @@ from training.loop.distributed import draw_shard
 from training.loop.loaders import CROP_KEYS, Batch
 from utils.geometry import mirror_pose, mirror_vectors, rotate_points, rotation_about
 from utils.images import IMAGE_MEAN, IMAGE_STD
-from utils.transfer import to_device
 
 
-def augment(batch: Batch, config: dict, generator: torch.Generator, group: int = 1) -> Batch:
-    """`batch` changed at random by the augmentations that `config` switches on.
+def draw_augmentation(
+    count: int, config: dict, generator: torch.Generator, group: int = 1, points: torch.Size | None = None
+) -> Batch:
+    """The random numbers of `augment`, on the CPU, for this process's `count` crops; always in the same order.
 
-    It holds normalized crops (with rotations, or with labels `3D`) or `points` of a frozen encoder with their labels.
-    Every `group` successive crops show one person: they are mirrored together and get the same colors.
+    Every `group` successive crops show one person: they are mirrored together and get the same colors. `points`: the
+    shape (B,P,3) of those of a frozen encoder, where a batch has them in place of crops.
     """
+    drawn = {}
     if config["augment_mirror"]:
-        batch = mirror(batch, group, generator)
+        drawn["mirrored"] = random_mirrors(count, group, generator)
     # Points are encoded once, so that their crops cannot change; but stage 1 taught the points to follow a yaw.
-    if "points" in batch:
-        batch = yaw_labels(batch, config["augment_yaw"], generator)
-        return jitter_points(batch, config["augment_points"], generator)
+    if points is not None:
+        if config["augment_yaw"]:
+            drawn["yaw"] = random_yaws(count, config["augment_yaw"], generator)
+        if config["augment_points"]:
+            drawn["noise"] = draw_shard(torch.randn, count, *points[1:], generator=generator)
+        return drawn
     if config["augment_rotation"]:
-        rolls = random_rolls(len(batch["img_crop"]), config["augment_rotation"], generator)
-        batch = roll_cameras(batch, to_device(rolls, batch["img_crop"].device))
-    return augment_color(batch, group, config["augment_color"], generator)
+        drawn["rolls"] = random_rolls(count, config["augment_rotation"], generator)
+    if config["augment_color"]:
+        drawn |= random_colors(count, group, config["augment_color"], generator)
+    return drawn
 
 
-def mirror(batch: Batch, group: int, generator: torch.Generator) -> Batch:
-    """`batch` with half of its groups, at random, mirrored left to right. The vertical stays as it is.
+def augment(batch: Batch, drawn: Batch, config: dict) -> Batch:
+    """`batch` changed by the augmentations whose random numbers are in `drawn`, as `draw_augmentation` gives them.
+
+    It holds normalized crops (with rotations, or with labels `3D`) or `points` of a frozen encoder with their labels,
+    and lies on the device of `drawn`. A pure function of tensors: a CUDA graph can hold it.
+    """
+    if "mirrored" in drawn:
+        batch = mirror(batch, drawn["mirrored"])
+    if "yaw" in drawn:
+        batch = yaw_labels(batch, drawn["yaw"])
+    if "noise" in drawn:
+        batch = jitter_points(batch, config["augment_points"], drawn["noise"])
+    if "rolls" in drawn:
+        batch = roll_cameras(batch, drawn["rolls"])
+    if "color_matrices" in drawn:
+        batch = augment_color(batch, drawn["color_matrices"], drawn["color_shifts"])
+    return batch
+
+
+def random_mirrors(count: int, group: int, generator: torch.Generator) -> torch.Tensor:
+    """Which of `count` crops are mirrored (count,): half of their groups of `group` crops, at random."""
+    return (draw_shard(torch.rand, count // group, generator=generator) < 0.5).repeat_interleave(group)
+
+
+def mirror(batch: Batch, chosen: torch.Tensor) -> Batch:
+    """`batch` with the `chosen` (B,) of its crops mirrored left to right. The vertical stays as it is.
 
     Crops (B,3,R,R) are flipped and rotations (B,3,3) become those of mirrored cameras in a mirrored world. Poses `3D`
     (B,51) and the `vertical` (B,3) are mirrored in the camera frame. `points` (B,P,3) become `mirrored_points`, those
     of the flipped crop. Mirrored people move as people do, so a set stands for twice as many motions and rooms.
     """
-    shown = batch["points"] if "points" in batch else batch["img_crop"]
-    drawn = draw_shard(torch.rand, len(shown) // group, generator=generator) < 0.5
-    chosen = to_device(drawn.repeat_interleave(group), shown.device)
     mirrored = {key: batch[key].flip(3) for key in CROP_KEYS if key in batch}
     for key in ("extrinsic_rot", "extrinsic_rot_inv"):
         if key in batch:
@@ -95,52 +122,54 @@ def roll_cameras(batch: Batch, rolls: torch.Tensor) -> Batch:
     return {**batch, **rolled}
 
 
-def yaw_labels(batch: Batch, limit: float, generator: torch.Generator) -> Batch:
-    """`batch` with `points` (B,P,3) and `3D` (B,51) rotated about the `vertical` (B,3) by a random yaw of each label.
+def random_yaws(count: int, limit: float, generator: torch.Generator) -> torch.Tensor:
+    """Angles (count,1), radians, of up to `limit` degrees either way."""
+    drawn = draw_shard(torch.rand, count, 1, generator=generator)
+    return (drawn * 2 - 1) * math.radians(limit)
 
-    `limit`: degrees either way. Stage 1 taught the points to rotate with the person, so one label stands for many
-    headings.
+
+def yaw_labels(batch: Batch, angle: torch.Tensor) -> Batch:
+    """`batch` with `points` (B,P,3) and `3D` (B,51) of each label rotated about its `vertical` (B,3) by `angle` (B,1).
+
+    Stage 1 taught the points to rotate with the person, so one label stands for many headings.
     """
-    if limit == 0:
-        return batch
-    drawn = draw_shard(torch.rand, len(batch["3D"]), 1, generator=generator)
-    angle = to_device((drawn * 2 - 1) * math.radians(limit), batch["vertical"].device)
     rotation = roma.rotvec_to_rotmat(batch["vertical"] * angle)
     pose = rotate_points(batch["3D"].unflatten(1, (-1, 3)), rotation).flatten(1)
     return {**batch, "points": rotate_points(batch["points"], rotation), "3D": pose}
 
 
-def jitter_points(batch: Batch, strength: float, generator: torch.Generator) -> Batch:
-    """`batch` with normal noise added to its `points` (B,P,3).
+def jitter_points(batch: Batch, strength: float, noise: torch.Tensor) -> Batch:
+    """`batch` with normal `noise` (B,P,3) added to its `points` (B,P,3).
 
-    The noise has `strength` times the standard deviation of all coordinates of the crop. It stands for unseen people,
+    The noise gets `strength` times the standard deviation of all coordinates of the crop. It stands for unseen people,
     whose points differ a little from those of the labels.
     """
-    if strength == 0:
-        return batch
     points = batch["points"]
-    drawn = to_device(draw_shard(torch.randn, len(points), *points.shape[1:], generator=generator), points.device)
-    return {**batch, "points": points + strength * points.std(dim=(1, 2), keepdim=True) * drawn}
+    return {**batch, "points": points + strength * points.std(dim=(1, 2), keepdim=True) * noise}
 
 
-def augment_color(batch: Batch, group: int, strength: float, generator: torch.Generator) -> Batch:
-    """`batch` with the colors of its normalized crops and backgrounds (B,3,R,R) changed.
-
-    The crops of a group show one person, whose colors must agree over views and with the background: they change
-    alike. Hue rotates by up to `strength` * 180 degrees about the gray axis; contrast and the gain of each channel vary
-    by up to `strength` * 30 percent.
-    """
-    if strength == 0:
-        return batch
-    crops = batch["img_crop"]
-    drawn = _random_color_maps(len(crops) // group, strength, generator)
-    matrices, shifts = (to_device(part.repeat_interleave(group, 0), crops.device) for part in drawn)
+def augment_color(batch: Batch, matrices: torch.Tensor, shifts: torch.Tensor) -> Batch:
+    """`batch` with the colors of its normalized crops and backgrounds (B,3,R,R) mapped by `random_colors`."""
     changed = {
         key: torch.baddbmm(shifts, matrices, batch[key].flatten(2)).view(batch[key].shape)
         for key in CROP_KEYS
         if key in batch
     }
     return {**batch, **changed}
+
+
+def random_colors(count: int, group: int, strength: float, generator: torch.Generator) -> Batch:
+    """Affine maps of normalized colors: `color_matrices` (count,3,3) and `color_shifts` (count,3,1).
+
+    The crops of a group show one person, whose colors must agree over views and with the background: they change
+    alike. Hue rotates by up to `strength` * 180 degrees about the gray axis; contrast and the gain of each channel vary
+    by up to `strength` * 30 percent.
+    """
+    matrices, shifts = _random_color_maps(count // group, strength, generator)
+    return {
+        "color_matrices": matrices.repeat_interleave(group, 0),
+        "color_shifts": shifts.repeat_interleave(group, 0),
+    }
 
 
 def _random_color_maps(count: int, strength: float, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,7 +13,7 @@ from models import EncodeDecode
 from models.parts.folding import fold_batch_norm
 from training.loop.distributed import is_main
 from training.loop.hardware import Hardware
-from training.loop.loaders import Batch, make_loader, normalize_batch, training_rows
+from training.loop.loaders import Batch, make_loader, normalize_batch, training_batches, training_rows
 from training.loop.threads import map_batches
 from utils.errors import UserError
 from utils.transfer import to_device
@@ -110,19 +110,40 @@ class CachedLatents:
         encoded = {name: torch.cat(values) for name, values in parts.items()}
         self.tensors = {name: idist.all_gather(values)[: len(rows)] for name, values in encoded.items()}
 
+    @property
+    def points_shape(self) -> torch.Size:
+        """(N,P,3)."""
+        return self.tensors["points"].shape
+
     def read(self, batches: Iterable[np.ndarray]) -> Iterator[Batch]:
         """Batches of {"points", "3D", "vertical", ...} for batches of positions in `rows`."""
         for positions in batches:
-            index = to_device(torch.from_numpy(positions), self.tensors["3D"].device)
-            yield {name: tensor[index] for name, tensor in self.tensors.items()}
+            yield self.take(to_device(torch.from_numpy(positions), self.tensors["3D"].device))
+
+    def read_training(self, batches: Iterable[np.ndarray]) -> Iterator[Batch]:
+        """As `read`, but on a GPU only the positions as `row`, with which the training step calls `take`."""
+        if self.tensors["3D"].device.type != "cuda":
+            return self.read(batches)
+        return ({"row": torch.from_numpy(positions)} for positions in batches)
+
+    def take(self, index: torch.Tensor) -> Batch:
+        """The batch of positions `index` (B,), on the device."""
+        return {name: tensor.index_select(0, index) for name, tensor in self.tensors.items()}
 
 
 class LabeledCrops:
     """The labeled crops themselves, for training the encoder too."""
 
+    points_shape = None
+
     def __init__(self, dataset: MultiViewDataset, config: dict):
         self.dataset, self.config = dataset, config
+        self.take = dataset.take
 
     def read(self, batches: Iterable[np.ndarray]) -> Iterable[Batch]:
         """Batches of {"img_crop", "3D", ...} for batches of rows."""
         return make_loader(self.dataset, batches, self.config)
+
+    def read_training(self, batches: Iterable[np.ndarray]) -> Iterable[Batch]:
+        """As `read`, but of crops in a GPU's memory only the `row`, with which the training step calls `take`."""
+        return training_batches(self.dataset, batches, self.config)

@@ -19,6 +19,7 @@ from training.loop.distributed import (
     process_group,
 )
 from training.loop.engine import Stage, fit, make_optimizer, seed_everything
+from training.loop.graphs import make_step
 from training.loop.hardware import Hardware
 from training.loop.loaders import (
     VIEW_KEYS,
@@ -30,12 +31,13 @@ from training.loop.loaders import (
     make_loader,
     normalize_batch,
     open_training_set,
+    training_batches,
     training_rows,
 )
 from training.loop.run_folder import RunFolder
 from training.loop.threads import map_batches
 from training.metrics import psnr
-from training.stages.augmentation import augment
+from training.stages.augmentation import augment, draw_augmentation
 from training.stages.losses import ImageLoss
 from utils.config import check_config
 from utils.images import denormalize
@@ -69,7 +71,7 @@ def _train(config: dict, resume: bool) -> RunFolder:
         print(f"{len(train_rows)} crops to train on, {len(held_out_rows)} held out; {hardware}; {folder.path}")
 
     def batches(first: int, last: int) -> Iterable[Batch]:
-        return make_loader(dataset, TrainingBatches(sampler, first, last), config)
+        return training_batches(dataset, TrainingBatches(sampler, first, last), config)
 
     def evaluate() -> dict[str, float]:
         return evaluate_views(network, criterion, make_loader(dataset, local_items(held_out), config), hardware)
@@ -77,7 +79,7 @@ def _train(config: dict, resume: bool) -> RunFolder:
     def plot(path: str | Path) -> None:
         plot_views(network, dataset, held_out[0], hardware, path)
 
-    step = NovelViewStep(network, criterion, optimizer, hardware, config)
+    step = NovelViewStep(network, criterion, optimizer, hardware, config, dataset)
     fit(Stage(network, optimizer, step, evaluate, batches, score="loss", plot=plot), config, folder, resume)
     return folder
 
@@ -96,7 +98,7 @@ class ViewLosses(torch.nn.Module):
 
 
 class NovelViewStep:
-    """One step of stage 1 on a batch of uint8 crops."""
+    """One step of stage 1 on a batch of uint8 crops, or of their rows in a `dataset` that lies on the device."""
 
     def __init__(
         self,
@@ -105,32 +107,44 @@ class NovelViewStep:
         optimizer: torch.optim.Optimizer,
         hardware: Hardware,
         config: dict,
+        dataset: MultiViewDataset | None = None,
     ):
-        self.network, self.criterion, self.optimizer = network, criterion, optimizer
+        self.network, self.criterion, self.optimizer, self.dataset = network, criterion, optimizer, dataset
         self.compare = compile_training(ViewLosses(average_gradients(network), criterion), config, hardware.device)
         self.hardware, self.config = hardware, config
         # Successive crops that show one person: the cameras of one instant, or of two instants of a sequence.
         self.group = config["useCamBatches"] * (2 if config["useSubjectBatches"] else 1)
+        self.train = make_step(self.compute, config, hardware)
 
     def __call__(self, batch: Batch, iteration: int) -> dict[str, torch.Tensor]:
         """Train on one batch, and return its losses, detached scalars by name."""
-        inputs = self.prepare(batch, seed_everything(self.config["seed"], iteration))
-        self.network.train()
-        # Before the forward pass, because a CUDA graph that is replayed writes where the last gradients lie.
+        losses = self.train(batch | self.draw(batch, seed_everything(self.config["seed"], iteration)))
+        # A copy, because a CUDA graph overwrites its outputs in the next step.
+        return dict(zip(losses, torch.stack(list(losses.values())), strict=True))
+
+    def draw(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """All that is random in a step but dropout: augmentation and permutations, on the CPU."""
+        count = len(next(iter(batch.values())))
+        drawn = draw_augmentation(count, self.config, generator, self.group)
+        return drawn | permutations(count, self.config, generator)
+
+    def prepare(self, batch: Batch) -> Batch:
+        """A batch on the device with what was drawn for it -> the network's input: normalized, augmented crops."""
+        if "row" in batch:
+            batch = batch | self.dataset.take(batch["row"])
+        return augment(normalize_batch(batch), batch, self.config)
+
+    def compute(self, batch: Batch) -> Batch:
+        """Train on a batch on the device with what was drawn for it: a function of tensors, the same in each step."""
+        if not self.network.training:
+            self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
+        inputs = self.prepare(batch)
         with self.hardware.autocast():
             losses = self.compare(inputs)
         losses["loss"].backward()
         self.optimizer.step()
-        # A copy for the same reason: the next replay overwrites the graph's outputs.
-        values = torch.stack(list(losses.values())).detach()
-        return dict(zip(losses, values, strict=True))
-
-    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """The network's input: crops normalized and augmented, with this iteration's permutations."""
-        inputs = normalize_batch(self.hardware.move(batch))
-        inputs = augment(inputs, self.config, generator, self.group)
-        return inputs | self.hardware.move(permutations(len(inputs["img_crop"]), self.config, generator))
+        return {name: loss.detach() for name, loss in losses.items()}
 
 
 def permutations(count: int, config: dict, generator: torch.Generator) -> Batch:

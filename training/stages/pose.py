@@ -10,11 +10,12 @@ from datasets import MultiViewDataset
 from models import EncodeDecode
 from training.loop.distributed import average_gradients, is_main, local_items, mean_over_processes, process_group
 from training.loop.engine import Stage, fit, make_optimizer, seed_everything
+from training.loop.graphs import make_step
 from training.loop.hardware import Hardware
 from training.loop.loaders import Batch, cache_on_device, normalize_batch, open_training_set
 from training.loop.run_folder import RunFolder
 from training.metrics import mpjpe, n_mpjpe
-from training.stages.augmentation import augment
+from training.stages.augmentation import augment, draw_augmentation
 from training.stages.labels import LABEL_KEYS, CachedLatents, LabeledCrops, ShuffledBatches, labeled_rows
 from training.stages.losses import pose_loss
 from training.trained.inference import direct_poses
@@ -62,10 +63,10 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
         source = LabeledCrops(cache_on_device(dataset, config, hardware.device), config)
         parameters = [*network.encoder.parameters(), *network.stage2_parameters()]
     optimizer = make_optimizer(parameters, config)
-    step = PoseStep(network, optimizer, hardware, config)
+    step = PoseStep(network, optimizer, hardware, config, source)
 
     def batches(first: int, last: int) -> Iterable[Batch]:
-        return source.read(ShuffledBatches(train, config["batch_size_train"], config["seed"], first, last))
+        return source.read_training(ShuffledBatches(train, config["batch_size_train"], config["seed"], first, last))
 
     def evaluate() -> dict[str, float]:
         chunks = np.array_split(held_out, -(-len(held_out) // config["batch_size_test"]))
@@ -106,25 +107,48 @@ class PoseFromCrops(torch.nn.Module):
 class PoseStep:
     """One step of stage 2, and its evaluation. The loss is the mean squared error of normalized poses.
 
-    It trains on `points` where the encoder is frozen, otherwise on crops.
+    It trains on `points` where the encoder is frozen, otherwise on crops, or on the rows of either in `source`.
     """
 
-    def __init__(self, network: EncodeDecode, optimizer: torch.optim.Optimizer, hardware: Hardware, config: dict):
+    def __init__(
+        self,
+        network: EncodeDecode,
+        optimizer: torch.optim.Optimizer,
+        hardware: Hardware,
+        config: dict,
+        source: CachedLatents | LabeledCrops | None = None,
+    ):
         self.network, self.optimizer, self.hardware, self.config = network, optimizer, hardware, config
+        self.source = source
         self.branch = network.to_pose if config["freeze_encoder"] else PoseFromCrops(network)
         self.norms = [part for part in network.to_pose.modules() if isinstance(part, torch.nn.BatchNorm1d)]
         # The encoder also gives an appearance code, which no pose depends on.
         self.trained = average_gradients(self.branch, some_unused=not config["freeze_encoder"])
+        self.train = make_step(self.compute, config, hardware)
 
     def __call__(self, batch: Batch, iteration: int) -> Batch:
         """Train on one batch, and return its loss, a detached scalar."""
-        generator = seed_everything(self.config["seed"], iteration)
+        losses = self.train(batch | self.draw(batch, seed_everything(self.config["seed"], iteration)))
+        # A copy, because a CUDA graph overwrites its outputs in the next step.
+        return {"loss": losses["loss"].clone()}
+
+    def draw(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """The random numbers of the augmentation of a batch, on the CPU."""
+        points = batch["points"].shape if "points" in batch else None
+        if "row" in batch:
+            points = self.source.points_shape
+        return draw_augmentation(len(next(iter(batch.values()))), self.config, generator, points=points)
+
+    def compute(self, batch: Batch) -> Batch:
+        """Train on a batch on the device with what was drawn for it: a function of tensors, the same in each step."""
         self._set_modes()
-        batch = augment(normalize_batch(self.hardware.move(batch)), self.config, generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        if "row" in batch:
+            batch = batch | self.source.take(batch["row"])
+        batch = augment(normalize_batch(batch), batch, self.config)
         with self.hardware.autocast():
             prediction = self.trained(_input(batch)).float()
         loss = pose_loss(prediction, batch["3D"], self.network.pose_mean, self.network.pose_std)
-        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         # A unit that is active on none of the few labels has no variance, and would blow up on other crops.
@@ -134,6 +158,8 @@ class PoseStep:
 
     def _set_modes(self) -> None:
         """Train mode for what trains, and no more: a frozen encoder keeps its batch norm statistics too."""
+        if self.network.to_pose.training and not self.network.training:
+            return
         self.network.eval()
         self.network.to_pose.train()
         if not self.config["freeze_encoder"]:

@@ -69,17 +69,22 @@ def test_losses_on_the_bar_are_those_that_have_arrived(monkeypatch):
 
 
 def test_what_is_compiled_where(monkeypatch):
-    module = torch.nn.Linear(2, 2)
+    module, gpu = torch.nn.Linear(2, 2), torch.device("cuda")
     monkeypatch.setattr(compiling, "why_not_compiled", lambda device: None)
-    modes = []
-    monkeypatch.setattr("torch.compile", lambda module, dynamic, mode: modes.append((dynamic, mode)) or module)
-    compiled = [compile_training(module, {"compile": wanted}, CPU) for wanted in ("auto", "never", "always")]
-    assert compiled[0] is compiled[1] is module is not compiled[2]
-    assert compile_training(module, {"compile": "auto"}, torch.device("cuda")) is not module
-    assert compile_training(module, {"compile": "never"}, torch.device("cuda")) is module
-    assert modes == [(False, None), (False, "reduce-overhead")]
+    compiled = []
+    monkeypatch.setattr("torch.compile", lambda module, dynamic: compiled.append(dynamic) or (lambda x: x))
+
+    def compiles(wanted, device, iterations=compiling.COMPILED_ITERATIONS):
+        config = {"compile": wanted, "num_training_iterations": iterations}
+        return compile_training(module, config, device) is not module
+
+    assert [compiles(wanted, CPU) for wanted in ("auto", "never", "always")] == [False, False, True]
+    assert [compiles(wanted, gpu) for wanted in ("auto", "never", "always")] == [True, False, True]
+    # compiling must pay for itself
+    assert not compiles("auto", gpu, compiling.COMPILED_ITERATIONS - 1) and compiles("always", gpu, 1)
+    assert set(compiled) == {False}
     monkeypatch.setattr("ignite.distributed.get_world_size", lambda: 2)
-    assert compile_training(module, {"compile": "auto"}, torch.device("cuda")) is module
+    assert not compiles("auto", gpu)
 
 
 def test_where_nothing_compiles_auto_goes_on_and_always_says_so_in_one_line(monkeypatch, capsys):
@@ -91,7 +96,7 @@ def test_where_nothing_compiles_auto_goes_on_and_always_says_so_in_one_line(monk
     with pytest.raises(UserError, match=r"compile is 'always'.*no compiler here.*expected auto or never") as error:
         compile_training(module, {"compile": "always"}, CPU)
     assert "\n" not in str(error.value)
-    monkeypatch.setattr(compiling, "compiles_by_default", lambda device: True)
+    monkeypatch.setattr(compiling, "compiles_by_default", lambda config, device: True)
     assert compile_training(module, {"compile": "auto"}, CPU) is module
     assert "not compiled" in capsys.readouterr().out
 

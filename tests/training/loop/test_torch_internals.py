@@ -39,7 +39,7 @@ def test_training_is_one_graph(data, tmp_path, monkeypatch):
     from torch._dynamo.utils import counters
 
     eager = functools.partial(torch.compile, backend="eager")
-    monkeypatch.setattr("torch.compile", lambda module, dynamic=None, mode=None: eager(module, dynamic=dynamic))
+    monkeypatch.setattr("torch.compile", lambda module, dynamic=None: eager(module, dynamic=dynamic))
     torch._dynamo.reset()
     counters.clear()
     with torch._dynamo.config.patch(error_on_recompile=True):
@@ -74,7 +74,8 @@ VARIANTS = {
 def test_every_network_is_one_graph(variant):
     torch._dynamo.reset()
     step = make_step(tiny_config("", "", **{**SMALLEST, "compile": "never", **VARIANTS[variant]}))
-    inputs = step.prepare(make_batch(), torch.Generator().manual_seed(0))
+    batch = make_batch()
+    inputs = step.prepare(batch | step.draw(batch, torch.Generator().manual_seed(0)))
     losses = torch.compile(step.compare, backend="eager", fullgraph=True, dynamic=False)
     with step.hardware.autocast():
         losses(inputs)["loss"].backward()
@@ -91,9 +92,13 @@ def test_no_step_waits_for_the_device(changes):
     assert {"convolution_backward.default", "_fused_adamw_.default"} <= watch.seen
 
 
-@pytest.mark.parametrize(("held", "optimizer"), [("always", "adam"), ("never", "adam"), ("always", "muon")])
-def test_no_step_waits_for_a_gpu(data, held, optimizer):
-    config = tiny_config(data, "", preload_images=True, crops_on_device=held, optimizer=optimizer, **AUGMENTED)
+@pytest.mark.parametrize(
+    ("held", "optimizer", "compiled"),
+    [("always", "adam", "auto"), ("never", "adam", "auto"), ("always", "muon", "auto"), ("never", "muon", "never")],
+)
+def test_no_step_waits_for_a_gpu(data, held, optimizer, compiled):
+    changes = {"crops_on_device": held, "optimizer": optimizer, "compile": compiled, **AUGMENTED}
+    config = tiny_config(data, "", preload_images=True, **changes)
     assert run_processes(1, waiting.train_on_a_simulated_gpu, config) == [0]
 
 
@@ -113,7 +118,7 @@ def test_without_a_compiler_auto_goes_on_and_always_says_so_in_one_line(tmp_path
         with pytest.raises(UserError, match=r"compile is 'always'.*no-such-compiler.*expected auto or never") as error:
             compile_training(module, {"compile": "always"}, CPU)
         assert "\n" not in str(error.value)
-        monkeypatch.setattr(compiling, "compiles_by_default", lambda device: True)
+        monkeypatch.setattr(compiling, "compiles_by_default", lambda config, device: True)
         assert compile_training(module, {"compile": "auto"}, CPU) is module
     assert "not compiled" in capsys.readouterr().out
 

@@ -7,7 +7,19 @@ from datasets.cameras.crop_camera import crop_camera, project_to_crop
 from tests.markers import JOINTS, find_markers, render_markers
 from tests.networks import some_inputs
 from tests.synthetic import random_joints
-from training.stages.augmentation import augment_color, jitter_points, mirror, random_rolls, roll_cameras, yaw_labels
+from training.stages.augmentation import (
+    augment,
+    augment_color,
+    draw_augmentation,
+    jitter_points,
+    mirror,
+    random_colors,
+    random_mirrors,
+    random_rolls,
+    random_yaws,
+    roll_cameras,
+    yaw_labels,
+)
 from utils.geometry import mirror_pose, rotate_points
 from utils.images import normalize
 from utils.skeleton import MIRRORED_JOINTS
@@ -52,7 +64,7 @@ def test_rolls_are_rotations_about_the_viewing_axis_within_their_limit():
 
 def test_mirrored_groups_show_the_mirrored_world_to_mirrored_cameras():
     batch = some_inputs(64, batch=32)
-    result = mirror(batch, 4, torch.Generator().manual_seed(0))
+    result = mirror(batch, random_mirrors(32, 4, torch.Generator().manual_seed(0)))
     flip_x = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))
     world = torch.randn(5, 3, generator=torch.Generator().manual_seed(1)).T
     kinds = []
@@ -81,7 +93,7 @@ def test_a_mirrored_label_is_what_the_flipped_crop_shows():
 
     crops = np.stack([render_markers(size * pixels - 0.5, size, size, 1.5) for pixels in seen(poses)])
     batch = {"img_crop": torch.from_numpy(crops).permute(0, 3, 1, 2).float(), "3D": poses.flatten(1)}
-    result = mirror(batch, 1, torch.Generator().manual_seed(0))
+    result = mirror(batch, random_mirrors(16, 1, torch.Generator().manual_seed(0)))
     kinds = []
     for pose, before, crop, old_crop in zip(result["3D"], poses, result["img_crop"], batch["img_crop"], strict=True):
         kinds.append(not torch.equal(crop, old_crop))
@@ -101,10 +113,10 @@ def test_mirrored_points_of_a_frozen_encoder_rotate_with_their_labels():
     # Of a perfect encoder: its points are the joints, also those of the flipped crop.
     points, mirrored_points = pose.unflatten(1, (-1, 3)), mirror_pose(pose).unflatten(1, (-1, 3))
     batch = {"points": points, "mirrored_points": mirrored_points, "3D": pose, "vertical": vertical}
-    mirrored = mirror(batch, 1, torch.Generator().manual_seed(1))
+    mirrored = mirror(batch, random_mirrors(12, 1, torch.Generator().manual_seed(1)))
     flipped = (mirrored["3D"] != pose).any(1)
     assert 0 < flipped.sum() < 12
-    rotated = yaw_labels(mirrored, 180.0, torch.Generator().manual_seed(2))
+    rotated = yaw_labels(mirrored, random_yaws(12, 180.0, torch.Generator().manual_seed(2)))
     torch.testing.assert_close(rotated["points"].flatten(1), rotated["3D"])
     # Heights above the ground stay, but of the joints on the other side.
     before, after = (torch.einsum("bjc,bc->bj", b["3D"].unflatten(1, (-1, 3)), b["vertical"]) for b in (batch, rotated))
@@ -116,13 +128,18 @@ def test_jittered_points_are_off_by_a_share_of_their_own_spread():
     torch.manual_seed(0)
     points = torch.randn(40, 500, 3) * torch.linspace(0.1, 10, 40)[:, None, None]
     batch = {"points": points, "3D": torch.randn(40, 51)}
-    jittered = jitter_points(batch, 0.3, torch.Generator().manual_seed(1))
-    again = jitter_points(batch, 0.3, torch.Generator().manual_seed(1))
+    config = {"augment_mirror": False, "augment_yaw": 0.0, "augment_points": 0.3}
+    drawn, drawn_again = (
+        draw_augmentation(40, config, torch.Generator().manual_seed(1), points=points.shape) for _ in range(2)
+    )
+    jittered = augment(batch, drawn, config)
+    again = jitter_points(batch, 0.3, drawn_again["noise"])
     noise = jittered["points"] - points
     torch.testing.assert_close(noise.std(dim=(1, 2)) / points.std(dim=(1, 2)), torch.full((40,), 0.3), rtol=0.1, atol=0)
     assert noise.mean(dim=(1, 2)).div(points.std(dim=(1, 2))).abs().max() < 0.05
     assert torch.equal(jittered["points"], again["points"]) and torch.equal(jittered["3D"], batch["3D"])
-    assert jitter_points(batch, 0.0, torch.Generator()) is batch
+    config["augment_points"] = 0.0
+    assert augment(batch, draw_augmentation(40, config, torch.Generator(), points=points.shape), config) is batch
 
 
 def test_colors_change_alike_within_a_group_and_differ_between_groups():
@@ -130,10 +147,12 @@ def test_colors_change_alike_within_a_group_and_differ_between_groups():
     same = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
     image = normalize(same.expand(8, -1, -1, -1))
     batch = {"img_crop": image, "bg_crop": image.clone()}
-    changed = augment_color(batch, 4, 0.5, torch.Generator().manual_seed(1))
+    drawn = random_colors(8, 4, 0.5, torch.Generator().manual_seed(1))
+    changed = augment_color(batch, drawn["color_matrices"], drawn["color_shifts"])
     torch.testing.assert_close(changed["img_crop"], changed["bg_crop"])
     changed = changed["img_crop"]
     for group in (changed[:4], changed[4:]):
         torch.testing.assert_close(group, group[:1].expand_as(group))
     assert (changed[0] - changed[4]).abs().mean() > 0.05
-    assert augment_color(batch, 4, 0.0, torch.Generator()) is batch
+    config = {"augment_mirror": False, "augment_rotation": 0.0, "augment_color": 0.0}
+    assert augment(batch, draw_augmentation(8, config, torch.Generator(), 4), config) is batch
