@@ -109,17 +109,8 @@ def table(results: dict, seconds: float) -> str:
                 "" if rate is None or name not in FLOP else f"{rate * values['gflop_per_crop']:.0f}"
                 for rate in (fast, plain)
             ]
-            cells = [
-                configuration,
-                name,
-                values["unit"],
-                _number(fast),
-                _number(plain),
-                gain,
-                _number(busy),
-                kept,
-                *flop,
-            ]
+            ratios = [_number(fast), _number(plain), gain, _number(busy), kept]
+            cells = [configuration, name, values["unit"], *ratios, *flop]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
