@@ -64,25 +64,38 @@ def test_each_way_has_its_turn():
         assert called.startswith("now") or called == before.removeprefix("now ")
 
 
-def test_the_loop_of_a_gpu_is_measured(tmp_path, capsys):
+def test_all_lines_of_a_gpu_are_measured(tmp_path, capsys):
     file = tmp_path / "gpu.json"
-    gpu.main(["--quick", "--device", "cpu", "--configuration", "demo", "--iterations", "10", "--output", str(file)])
-    (ways,) = json.loads(file.read_text()).values()
-    assert list(ways) == ["compiled", "eager"]
-    for values in ways.values():
-        assert values["iterations_per_second"] > 0 and values["tflop_per_second"] > 0
-        assert values["crops_per_second"] == pytest.approx(8 * values["iterations_per_second"])
+    gpu.main(["--quick", "--device", "cpu", "--output", str(file)])
+    lines = json.loads(file.read_text())
+    assert list(lines) == [name for name, line in gpu.LINES.items() if line.compiled == "auto"] and len(lines) == 6
+    table = capsys.readouterr().out
+    for name, values in lines.items():
+        assert values["iterations_per_second"] > 0 and f"| {name} |" in table
+        assert values["crops_per_second"] % values["iterations_per_second"] == pytest.approx(0, abs=1e-6)
+        assert ("tflop_per_second" in values) == ("stage 2" not in name)
         assert values["peak_mib"] is None  # what only a GPU tells
-    assert "| demo | compiled |" in capsys.readouterr().out
 
 
-def test_the_table_names_the_share_of_what_a_known_chip_reaches(monkeypatch):
+def test_lines_that_do_not_fit_the_budget_are_named(tmp_path, capsys):
+    gpu.main(["--device", "cpu", "--budget", "1", "--output", str(tmp_path / "gpu.json")])
+    assert json.loads((tmp_path / "gpu.json").read_text()) == {}
+    assert "not measured, to end within 1 s (--budget): rendering, 64 px; published" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--budget is 0"):
+        gpu.main(["--device", "cpu", "--budget", "0"])
+
+
+def test_the_table_names_targets_and_the_share_of_what_a_known_chip_reaches(monkeypatch):
     monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "NVIDIA H200")
     values = {"iterations_per_second": 222.2, "crops_per_second": 7111.0, "tflop_per_second": 395.0}
-    values |= {"peak_mib": 9000.0, "waits_per_step": 0.0}
-    table = gpu.table({"published": {"compiled": values}}, torch.device("cuda"))
+    values |= {"peak_mib": 9000.0, "waits_per_step": 0.0, "start_seconds": 62.0}
+    results = {"published, batch 32, compiled": values, gpu.RENDERING: {"crops_per_second": 1200.0}}
+    results[gpu.WHOLE_DEMO] = {"minutes": 1.94}
+    table = gpu.table(results, torch.device("cuda"))
     assert "NVIDIA H200" in table and "| of 790 |" in table
-    assert "| published | compiled | 222.2 | 7111 | 395 | 50.0% | 9000 | 0 | 0.50 |" in table
+    assert "| published, batch 32, compiled | 222.2 | 7,111 | 5,500 crops/s | 395 | 50.0% | 62 | 9,000 | 0 |" in table
+    assert "| rendering, 64 px |  | 1,200 | 1,000 crops/s |" in table
+    assert "whole demo: 1.9 minutes (target: 2 minutes)" in table
 
 
 def test_ways_take_turns(monkeypatch):

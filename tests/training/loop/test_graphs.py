@@ -9,13 +9,15 @@ import torch
 from models import build_network
 from tests.recorded_graph import record
 from tests.synthetic import write_synthetic_layout
-from tests.tiny import SIZE, tiny_config
+from tests.tiny import SIZE, tiny_config, tiny_pose_config
 from training.loop.engine import OPTIMIZERS, learning_rate, load_optimizer_state, set_learning_rate
 from training.loop.graphs import WARM_UP, CapturedStep, StaticTensors, make_step
 from training.loop.hardware import Hardware
 from training.loop.loaders import VIEW_KEYS, open_training_set
+from training.stages.labels import CachedLatents
 from training.stages.losses import ImageLoss
 from training.stages.novel_views import NovelViewStep
+from training.stages.pose import PoseStep
 
 CPU = torch.device("cpu")
 ITERATIONS = 9
@@ -79,6 +81,35 @@ def test_a_captured_run_resumes_as_if_unbroken(dataset, kind):
     second.network.load_state_dict(first.network.state_dict())
     load_optimizer_state(second.optimizer, copy.deepcopy(first.optimizer.state_dict()))
     assert second.train(6, ITERATIONS) == losses[5:] and second.same_weights(whole)
+
+
+def train_poses(captured: bool) -> tuple[list[float], dict[str, torch.Tensor]]:
+    augmented = {"augment_mirror": True, "augment_yaw": 180.0, "augment_points": 0.1, "pose_variance_floor": 0.1}
+    config = tiny_pose_config("", "", None, num_training_iterations=ITERATIONS, dropout_to3Dpose=0.3, **augmented)
+    torch.manual_seed(0)
+    network = build_network(config).requires_grad_(False)
+    network.to_pose.requires_grad_(True)
+    optimizer = OPTIMIZERS["adam"](network.stage2_parameters(), lr=torch.tensor(1e-3), weight_decay=0.01, fused=True)
+    latents = CachedLatents.__new__(CachedLatents)
+    shapes = {"points": (20, 10, 3), "mirrored_points": (20, 10, 3), "3D": (20, 51), "vertical": (20, 3)}
+    latents.tensors = {name: torch.randn(shape) for name, shape in shapes.items()}
+    step = PoseStep(network, optimizer, Hardware("cpu", "float32"), config, latents)
+    if captured:
+        step.train = CapturedStep(step.compute, CPU, record)
+    losses = []
+    for iteration in range(1, ITERATIONS + 1):
+        rows = np.arange(8) + iteration
+        batch = {"row": torch.from_numpy(rows)} if captured else next(latents.read([rows]))
+        losses.append(float(step(batch, iteration)["loss"]))
+        if iteration == 6:
+            network.eval()  # as an evaluation does
+    return losses, network.state_dict()
+
+
+def test_captured_steps_of_stage_2_are_those_of_eager_training():
+    (losses, weights), (ours, our_weights) = train_poses(captured=False), train_poses(captured=True)
+    assert ours == losses and len(set(losses)) == ITERATIONS
+    assert all(torch.equal(our_weights[name], weights[name]) for name in weights)
 
 
 def test_what_does_not_lie_in_a_tensor_stays_as_it_was_captured(dataset):
