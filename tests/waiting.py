@@ -15,8 +15,10 @@ from training.loop import graphs
 from training.loop.engine import learning_rate, make_optimizer, set_learning_rate
 from training.loop.hardware import Hardware
 from training.loop.loaders import VIEW_KEYS, cache_on_device, open_training_set, training_batches
+from training.stages.labels import CachedLatents
 from training.stages.losses import ImageLoss
 from training.stages.novel_views import NovelViewStep
+from training.stages.pose import PoseStep
 from utils.transfer import to_device
 
 
@@ -101,6 +103,35 @@ def train_on_a_simulated_gpu(config: dict) -> None:
     assert (sum(tensor.nbytes for tensor in watch.pinned) >= crops) == (config["crops_on_device"] == "never")
     # In a captured step all that is small travels at once.
     assert len(watch.pinned) == 1 if captured else len(watch.pinned) > 5
+
+
+def train_poses_on_a_simulated_gpu(config: dict) -> None:
+    """Steps of stage 2 on the points of a frozen encoder, without the backward pass."""
+    captured = []
+    with simulated_gpu():
+        with torch.device("cuda"):
+            network = build_network(config).requires_grad_(False)
+            network.to_pose.requires_grad_(True)
+            latents = CachedLatents.__new__(CachedLatents)
+            shapes = {"points": (20, 10, 3), "mirrored_points": (20, 10, 3), "3D": (20, 51), "vertical": (20, 3)}
+            latents.tensors = {name: torch.randn(shape) for name, shape in shapes.items()}
+        optimizer = make_optimizer(network.stage2_parameters(), config)
+
+        def backward(loss):
+            for parameter in network.to_pose.parameters():
+                parameter.grad = torch.empty_like(parameter)
+
+        def capture(run, device):
+            captured.append(device)
+            return run
+
+        with patch("torch.Tensor.backward", backward), patch.object(graphs, "capture_cuda_graph", capture):
+            step = PoseStep(network, optimizer, Hardware("cuda", "float32"), config, latents)
+            for iteration in range(1, graphs.WARM_UP + 3):
+                batch = next(iter(latents.read_training([np.arange(8)])))
+                with NoWaiting("cuda") as watch:
+                    losses = step(batch, iteration)
+    assert losses["loss"].device.type == "cuda" and len(captured) == 1 and len(watch.pinned) == 1
 
 
 def copy_to_a_simulated_gpu() -> None:

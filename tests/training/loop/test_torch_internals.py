@@ -9,7 +9,7 @@ from models import build_network
 from tests.networks import some_inputs
 from tests.processes import run_processes
 from tests.synthetic import write_synthetic_layout
-from tests.tiny import SIZE, SMALLEST, tiny_config
+from tests.tiny import SIZE, SMALLEST, tiny_config, tiny_pose_config
 from training.loop import compiling
 from training.loop.compiling import compile_training
 from training.loop.engine import make_optimizer, seed_everything
@@ -100,6 +100,11 @@ def test_no_step_waits_for_a_gpu(data, held, optimizer, compiled):
     changes = {"crops_on_device": held, "optimizer": optimizer, "compile": compiled, **AUGMENTED}
     config = tiny_config(data, "", preload_images=True, **changes)
     assert run_processes(1, waiting.train_on_a_simulated_gpu, config) == [0]
+
+
+def test_no_step_of_stage_2_waits_for_a_gpu():
+    augmented = {"augment_mirror": True, "augment_yaw": 180.0, "augment_points": 0.1, "pose_variance_floor": 0.1}
+    assert run_processes(1, waiting.train_poses_on_a_simulated_gpu, tiny_pose_config("", "", None, **augmented)) == [0]
 
 
 def test_what_waits_for_the_device_is_found():
