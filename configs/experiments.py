@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs import config_demo, config_demo_pose, config_train_encodeDecode, config_train_encodeDecode_pose
+from configs import config_64px, config_64px_pose, config_train_encodeDecode, config_train_encodeDecode_pose
 from configs.command_line import script_parser
 from utils.commands import command_for
 from utils.config import parse_override, read_config_file
@@ -28,7 +28,7 @@ from utils.paths import WORK
 
 SUITES = Path(__file__).with_name("suites")
 DATA = {64: "benchmark64", 128: "benchmark"}
-BASES = {64: (config_demo, config_demo_pose), 128: (config_train_encodeDecode, config_train_encodeDecode_pose)}
+BASES = {64: (config_64px, config_64px_pose), 128: (config_train_encodeDecode, config_train_encodeDecode_pose)}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -91,7 +91,7 @@ def choose(runs: list, rows: list[str] | None, labels: list[int] | None) -> list
 
 
 def base_configs(arguments: argparse.Namespace, output: Path) -> list[dict]:
-    """Stage 1 and stage 2 as suites find them: the demo's at 64 px, else the published, with the user's changes."""
+    """Stage 1 and stage 2 as suites find them: config_64px.py, else the published, with the user's changes."""
     data = Path(arguments.data or WORK / "data" / DATA[arguments.scale]).resolve()
     if not data.is_dir():
         raise UserError(

@@ -6,7 +6,7 @@ from configs.config_train_encodeDecode import config_dict
 
 PUBLISHED = "published recipe"
 BETTER = "config_train_better.py"
-# The base at 64 px is the demo, which has another recipe: this undoes it, and keeps network and schedule length.
+# The base at 64 px, config_64px.py, has another recipe: this undoes it, and keeps network and schedule length.
 published = {key: config_dict[key] for key in RECIPE}
 _wider = {**RECIPE, "encoder_width": 64}
 

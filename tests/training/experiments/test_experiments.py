@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs import config_demo
+from configs import config_64px
 from configs import experiments as script
 from configs.config_train_better import RECIPE
 from configs.config_train_encodeDecode import config_dict
@@ -324,13 +324,13 @@ def test_supervision_chooses_among_six_schedules(data, tmp_path):
     assert all(config["network_path"] is None and not config["freeze_encoder"] for config in of_group)
 
 
-def test_the_published_recipe_takes_back_whatever_the_demo_changed():
+def test_the_published_recipe_takes_back_whatever_the_base_at_64_px_changed():
     # what is left to the size: folders, the network, the length of the schedule
     sized = {"dataset_folder_train", "dataset_folder_test", "training_set", "output_folder", "preload_images"}
     sized |= {"encoderType", "encoder_width", "encoder_weights", "inputDimension", "feature_scale", "latent_fg"}
     sized |= {"latent_3d", "width_to3Dpose", "num_training_iterations", "test_every", "plot_every"}
     sized |= {"perceptual_weights", "upsampling_bilinear"}
-    changed = {key for key, value in config_demo.config_dict.items() if value != config_dict[key]}
+    changed = {key for key, value in config_64px.config_dict.items() if value != config_dict[key]}
     assert changed - sized <= set(RECIPE)
 
 
