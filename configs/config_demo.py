@@ -23,5 +23,6 @@ config_dict = {
     **DECODER,
     # Muon learns as much as Adam in two thirds of the iterations.
     "optimizer": "muon",
+    "weight_decay": 0.1,
     "num_training_iterations": 6000,
 }
