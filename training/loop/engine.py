@@ -98,9 +98,13 @@ def seed_everything(seed: int, iteration: int = 0) -> torch.Generator:
     mixed = (seed * 1_000_003 + iteration) % 2**62
     # Ranks are so far apart that no iteration of one process has the seed of another's.
     seed = mixed + (idist.get_rank() << 48)
-    # Seeding GPUs too takes half a millisecond on a machine without any, where torch takes down who asked for it.
-    on_gpu = torch.cuda.is_initialized() or torch.backends.mps.is_available()
-    (torch if on_gpu else torch.default_generator).manual_seed(seed)
+    # torch.manual_seed would also queue the seed for kinds of devices that are not there, and note each time who asked:
+    # half a millisecond.
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
     return torch.Generator().manual_seed(mixed + 1)
 
 
