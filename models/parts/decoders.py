@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from models.parts.blocks import (
     Doubling,
@@ -11,7 +12,7 @@ from models.parts.blocks import (
     double_conv_without_norm,
     in_layout_of,
 )
-from models.parts.enlarge import Enlarge, enlarge_and_convolve
+from models.parts.enlarge import Enlarge
 from utils.errors import UserError
 from utils.skeleton import NUM_JOINTS
 
@@ -39,7 +40,11 @@ class _UpLevel(nn.Module):
         # A GPU has memory for them, and time is short.
         if x.is_cuda or not (isinstance(self.up, nn.Sequential) and torch.is_grad_enabled()):
             return self.up(x)
-        return self.up[2:](enlarge_and_convolve(x, self.up[1]))
+        # The upsampled map is four times as large as its input and cheap to compute: it is recomputed in the backward
+        # pass instead of being kept (not its convolution: checkpoint stops when it has what the backward pass needs).
+        # Batch norm stays outside, as it would update its statistics twice.
+        upsample_and_convolve, normalize = self.up[:2], self.up[2:]
+        return normalize(checkpoint(upsample_and_convolve, x, use_reentrant=False, preserve_rng_state=False))
 
 
 class ColoredLayers(nn.Module):

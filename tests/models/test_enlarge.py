@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from models import build_network
-from models.parts.enlarge import Enlarge, enlarge, enlarge_and_convolve, enlargement
+from models.parts.enlarge import Enlarge, enlarge, enlargement
 from tests.tiny import tiny_config
 
 
@@ -45,36 +45,6 @@ def test_the_decoder_learns_the_same_from_products(monkeypatch):
         return image.detach(), decoder.from_points[0].weight.grad
 
     image, gradient = learn()
-    monkeypatch.setattr(
-        "models.parts.decoders.enlarge_and_convolve", lambda x, conv: conv(enlarge(x, enlargement(x.shape[2])))
-    )
+    monkeypatch.setattr(Enlarge, "forward", lambda self, x: enlarge(x, self.matrix))
     for ours, theirs in zip(learn(), (image, gradient), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("bfloat16", [False, True])
-def test_an_enlarged_map_that_is_not_kept_gives_the_same_convolution_and_gradients(bfloat16):
-    torch.manual_seed(0)
-    layers = nn.Sequential(Enlarge(8), nn.Conv2d(6, 4, 3, padding=1)).to(memory_format=torch.channels_last)
-    x = torch.randn(3, 6, 8, 8).contiguous(memory_format=torch.channels_last)
-    x = x.bfloat16() if bfloat16 else x
-    results, kept = [], []
-
-    def keep(tensor):
-        kept.append(tensor.numel())
-        return tensor
-
-    for compute in (layers, lambda given: enlarge_and_convolve(given, layers[1])):
-        given = x.clone().requires_grad_()
-        kept.clear()
-        with (
-            torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16),
-            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        ):
-            output = compute(given)
-        layers.zero_grad()
-        output.float().square().mean().backward()
-        results.append((output, given.grad, layers[1].weight.grad, layers[1].bias.grad))
-        assert (max(kept) == 4 * x.numel()) == (compute is layers)
-    for ours, theirs in zip(*reversed(results), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
