@@ -136,8 +136,7 @@ class NovelViewStep:
 
     def compute(self, batch: Batch) -> Batch:
         """Train on a batch on the device with what was drawn for it: a function of tensors, the same in each step."""
-        if not self.network.training:
-            self.network.train()
+        self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
         inputs = self.prepare(batch)
         with self.hardware.autocast():
