@@ -16,8 +16,8 @@ import torch
 Batch, Result = TypeVar("Batch"), TypeVar("Result")
 
 # Crops from this size on, in pixels, keep all threads busy. An operation on smaller ones takes less than a
-# millisecond: on two cores the second thread gains a third where both are idle, and beside one busy process
-# two threads reach less than half the rate of one (docs/speed.md).
+# millisecond: on two cores the second thread gains 35 to 42 % where both are idle, and beside one busy
+# process two threads reach less than half the rate of one (docs/speed.md).
 LARGE = 128
 
 
@@ -54,10 +54,10 @@ def map_batches(
     The results do not depend on the number of threads. `function` must set its own modes (`no_grad`, `autocast`), which
     belong to a thread, and must not change what the calls share.
     """
-    workers = torch.get_num_threads()
     if device.type != "cpu":
         yield from map(function, batches)
         return
+    workers = torch.get_num_threads()
     # Restored at the end, because a new thread computes with as many threads as were set last, by any thread.
     with compute_threads(1), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         running = deque()
