@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from datasets.layout.crops import CropArray, PngCrops
 from datasets.layout.labels import ROW_KEYS, Labels
 from datasets.layout.packed import open_packed
-from datasets.layout.writer import IMAGE_KINDS
+from datasets.layout.writer import CROP_CHANNELS, IMAGE_KINDS
 from utils.errors import UserError
 from utils.transfer import to_device
 
@@ -27,11 +27,13 @@ class MultiViewDataset(Dataset):
     """Crops and labels of a training layout. One item is one row: one instant seen by one camera.
 
     root: folder of the layout. keys: which of BATCH_KEYS (or further per-row numbers of labels.h5) an item has;
-    None: all of BATCH_KEYS. preload: read all crops into memory. progress: show a progress bar meanwhile.
+    None: all of BATCH_KEYS. "mask_crop" is another key where the set has masks (`crop_kinds` says so). preload: read
+    all crops into memory. progress: show a progress bar meanwhile.
     Packed crops (datasets/layout/packed.py) are used where there are any, so that nothing is decoded.
 
     `dataset[row]` returns a dictionary of tensors, `dataset.__getitems__(rows)` the same with a batch dimension:
         img_crop, bg_crop: (3,R,R) uint8 RGB.
+        mask_crop: (1,R,R) uint8, the share of the person in each pixel times 255.
         extrinsic_rot, extrinsic_rot_inv: (3,3) float32, world -> camera and its inverse.
         3D: (51,) float32, meters, camera frame, root-centered.
         bounding_box_cam (4,), intrinsic_crop (3,3): float32, as in `CropCamera`.
@@ -47,10 +49,12 @@ class MultiViewDataset(Dataset):
         self.labels = Labels(root)
         self.keys = tuple(BATCH_KEYS if keys is None else keys)
         self.device = torch.device("cpu")
-        image_keys = [key for key in self.keys if key in IMAGE_KINDS]
-        self._tensors = {key: self._label_tensor(key) for key in self.keys if key not in IMAGE_KINDS}
+        image_keys = [key for key in self.keys if key in CROP_CHANNELS]
+        self._tensors = {key: self._label_tensor(key) for key in self.keys if key not in CROP_CHANNELS}
         self._png = PngCrops(self.labels)
         packed = open_packed(self.labels)
+        # All kinds of crops that the set has, read or not.
+        self.crop_kinds = tuple(packed) or self._png.kinds
         self._arrays = {kind: packed[kind] for kind in image_keys if kind in packed}
         self._size = packed["img_crop"].crops.shape[-1] if packed else None
         for kind in image_keys:
@@ -76,9 +80,9 @@ class MultiViewDataset(Dataset):
     def nbytes(self) -> int:
         """Bytes of memory that all crops of `keys` need."""
         # Packed backgrounds are fewer than rows; decoded crops are one per row.
-        plain = 3 * self.size**2 * len(self)
-        kinds = [key for key in self.keys if key in IMAGE_KINDS]
-        return sum(self._arrays[kind].nbytes if kind in self._arrays else plain for kind in kinds)
+        plain = self.size**2 * len(self)
+        kinds = [key for key in self.keys if key in CROP_CHANNELS]
+        return sum(self._arrays[kind].nbytes if kind in self._arrays else CROP_CHANNELS[kind] * plain for kind in kinds)
 
     def to(self, device: torch.device) -> "MultiViewDataset":
         """Move crops and labels to `device`, where batches are gathered from then on. PNG files must be preloaded."""
@@ -125,7 +129,7 @@ class MultiViewDataset(Dataset):
         }
 
     def _is_png(self, key: str) -> bool:
-        return key in IMAGE_KINDS and key not in self._arrays
+        return key in CROP_CHANNELS and key not in self._arrays
 
     def _label_tensor(self, key: str) -> torch.Tensor:
         array = self.labels[key]
@@ -148,7 +152,7 @@ class MultiViewDataset(Dataset):
 
         if kind in self._arrays:
             return self._arrays[kind].to(self.device)
-        crops = torch.empty((len(self), 3, self.size, self.size), dtype=torch.uint8)
+        crops = torch.empty((len(self), CROP_CHANNELS[kind], self.size, self.size), dtype=torch.uint8)
         with tqdm(desc=f"Loading {kind}", total=len(self), unit="crop", disable=not progress) as bar:
             for done in self._png.fill(crops.numpy(), np.arange(len(self)), kind):
                 bar.update(done)

@@ -9,7 +9,7 @@ from datasets.cameras.agreement import MAX_VIEW_DIFFERENCE, MIN_CAMERAS, view_di
 from datasets.layout.groups import Groups, group_rows
 from datasets.layout.labels import INSTANT_KEYS, MAX_JOINT_DISTANCE, POSE_KEYS, ROW_KEYS, STATISTIC_KEYS, Labels
 from datasets.layout.png import map_threads, read_png
-from datasets.layout.writer import image_path
+from datasets.layout.writer import CROP_CHANNELS, image_path
 from utils.errors import UserError
 
 ROTATION_TOLERANCE = 1e-3
@@ -21,7 +21,7 @@ def validate(root: str | Path) -> str:
     Raises UserError for the first error: a missing or misshapen key, NaN, a matrix that is not a rotation or not the
     inverse that it should be, a pose that is not root-centered or not in meters, cameras that disagree about a pose,
     duplicate rows, instants of one camera only, a crop that is missing, truncated or of another size. A layout may
-    lack all background crops, and all 3D poses with their statistics.
+    lack all background crops, all masks, and all 3D poses with their statistics.
     """
     labels = Labels(root)
     _check_labels(labels)
@@ -123,9 +123,9 @@ def _check_crops(labels: Labels) -> tuple[int, list[str]]:
 
     ids = np.stack([labels[name] for name in ("seq", "cam", "frame")], axis=1)
     size = read_png(image_path(labels.root, *ids[0], "img_crop")).shape[0]
-    # A set of moving cameras has no background at all; a set with any background must have all of them.
+    # A set of moving cameras has no background at all; a set with any background must have all of them. So with masks.
     folder = Path(image_path(labels.root, *ids[0], "img_crop")).parent
-    kinds = ["img_crop"] + ["bg_crop"] * any(folder.glob("bg_crop_*.png"))
+    kinds = [kind for kind in CROP_CHANNELS if kind == "img_crop" or any(folder.glob(f"{kind}_*.png"))]
     for kind in kinds:
         with tqdm(desc=f"Checking {kind}", total=len(ids), unit="crop") as bar:
             for done in map_threads(_crop_checker(labels.root, kind, size), ids):
@@ -136,9 +136,12 @@ def _check_crops(labels: Labels) -> tuple[int, list[str]]:
 def _crop_checker(root: Path, kind: str, size: int) -> Callable[[np.ndarray], None]:
     def check(row: np.ndarray) -> None:
         path = image_path(root, *row, kind)
-        shape = read_png(path).shape
-        if shape != (size, size, 3):
-            raise UserError(f"{path} is {shape[1]}x{shape[0]} px; expected {size}x{size} px like the first crop")
+        crop = read_png(path, CROP_CHANNELS[kind])
+        height, width = crop.shape[:2]
+        if (height, width) != (size, size):
+            raise UserError(f"{path} is {width}x{height} px; expected {size}x{size} px like the first crop")
+        if kind == "mask_crop" and not crop.any():
+            raise UserError(f"{path} is empty; expected a mask of the person, 255 where it is")
 
     return check
 
@@ -168,5 +171,9 @@ def _table(labels: Labels, instants: Groups, size: int, kinds: list[str]) -> lis
         name = "all" if subject is None else subject
         lines.append(f"{name:>7} {sequences:>9} {len(count):>9} {cameras:>7} {count.sum():>9}")
     fewest, most = instants.count.min(), instants.count.max()
-    lines.append(f"crops: {size}x{size} px, {' and '.join(kinds)}; cameras per instant: {fewest} to {most}")
+    lines.append(f"crops: {size}x{size} px, {_listed(kinds)}; cameras per instant: {fewest} to {most}")
     return lines
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -32,6 +32,7 @@ def write_synthetic_layout(
     cameras: int = 4,
     seed: int = 0,
     background: bool = True,
+    masks: bool = False,
 ) -> Path:
     """Write a layout of len(subjects) * sequences_per_subject * instants * cameras crops, and return its folder.
 
@@ -43,7 +44,8 @@ def write_synthetic_layout(
     for index in range(len(subjects) * sequences_per_subject):
         subject = subjects[index // sequences_per_subject]
         img_crop, bg_crop, rows = _sequence(subject, index + 1, size, instants, cameras, rng)
-        writer.add(img_crop, bg_crop if background else None, rows, f"seq_{index + 1:03d}")
+        mask_crop = 255 * (img_crop != bg_crop).any(-1).astype(np.uint8) if masks else None
+        writer.add(img_crop, bg_crop if background else None, rows, f"seq_{index + 1:03d}", mask_crop)
     writer.finish()
     return Path(root)
 

@@ -10,7 +10,7 @@ import torch
 
 from datasets.layout.labels import Labels
 from datasets.layout.png import map_threads, read_png
-from datasets.layout.writer import image_path
+from datasets.layout.writer import CROP_CHANNELS, image_path
 from utils.errors import UserError
 
 
@@ -30,14 +30,22 @@ class PngCrops:
         return read_png(self.path(0, "img_crop")).shape[0]
 
     def path(self, row: int, kind: str) -> str:
-        """The file of one crop; `kind` is "img_crop" or "bg_crop"."""
+        """The file of one crop; `kind` is one of `CROP_CHANNELS`."""
         return image_path(self.root, *self._ids[row], kind)
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of crops of the layout: those of its first row. A kind that one row has, all should have."""
+        return tuple(kind for kind in CROP_CHANNELS if Path(self.path(0, kind)).exists())
+
     def read(self, row: int, kind: str) -> np.ndarray:
-        """One crop (3,R,R) uint8 RGB. Raises UserError for a missing or corrupt file, and for another size."""
+        """One crop (C,R,R) uint8: RGB, or C = 1 for a mask.
+
+        Raises UserError for a missing or corrupt file, and for another size.
+        """
         path = self.path(row, kind)
-        crop = read_png(path)
-        if crop.shape != (self.size, self.size, 3):
+        crop = read_png(path, CROP_CHANNELS[kind])
+        if crop.shape[:2] != (self.size, self.size):
             raise UserError(f"{path} is {crop.shape[1]}x{crop.shape[0]} px; expected {self.size}x{self.size} px")
         return crop.transpose(2, 0, 1)
 
@@ -50,14 +58,14 @@ class PngCrops:
             raise UserError(f"missing crop {path}; expected a PNG") from error
 
     def take(self, rows: Sequence[int] | np.ndarray, kind: str) -> torch.Tensor:
-        """Crops (B,3,R,R) uint8 of these rows."""
-        crops = np.empty((len(rows), 3, self.size, self.size), np.uint8)
+        """Crops (B,C,R,R) uint8 of these rows."""
+        crops = np.empty((len(rows), CROP_CHANNELS[kind], self.size, self.size), np.uint8)
         for slot, row in enumerate(rows):
             crops[slot] = self.read(row, kind)
         return torch.from_numpy(crops)
 
     def fill(self, crops: np.ndarray, rows: Sequence[int] | np.ndarray, kind: str) -> Iterator[int]:
-        """Decode these rows by threads into `crops` (B,3,R,R); yields the number of crops that were added."""
+        """Decode these rows by threads into `crops` (B,C,R,R); yields the number of crops that were added."""
 
         def load(slot: int) -> None:
             crops[slot] = self.read(rows[slot], kind)
@@ -66,7 +74,7 @@ class PngCrops:
 
 
 class CropArray(NamedTuple):
-    """Crops (M,3,R,R) uint8 in memory, in a memory-mapped file, or on a device.
+    """Crops (M,C,R,R) uint8 in memory, in a memory-mapped file, or on a device.
 
     `index` (N,) int64 is the crop of each row; None: row i has crop i.
     """
@@ -75,7 +83,7 @@ class CropArray(NamedTuple):
     index: torch.Tensor | None = None
 
     def take(self, rows: torch.Tensor) -> torch.Tensor:
-        """Crops (B,3,R,R) of rows (B,) int64, an index on the same device."""
+        """Crops (B,C,R,R) of rows (B,) int64, an index on the same device."""
         if self.index is not None:
             rows = self.index.index_select(0, rows)
         # On a CPU, index_select is ten times as fast as crops[rows].

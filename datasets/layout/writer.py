@@ -3,6 +3,7 @@
     <root>/labels.h5                                           one row per (instant, camera)
     <root>/seq_003/cam_01/img_crop_000042.png                  RGB uint8, the person
     <root>/seq_003/cam_01/bg_crop_000042.png                   the same box without the person; optional
+    <root>/seq_003/cam_01/mask_crop_000042.png                 8-bit gray, 255 where the person is; optional
 
 `labels.h5` is written last, so that a layout with this file is complete. Until then, `<root>/.parts/` records what is
 done.
@@ -21,11 +22,12 @@ from utils.errors import UserError
 from utils.files import write_atomically
 
 IMAGE_KINDS = ("img_crop", "bg_crop")
+CROP_CHANNELS = {"img_crop": 3, "bg_crop": 3, "mask_crop": 1}  # all kinds of crops
 MIN_SIZE = 16  # side of a crop, pixels
 
 
 def image_path(root: str | Path, seq: int, cam: int, frame: int, kind: str) -> str:
-    """Path of one crop; `kind` is "img_crop" or "bg_crop"."""
+    """Path of one crop; `kind` is one of `CROP_CHANNELS`."""
     return f"{root}/seq_{seq:03d}/cam_{cam:02d}/{kind}_{frame:06d}.png"
 
 
@@ -69,19 +71,28 @@ class LayoutWriter:
         """Whether the piece `key` is on disk, completely."""
         return self._part(key).exists()
 
-    def add(self, img_crop: np.ndarray, bg_crop: np.ndarray | None, rows: dict[str, np.ndarray], key: str) -> None:
+    def add(
+        self,
+        img_crop: np.ndarray,
+        bg_crop: np.ndarray | None,
+        rows: dict[str, np.ndarray],
+        key: str,
+        mask_crop: np.ndarray | None = None,
+    ) -> None:
         """Write N crops and their labels as the piece `key` (a file name, like "seq_003").
 
         img_crop, bg_crop: (N,R,R,3) uint8; bg_crop: None where there is no background.
+        mask_crop: (N,R,R) uint8, the share of the person in each pixel times 255; None where no masks are known.
         rows: the per-row keys of labels.h5, each (N,...): `frame`, `cam`, `seq`, `subj`, `3D` (N,51) or (N,17,3),
             `extrinsic_rot`, `extrinsic_rot_inv`, `bounding_box_cam`, `intrinsic_crop`. `3D` may be missing where no
             poses are known. Further keys (numbers or short strings, such as `motion`) are stored as given. All pieces
             must have the same keys.
         """
         rows = _checked_rows(rows, len(img_crop))
-        images = {"img_crop": img_crop} if bg_crop is None else {"img_crop": img_crop, "bg_crop": bg_crop}
+        images = {"img_crop": img_crop, "bg_crop": bg_crop, "mask_crop": mask_crop}
+        images = {kind: crops for kind, crops in images.items() if crops is not None}
         for kind, crops in images.items():
-            expected = (len(img_crop), self.size, self.size, 3)
+            expected = (len(img_crop), self.size, self.size, CROP_CHANNELS[kind])[: 3 if kind == "mask_crop" else 4]
             if crops.shape != expected or crops.dtype != np.uint8:
                 raise UserError(f"{kind} is {crops.dtype} {crops.shape}; expected uint8 {expected}")
         # The part file comes last: a kill before it leaves images that the next call writes again.

@@ -35,7 +35,7 @@ def crops_of(dataset):
 
 
 def forbid_png(monkeypatch):
-    def refuse(path):
+    def refuse(path, channels=3):
         raise AssertionError(f"{path} was decoded")
 
     monkeypatch.setattr("datasets.layout.crops.read_png", refuse)
@@ -189,7 +189,9 @@ def test_an_interrupted_packing_goes_on_where_it_stopped(layout, kept, monkeypat
     (unfinished / "img_crop.npy").write_bytes(whole[:kept])
     assert MultiViewDataset(layout).decodes  # what is unfinished is not read
     decoded = []
-    monkeypatch.setattr("datasets.layout.crops.read_png", lambda path: decoded.append(path) or read_png(path))
+    monkeypatch.setattr(
+        "datasets.layout.crops.read_png", lambda path, channels: decoded.append(path) or read_png(path, channels)
+    )
     pack(layout, progress=False)
     again = sum("img_crop" in path for path in decoded) - 1  # the first tells the size
     assert again == 40 - max(0, kept - 128) // (3 * SIZE**2)

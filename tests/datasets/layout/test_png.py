@@ -26,3 +26,14 @@ def test_smooth_pictures_are_small_and_bytes_are_the_same(tmp_path):
         write_png(str(tmp_path / name), crop[:, :64])  # a view with gaps between rows, too
     data = (tmp_path / "a.png").read_bytes()
     assert data == (tmp_path / "b.png").read_bytes() and len(data) < crop[:, :64].nbytes / 5
+
+
+def test_gray_pixels_come_back(tmp_path):
+    path = tmp_path / "mask.png"
+    for shape in SHAPES:
+        mask = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        write_png(str(path), mask)
+        with Image.open(path) as image:
+            image.verify()
+            assert image.mode == "L"
+        np.testing.assert_array_equal(read_png(str(path), channels=1), mask[..., None])
