@@ -190,7 +190,7 @@ def test_an_interrupted_packing_goes_on_where_it_stopped(layout, kept, monkeypat
     assert MultiViewDataset(layout).decodes  # what is unfinished is not read
     decoded = []
     monkeypatch.setattr(
-        "datasets.layout.crops.read_png", lambda path, channels: decoded.append(path) or read_png(path, channels)
+        "datasets.layout.crops.read_png", lambda path, channels=3: decoded.append(path) or read_png(path, channels)
     )
     pack(layout, progress=False)
     again = sum("img_crop" in path for path in decoded) - 1  # the first tells the size
