@@ -107,3 +107,17 @@ def pose_loss(
     `label` (B,51): meters, root-centered, camera frame; `pose_mean`, `pose_std` (51,) or (B,51): meters.
     """
     return functional.mse_loss(output.float(), (label - pose_mean) / pose_std)
+
+
+def known_pose_loss(
+    output: torch.Tensor, label: torch.Tensor, pose_mean: torch.Tensor, pose_std: torch.Tensor
+) -> torch.Tensor:
+    """`pose_loss` over the rows of `label` (B,51) that have no NaN; 0 where there is none.
+
+    A fixed number of operations, whichever rows are labeled: a CUDA graph can hold it.
+    """
+    known = torch.isfinite(label).all(1, keepdim=True)
+    # NaN times zero is NaN, in the gradient too: unknown labels are replaced, not weighted.
+    target = torch.where(known, (label - pose_mean) / pose_std, output.detach().float())
+    squared = (output.float() - target).square().sum()
+    return squared / (known.sum() * label.shape[1]).clamp(min=1)

@@ -36,9 +36,9 @@ from training.loop.loaders import (
 )
 from training.loop.run_folder import RunFolder
 from training.loop.threads import map_batches
-from training.metrics import psnr
+from training.metrics import n_mpjpe, psnr
 from training.stages.augmentation import augment, draw_augmentation
-from training.stages.losses import ImageLoss
+from training.stages.losses import ImageLoss, known_pose_loss
 from utils.config import check_config
 from utils.images import denormalize
 from utils.keys import STAGE1_KEYS
@@ -54,7 +54,12 @@ def train_novel_views(config: dict, resume: bool = False) -> RunFolder:
 
 def _train(config: dict, resume: bool) -> RunFolder:
     hardware = Hardware(config["device"], config["precision"])
-    dataset = cache_on_device(open_training_set(config, VIEW_KEYS), config, hardware.device)
+    learns_pose = config["loss_weight_3d"] > 0
+    keys = (*VIEW_KEYS, "3D") if learns_pose else VIEW_KEYS
+    if learns_pose:
+        # Stored with the weights: what is trained is what tests and stage 2 ask for.
+        config = {**config, "output_types": ["img_crop", "3D"]}
+    dataset = cache_on_device(open_training_set(config, keys), config, hardware.device)
     folder = RunFolder(config, "encode")
     train_rows, held_out_rows = training_rows(dataset.labels, config)
     sampler = grouped_sampler(dataset.labels, train_rows, config, shuffle=True)
@@ -63,10 +68,14 @@ def _train(config: dict, resume: bool) -> RunFolder:
 
     seed_everything(config["seed"])
     network = hardware.place(build_network(config))
-    # It has no labels to learn from in stage 1, and several processes must know which parameters get gradients.
-    network.to_pose.requires_grad_(False)
+    if learns_pose:
+        network.set_pose_statistics(torch.as_tensor(dataset.pose_mean), torch.as_tensor(dataset.pose_std))
+    else:
+        # It has no labels to learn from, and several processes must know which parameters get gradients.
+        network.to_pose.requires_grad_(False)
     criterion = hardware.place(ImageLoss(config))
-    optimizer = make_optimizer(network.stage1_parameters(), config)
+    trained = network.stage1_parameters() + (network.stage2_parameters() if learns_pose else [])
+    optimizer = make_optimizer(trained, config)
     if is_main():
         print(f"{len(train_rows)} crops to train on, {len(held_out_rows)} held out; {hardware}; {folder.path}")
 
@@ -85,16 +94,31 @@ def _train(config: dict, resume: bool) -> RunFolder:
 
 
 class ViewLosses(torch.nn.Module):
-    """The network's input -> the losses of its novel views, as one module: what is compiled, and as one graph."""
+    """The network's input -> the losses of its novel views, as one module: what is compiled, and as one graph.
 
-    def __init__(self, network: torch.nn.Module, criterion: ImageLoss):
+    `pose_weight`: of the loss of its poses, which needs the labels `3D` (B,51); 0: there is none. `statistics`: mean
+    and deviation (51,) of the labels, meters.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        criterion: ImageLoss,
+        pose_weight: float,
+        statistics: tuple[torch.Tensor, torch.Tensor],
+    ):
         super().__init__()
         self.network, self.criterion = network, criterion
+        self.pose_weight, self.statistics = pose_weight, statistics
 
     def forward(self, inputs: Batch) -> dict[str, torch.Tensor]:
-        """Scalars by name, as `ImageLoss` gives them."""
-        output = self.network(inputs)["img_crop"]
-        return self.criterion(output, inputs["img_crop"])
+        """Scalars by name, as `ImageLoss` gives them, and `pose`, the weighted loss of the poses, where it counts."""
+        outputs = self.network(inputs)
+        losses = self.criterion(outputs["img_crop"], inputs["img_crop"])
+        if self.pose_weight:
+            losses["pose"] = self.pose_weight * known_pose_loss(outputs["3D"], inputs["3D"], *self.statistics)
+            losses["loss"] = losses["loss"] + losses["pose"]
+        return losses
 
 
 class NovelViewStep:
@@ -110,7 +134,9 @@ class NovelViewStep:
         dataset: MultiViewDataset | None = None,
     ):
         self.network, self.criterion, self.optimizer, self.dataset = network, criterion, optimizer, dataset
-        self.compare = compile_training(ViewLosses(average_gradients(network), criterion), config, hardware.device)
+        statistics = network.pose_mean, network.pose_std
+        losses = ViewLosses(average_gradients(network), criterion, config["loss_weight_3d"], statistics)
+        self.compare = compile_training(losses, config, hardware.device)
         self.hardware, self.config = hardware, config
         # Successive crops that show one person: the cameras of one instant, or of two instants of a sequence.
         self.group = config["useCamBatches"] * (2 if config["useSubjectBatches"] else 1)
@@ -171,8 +197,12 @@ def evaluate_views(
     def compare(batch: Batch) -> tuple[int, dict[str, torch.Tensor]]:
         inputs = normalize_batch(hardware.move(batch))
         with hardware.autocast():
-            output = network(inputs)["img_crop"]
+            outputs = network(inputs)
+            output = outputs["img_crop"]
             losses = criterion(output, inputs["img_crop"])
+        if "3D" in outputs:
+            pose, label = network.denormalize_pose(outputs["3D"]), inputs["3D"]
+            losses["n_mpjpe"] = 1000 * n_mpjpe(pose, label).mean()
         losses["psnr"] = psnr(denormalize(output), denormalize(inputs["img_crop"])).mean()
         return len(output), losses
 

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from tests.networks import PUBLISHED
-from training.stages.losses import ImageLoss, pose_loss, sobel
+from training.stages.losses import ImageLoss, known_pose_loss, pose_loss, sobel
 from utils.errors import UserError
 
 PLAIN = {**PUBLISHED, "loss_weight_imageNet": 0.0}
@@ -112,3 +112,14 @@ def test_gradients_of_the_losses_keep_channels_last(absolute):
     loss.backward()
     assert layouts == [True]
     torch.testing.assert_close(output.grad, expected)
+
+
+def test_rows_without_labels_teach_no_pose():
+    output = torch.randn(4, 51, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    label, mean, std = torch.ones(4, 51), torch.zeros(51), torch.full((51,), 2.0)
+    label[1], label[2, 7] = torch.nan, torch.nan
+    loss = known_pose_loss(output, label, mean, std)
+    assert loss.item() == pytest.approx(pose_loss(output[[0, 3]], label[[0, 3]], mean, std).item(), rel=1e-6)
+    loss.backward()
+    assert torch.isfinite(output.grad).all() and not output.grad[1:3].any() and output.grad[0].any()
+    assert known_pose_loss(output, torch.full((4, 51), torch.nan), mean, std).item() == 0

@@ -127,3 +127,20 @@ def test_a_log_that_a_kill_cut_short_is_repaired(tmp_path):
     log = CsvLog(path, 2)
     log.append({"iteration": 3, "loss": 0.3})
     assert [row["loss"] for row in read_log(path)] == ["0.5", "0.4", "0.3"]
+
+
+def test_poses_of_all_labels_are_learned_beside_the_views(data, tmp_path):
+    config = tiny_config(data, tmp_path, loss_weight_3d=0.5, num_training_iterations=60, test_every=20)
+    folder = train_novel_views({**config, "learning_rate": 3e-3})
+    tested = read_log(folder.path / "debug_log_testing.txt")
+    errors, psnrs = ([float(row[name]) for row in tested] for name in ("n_mpjpe", "psnr"))
+    assert errors[-1] < errors[0] and psnrs[-1] > psnrs[0]
+    stored = read_checkpoint(folder.last_network)
+    assert stored.config["output_types"] == ["img_crop", "3D"] and float(stored.weights["pose_std"].min()) < 1
+
+
+def test_the_loss_of_poses_is_part_of_the_loss(data, tmp_path):
+    folder = train_novel_views(tiny_config(data, tmp_path, loss_weight_3d=2.0, num_training_iterations=1))
+    row = read_log(folder.path / "debug_log_training.txt")[-1]
+    assert float(row["loss"]) == pytest.approx(float(row["rgb"]) + float(row["pose"]), rel=1e-5)
+    assert float(row["pose"]) > 0
