@@ -18,10 +18,10 @@ from utils.errors import run_script
 
 
 def main() -> None:
-    arguments, config, _ = config_arguments(__doc__, "config_train_encodeDecode", resume=True)
+    arguments, config, given = config_arguments(__doc__, "config_train_encodeDecode", resume=True)
     from training.stages.novel_views import train_novel_views
 
-    train_novel_views(config, arguments.resume)
+    train_novel_views(config, arguments.resume, given)
 
 
 if __name__ == "__main__":

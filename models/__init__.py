@@ -3,6 +3,7 @@
 from models.checkpoints import (
     Checkpoint,
     PublishedReport,
+    load_pose_decoder,
     load_published_weights,
     load_weights,
     read_checkpoint,
@@ -20,6 +21,7 @@ __all__ = [
     "PublishedReport",
     "build_network",
     "evaluation_permutations",
+    "load_pose_decoder",
     "load_published_weights",
     "load_weights",
     "method_of",

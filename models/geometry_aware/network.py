@@ -24,6 +24,7 @@ ARCHITECTURE_KEYS = (
     "encoderType",
     "encoder_width",
     "encoder_max_pool",
+    "encoder_side",
     "sigmoid_bottleneck",
     "inputDimension",
     "num_encoding_layers",
@@ -37,6 +38,8 @@ ARCHITECTURE_KEYS = (
     "color_by_appearance",
     *POSE_DECODER_KEYS,
 )
+# Keys of how a pretrained encoder trains on: stage 2 keeps those of its stage 1.
+ENCODER_START_KEYS = ("encoder_weights", "freeze_encoder_stem", "encoder_frozen_stages", "encoder_statistics")
 _NEED_POINTS = {"3D", "img_crop", "latent_3d"}
 _NEED_VIEWS = {"img_crop", "cam2cam", "shuffled_pose", "shuffled_appearance"}
 
@@ -45,17 +48,18 @@ class EncodeDecode(nn.Module):
     """Encoder, latent rotation, image decoder and pose decoder (Rhodin et al., ECCV 2018).
 
     Apart from dropout and batch norm `forward` is a pure function of its inputs: random permutations are drawn where
-    batches are made, and passed in as index tensors. `output_types` may be changed at any time.
+    batches are made, and passed in as index tensors. `output_types` may be changed at any time. Without `load` the file
+    of `encoder_weights` is not read, because weights of the whole network are about to be loaded.
     """
 
-    def __init__(self, config: Mapping[str, Any]):
+    def __init__(self, config: Mapping[str, Any], load: bool = True):
         super().__init__()
         self.output_types = tuple(option(config, "output_types"))
         self.sub_batch = option(config, "useCamBatches")
         self.size = option(config, "inputDimension")
         self.shuffle_3d = option(config, "shuffle_3d")
         latent_3d, dropout = option(config, "latent_3d"), option(config, "latent_dropout")
-        self.encoder = build_encoder(config)
+        self.encoder = build_encoder(config, load)
         self.implicit_rotation = ImplicitRotation(latent_3d, dropout) if option(config, "implicit_rotation") else None
         self.decoder = ImageDecoder(
             decoder_widths(config),

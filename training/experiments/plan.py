@@ -83,8 +83,9 @@ def _stages(row: Mapping[str, Any], stage1: dict, stage2: dict, labels: dict) ->
         stage1 = {**stage1, **row.get("stage1", {}), "seed": labels["seed"]}
         # Stage 2 inherits the encoder: a row states a change of the architecture once, under stage1.
         method = method_of(stage1)
-        architecture = {key: stage1[key] for key in method.ARCHITECTURE_KEYS if key not in method.POSE_DECODER_KEYS}
-        stages = [("encode", stage1), ("pose", {**stage2, **architecture, **changes})]
+        inherited = {*method.ARCHITECTURE_KEYS, *method.ENCODER_START_KEYS} - {*method.POSE_DECODER_KEYS}
+        encoder = {key: value for key, value in stage1.items() if key in inherited}
+        stages = [("encode", stage1), ("pose", {**stage2, **encoder, **changes})]
         if "finetune" in row:
             stages.append(("pose", {**stages[-1][1], "freeze_encoder": False, **row["finetune"]}))
     return tuple((stage, check_config(config)) for stage, config in stages)

@@ -20,7 +20,8 @@ from utils.files import write_atomically
 from utils.keys import KEYS
 
 LATEST = "latest"  # the link beside the run folders
-_DATA_KEYS = ("dataset_folder_train", "dataset_folder_test", "actor_subset")
+# What stage 2 takes over from stage 1 by its command line; the architecture it takes from the network.
+_DATA_KEYS = ("dataset_folder_train", "dataset_folder_test", "actor_subset", "pretrained_network_path")
 
 
 class RunFolder:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from datasets import MultiViewDataset
-from models import EncodeDecode, build_network, evaluation_permutations, training_permutations
+from models import EncodeDecode, evaluation_permutations, training_permutations
 from training.loop.compiling import compile_training
 from training.loop.distributed import (
     average_gradients,
@@ -39,26 +39,34 @@ from training.loop.threads import map_batches
 from training.metrics import n_mpjpe, psnr
 from training.stages.augmentation import augment, draw_augmentation
 from training.stages.losses import ImageLoss, known_pose_loss
+from training.trained.load import open_for_views
 from utils.config import check_config
 from utils.images import denormalize
 from utils.keys import STAGE1_KEYS
 from utils.plotting import save_examples
 
 
-def train_novel_views(config: dict, resume: bool = False) -> RunFolder:
-    """Train the network of `config` to render novel views, with all processes of torchrun; return its run folder."""
+def train_novel_views(config: dict, resume: bool = False, given: frozenset[str] = frozenset()) -> RunFolder:
+    """Train the network of `config` to render novel views, with all processes of torchrun; return its run folder.
+
+    `given` names the keys that the user gave; those of the architecture must agree with `pretrained_network_path`.
+    """
     config = check_config(config, STAGE1_KEYS, complete=True)
     with process_group(config["device"]):
-        return _train(config, resume)
+        return _train(config, resume, given)
 
 
-def _train(config: dict, resume: bool) -> RunFolder:
+def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     hardware = Hardware(config["device"], config["precision"])
     learns_pose = config["loss_weight_3d"] > 0
     keys = (*VIEW_KEYS, "3D") if learns_pose else VIEW_KEYS
     if learns_pose:
         # Stored with the weights: what is trained is what tests and stage 2 ask for.
         config = {**config, "output_types": ["img_crop", "3D"]}
+    # Before the network is built: its weights are a function of the seed.
+    seed_everything(config["seed"])
+    network, config, trained_decoder = open_for_views(config, given)
+    hardware.place(network)
     dataset = cache_on_device(open_training_set(config, keys), config, hardware.device)
     folder = RunFolder(config, "encode")
     train_rows, held_out_rows = training_rows(dataset.labels, config)
@@ -66,13 +74,11 @@ def _train(config: dict, resume: bool) -> RunFolder:
     held_out = list(grouped_sampler(dataset.labels, held_out_rows, config, shuffle=False))
     held_out = evenly_spaced(held_out, config["validation_crops"])
 
-    seed_everything(config["seed"])
-    network = hardware.place(build_network(config))
-    if learns_pose:
-        network.set_pose_statistics(torch.as_tensor(dataset.pose_mean), torch.as_tensor(dataset.pose_std))
-    else:
+    if not learns_pose:
         # It has no labels to learn from, and several processes must know which parameters get gradients.
         network.to_pose.requires_grad_(False)
+    elif not trained_decoder:
+        network.set_pose_statistics(torch.as_tensor(dataset.pose_mean), torch.as_tensor(dataset.pose_std))
     criterion = hardware.place(ImageLoss(config))
     trained = network.stage1_parameters() + (network.stage2_parameters() if learns_pose else [])
     optimizer = make_optimizer(trained, config)

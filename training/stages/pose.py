@@ -42,11 +42,12 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     hardware = Hardware(config["device"], config["precision"])
     # Before the network is built: its new pose decoder is a function of the seed.
     seed_everything(config["seed"])
-    network, config = open_for_pose(config, given)
+    network, config, trained_decoder = open_for_pose(config, given)
     hardware.place(network)
     dataset = open_training_set(config, LABEL_KEYS)
     folder = RunFolder(config, "pose")
-    network.set_pose_statistics(torch.as_tensor(dataset.pose_mean), torch.as_tensor(dataset.pose_std))
+    if not trained_decoder:
+        network.set_pose_statistics(torch.as_tensor(dataset.pose_mean), torch.as_tensor(dataset.pose_std))
     train, held_out = labeled_rows(dataset.labels, config)
     examples = held_out[np.linspace(0, len(held_out) - 1, NUM_EXAMPLES).round().astype(int)]
     if is_main():

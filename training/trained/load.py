@@ -7,7 +7,15 @@ from typing import Any, NamedTuple
 import torch
 
 from datasets import MultiViewDataset
-from models import Checkpoint, EncodeDecode, build_network, load_weights, method_of, read_checkpoint
+from models import (
+    Checkpoint,
+    EncodeDecode,
+    build_network,
+    load_pose_decoder,
+    load_weights,
+    method_of,
+    read_checkpoint,
+)
 from training.loop.hardware import Hardware
 from training.loop.identity import network_file
 from training.loop.loaders import open_test_set
@@ -71,34 +79,75 @@ def open_test_data(trained: Trained, keys: tuple[str, ...], **changes: Any) -> M
     return dataset
 
 
-def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[EncodeDecode, dict]:
-    """A network for stage 2 to train: the one at `network_path` with a new pose decoder, or a new one altogether."""
+def open_for_views(config: dict, given: frozenset[str] = frozenset()) -> tuple[EncodeDecode, dict, bool]:
+    """A network for stage 1 to train, that of `pretrained_network_path` or a new one, and its config.
+
+    Also returns whether its pose decoder is a trained one, which means something only with its own pose statistics.
+    """
+    if config["pretrained_network_path"] is None:
+        return build_network(config), config, False
+    file = weights_file(config["pretrained_network_path"], "pretrained_network_path")
+    checkpoint = read_checkpoint(file)
+    config = _inherited(config, checkpoint, given, method_of(checkpoint.config or config).ARCHITECTURE_KEYS, file)
+    network = build_network(config, load=False)
+    load_weights(network, checkpoint)
+    return network, config, _has_poses(checkpoint)
+
+
+def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[EncodeDecode, dict, bool]:
+    """A network for stage 2 to train: the one at `network_path` with a new pose decoder, or a new one altogether.
+
+    With `pretrained_network_path` the pose decoder is the one there. Returns what `open_for_views` does.
+    """
     # Without stage 1 this is the supervised baseline, which trains its encoder on the labels.
     if config["network_path"] is None:
         if config["freeze_encoder"]:
             raise UserError("network_path is None, but freeze_encoder is True; expected the run folder of a stage 1")
-        return build_network(config), config
+        return open_for_views(config, given)
     file = weights_file(config["network_path"])
     checkpoint = read_checkpoint(file)
     # A new pose decoder would spoil the features of an encoder that trains too, before it has learned anything.
-    keep_decoder = not config["freeze_encoder"] and "3D" in (checkpoint.config or {}).get("output_types", ())
+    keep_decoder = not config["freeze_encoder"] and _has_poses(checkpoint)
     method = method_of(checkpoint.config or config)
+    pretrained = config["pretrained_network_path"]
     kept = [key for key in method.ARCHITECTURE_KEYS if keep_decoder or key not in method.POSE_DECODER_KEYS]
-    config = _agreed(config, checkpoint, given, ("method", *kept), file)
-    network = build_network({**config, "encoder_weights": None})
+    config = _inherited(config, checkpoint, given, kept, file)
+    if pretrained and not keep_decoder:
+        source = weights_file(pretrained, "pretrained_network_path")
+        decoder = read_checkpoint(source)
+        config = _agreed(config, decoder, given, method.POSE_DECODER_KEYS, source)
+    network = build_network(config, load=False)
     load_weights(network, checkpoint, keep=None if keep_decoder else "to_pose")
-    return network, config
+    if pretrained and not keep_decoder:
+        load_pose_decoder(network, decoder)
+    return network, config, keep_decoder or pretrained is not None
 
 
-def weights_file(network_path: str) -> Path:
-    """The file of weights that `network_path` (a run folder, or the file itself) means."""
-    file = network_file(network_path)
+def weights_file(path: str, key: str = "network_path") -> Path:
+    """The file of weights that `path` (a run folder, or the file itself) means; `key`: its config key, for errors."""
+    file = network_file(path)
     if not file.is_file():
         raise UserError(
-            f"network_path {network_path!r} has no network ({str(file)!r} is missing); "
+            f"{key} {path!r} has no network ({str(file)!r} is missing); "
             "expected a run folder of a training, or a file of weights"
         )
     return file
+
+
+def _inherited(
+    config: dict, checkpoint: Checkpoint, given: frozenset[str], architecture: Iterable[str], file: Path
+) -> dict:
+    """`config` with the `architecture` of the checkpoint, and how its encoder trains on, where the user gave nothing."""
+    config = _agreed(config, checkpoint, given, ("method", *architecture), file)
+    stored = checkpoint.config or {}
+    return config | {
+        key: stored[key] for key in method_of(config).ENCODER_START_KEYS if key in stored and key not in given
+    }
+
+
+def _has_poses(checkpoint: Checkpoint) -> bool:
+    """Whether its pose decoder is trained; False for a published file, which holds no pose statistics."""
+    return "3D" in (checkpoint.config or {}).get("output_types", ())
 
 
 def _trained_outputs(stored: dict) -> set[str]:
