@@ -88,13 +88,17 @@ def load_pose_decoder(network: nn.Module, checkpoint: Checkpoint) -> None:
     Raises UserError for a published file, which holds no statistics, and for what has another shape or is missing.
     """
     if checkpoint.config is None:
-        raise UserError(f"{checkpoint.source} is a published file, which holds no pose statistics; expected one of ours")
+        raise UserError(
+            f"{checkpoint.source} is a published file, which holds no pose statistics; expected one of ours"
+        )
     own = network.state_dict()
     names = [name for name in own if is_within(name, "to_pose") or name in ("pose_mean", "pose_std")]
     weights = own | {name: checkpoint.weights[name] for name in names if name in checkpoint.weights}
     missing = [name for name in names if name not in checkpoint.weights]
     if missing:
-        raise UserError(f"{checkpoint.source}: {missing[0]!r} is missing, expected shape {tuple(own[missing[0]].shape)}")
+        raise UserError(
+            f"{checkpoint.source}: {missing[0]!r} is missing, expected shape {tuple(own[missing[0]].shape)}"
+        )
     network.load_state_dict(match_weights(network, weights, checkpoint.source))
 
 

@@ -103,7 +103,7 @@ class ConvNorm(nn.Sequential):
 
 
 class _InvertedResidual(nn.Module):
-    """1x1 convolution that expands, one of each channel alone, and 1x1 to `out_channels`; plus the input, if it fits."""
+    """1x1 convolution that expands, one of each channel alone, 1x1 to `out_channels`; plus the input, if it fits."""
 
     def __init__(self, in_channels: int, out_channels: int, expansion: int, kernel: int, stride: int):
         super().__init__()

@@ -115,7 +115,9 @@ class EfficientNetEncoder(nn.Module):
     def __init__(self, side: int, width: int, latent_fg: int, latent_3d: int):
         super().__init__()
         if side % 16:
-            raise UserError(f"config: encoderType 'EfficientNetLite0' with crops of {side} px, expected a multiple of 16")
+            raise UserError(
+                f"config: encoderType 'EfficientNetLite0' with crops of {side} px, expected a multiple of 16"
+            )
         self.side, self.latent_fg = side, latent_fg
         self.trunk = EfficientNetTrunk(depth=max(self.MAPS))
         # A convolution of stride 2 brings the third map to the grid of the fifth, and keeps where things are in it.

@@ -12,6 +12,7 @@ NETWORKS = {
     "ResNet18": {},
     "ResNet": {"encoderType": "ResNet", "inputDimension": 128, "num_encoding_layers": 4},
     "UNet": {"encoderType": "UNet", "latent_fg": 8},
+    "EfficientNetLite0": {"encoderType": "EfficientNetLite0"},
     "transposed": {"upsampling_bilinear": False},
     "no background": {"skip_background": False},
 }

@@ -17,6 +17,8 @@ VARIANTS = {
     "small, three levels": {"num_encoding_layers": 3, "latent_fg": 8},
     "without max-pooling": {"encoder_max_pool": False},
     "ResNet": {"encoderType": "ResNet", "inputDimension": 128},
+    "EfficientNetLite0": {"encoderType": "EfficientNetLite0"},
+    "EfficientNetLite0, enlarged": {"encoderType": "EfficientNetLite0", "encoder_side": 96},
     "UNet": {"encoderType": "UNet", "inputDimension": 128},
     "UNet without appearance": {"encoderType": "UNet", "latent_fg": 0},
     "implicit": {"implicit_rotation": True},
@@ -282,9 +284,17 @@ def test_frozen_stem_needs_weights_worth_keeping(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"encoderType": "VGG"}, "'encoderType' is 'VGG'; expected 'ResNet', 'ResNet18' or 'UNet'"),
+        (
+            {"encoderType": "VGG"},
+            "'encoderType' is 'VGG'; expected 'ResNet', 'ResNet18', 'EfficientNetLite0' or 'UNet'",
+        ),
         ({"encoderType": "ResNet"}, "inputDimension = 64, expected 128"),
         ({"inputDimension": 72}, "multiple of 16"),
+        ({"inputDimension": 72, "encoderType": "EfficientNetLite0"}, "'EfficientNetLite0' with crops of 72 px"),
+        (
+            {"encoder_side": 100, "encoderType": "EfficientNetLite0"},
+            "'encoder_side' is 100; expected int .multiple of 16",
+        ),
         ({"latent_3d": 100}, "'latent_3d' is 100; expected int \\(multiple of 3"),
         ({"latent_fg": 64}, "latent_fg = 64, expected less than 64"),
         ({"feature_scale": 3}, "'feature_scale' is 3; expected 1, 2, 4, 8, 16, 32 or 64"),

@@ -54,7 +54,7 @@ def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
     file = weights_file(config["network_path"])
     checkpoint = read_checkpoint(file)
     stored = checkpoint.config
-    config = _agreed(config, checkpoint, given, ("method", *method_of(stored or config).ARCHITECTURE_KEYS), file)
+    config = _agreed(config, checkpoint, given, ("method", *method_of(stored or config).ARCHITECTURE_KEYS))
     if stored is not None and "dataset_folder_test" not in given:
         config = {**config, "dataset_folder_test": stored.get("dataset_folder_test", SAMPLE_SET)}
     # Pretrained weights would be downloaded only to be overwritten.
@@ -88,7 +88,7 @@ def open_for_views(config: dict, given: frozenset[str] = frozenset()) -> tuple[E
         return build_network(config), config, False
     file = weights_file(config["pretrained_network_path"], "pretrained_network_path")
     checkpoint = read_checkpoint(file)
-    config = _inherited(config, checkpoint, given, method_of(checkpoint.config or config).ARCHITECTURE_KEYS, file)
+    config = _inherited(config, checkpoint, given, method_of(checkpoint.config or config).ARCHITECTURE_KEYS)
     network = build_network(config, load=False)
     load_weights(network, checkpoint)
     return network, config, _has_poses(checkpoint)
@@ -109,18 +109,27 @@ def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[En
     # A new pose decoder would spoil the features of an encoder that trains too, before it has learned anything.
     keep_decoder = not config["freeze_encoder"] and _has_poses(checkpoint)
     method = method_of(checkpoint.config or config)
-    pretrained = config["pretrained_network_path"]
     kept = [key for key in method.ARCHITECTURE_KEYS if keep_decoder or key not in method.POSE_DECODER_KEYS]
-    config = _inherited(config, checkpoint, given, kept, file)
-    if pretrained and not keep_decoder:
-        source = weights_file(pretrained, "pretrained_network_path")
-        decoder = read_checkpoint(source)
-        config = _agreed(config, decoder, given, method.POSE_DECODER_KEYS, source)
+    config = _inherited(config, checkpoint, given, kept)
+    decoder = None if keep_decoder else _pretrained_decoder(config["pretrained_network_path"])
+    if decoder is not None:
+        config = _agreed(config, decoder, given, method.POSE_DECODER_KEYS)
     network = build_network(config, load=False)
     load_weights(network, checkpoint, keep=None if keep_decoder else "to_pose")
-    if pretrained and not keep_decoder:
+    if decoder is not None:
         load_pose_decoder(network, decoder)
-    return network, config, keep_decoder or pretrained is not None
+    return network, config, keep_decoder or decoder is not None
+
+
+def _pretrained_decoder(path: str | None) -> Checkpoint | None:
+    """The checkpoint at `path`, if it has a trained pose decoder."""
+    if path is None:
+        return None
+    checkpoint = read_checkpoint(weights_file(path, "pretrained_network_path"))
+    if not _has_poses(checkpoint):
+        print(f"pretrained_network_path {path!r} has no trained pose decoder: a new one is trained")
+        return None
+    return checkpoint
 
 
 def weights_file(path: str, key: str = "network_path") -> Path:
@@ -134,11 +143,9 @@ def weights_file(path: str, key: str = "network_path") -> Path:
     return file
 
 
-def _inherited(
-    config: dict, checkpoint: Checkpoint, given: frozenset[str], architecture: Iterable[str], file: Path
-) -> dict:
-    """`config` with the `architecture` of the checkpoint, and how its encoder trains on, where the user gave nothing."""
-    config = _agreed(config, checkpoint, given, ("method", *architecture), file)
+def _inherited(config: dict, checkpoint: Checkpoint, given: frozenset[str], architecture: Iterable[str]) -> dict:
+    """`config` with the `architecture` of the checkpoint and, where nothing is given, how its encoder trains on."""
+    config = _agreed(config, checkpoint, given, ("method", *architecture))
     stored = checkpoint.config or {}
     return config | {
         key: stored[key] for key in method_of(config).ENCODER_START_KEYS if key in stored and key not in given
@@ -155,13 +162,13 @@ def _trained_outputs(stored: dict) -> set[str]:
     return {*stored["output_types"], *(("img_crop",) if stored.get("network_path") else ())}
 
 
-def _agreed(config: dict, checkpoint: Checkpoint, given: frozenset[str], keys: Iterable[str], file: Path) -> dict:
+def _agreed(config: dict, checkpoint: Checkpoint, given: frozenset[str], keys: Iterable[str]) -> dict:
     """`config` with the checkpoint's values of `keys`; UserError where one that the user gave differs."""
     stored = checkpoint.config or {}
     taken = {key: stored[key] for key in keys if key in stored}
     for key, value in taken.items():
         if key in given and config[key] != value:
             raise UserError(
-                f"{key} is {config[key]!r}, but {str(file)!r} was trained with {value!r}; leave the key out"
+                f"{key} is {config[key]!r}, but {checkpoint.source} was trained with {value!r}; leave the key out"
             )
     return {**config, **taken}
