@@ -95,7 +95,12 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
         plot_views(network, dataset, held_out[0], hardware, path)
 
     step = NovelViewStep(network, criterion, optimizer, hardware, config, dataset)
-    fit(Stage(network, optimizer, step, evaluate, batches, score="loss", plot=plot), config, folder, resume)
+    fit(
+        Stage(network, optimizer, step, evaluate, batches, score="n_mpjpe" if learns_pose else "loss", plot=plot),
+        config,
+        folder,
+        resume,
+    )
     return folder
 
 
