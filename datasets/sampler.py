@@ -80,6 +80,19 @@ def split_validation(labels: Mapping[str, np.ndarray], fraction: float, seed: in
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
+def split_last_instants(labels: Mapping[str, np.ndarray], fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Split all rows into (training rows, validation rows): the last instants, about `fraction` of all, at least one.
+
+    For a recording of one sequence, which `split_validation` cannot split. Raises UserError where there is one instant.
+    """
+    instants = group_rows(labels, INSTANT_KEYS)
+    count = max(1, round(fraction * len(instants.start)))
+    if count >= len(instants.start):
+        raise UserError(f"there are {len(instants.start)} instants; expected two or more, some of which are held out")
+    first = instants.start[-count]
+    return np.sort(instants.order[:first]), np.sort(instants.order[first:])
+
+
 class GroupedBatchSampler(Sampler):
     """Batch sampler of row indices, int64 (batch_size,), for MultiViewDataset.
 

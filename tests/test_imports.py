@@ -18,6 +18,7 @@ ALLOWED = {
     "datasets.motion": {"datasets.people"},
     "datasets.reader": {"datasets.layout"},
     "datasets.sampler": {"datasets.layout"},
+    "datasets.joined": {"datasets.reader"},
     "datasets.validation": {"datasets.layout", "datasets.cameras"},
     "datasets.rendered": {"datasets.motion", "datasets.people", "datasets.cameras", "datasets.layout"},
     "datasets.sources.human36m": {"datasets.video", "datasets.cameras", "datasets.layout"},
@@ -29,7 +30,14 @@ ALLOWED = {
     "models.parts": set(),
     "models.geometry_aware": {"models.parts"},
     "models": {"models.parts", "models.geometry_aware"},
-    "training": {"datasets", "datasets.reader", "datasets.sampler", "datasets.layout.labels", "models"},
+    "training": {
+        "datasets",
+        "datasets.reader",
+        "datasets.sampler",
+        "datasets.joined",
+        "datasets.layout.labels",
+        "models",
+    },
 }
 ROOMS_OF_TRAINING = {
     "training.loop": {"training.metrics"},
@@ -103,7 +111,15 @@ def test_imports_run_one_way():
 @pytest.mark.parametrize("room", ROOMS_OF_TRAINING)
 def test_rooms_of_training(room):
     others = {
-        name: {*allowed, "datasets", "datasets.reader", "datasets.sampler", "datasets.layout", "models"}
+        name: {
+            *allowed,
+            "datasets",
+            "datasets.reader",
+            "datasets.sampler",
+            "datasets.joined",
+            "datasets.layout",
+            "models",
+        }
         for name, allowed in ROOMS_OF_TRAINING.items()
     }
     wrong = forbidden({**others, "training": set()}, ("training",))

@@ -109,6 +109,11 @@ def _either(words: Iterable[str]) -> str:
 DATA = {
     # Their contents count as what was trained on, not where they lie.
     "dataset_folder_train": Key(str(WORK / "data" / "train"), "training layout of the subjects to train on"),
+    "dataset_folder_mixed": Key(None, "training layout that is mixed in, such as rendered people beside a recording: "
+        "all of it trains, with its labels; None: none", kind=str, optional=True),
+    "mixed_fraction": Key(0.5, "of the crops of a batch that are of dataset_folder_mixed", above=0, below=1),
+    "mixed_background": Key(0.0, "in stage 1, of these crops how many get a background of dataset_folder_train (needs "
+        "masks)", at_least=0, at_most=1),
     "dataset_folder_test": Key(str(WORK / "data" / "test"), "training layout of the subjects that only evaluation sees",
         names_run=False),
     "training_set": Key("h36m", "label of the data in the run folder's name; it chooses no folder",

@@ -20,7 +20,7 @@ from utils.keys import KEYS, RETIRED
 BEST_NETWORK = "models/network_best_val_t1.pth"
 MAX_NAME = 99  # characters
 _WEIGHTS_KEYS = ("network_path", "pretrained_network_path", "encoder_weights", "perceptual_weights")
-_CONTENT_KEYS = ("dataset_folder_train", *_WEIGHTS_KEYS)
+_CONTENT_KEYS = ("dataset_folder_train", "dataset_folder_mixed", *_WEIGHTS_KEYS)
 
 
 def run_identity(config: Mapping[str, Any], stage: str) -> dict[str, Any]:
@@ -31,6 +31,8 @@ def run_identity(config: Mapping[str, Any], stage: str) -> dict[str, Any]:
     """
     contents = {key: _weights_digest(config[key]) for key in _WEIGHTS_KEYS if _differs(config, key)}
     contents["dataset_folder_train"] = labels_fingerprint(config["dataset_folder_train"])
+    if _differs(config, "dataset_folder_mixed"):
+        contents["dataset_folder_mixed"] = labels_fingerprint(config["dataset_folder_mixed"])
     return {"stage": stage, **_changed_keys(config), **contents}
 
 

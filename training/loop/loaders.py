@@ -1,7 +1,7 @@
 """Batches for training, validation and test, from a config."""
 
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import ignite.distributed as idist
@@ -26,6 +26,15 @@ def open_training_set(config: dict, keys: tuple[str, ...]) -> MultiViewDataset:
     folder, size = config["dataset_folder_train"], config["inputDimension"]
     render = f"{command_for('render_dataset')} --output {folder} --crops 40000 --size {size}"
     _check_folder("dataset_folder_train", folder, f"a set in the training layout, which `{render}` renders")
+    return _open(folder, config, keys, "inputDimension is")
+
+
+def open_mixed_set(config: dict, keys: tuple[str, ...]) -> MultiViewDataset:
+    """`keys` of the training layout in `dataset_folder_mixed`. UserError where it is missing or has another size."""
+    folder, size = config["dataset_folder_mixed"], config["inputDimension"]
+    _check_folder(
+        "dataset_folder_mixed", folder, f"rendered people: a set in the training layout with crops of {size} px"
+    )
     return _open(folder, config, keys, "inputDimension is")
 
 
@@ -66,9 +75,14 @@ def cache_on_device(dataset: MultiViewDataset, config: dict, device: torch.devic
     return dataset.to(device) if wanted == "always" else dataset
 
 
-def training_rows(labels: dict, config: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the training and of the held-out (validation) sequences of the chosen actors."""
-    train, validation = split_validation(labels, config["validation_fraction"], config["seed"])
+def training_rows(
+    labels: dict, config: dict, split: Callable[..., tuple[np.ndarray, np.ndarray]] = split_validation
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the training and of the held-out (validation) sequences of the chosen actors.
+
+    `split(labels, fraction, seed)`: what is held out.
+    """
+    train, validation = split(labels, config["validation_fraction"], config["seed"])
     if config["actor_subset"] is not None:
         subjects = np.asarray(labels["subj"]).reshape(-1)
         train, validation = (rows[np.isin(subjects[rows], config["actor_subset"])] for rows in (train, validation))

@@ -1,7 +1,7 @@
 """The labels of stage 2: which ones may be used, and batches of them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import ignite.distributed as idist
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from datasets import MultiViewDataset
+from datasets.sampler import split_validation
 from models import EncodeDecode
 from models.parts.folding import fold_batch_norm
 from training.loop.distributed import is_main
@@ -21,15 +22,18 @@ from utils.transfer import to_device
 LABEL_KEYS = ("img_crop", "3D", "extrinsic_rot")
 
 
-def labeled_rows(labels: Mapping[str, np.ndarray], config: dict) -> tuple[np.ndarray, np.ndarray]:
+def labeled_rows(
+    labels: Mapping[str, np.ndarray], config: dict, split: Callable = split_validation
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows whose labels may be used: to train on, and, of held-out sequences, to choose the best network by.
 
     They are `label_fraction` of the crops of `label_subjects`, chosen at random by `seed`; both parts count as labels.
+    `split`: as `training_rows` has it.
     """
     fraction, subjects = config["label_fraction"], config["label_subjects"]
     rng = np.random.default_rng(config["seed"])
     parts = []
-    for rows in training_rows(labels, config):
+    for rows in training_rows(labels, config, split):
         if subjects is not None:
             rows = rows[np.isin(labels["subj"][rows], subjects)]
         count = round(fraction * len(rows))

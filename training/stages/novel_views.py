@@ -30,9 +30,15 @@ from training.loop.loaders import (
     grouped_sampler,
     make_loader,
     normalize_batch,
-    open_training_set,
     training_batches,
-    training_rows,
+)
+from training.loop.mixing import (
+    JoinedBatches,
+    batch_sizes,
+    draw_backgrounds,
+    open_training_sets,
+    put_on_backgrounds,
+    training_parts,
 )
 from training.loop.run_folder import RunFolder
 from training.loop.threads import map_batches
@@ -41,6 +47,7 @@ from training.stages.augmentation import augment, draw_augmentation
 from training.stages.losses import ImageLoss, known_pose_loss
 from training.trained.load import open_for_views
 from utils.config import check_config
+from utils.errors import UserError
 from utils.images import denormalize
 from utils.keys import STAGE1_KEYS
 from utils.plotting import save_examples
@@ -67,11 +74,15 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     seed_everything(config["seed"])
     network, config, trained_decoder = open_for_views(config, given)
     hardware.place(network)
-    dataset = cache_on_device(open_training_set(config, keys), config, hardware.device)
+    keys = (*keys, "mask_crop") if mixes_backgrounds(config) else keys
+    dataset = cache_on_device(open_training_sets(config, keys, labeled=False), config, hardware.device)
     folder = RunFolder(config, "encode")
-    train_rows, held_out_rows = training_rows(dataset.labels, config)
-    sampler = grouped_sampler(dataset.labels, train_rows, config, shuffle=True)
-    held_out = list(grouped_sampler(dataset.labels, held_out_rows, config, shuffle=False))
+    parts, held_out_rows = training_parts(dataset, config, group_size(config))
+    samplers = [
+        grouped_sampler(part.labels, part.rows, {**config, "batch_size_train": part.batch_size}, shuffle=True)
+        for part in parts
+    ]
+    held_out = list(grouped_sampler(parts[0].labels, held_out_rows, config, shuffle=False))
     held_out = evenly_spaced(held_out, config["validation_crops"])
 
     if not learns_pose:
@@ -83,10 +94,12 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     trained = network.stage1_parameters() + (network.stage2_parameters() if learns_pose else [])
     optimizer = make_optimizer(trained, config)
     if is_main():
-        print(f"{len(train_rows)} crops to train on, {len(held_out_rows)} held out; {hardware}; {folder.path}")
+        counts = " and ".join(str(len(part.rows)) for part in parts)
+        print(f"{counts} crops to train on, {len(held_out_rows)} held out; {hardware}; {folder.path}")
 
     def batches(first: int, last: int) -> Iterable[Batch]:
-        return training_batches(dataset, TrainingBatches(sampler, first, last), config)
+        rows = [TrainingBatches(sampler, first, last) for sampler in samplers]
+        return training_batches(dataset, JoinedBatches(rows, [part.first for part in parts]), config)
 
     def evaluate() -> dict[str, float]:
         return evaluate_views(network, criterion, make_loader(dataset, local_items(held_out), config), hardware)
@@ -149,8 +162,7 @@ class NovelViewStep:
         losses = ViewLosses(average_gradients(network), criterion, config["loss_weight_3d"], statistics)
         self.compare = compile_training(losses, config, hardware.device)
         self.hardware, self.config = hardware, config
-        # Successive crops that show one person: the cameras of one instant, or of two instants of a sequence.
-        self.group = config["useCamBatches"] * (2 if config["useSubjectBatches"] else 1)
+        self.group = group_size(config)
         self.train = make_step(self.compute, config, hardware)
 
     def __call__(self, batch: Batch, iteration: int) -> dict[str, torch.Tensor]:
@@ -163,13 +175,16 @@ class NovelViewStep:
         """All that is random in a step but dropout: augmentation and permutations, on the CPU."""
         count = len(next(iter(batch.values())))
         drawn = draw_augmentation(count, self.config, generator, self.group)
+        if mixes_backgrounds(self.config):
+            recorded = batch_sizes(self.config, self.group)[0] // idist.get_world_size()
+            drawn |= draw_backgrounds(count, recorded, self.config, generator)
         return drawn | permutations(count, self.config, generator)
 
     def prepare(self, batch: Batch) -> Batch:
         """A batch on the device with what was drawn for it -> the network's input: normalized, augmented crops."""
         if "row" in batch:
             batch = batch | self.dataset.take(batch["row"])
-        return augment(normalize_batch(batch), batch, self.config)
+        return augment(put_on_backgrounds(normalize_batch(batch)), batch, self.config)
 
     def compute(self, batch: Batch) -> Batch:
         """Train on a batch on the device with what was drawn for it: a function of tensors, the same in each step."""
@@ -181,6 +196,22 @@ class NovelViewStep:
         losses["loss"].backward()
         self.optimizer.step()
         return {name: loss.detach() for name, loss in losses.items()}
+
+
+def group_size(config: dict) -> int:
+    """Successive crops that show one person: the cameras of one instant, or of two instants of a sequence."""
+    return config["useCamBatches"] * (2 if config["useSubjectBatches"] else 1)
+
+
+def mixes_backgrounds(config: dict) -> bool:
+    """Whether rendered people get backgrounds of the recording. UserError without both sets, or without backgrounds."""
+    if not config["mixed_background"]:
+        return False
+    if config["dataset_folder_mixed"] is None:
+        raise UserError("mixed_background needs dataset_folder_mixed, which is None; expected a set with masks")
+    if not (config["skip_background"] or config["add_background"]):
+        raise UserError("mixed_background needs skip_background or add_background, which are False")
+    return True
 
 
 def permutations(count: int, config: dict, generator: torch.Generator) -> Batch:
@@ -213,7 +244,9 @@ def evaluate_views(
             losses = criterion(output, inputs["img_crop"])
         if "3D" in outputs:
             pose, label = network.denormalize_pose(outputs["3D"]), inputs["3D"]
-            losses["n_mpjpe"] = 1000 * n_mpjpe(pose, label).mean()
+            # Held-out crops of a recording have no labels.
+            if torch.isfinite(label).all():
+                losses["n_mpjpe"] = 1000 * n_mpjpe(pose, label).mean()
         losses["psnr"] = psnr(denormalize(output), denormalize(inputs["img_crop"])).mean()
         return len(output), losses
 

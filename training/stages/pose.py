@@ -12,7 +12,8 @@ from training.loop.distributed import average_gradients, is_main, local_items, m
 from training.loop.engine import Stage, fit, make_optimizer, seed_everything
 from training.loop.graphs import make_step
 from training.loop.hardware import Hardware
-from training.loop.loaders import Batch, cache_on_device, normalize_batch, open_training_set
+from training.loop.loaders import Batch, cache_on_device, normalize_batch
+from training.loop.mixing import JoinedBatches, open_training_sets, training_parts
 from training.loop.run_folder import RunFolder
 from training.metrics import mpjpe, n_mpjpe
 from training.stages.augmentation import augment, draw_augmentation
@@ -44,21 +45,24 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     seed_everything(config["seed"])
     network, config, trained_decoder = open_for_pose(config, given)
     hardware.place(network)
-    dataset = open_training_set(config, LABEL_KEYS)
+    dataset = open_training_sets(config, LABEL_KEYS, labeled=True)
     folder = RunFolder(config, "pose")
     if not trained_decoder:
         network.set_pose_statistics(torch.as_tensor(dataset.pose_mean), torch.as_tensor(dataset.pose_std))
-    train, held_out = labeled_rows(dataset.labels, config)
+    parts, held_out = training_parts(dataset, config, choose=labeled_rows)
+    train = [part.first + part.rows for part in parts]
     examples = held_out[np.linspace(0, len(held_out) - 1, NUM_EXAMPLES).round().astype(int)]
     if is_main():
-        print(f"{len(train)} labels to train on, {len(held_out)} to choose the best; {hardware}; {folder.path}")
+        counts = " and ".join(str(len(rows)) for rows in train)
+        print(f"{counts} labels to train on, {len(held_out)} to choose the best; {hardware}; {folder.path}")
 
     if config["freeze_encoder"]:
         network.requires_grad_(False)
         network.to_pose.requires_grad_(True)
-        source = CachedLatents(network, dataset, np.concatenate([train, held_out]), hardware, config)
+        rows = np.concatenate([*train, held_out])
+        source = CachedLatents(network, dataset, rows, hardware, config)
         # From here on, positions among the cached labels in place of rows.
-        train, held_out = np.split(np.arange(len(train) + len(held_out)), [len(train)])
+        *train, held_out = np.split(np.arange(len(rows)), np.cumsum([len(part) for part in train]))
         parameters = network.stage2_parameters()
     else:
         source = LabeledCrops(cache_on_device(dataset, config, hardware.device), config)
@@ -67,7 +71,11 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     step = PoseStep(network, optimizer, hardware, config, source)
 
     def batches(first: int, last: int) -> Iterable[Batch]:
-        return source.read_training(ShuffledBatches(train, config["batch_size_train"], config["seed"], first, last))
+        joined = [
+            ShuffledBatches(rows, part.batch_size, config["seed"], first, last)
+            for rows, part in zip(train, parts, strict=True)
+        ]
+        return source.read_training(JoinedBatches(joined, [0] * len(joined)))
 
     def evaluate() -> dict[str, float]:
         chunks = np.array_split(held_out, -(-len(held_out) // config["batch_size_test"]))
