@@ -8,8 +8,13 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 
 def normalize(images: torch.Tensor) -> torch.Tensor:
     """uint8 crops (...,3,R,R) in 0..255 -> float32 crops, (x/255 - mean)/std, on the same device."""
-    mean, std = per_channel(IMAGE_MEAN, images.device), per_channel(IMAGE_STD, images.device)
-    return (images.float() / 255 - mean) / std
+    return normalize_colors(images.float() / 255)
+
+
+def normalize_colors(colors: torch.Tensor) -> torch.Tensor:
+    """Colors (...,3,R,R) in 0..1, float32 -> normalized crops."""
+    mean, std = per_channel(IMAGE_MEAN, colors.device), per_channel(IMAGE_STD, colors.device)
+    return (colors - mean) / std
 
 
 def denormalize(images: torch.Tensor) -> torch.Tensor:

@@ -208,6 +208,28 @@ SCHEDULE = {
         at_least=0, at_most=180),
     "augment_color": Key(0.0, "strength: change hue by up to 180 degrees, contrast by up to 30 %, times this",
         at_least=0, at_most=1),
+    # Of the crop that the encoder sees, and not of what its output is compared with.
+    "augment_shift": Key(0.0, "input view: move the picture along both axes, by up to this part of its side",
+        at_least=0, at_most=0.5),
+    "augment_scale": Key(0.0, "input view: person up to 1 + this times as large or as small", at_least=0, at_most=1),
+    "augment_roll": Key(0.0, "input view: degrees; rotate the picture and the input camera (labels too), by up to this "
+        "either way", at_least=0, at_most=180),
+    "augment_background": Key(0.0, "input view: probability of another background: a texture, a photograph or another "
+        "crop's", at_least=0, at_most=1),
+    "augment_background_folder": Key(None, "pictures for augment_background; packages: the free ones in scikit-image",
+        kind=str, optional=True),
+    "augment_person_color": Key(0.0, "input view: strength of changes of the person's colors alone (hue, gray, "
+        "brightness, contrast, channels swapped, negated)", at_least=0, at_most=1),
+    "augment_input_color": Key(0.0, "input view: strength of changes of all colors (the same, and gamma)",
+        at_least=0, at_most=1),
+    "augment_blur": Key(0.0, "input view: pixels; standard deviation of a blur of every third crop, up to this along "
+        "each axis", at_least=0),
+    "augment_noise": Key(0.0, "input view: standard deviation of noise in every other crop, up to this part of the "
+        "range of colors", at_least=0, at_most=1),
+    "augment_compression": Key(0.0, "input view: strength of compression artifacts in every third crop (1: up to those "
+        "of JPEG at quality 10)", at_least=0, at_most=1),
+    "augment_hide": Key(0.0, "input view: hide two patches in every other crop, their sides up to this part of the "
+        "crop's, and in every fourth a band of the border", at_least=0, at_most=1),
     "print_every": Key(100, "iterations between rows of the training log", at_least=1, names_run=False),
     "test_every": Key(5000, "iterations between evaluations on held-out crops, and between checkpoints", at_least=1),
     "plot_every": Key(5000, "iterations between example images; two more at 0 and 100", at_least=1, names_run=False),
@@ -243,6 +265,8 @@ STAGE2 = {
         "freeze_encoder", at_least=0, at_most=180),
     "augment_points": Key(0.0, "noise on the points, in standard deviations of a crop's coordinates; needs "
         "freeze_encoder", at_least=0),
+    "augment_copies": Key(16, "changed input views of each label, besides its own crop, that a frozen encoder encodes; "
+        "unused where nothing changes the input view", at_least=1),
     "flip_test": Key(False, "in tests, average the poses of a crop and of its mirror image", names_run=False),
     "pose_variance_floor": Key(0.0, "least running variance of the pose decoder's batch norm; 0: published",
         at_least=0),

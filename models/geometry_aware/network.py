@@ -87,7 +87,8 @@ class EncodeDecode(nn.Module):
         """Compute the outputs named in `output_types`, and nothing that they do not need.
 
         `input_dict`: `img_crop`, `bg_crop` (B,3,R,R) normalized; `extrinsic_rot`, `extrinsic_rot_inv` (B,3,3),
-        world -> camera and back. Optional: `shuffled_pose`, `shuffled_appearance` (B,) indices, in place of the
+        world -> camera and back. Optional: `input_crop` (B,3,R,R), which is encoded in place of `img_crop`, and whose
+        camera `extrinsic_rot_inv` is then of; `shuffled_pose`, `shuffled_appearance` (B,) indices, in place of the
         evaluation permutations; `external_rotation_global` of the world and `external_rotation_cam` of the camera,
         (3,3) or (B,3,3). With an external rotation every crop is reconstructed for its own camera, so rotated.
 
@@ -97,7 +98,7 @@ class EncodeDecode(nn.Module):
         """
         wanted, outputs = set(self.output_types), {}
         if wanted & _NEED_POINTS:
-            appearance, points = self.encode(input_dict["img_crop"])
+            appearance, points = self.encode(input_dict.get("input_crop", input_dict["img_crop"]))
             outputs["latent_3d"] = points
         if "3D" in wanted:
             outputs["3D"] = self.pose(points)

@@ -1,7 +1,7 @@
 """Batches for training, validation and test, from a config."""
 
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import ignite.distributed as idist
@@ -21,21 +21,24 @@ VIEW_KEYS = (*CROP_KEYS, "extrinsic_rot", "extrinsic_rot_inv")  # what a novel v
 Batch = dict[str, torch.Tensor]  # by label name: crops (B,3,R,R), rotations (B,3,3), poses (B,51), indices (B,)
 
 
-def open_training_set(config: dict, keys: tuple[str, ...]) -> MultiViewDataset:
-    """`keys` of the training layout in `dataset_folder_train`. UserError where it is missing or has another size."""
+def open_training_set(config: dict, keys: tuple[str, ...], masks: Sequence[str] = ()) -> MultiViewDataset:
+    """`keys` of the training layout in `dataset_folder_train`, and `masks`, as `mask_kinds` gives them.
+
+    UserError where it is missing or has another size.
+    """
     folder, size = config["dataset_folder_train"], config["inputDimension"]
     render = f"{command_for('render_dataset')} --output {folder} --crops 40000 --size {size}"
     _check_folder("dataset_folder_train", folder, f"a set in the training layout, which `{render}` renders")
-    return _open(folder, config, keys, "inputDimension is")
+    return _open(folder, config, keys, "inputDimension is", masks)
 
 
-def open_mixed_set(config: dict, keys: tuple[str, ...]) -> MultiViewDataset:
-    """`keys` of the training layout in `dataset_folder_mixed`. UserError where it is missing or has another size."""
+def open_mixed_set(config: dict, keys: tuple[str, ...], masks: Sequence[str] = ()) -> MultiViewDataset:
+    """The same of `dataset_folder_mixed`. UserError where it is missing or has another size."""
     folder, size = config["dataset_folder_mixed"], config["inputDimension"]
     _check_folder(
         "dataset_folder_mixed", folder, f"rendered people: a set in the training layout with crops of {size} px"
     )
-    return _open(folder, config, keys, "inputDimension is")
+    return _open(folder, config, keys, "inputDimension is", masks)
 
 
 def open_test_set(config: dict, keys: tuple[str, ...]) -> MultiViewDataset:
@@ -47,14 +50,34 @@ def open_test_set(config: dict, keys: tuple[str, ...]) -> MultiViewDataset:
     return _open(folder, config, keys, "the network expects")
 
 
+def mask_kinds(config: dict) -> tuple[str, ...]:
+    """The kinds of crops that show where the person is, as far as the sets of a training have them.
+
+    UserError where there are none. A mixed set has masks where the set to train on may have none.
+    """
+    folders = [config[key] for key in ("dataset_folder_train", "dataset_folder_mixed") if config[key] is not None]
+    present = [MultiViewDataset(folder, keys=()).crop_kinds for folder in folders]
+    kinds = ("mask_crop",) if "mask_crop" in present[-1] else ()
+    kinds += ("bg_crop",) if all("bg_crop" in of_set for of_set in present) else ()
+    if not kinds:
+        raise UserError(
+            f"{folders[-1]!r} has neither masks nor backgrounds; expected either, or augment_background and "
+            "augment_person_color of 0"
+        )
+    if len(folders) > 1 and config["mixed_background"] and "mask_crop" not in kinds:
+        raise UserError(f"dataset_folder_mixed {folders[-1]!r} has no masks; expected some, or mixed_background=0")
+    return kinds
+
+
 def _check_folder(key: str, folder: str, expected: str) -> None:
     if not Path(folder).is_dir():
         raise UserError(f"{key} {folder!r} does not exist; expected {expected}")
 
 
-def _open(folder: str, config: dict, keys: tuple[str, ...], wanted: str) -> MultiViewDataset:
+def _open(folder: str, config: dict, keys: tuple[str, ...], wanted: str, masks: Sequence[str] = ()) -> MultiViewDataset:
     if not (config["skip_background"] or config["add_background"]):
         keys = tuple(key for key in keys if key != "bg_crop")
+    keys = tuple(dict.fromkeys([*keys, *masks]))
     dataset = MultiViewDataset(folder, keys=keys, preload=config["preload_images"], progress=is_main())
     if "img_crop" in keys and dataset.size != config["inputDimension"]:
         raise UserError(

@@ -11,7 +11,7 @@ from datasets import MultiViewDataset
 from datasets.joined import JoinedDataset
 from datasets.sampler import split_last_instants, split_validation
 from training.loop.distributed import draw_shard
-from training.loop.loaders import Batch, open_mixed_set, open_training_set, training_rows
+from training.loop.loaders import Batch, mask_kinds, open_mixed_set, open_training_set, training_rows
 from utils.errors import UserError
 
 Split = Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -29,15 +29,20 @@ class Part(NamedTuple):
     first: int = 0
 
 
-def open_training_sets(config: dict, keys: tuple[str, ...], labeled: bool) -> MultiViewDataset | JoinedDataset:
-    """`keys` of the set to train on, joined with the mixed one if there is one.
+def open_training_sets(
+    config: dict, keys: tuple[str, ...], labeled: bool, masks: bool = False
+) -> MultiViewDataset | JoinedDataset:
+    """`keys` of the set to train on, joined with the mixed one if there is one; with `masks`, also what shows where
+    the person is.
 
     Without `labeled` all poses of a recording are unknown then, also where it has some.
     """
+    kinds = mask_kinds(config) if masks else ()
     if config["dataset_folder_mixed"] is None:
-        return open_training_set(config, keys)
-    own = tuple(key for key in keys if key != "mask_crop" and (key != "3D" or labeled))
-    return JoinedDataset(open_training_set(config, own), open_mixed_set(config, keys))
+        return open_training_set(config, keys, kinds)
+    own = tuple(key for key in keys if key != "3D" or labeled)
+    first = open_training_set(config, own, [kind for kind in kinds if kind != "mask_crop"])
+    return JoinedDataset(first, open_mixed_set(config, keys, kinds))
 
 
 def training_parts(

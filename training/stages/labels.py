@@ -16,6 +16,7 @@ from training.loop.distributed import is_main
 from training.loop.hardware import Hardware
 from training.loop.loaders import Batch, make_loader, normalize_batch, training_batches, training_rows
 from training.loop.threads import map_batches
+from training.stages.augmentation import change_input, changes_input_view, draw_input_view, make_backgrounds
 from utils.errors import UserError
 from utils.transfer import to_device
 
@@ -81,38 +82,73 @@ class CachedLatents:
     """Labeled crops as a frozen encoder sees them, encoded once and held on the device.
 
     `points` (N,P,3); with `augment_mirror` also `mirrored_points`, those of the flipped crops; `3D` (N,51), meters;
-    `vertical` (N,3), the world's z axis. All are in the camera frame of their crop. Of several processes each encodes
-    its share of the crops, and all get all.
+    `vertical` (N,3), the world's z axis. All are in the camera frame of their crop. They are those of `rows`, and then,
+    where `config` changes the input view, `augment_copies` times those of the rows `changed`, with which `rows` begin;
+    each copy is changed anew.
+    Of several processes each encodes its share of the crops, and all get all.
     """
 
     def __init__(
-        self, network: EncodeDecode, dataset: MultiViewDataset, rows: np.ndarray, hardware: Hardware, config: dict
+        self,
+        network: EncodeDecode,
+        dataset: MultiViewDataset,
+        rows: np.ndarray,
+        hardware: Hardware,
+        config: dict,
+        changed: np.ndarray | None = None,
     ):
         # Allowed because the encoder is frozen: folding gives the same points, to rounding, in less time.
-        network = fold_batch_norm(network)
+        self.network, self.dataset = fold_batch_norm(network), dataset
+        self.hardware, self.config = hardware, config
+        self.backgrounds: torch.Tensor | None = None
+        self.tensors = self._encoded(rows, lambda chunk, count: {})
+        self.first_copy, self.copied = len(rows), 1 if changed is None else len(changed)
+        if changed is not None and changes_input_view(config):
+            self.backgrounds = make_backgrounds(config, hardware.device)
+            copies = self._encoded(np.tile(changed, config["augment_copies"]), self._draw)
+            self.tensors = {name: torch.cat([values, copies[name]]) for name, values in self.tensors.items()}
+        # Not needed again: a GPU's memory would hold them.
+        self.network = self.dataset = self.backgrounds = None
+
+    def _draw(self, chunk: int, count: int) -> Batch:
+        seed = np.random.default_rng([self.config["seed"], idist.get_rank(), chunk]).integers(2**63)
+        return draw_input_view(count, self.config, torch.Generator().manual_seed(int(seed)))
+
+    def _encoded(self, rows: np.ndarray, draw: Callable[[int, int], Batch]) -> Batch:
+        """What is kept of the crops of `rows`, changed by the random numbers that `draw(chunk, crops)` gives."""
         processes = idist.get_world_size()
         # Gathering needs shares of one length: the last rows come twice where that takes it.
         share = np.split(np.resize(rows, -(-len(rows) // processes) * processes), processes)[idist.get_rank()]
-        chunks = np.array_split(share, -(-len(share) // config["batch_size_test"]))
-
-        @torch.no_grad()
-        def encode(batch: Batch) -> Batch:
-            batch = hardware.move(batch)
-            crops = normalize_batch(batch)["img_crop"]
-            with hardware.autocast():
-                encoded = {"points": network.encode(crops)[1]}
-                if config["augment_mirror"]:
-                    encoded["mirrored_points"] = network.encode(crops.flip(3))[1]
-            # The third column of a rotation from world to camera is the world's z axis as the camera sees it.
-            return {**encoded, "3D": batch["3D"], "vertical": batch["extrinsic_rot"][:, :, 2]}
-
-        batches = tqdm(make_loader(dataset, chunks, config), "encoding", unit="batch", disable=not is_main())
+        chunks = np.array_split(share, -(-len(share) // self.config["batch_size_test"]))
+        loader = make_loader(self.dataset, chunks, self.config)
+        batches = (batch | draw(chunk, len(chunks[chunk])) for chunk, batch in enumerate(loader))
+        batches = tqdm(batches, "encoding", len(chunks), unit="batch", disable=not is_main())
         parts: dict[str, list[torch.Tensor]] = defaultdict(list)
-        for batch in map_batches(encode, batches, hardware.device):
+        for batch in map_batches(self._encode, batches, self.hardware.device):
             for name, values in batch.items():
                 parts[name].append(values)
-        encoded = {name: torch.cat(values) for name, values in parts.items()}
-        self.tensors = {name: idist.all_gather(values)[: len(rows)] for name, values in encoded.items()}
+        return {name: idist.all_gather(torch.cat(values))[: len(rows)] for name, values in parts.items()}
+
+    @torch.no_grad()
+    def _encode(self, batch: Batch) -> Batch:
+        batch = self.hardware.move(batch)
+        # The third column of a rotation from world to camera is the world's z axis as the camera sees it.
+        batch = normalize_batch(batch) | {"vertical": batch["extrinsic_rot"][:, :, 2]}
+        batch = change_input(batch, batch, self.backgrounds)
+        crops = batch.get("input_crop", batch["img_crop"])
+        with self.hardware.autocast():
+            encoded = {"points": self.network.encode(crops)[1]}
+            if self.config["augment_mirror"]:
+                encoded["mirrored_points"] = self.network.encode(crops.flip(3))[1]
+        return {**encoded, "3D": batch["3D"], "vertical": batch["vertical"]}
+
+    def __len__(self) -> int:
+        return len(self.tensors["3D"])
+
+    def with_copies(self, positions: np.ndarray) -> np.ndarray:
+        """`positions` of rows that begin with those `changed`, and of all their copies."""
+        starts = np.arange(self.first_copy, len(self), self.copied)
+        return np.concatenate([positions, *(start + positions for start in starts)])
 
     @property
     def points_shape(self) -> torch.Size:

@@ -12,6 +12,7 @@ from models import EncodeDecode, evaluation_permutations, training_permutations
 from training.loop.compiling import compile_training
 from training.loop.distributed import (
     average_gradients,
+    draw_shard,
     is_main,
     local_items,
     local_shard,
@@ -43,7 +44,13 @@ from training.loop.mixing import (
 from training.loop.run_folder import RunFolder
 from training.loop.threads import map_batches
 from training.metrics import n_mpjpe, psnr
-from training.stages.augmentation import augment, draw_augmentation
+from training.stages.augmentation import (
+    augment,
+    changes_colors,
+    draw_augmentation,
+    make_backgrounds,
+    needs_masks,
+)
 from training.stages.losses import ImageLoss, known_pose_loss
 from training.trained.load import open_for_views
 from utils.config import check_config
@@ -74,8 +81,8 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     seed_everything(config["seed"])
     network, config, trained_decoder = open_for_views(config, given)
     hardware.place(network)
-    keys = (*keys, "mask_crop") if mixes_backgrounds(config) else keys
-    dataset = cache_on_device(open_training_sets(config, keys, labeled=False), config, hardware.device)
+    masks = mixes_backgrounds(config) or needs_masks(config)
+    dataset = cache_on_device(open_training_sets(config, keys, labeled=False, masks=masks), config, hardware.device)
     folder = RunFolder(config, "encode")
     parts, held_out_rows = training_parts(dataset, config, group_size(config))
     samplers = [
@@ -163,6 +170,7 @@ class NovelViewStep:
         self.compare = compile_training(losses, config, hardware.device)
         self.hardware, self.config = hardware, config
         self.group = group_size(config)
+        self.backgrounds = make_backgrounds(config, hardware.device)
         self.train = make_step(self.compute, config, hardware)
 
     def __call__(self, batch: Batch, iteration: int) -> dict[str, torch.Tensor]:
@@ -174,17 +182,22 @@ class NovelViewStep:
     def draw(self, batch: Batch, generator: torch.Generator) -> Batch:
         """All that is random in a step but dropout: augmentation and permutations, on the CPU."""
         count = len(next(iter(batch.values())))
-        drawn = draw_augmentation(count, self.config, generator, self.group)
+        cameras = self.config["useCamBatches"]
+        true = true_colors(count, cameras, generator) if changes_colors(self.config) and cameras > 1 else None
+        drawn = draw_augmentation(count, self.config, generator, self.group, keep_colors=true)
         if mixes_backgrounds(self.config):
             recorded = batch_sizes(self.config, self.group)[0] // idist.get_world_size()
             drawn |= draw_backgrounds(count, recorded, self.config, generator)
-        return drawn | permutations(count, self.config, generator)
+        drawn |= permutations(count, self.config, generator)
+        if true is not None:
+            drawn["shuffled_appearance"] = donors_in_true_colors(drawn["shuffled_appearance"], true, cameras)
+        return drawn
 
     def prepare(self, batch: Batch) -> Batch:
         """A batch on the device with what was drawn for it -> the network's input: normalized, augmented crops."""
         if "row" in batch:
             batch = batch | self.dataset.take(batch["row"])
-        return augment(put_on_backgrounds(normalize_batch(batch)), batch, self.config)
+        return augment(put_on_backgrounds(normalize_batch(batch)), batch, self.config, self.backgrounds)
 
     def compute(self, batch: Batch) -> Batch:
         """Train on a batch on the device with what was drawn for it: a function of tensors, the same in each step."""
@@ -227,6 +240,21 @@ def permutations(count: int, config: dict, generator: torch.Generator) -> Batch:
     )
     # Positions in the joined batch become positions in the share, which holds whole groups.
     return {"shuffled_pose": local_shard(pose) % count, "shuffled_appearance": local_shard(appearance) % count}
+
+
+def true_colors(count: int, cameras: int, generator: torch.Generator) -> torch.Tensor:
+    """Which input views (count,) bool keep their colors: one camera of each sub-batch of `cameras`, at random.
+
+    The target shows the person in true colors, which nothing tells but an input view that has them.
+    """
+    chosen = (draw_shard(torch.rand, count // cameras, generator=generator) * cameras).long()
+    return (torch.arange(cameras) == chosen[:, None]).flatten()
+
+
+def donors_in_true_colors(donors: torch.Tensor, true: torch.Tensor, cameras: int) -> torch.Tensor:
+    """For donors of appearance (B,), indices: the crop of the same sub-batch that keeps its colors, by `true` (B,)."""
+    sub_batch = donors // cameras
+    return sub_batch * cameras + true.view(-1, cameras).long().argmax(1)[sub_batch]
 
 
 def evaluate_views(

@@ -16,7 +16,7 @@ from training.loop.loaders import Batch, cache_on_device, normalize_batch
 from training.loop.mixing import JoinedBatches, open_training_sets, training_parts
 from training.loop.run_folder import RunFolder
 from training.metrics import mpjpe, n_mpjpe
-from training.stages.augmentation import augment, draw_augmentation
+from training.stages.augmentation import augment, draw_augmentation, make_backgrounds, needs_masks
 from training.stages.labels import LABEL_KEYS, CachedLatents, LabeledCrops, ShuffledBatches, labeled_rows
 from training.stages.losses import pose_loss
 from training.trained.inference import direct_poses
@@ -45,7 +45,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     seed_everything(config["seed"])
     network, config, trained_decoder = open_for_pose(config, given)
     hardware.place(network)
-    dataset = open_training_sets(config, LABEL_KEYS, labeled=True)
+    dataset = open_training_sets(config, LABEL_KEYS, labeled=True, masks=needs_masks(config))
     folder = RunFolder(config, "pose")
     if not trained_decoder:
         network.set_pose_statistics(torch.as_tensor(dataset.pose_mean), torch.as_tensor(dataset.pose_std))
@@ -60,9 +60,10 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
         network.requires_grad_(False)
         network.to_pose.requires_grad_(True)
         rows = np.concatenate([*train, held_out])
-        source = CachedLatents(network, dataset, rows, hardware, config)
+        source = CachedLatents(network, dataset, rows, hardware, config, np.concatenate(train))
         # From here on, positions among the cached labels in place of rows.
         *train, held_out = np.split(np.arange(len(rows)), np.cumsum([len(part) for part in train]))
+        train = [source.with_copies(part) for part in train]
         parameters = network.stage2_parameters()
     else:
         source = LabeledCrops(cache_on_device(dataset, config, hardware.device), config)
@@ -133,6 +134,7 @@ class PoseStep:
         self.norms = [part for part in network.to_pose.modules() if isinstance(part, torch.nn.BatchNorm1d)]
         # The encoder also gives an appearance code, which no pose depends on.
         self.trained = average_gradients(self.branch, some_unused=not config["freeze_encoder"])
+        self.backgrounds = None if config["freeze_encoder"] else make_backgrounds(config, hardware.device)
         self.train = make_step(self.compute, config, hardware)
 
     def __call__(self, batch: Batch, iteration: int) -> Batch:
@@ -154,7 +156,7 @@ class PoseStep:
         self.optimizer.zero_grad(set_to_none=True)
         if "row" in batch:
             batch = batch | self.source.take(batch["row"])
-        batch = augment(normalize_batch(batch), batch, self.config)
+        batch = augment(normalize_batch(batch), batch, self.config, self.backgrounds)
         with self.hardware.autocast():
             prediction = self.trained(_input(batch)).float()
         loss = pose_loss(prediction, batch["3D"], self.network.pose_mean, self.network.pose_std)
@@ -193,4 +195,5 @@ class PoseStep:
 
 
 def _input(batch: Batch) -> torch.Tensor:
-    return batch["points"] if "points" in batch else batch["img_crop"]
+    """What is trained on: points of a frozen encoder, or else changed or plain crops."""
+    return next(batch[key] for key in ("points", "input_crop", "img_crop") if key in batch)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import BatchNorm2d
 
+from configs.config_robust import AUGMENTATION
 from models import build_network
 from tests.recorded_graph import record
 from tests.synthetic import write_synthetic_layout
@@ -24,6 +25,7 @@ CPU = torch.device("cpu")
 ITERATIONS = 9
 CHANGES = {
     "adam": {"augment_mirror": True, "augment_color": 0.3, "augment_rotation": 20.0, "latent_dropout": 0.3},
+    "input view": {**AUGMENTATION, "augment_mirror": True},
     "muon": {"optimizer": "muon", "precision": "bfloat16", "color_by_appearance": True, "add_background": True},
     "EfficientNetLite0": {"encoderType": "EfficientNetLite0", "precision": "bfloat16"},
 }

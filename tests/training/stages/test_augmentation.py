@@ -22,6 +22,7 @@ from training.stages.augmentation import (
 )
 from utils.geometry import mirror_pose, rotate_points
 from utils.images import normalize
+from utils.keys import KEYS, defaults
 from utils.skeleton import MIRRORED_JOINTS
 
 
@@ -128,7 +129,7 @@ def test_jittered_points_are_off_by_a_share_of_their_own_spread():
     torch.manual_seed(0)
     points = torch.randn(40, 500, 3) * torch.linspace(0.1, 10, 40)[:, None, None]
     batch = {"points": points, "3D": torch.randn(40, 51)}
-    config = {"augment_mirror": False, "augment_yaw": 0.0, "augment_points": 0.3}
+    config = {**defaults(KEYS), "augment_points": 0.3}
     drawn, drawn_again = (
         draw_augmentation(40, config, torch.Generator().manual_seed(1), points=points.shape) for _ in range(2)
     )
@@ -154,5 +155,5 @@ def test_colors_change_alike_within_a_group_and_differ_between_groups():
     for group in (changed[:4], changed[4:]):
         torch.testing.assert_close(group, group[:1].expand_as(group))
     assert (changed[0] - changed[4]).abs().mean() > 0.05
-    config = {"augment_mirror": False, "augment_rotation": 0.0, "augment_color": 0.0}
+    config = defaults(KEYS)
     assert augment(batch, draw_augmentation(8, config, torch.Generator(), 4), config) is batch

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from configs.config_robust import AUGMENTATION
 from models.checkpoints import read_checkpoint
 from tests.processes import run_processes, train
 from tests.runs import losses, read_log
@@ -52,7 +53,7 @@ def test_same_seed_same_run_other_seed_other_run(data, stage1, tmp_path):
     assert losses(other) != losses(stage1)
 
 
-@pytest.mark.parametrize("changes", [{"augment_rotation": 30.0}, {"augment_mirror": True}])
+@pytest.mark.parametrize("changes", [{"augment_rotation": 30.0}, {"augment_mirror": True}, AUGMENTATION])
 def test_augmentation_changes_the_training(data, tmp_path, changes):
     runs = [train_novel_views(tiny_config(data, tmp_path, **c)) for c in ({}, changes)]
     plain, changed = (losses(run) for run in runs)

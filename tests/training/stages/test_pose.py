@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from configs.config_robust import AUGMENTATION
 from datasets import MultiViewDataset
 from models import build_network
 from models.checkpoints import read_checkpoint, save_weights
@@ -111,3 +112,13 @@ def test_fine_tuning_resumes_from_the_trained_pose_decoder(data, tmp_path):
     weights = read_checkpoint(anew.last_network).weights
     assert weights["to_pose.layers.0.weight"].shape[0] == 64
     assert torch.equal(weights["encoder.fc.weight"], before["encoder.fc.weight"])
+
+
+@pytest.mark.parametrize("freeze_encoder", [True, False])
+def test_both_kinds_of_stage_2_change_the_input_view(data, stage1, tmp_path, freeze_encoder):
+    changes = {**AUGMENTATION, "augment_mirror": True, "freeze_encoder": freeze_encoder, "num_training_iterations": 8}
+    config = tiny_pose_config(data, tmp_path, str(stage1.path) if freeze_encoder else None, **changes)
+    ours, others = (losses(train_pose({**config, "augment_copies": copies})) for copies in (2, 3))
+    assert np.isfinite(list(ours.values())).all()
+    # Without a frozen encoder nothing is encoded before, and each step changes crops anew.
+    assert (ours == others) != freeze_encoder

@@ -1,59 +1,17 @@
-"""Random changes of training batches, in the one order that both stages use."""
+"""Changes of the scene, which crop, target and label show alike: mirror images, rolled cameras, yaws, colors of all."""
 
 import math
 
 import roma
 import torch
-from torch.nn import functional
 
 from training.loop.distributed import draw_shard
 from training.loop.loaders import CROP_KEYS, Batch
+from training.stages.augmentation.colors import hue_rotations, on_normalized_colors
+from training.stages.augmentation.geometry import rotate_poses, warp
 from utils.geometry import mirror_pose, mirror_vectors, rotate_points, rotation_about
-from utils.images import IMAGE_MEAN, IMAGE_STD
 
-
-def draw_augmentation(
-    count: int, config: dict, generator: torch.Generator, group: int = 1, points: torch.Size | None = None
-) -> Batch:
-    """The random numbers of `augment`, on the CPU, for this process's `count` crops; always in the same order.
-
-    Every `group` successive crops show one person: they are mirrored together and get the same colors. `points`: the
-    shape (B,P,3) of those of a frozen encoder, where a batch has them in place of crops.
-    """
-    drawn = {}
-    if config["augment_mirror"]:
-        drawn["mirrored"] = random_mirrors(count, group, generator)
-    # Points are encoded once, so that their crops cannot change; but stage 1 taught the points to follow a yaw.
-    if points is not None:
-        if config["augment_yaw"]:
-            drawn["yaw"] = random_yaws(count, config["augment_yaw"], generator)
-        if config["augment_points"]:
-            drawn["noise"] = draw_shard(torch.randn, count, *points[1:], generator=generator)
-        return drawn
-    if config["augment_rotation"]:
-        drawn["rolls"] = random_rolls(count, config["augment_rotation"], generator)
-    if config["augment_color"]:
-        drawn |= random_colors(count, group, config["augment_color"], generator)
-    return drawn
-
-
-def augment(batch: Batch, drawn: Batch, config: dict) -> Batch:
-    """`batch` changed by the augmentations whose random numbers are in `drawn`, as `draw_augmentation` gives them.
-
-    It holds normalized crops (with rotations, or with labels `3D`) or `points` of a frozen encoder with their labels,
-    and lies on the device of `drawn`. A pure function of tensors: a CUDA graph can hold it.
-    """
-    if "mirrored" in drawn:
-        batch = mirror(batch, drawn["mirrored"])
-    if "yaw" in drawn:
-        batch = yaw_labels(batch, drawn["yaw"])
-    if "noise" in drawn:
-        batch = jitter_points(batch, config["augment_points"], drawn["noise"])
-    if "rolls" in drawn:
-        batch = roll_cameras(batch, drawn["rolls"])
-    if "color_matrices" in drawn:
-        batch = augment_color(batch, drawn["color_matrices"], drawn["color_shifts"])
-    return batch
+PICTURE_KEYS = (*CROP_KEYS, "mask_crop")
 
 
 def random_mirrors(count: int, group: int, generator: torch.Generator) -> torch.Tensor:
@@ -68,7 +26,7 @@ def mirror(batch: Batch, chosen: torch.Tensor) -> Batch:
     (B,51) and the `vertical` (B,3) are mirrored in the camera frame. `points` (B,P,3) become `mirrored_points`, those
     of the flipped crop. Mirrored people move as people do, so a set stands for twice as many motions and rooms.
     """
-    mirrored = {key: batch[key].flip(3) for key in CROP_KEYS if key in batch}
+    mirrored = {key: batch[key].flip(3) for key in PICTURE_KEYS if key in batch}
     for key in ("extrinsic_rot", "extrinsic_rot_inv"):
         if key in batch:
             mirrored[key] = _mirror_rotations(batch[key])
@@ -98,27 +56,17 @@ def random_rolls(count: int, limit: float, generator: torch.Generator) -> torch.
     return rotation_about("z", (drawn * 2 - 1) * math.radians(limit))
 
 
-def roll_crops(crops: torch.Tensor, rolls: torch.Tensor) -> torch.Tensor:
-    """Crops (B,3,R,R) rotated about their center by `rolls` (B,3,3).
-
-    Corners that no camera saw repeat the nearest pixel of the border.
-    """
-    # affine_grid wants where each pixel comes from, and a shift, which the last column of a roll is not.
-    inverse = rolls.mT[:, :2]
-    grid = functional.affine_grid(inverse.to(crops), list(crops.shape), align_corners=False)
-    return functional.grid_sample(crops, grid, padding_mode="border", align_corners=False)
-
-
 def roll_cameras(batch: Batch, rolls: torch.Tensor) -> Batch:
     """`batch` with all that is in camera frames rotated by `rolls` (B,3,3): crops, rotations and poses."""
-    rolled = {key: roll_crops(batch[key], rolls) for key in CROP_KEYS if key in batch}
+    # Corners that no camera saw repeat the nearest pixel of the border.
+    rolled = {key: warp(batch[key], rolls.mT[:, :2]) for key in PICTURE_KEYS if key in batch}
     # The world stays where it is: what rotates is each camera, about its viewing axis.
     if "extrinsic_rot" in batch:
         rolled["extrinsic_rot"] = rolls @ batch["extrinsic_rot"]
     if "extrinsic_rot_inv" in batch:
         rolled["extrinsic_rot_inv"] = batch["extrinsic_rot_inv"] @ rolls.mT
     if "3D" in batch:
-        rolled["3D"] = rotate_points(batch["3D"].unflatten(1, (-1, 3)), rolls).flatten(1)
+        rolled["3D"] = rotate_poses(batch["3D"], rolls)
     return {**batch, **rolled}
 
 
@@ -134,8 +82,11 @@ def yaw_labels(batch: Batch, angle: torch.Tensor) -> Batch:
     Stage 1 taught the points to rotate with the person, so one label stands for many headings.
     """
     rotation = roma.rotvec_to_rotmat(batch["vertical"] * angle)
-    pose = rotate_points(batch["3D"].unflatten(1, (-1, 3)), rotation).flatten(1)
-    return {**batch, "points": rotate_points(batch["points"], rotation), "3D": pose}
+    return {
+        **batch,
+        "points": rotate_points(batch["points"], rotation),
+        "3D": rotate_poses(batch["3D"], rotation),
+    }
 
 
 def jitter_points(batch: Batch, strength: float, noise: torch.Tensor) -> Batch:
@@ -178,15 +129,8 @@ def _random_color_maps(count: int, strength: float, generator: torch.Generator) 
     def uniform(*shape: int) -> torch.Tensor:
         return (draw_shard(torch.rand, *shape, generator=generator) * 2 - 1) * strength
 
-    # Rodrigues' formula for the rotation about (1, 1, 1).
-    angle = uniform(count) * math.pi
-    cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
-    gray = torch.full((3, 3), 1 / 3)
-    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
-    hue = cos * torch.eye(3) + (1 - cos) * gray + sin * cross
+    hue = hue_rotations(uniform(count) * math.pi)
     gain = (1 + 0.3 * uniform(count, 3)) * (1 + 0.3 * uniform(count, 1))
-    # The map acts on colors in 0..1 about mid-gray, and then takes the place of one of normalized colors.
+    # The map acts on colors in 0..1 about mid-gray.
     matrix = gain[:, :, None] * hue
-    shift = 0.5 - matrix.sum(2, keepdim=True) * 0.5
-    mean, std = torch.tensor(IMAGE_MEAN).view(3, 1), torch.tensor(IMAGE_STD).view(3, 1)
-    return matrix * (std.T / std), (matrix @ mean + shift - mean) / std
+    return on_normalized_colors(matrix, 0.5 - matrix.sum(2, keepdim=True) * 0.5)

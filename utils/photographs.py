@@ -1,0 +1,73 @@
+"""Photographs to stand behind people: those of a folder, or the free ones inside of installed packages."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from utils.errors import UserError
+
+SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+# Inside of scikit-image, which lists their licenses beside them: free, and without people.
+PACKAGES = "packages"
+FREE_PHOTOGRAPHS = ("brick", "chelsea", "coins", "grass", "gravel", "hubble_deep_field", "motorcycle_left", "rocket")
+# Never trained with: those of scikit-learn (CC BY 2.0), and one of scikit-image.
+HELD_OUT_PHOTOGRAPHS = ("china", "flower", "coffee")
+_FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
+
+
+def random_squares(folder: str, count: int, rng: np.random.Generator) -> list[torch.Tensor]:
+    """`count` random squares (3,S,S) uint8 of the photographs of `folder`, about as many of each.
+
+    `folder`: a path, searched with all folders in it; or "packages" for the free photographs inside of scikit-image.
+    Raises UserError where there are none, and for a file that cannot be read.
+    """
+    files = free_photographs() if folder == PACKAGES else _pictures_in(folder)
+    chosen = [files[i] for i in rng.permutation(len(files))[:count]]
+    squares = []
+    for number, file in enumerate(chosen):
+        picture = read_photograph(file)
+        share = len(range(number, count, len(chosen)))
+        squares += [_random_square(picture, rng) for _ in range(share)]
+    return squares
+
+
+def free_photographs(names: tuple[str, ...] = FREE_PHOTOGRAPHS) -> list[Path]:
+    """Files of the free photographs `names` inside of installed packages. UserError where there are none."""
+    found = []
+    for package, inside in _FOLDERS.items():
+        about = importlib.util.find_spec(package)
+        if about is not None:
+            folder = Path(about.origin).parent / inside
+            found += sorted(file for file in folder.iterdir() if file.stem in names and file.suffix in SUFFIXES)
+    if not found:
+        raise UserError("there are no free photographs; expected scikit-image (pip install scikit-image scikit-learn)")
+    return found
+
+
+def read_photograph(file: str | Path) -> torch.Tensor:
+    """A picture as RGB (3,H,W) uint8."""
+    try:
+        with Image.open(file) as image:
+            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    # Pillow's decoders raise any of these for damaged files.
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{str(file)!r} cannot be read ({error}); expected a picture such as PNG or JPEG") from error
+
+
+def _pictures_in(folder: str) -> list[Path]:
+    if not Path(folder).is_dir():
+        raise UserError(f"augment_background_folder {folder!r} does not exist; expected a folder of pictures")
+    files = sorted(file for file in Path(folder).rglob("*") if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise UserError(f"augment_background_folder {folder!r} has no pictures; expected {', '.join(sorted(SUFFIXES))}")
+    return files
+
+
+def _random_square(picture: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    height, width = picture.shape[1:]
+    side = max(1, round(min(height, width) * rng.uniform(0.3, 1)))
+    y, x = rng.integers(height - side + 1), rng.integers(width - side + 1)
+    return picture[:, y : y + side, x : x + side]
