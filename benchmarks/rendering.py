@@ -38,6 +38,6 @@ def _start(job: RenderSet, folder: Path) -> None:
 def _render(sequence) -> tuple[int, float, float, int]:
     started = time.time()
     render, writer = _worker
-    img_crop, bg_crop, rows = render(sequence)
+    img_crop, bg_crop, _, rows = render(sequence)
     writer.add(img_crop, bg_crop, rows, sequence.key)
     return os.getpid(), started, time.time(), len(img_crop)

@@ -3,8 +3,9 @@
 A set of your own:     python configs/render_dataset.py --output data/train --crops 40000
                        python configs/render_dataset.py --output data/test --crops 8000 --split test
 Captured motion (BVH): python configs/render_dataset.py --output data/train --crops 40000 --motion mocap
+Many people and rooms: python configs/render_dataset.py --output data/train --crops 24000 --world wild
 A standard benchmark:  python configs/render_dataset.py --output data/benchmark64 --preset benchmark64
-                       (writes train/ and test/; benchmark: 128 px, benchmark64: 64 px)
+                       (writes train/ and test/; benchmark and wild: 128 px, benchmark64 and wild64: 64 px)
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.command_line import script_parser
-from datasets.rendered.dataset import SPLIT_SUBJECTS, render_dataset
+from datasets.rendered.dataset import SPLIT_SUBJECTS, WORLDS, render_dataset
 from datasets.rendered.presets import PRESETS, render_preset
 from utils.errors import UserError, run_script
 
@@ -42,7 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--output", metavar="DIR", required=True, help="folder to write: a new one, or one to resume")
     add("--preset", metavar="NAME", help=f"standard benchmark with all other options fixed: {' or '.join(PRESETS)}")
-    add("--crops", type=int, metavar="N", help="number of crops, over all four cameras")
+    add("--crops", type=int, metavar="N", help="number of crops, over all cameras")
+    worlds = "one room with four upright cameras, or people, rooms, cameras and boxes that differ"
+    add("--world", metavar="WORLD", help=f"{' or '.join(WORLDS)}: {worlds} (default: {default['world']})")
+    add("--people", type=int, metavar="N", help="people of the wild world (default: 72, test: 16; more in large sets)")
+    add("--masks", action="store_true", help="write masks of the person too (the wild world always does)")
     add("--size", type=int, metavar="PIXELS", help=f"side of a crop (default: {default['size']})")
     add("--seed", type=int, metavar="N", help=f"seed of motions, clothes and light (default: {default['seed']})")
     add("--split", metavar="SPLIT", help=f"subjects of {subjects} (default: {default['split']})")

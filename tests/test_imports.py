@@ -19,6 +19,7 @@ ALLOWED = {
     "datasets.reader": {"datasets.layout"},
     "datasets.sampler": {"datasets.layout"},
     "datasets.joined": {"datasets.reader"},
+    "datasets.coverage": {"datasets.layout"},
     "datasets.validation": {"datasets.layout", "datasets.cameras"},
     "datasets.rendered": {"datasets.motion", "datasets.people", "datasets.cameras", "datasets.layout"},
     "datasets.sources.human36m": {"datasets.video", "datasets.cameras", "datasets.layout"},

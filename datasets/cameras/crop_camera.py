@@ -29,15 +29,15 @@ class CropCamera(NamedTuple):
     bounding_box_cam: np.ndarray
 
 
-def crop_camera(root_cam: np.ndarray, box_metres: float = BOX_METRES) -> CropCamera:
+def crop_camera(root_cam: np.ndarray, box_metres: float | np.ndarray = BOX_METRES) -> CropCamera:
     """Virtual camera for a person whose root is at `root_cam` (...,3), meters, in the original camera's frame.
 
     The camera rotates by the shortest rotation that brings the ray through the root onto the optical axis, which adds
-    no roll. `box_metres` at the root's distance fill the crop. Raises UserError for a root behind the camera and for a
-    box without size.
+    no roll. `box_metres`, a number or (...), at the root's distance fill the crop. Raises UserError for a root behind
+    the camera and for a box without size.
     """
-    if box_metres <= 0:
-        raise UserError(f"box of {box_metres:g} m; expected a width of more than 0 meters")
+    if np.any(np.asarray(box_metres) <= 0):
+        raise UserError(f"box of {np.min(box_metres):g} m; expected a width of more than 0 meters")
     root_cam = np.asarray(root_cam, dtype=np.float64)
     x, y, z = np.moveaxis(root_cam, -1, 0)
     if not np.all(z > 0):

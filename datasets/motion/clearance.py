@@ -4,6 +4,7 @@ The body is approximated by elliptic cylinders and the arm by seven spheres. Exa
 and the margin hides the difference.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -133,3 +134,44 @@ def _deepest_push(shapes, rotations, positions, points, margin):
     shape_index, point_index = np.divmod(best, depth.shape[2])
     way = np.stack(ways, axis=1)[np.arange(len(flat)), shape_index, point_index]
     return point_index, way * amount[:, None]
+
+
+# Groups of limbs of which no two may touch: points along the bones from a bone's pivot to the next, and a radius.
+_GROUPS = {
+    "trunk": (("spine_low", "spine_high", 0.10), ("spine_high", "neck", 0.10)),
+    "head": (("head", "head", 0.11),),
+    **{
+        f"{name}_{side}": bones
+        for side in ("left", "right")
+        for name, bones in {
+            "arm": ((f"forearm_{side}", f"hand_{side}", 0.035), (f"hand_{side}", f"hand_{side}", 0.05)),
+            "knee": ((f"shin_{side}", f"shin_{side}", 0.06),),
+            "leg": ((f"shin_{side}", f"foot_{side}", 0.045), (f"toes_{side}", f"toes_{side}", 0.04)),
+        }.items()
+    },
+}
+_NEIGHBORS = {("knee_left", "leg_left"), ("knee_right", "leg_right"), ("trunk", "head")}
+_FRACTIONS = np.linspace(0.05, 1.0, 5)
+
+
+def parts_intersect(rotations: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Whether arms, lower legs, trunk or head intersect each other in each pose (T,).
+
+    rotations, positions: (T,B,3,3), (T,B,3) of all bones in the world. Thin capsules stand for the limbs, so that poses
+    in which limbs only touch pass.
+    """
+    points, radii = {}, {}
+    for group, bones in _GROUPS.items():
+        ends = [(positions[:, BONE_INDEX[a]], positions[:, BONE_INDEX[b]], radius) for a, b, radius in bones]
+        points[group] = np.concatenate(
+            [a[:, None] + _FRACTIONS[:, None] * (b - a)[:, None] for a, b, _ in ends], axis=1
+        )
+        radii[group] = np.repeat([radius for *_, radius in ends], len(_FRACTIONS))
+    # The pivot of the head lies at its base: its center is in front of and above it.
+    points["head"] = points["head"] + transform(rotations[:, BONE_INDEX["head"]], np.array([0.02, 0.0, 0.09]))[:, None]
+    found = np.zeros(len(positions), dtype=bool)
+    for first, second in itertools.combinations(_GROUPS, 2):
+        if (first, second) not in _NEIGHBORS:
+            apart = np.linalg.norm(points[first][:, :, None] - points[second][:, None], axis=-1)
+            found |= (apart < radii[first][:, None] + radii[second]).any(axis=(1, 2))
+    return found

@@ -119,9 +119,10 @@ def reach(limbs: Limbs, target: np.ndarray, swivel=0.0, pronation=0.0, wrist=0.0
 
 
 def hang(out=0.14, forward=0.05, elbow=0.3, twist=0.0, pronation=0.3) -> np.ndarray:
-    """Arm state (1, 6) of an arm that hangs at the side; all angles in radians."""
+    """Arm states (T, 6) of arms that hang at the side; all angles in radians, numbers (T = 1) or (T,)."""
     frame = rotation_x(out) @ rotation_y(-forward) @ rotation_z(-twist)
-    return _state(frame[None], np.array([elbow]), pronation, 0.0)
+    frame = frame.reshape(-1, 3, 3)
+    return _state(frame, np.broadcast_to(np.asarray(elbow, dtype=np.float64), len(frame)), pronation, 0.0)
 
 
 def _state(frame, elbow, pronation, wrist):
@@ -145,7 +146,7 @@ def clavicle_rotation(upper_arm: np.ndarray) -> np.ndarray:
     return rotation_z(-forward) @ rotation_x(lift)
 
 
-def _arm_rotations(state: np.ndarray, swing: np.ndarray) -> dict[str, np.ndarray]:
+def arm_rotations(state: np.ndarray, swing: np.ndarray) -> dict[str, np.ndarray]:
     """Rotations (T, 3, 3) of a left arm's bones relative to their parents."""
     upper = rotation_y(-swing) @ _ARM_REFERENCE @ to_matrix(state[:, :3])
     clavicle = clavicle_rotation(upper)
@@ -192,7 +193,7 @@ def solve(limbs: Limbs, intent: Intent, rate: float) -> Motion:
     for name, rotation in trunk_rotations(intent).items():
         rotations[:, BONE_INDEX[name]] = rotation
     for side in SIDES:
-        for name, rotation in _arm_rotations(intent.arms[side], intent.swing[side]).items():
+        for name, rotation in arm_rotations(intent.arms[side], intent.swing[side]).items():
             rotations[:, BONE_INDEX[f"{name}_{side}"]] = rotation if side == "left" else rotation * MIRROR
     roll, pitch, yaw = intent.tilt.T
     pelvis = rotation_z(intent.heading + yaw) @ rotation_y(pitch) @ rotation_x(roll)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.people.anny_model import anny_model, rest_shape
+from datasets.people.crowd import CROWD, drawn_shape
 from datasets.people.kinematics import rotation_x
 from utils.errors import UserError
 
@@ -100,18 +101,18 @@ class Body:
         stature: height of the neutral stance, meters.
 
     Raises:
-        UserError: for a subject number outside `SUBJECTS`, or when anny is missing.
+        UserError: for a subject number outside `SUBJECTS` and below `CROWD`, or when anny is missing.
     """
 
     bone_names = BONE_NAMES
     bone_parents = BONE_PARENTS
 
     def __init__(self, subject: int):
-        if subject not in _SHAPES:
-            raise UserError(f"no body for subject {subject!r}; expected one of {SUBJECTS}")
+        if subject not in _SHAPES and subject < CROWD:
+            raise UserError(f"no body for subject {subject!r}; expected one of {SUBJECTS}, or {CROWD} and more")
         self.subject = subject
         model = anny_model()
-        vertices, heads = rest_shape(model, **_SHAPES[subject])
+        vertices, heads = rest_shape(model, **(_SHAPES.get(subject) or drawn_shape(subject)))
         self.faces = model.faces.numpy().astype(np.int32)
         self.vertex_weights = _bone_weights(model)
         self.vertex_bone = self.vertex_weights.argmax(1)
@@ -175,9 +176,9 @@ class Body:
         return points
 
 
-@functools.cache
+@functools.lru_cache(maxsize=len(SUBJECTS) + 3)
 def load_body(subject: int) -> Body:
-    """The body of a subject, built once per process."""
+    """The body of a subject. The last few are kept: all fixed subjects, or some of the crowd."""
     return Body(subject)
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.people.body import BONE_INDEX, Body
+from datasets.people.crowd import CROWD, drawn_head
 from datasets.people.patterns import PATTERNS, cloth_colors, ripples
 
 TEXELS_PER_EDGE = 4  # of a triangle, which has 4 + 3 + 2 + 1 texels
@@ -33,6 +34,17 @@ _STYLES = {
     "receding": (0.95, 0.25, 0.012),
     "bob": (0.82, 0.02, 0.030),
     "long": (0.82, -0.70, 0.028),
+    "bald": (2.0, 2.0, 0.0),
+    "bun": (0.86, 0.20, 0.014),
+    "afro": (0.80, 0.08, 0.055),
+}
+# Headgear covers the hair: lines like those of a hair style, thickness.
+_HEADGEAR = {
+    "cap": (0.72, 0.45, 0.022),
+    "beanie": (0.70, 0.30, 0.014),
+    "swim cap": (0.74, 0.28, 0.006),
+    "scarf": (0.80, -0.9, 0.014),
+    "hood": (0.84, -0.9, 0.03),
 }
 
 
@@ -63,17 +75,21 @@ class BodyCoordinates(NamedTuple):
 
 
 class Wardrobe:
-    """Dresses one subject. Face and hair are the subject's own; every call of `dress` samples other clothes."""
+    """Dresses one subject. Face and hair are the subject's own; every call of `dress` samples other clothes.
+
+    Subjects of the crowd (`CROWD` and above) also wear few clothes, skirts, coats and headgear.
+    """
 
     def __init__(self, body: Body, subject: int):
-        self.body, self.head = body, _HEADS[subject]
+        self.body, self.head = body, _HEADS.get(subject) or drawn_head(subject)
+        self._sample = sample_clothes if subject < CROWD else sample_wardrobe
         self.vertices = _coordinates_of_vertices(body)
         self.texels = _coordinates_of_texels(body, self.vertices)
         self.skin, self.hair = _skin(self.texels, self.head, body), _hair(self.texels, self.head["style"])
 
     def dress(self, rng: np.random.Generator) -> Outfit:
         """Sample a set of clothes: colors, patterns, lengths."""
-        clothes = sample_clothes(rng)
+        clothes = self._sample(rng)
         colors = self._texel_colors(clothes, rng)
         # Squaring converts sRGB to linear albedo. `tone_map` of the renderer takes the root again.
         np.clip(colors, 0.01, 0.98, out=colors)
@@ -95,6 +111,8 @@ class Wardrobe:
             else:
                 colors[covered] = cloth_colors(cloth, at.point[covered], at.around[covered], rng)
         colors[self.hair] = self.head["hair"]
+        if clothes.get("headgear"):
+            colors[_above_line(at, _HEADGEAR[clothes["headgear"]])] = clothes["headgear_color"]
         covered = np.flatnonzero(bottom | top)
         colors[covered] *= 1 + 0.10 * ripples(at.point[covered], 0.09, rng)[:, None]
         return colors
@@ -104,9 +122,12 @@ class Wardrobe:
         thickness = np.zeros(len(at.arm))
         thickness[bottom] = clothes["bottom"]["loose"]
         thickness[top] = np.maximum(thickness[top], clothes["top"]["loose"])
-        thickness[shoes] = 0.010
+        thickness[shoes] = clothes["shoes"].get("loose", 0.010)
         hair = _hair(at, self.head["style"])
         thickness[hair] = _STYLES[self.head["style"]][2]
+        if clothes.get("headgear"):
+            gear = _HEADGEAR[clothes["headgear"]]
+            thickness[_above_line(at, gear)] = gear[2]
         return thickness.astype(np.float32)
 
 
@@ -123,6 +144,53 @@ def sample_clothes(rng: np.random.Generator) -> dict:
         bottom["pattern"] = "denim" if rng.random() < 0.4 else "plain"
     shoes["pattern"] = socks["pattern"] = shirt["pattern"] = "plain"
     return dict(top=top, bottom=bottom, shoes=shoes, socks=socks, shirt=shirt)
+
+
+def sample_wardrobe(rng: np.random.Generator) -> dict:
+    """Clothes as `sample_clothes` gives them, but of a wider range: from swimwear to a long coat."""
+    clothes = sample_clothes(rng)
+    top, bottom, shoes, socks = (clothes[name] for name in ("top", "bottom", "shoes", "socks"))
+    for garment in (top, bottom):
+        # Most real clothes have one color, often a dull one.
+        garment["colors"] = np.stack([_sample_dull(rng) if rng.random() < 0.55 else c for c in garment["colors"]])
+        garment["pattern"] = "plain" if rng.random() < 0.6 else garment["pattern"]
+    kind = rng.choice(("usual", "bare", "coat", "dress", "tank", "suit"), p=(0.46, 0.2, 0.08, 0.1, 0.1, 0.06))
+    if kind == "bare":
+        top["bare"], bottom["length"] = True, rng.choice([0.06, 0.25, 0.45, 0.99]) + rng.uniform(-0.04, 0.06)
+    elif kind == "coat":
+        top.update(hem=rng.uniform(0.25, 0.8), sleeve=0.99, loose=rng.uniform(0.02, 0.035), neckline=0.0)
+    elif kind == "dress":
+        # Its lower half is a skirt of the same cloth.
+        top.update(hem=rng.uniform(0.25, 0.75), loose=rng.uniform(0.01, 0.03), opening=False)
+        bottom["length"] = top["hem"] if rng.random() < 0.7 else 0.97
+    elif kind == "tank":
+        top.update(sleeve=rng.uniform(-0.4, 0.03), neckline=0.14, loose=0.004, opening=False)
+        bottom["length"] = rng.choice([0.1, 0.3, 0.97])
+    elif kind == "suit":
+        bottom["colors"], bottom["pattern"] = top["colors"], top["pattern"]
+        top["sleeve"] = bottom["length"] = 0.98
+    bottom["loose"] = rng.choice([0.003, 0.010, 0.022])
+    foot = rng.random()
+    if foot < 0.25:
+        shoes["bare"], socks["top"] = True, 9.0
+    elif foot < 0.35:
+        shoes.update(loose=0.003, colors=socks["colors"])
+    elif foot < 0.45:
+        shoes["top"] = rng.uniform(0.6, 0.85)
+    elif foot < 0.7:
+        shoes["colors"] = np.tile(_sample_dull(rng), (2, 1))
+        socks["top"] = rng.choice([0.7, 0.87, 9.0])
+    if rng.random() < 0.25:
+        clothes["headgear"] = str(rng.choice(tuple(_HEADGEAR)))
+        clothes["headgear_color"] = _sample_dull(rng) if rng.random() < 0.5 else _sample_color(rng)
+    return clothes
+
+
+def _sample_dull(rng: np.random.Generator) -> np.ndarray:
+    """sRGB of black, gray, navy, khaki, brown, white: the colors of most clothes."""
+    base = [(0.08, 0.08, 0.09), (0.25, 0.25, 0.27), (0.5, 0.5, 0.51), (0.9, 0.9, 0.88), (0.12, 0.15, 0.27),
+            (0.25, 0.33, 0.45), (0.55, 0.5, 0.38), (0.35, 0.25, 0.18), (0.4, 0.12, 0.13), (0.2, 0.28, 0.2)]  # fmt: skip
+    return np.clip(np.asarray(base[rng.integers(len(base))]) * rng.uniform(0.75, 1.25) + rng.normal(0, 0.015, 3), 0, 1)
 
 
 def _sample_cloth(rng: np.random.Generator) -> dict:
@@ -146,10 +214,11 @@ def _covered(at: BodyCoordinates, clothes: dict) -> tuple[np.ndarray, np.ndarray
     top, bottom = clothes["top"], clothes["bottom"]
     legs = (at.leg > -0.17) & ~at.foot
     neckline = -0.01 - np.clip(top["neckline"] - 0.9 * np.abs(at.point[:, 1]), 0, None) * (at.point[:, 0] > 0)
-    trunk = (at.leg < top["hem"]) & (at.leg > -9) & (at.trunk < neckline) & (at.face < -1)
-    sleeves = (at.arm > -0.5) & (at.arm < top["sleeve"])
-    shoes = at.foot
-    socks = (at.leg > 0.87) & ~at.foot
+    trunk = (not top.get("bare")) & (at.leg < top["hem"]) & (at.leg > -9) & (at.trunk < neckline) & (at.face < -1)
+    sleeves = (not top.get("bare")) & (at.arm > -0.5) & (at.arm < top["sleeve"])
+    # Boots reach up the leg; bare feet have neither shoes nor socks.
+    shoes = (at.foot | (at.leg > clothes["shoes"].get("top", 9.0))) & (not clothes["shoes"].get("bare"))
+    socks = (at.leg > clothes["socks"].get("top", 0.87)) & ~at.foot
     return legs & (at.leg < bottom["length"]), trunk | sleeves, shoes, socks
 
 
@@ -165,6 +234,9 @@ def _skin(at: BodyCoordinates, head: dict, body: Body) -> np.ndarray:
     # All bodies have the same topology and nearly the same face, so features are placed in meters from the nose.
     nose = body.neutral_joints[9]
     x, y, z = (at.point - nose).T
+    _mark_skin(colors, at, head, body)
+    if head.get("faceless"):
+        return colors
     front = (at.face > -1) & (x > -0.055)
     side = np.abs(y)
     shade = np.asarray(head["hair"])
@@ -181,9 +253,33 @@ def _skin(at: BodyCoordinates, head: dict, body: Body) -> np.ndarray:
     return colors
 
 
+def _mark_skin(colors: np.ndarray, at: BodyCoordinates, head: dict, body: Body) -> None:
+    """Color what tells the front of bare skin from its back: nipples, navel, hair of the chest, the spine, palms."""
+    marks = head.get("marks", 0.0)
+    if not marks:
+        return
+    x, y, z = at.point.T
+    chest = (at.leg > -9) & (at.arm < 0) & (at.face < -1)
+    front, back = chest & (x > 0.02), chest & (x < 0)
+    shoulder, hip = body.neutral_joints[11, 2], body.neutral_joints[4, 2]
+    colors[front & (np.hypot(np.abs(y) - 0.10, z - shoulder + 0.155) < 0.016)] *= 1 - 0.4 * marks
+    colors[front & (np.hypot(y, z - hip - 0.12) < 0.012)] *= 1 - 0.5 * marks
+    colors[back & (np.abs(y) < 0.012) & (z > hip)] *= 1 - 0.15 * marks
+    # Creases below the chest and between the muscles of the belly.
+    crease = np.abs(z - shoulder + 0.20 + 0.3 * np.abs(np.abs(y) - 0.09)) < 0.012
+    colors[front & (crease | (np.abs(y) < 0.008) & (z > hip))] *= 1 - 0.15 * marks
+    hairy = front & (z > shoulder - 0.25) & (np.abs(y) < 0.12)
+    colors[hairy] += head["chest_hair"] * (np.asarray(head["hair"]) - colors[hairy])
+
+
 def _hair(at: BodyCoordinates, style: str) -> np.ndarray:
     """Mask (P,) of the points above the hairline."""
-    front, nape, _ = _STYLES[style]
+    return _above_line(at, _STYLES[style])
+
+
+def _above_line(at: BodyCoordinates, line: tuple[float, float, float]) -> np.ndarray:
+    """Mask (P,) of the points of the head above a line from the forehead to the nape, as in `_STYLES`."""
+    front, nape, _ = line
     # 0 behind the ears .. 1 at the temples: there the hairline rises from the nape to the forehead.
     rise = np.clip((at.forward - 0.30) / 0.32, 0, 1)
     sides = nape + (min(0.42, front) - nape) * rise

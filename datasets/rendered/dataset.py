@@ -1,6 +1,7 @@
-"""Renders the training layout: posed people in a room, seen by four calibrated cameras, with exact labels.
+"""Renders the training layout: posed people in rooms, seen by calibrated cameras, with exact labels and masks.
 
-A *sequence* is one motion of one subject at 10 Hz. A *frame* of it is seen by all four cameras: four crops.
+There are two worlds. In "room", a *sequence* is one motion of one subject at 10 Hz, and a *frame* of it is seen by four
+cameras: four crops. In "wild" people, interiors, cameras and boxes differ (datasets/rendered/wild/).
 """
 
 from pathlib import Path
@@ -28,8 +29,10 @@ from datasets.people.clothes import Wardrobe
 from datasets.rendered.raycast import DEVICE, Renderer, RenderView, Room, Triangles, load_kernels
 from datasets.rendered.room import build_room, lamp_points
 from datasets.rendered.scene import AREA, NUM_CAMERAS, sequence_light, subject_cameras
+from datasets.rendered.wild import sessions as wild
 from utils.errors import UserError
 
+WORLDS = ("room", "wild")
 SPLIT_SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
 FPS = 10
 MOTION_FRAMES = 48  # length of a motion; small sets render fewer of its frames, evenly spaced
@@ -54,6 +57,10 @@ class MotionClip(NamedTuple):
     def key(self) -> str:
         return f"seq_{self.seq:06d}"
 
+    @property
+    def num_crops(self) -> int:
+        return NUM_CAMERAS * len(self.frames)
+
 
 class RenderSet(NamedTuple):
     """What defines a rendered set: the same values give the same bytes on the same kind of device.
@@ -69,11 +76,15 @@ class RenderSet(NamedTuple):
     every: int = 1
     motion: dict | None = None
     kinds: tuple[str, ...] | None = None
+    world: str = "room"
+    people: int | None = None
+    masks: bool = False
 
     def describe(self) -> dict:
-        """The content of render.json. Values that are None are left out, so that a new field keeps old sets valid."""
+        """The content of render.json. Defaults of later fields are left out: a new field keeps old sets valid."""
         named = {name: value for name, value in self._asdict().items() if name != "motion"} | (self.motion or {})
-        return {name: value for name, value in named.items() if value is not None}
+        later = {name: value for name, value in self._field_defaults.items() if name != "every"}
+        return {name: value for name, value in named.items() if name not in later or value != later[name]}
 
 
 def render_dataset(
@@ -85,11 +96,14 @@ def render_dataset(
     every: int = 1,
     motion: str | Path | None = None,
     kinds: tuple[str, ...] | None = None,
+    world: str = "room",
+    people: int | None = None,
+    masks: bool = False,
     workers: int | None = None,
     device: str = DEVICE,
     progress: bool = True,
 ) -> Path:
-    """Render a layout of `crops` crops, rounded up to whole frames of four cameras, into the folder `output`.
+    """Render a layout of `crops` crops, rounded up to whole frames of all cameras, into the folder `output`.
 
     An interrupted call is resumed by the same call, and a finished set is left unchanged.
 
@@ -99,6 +113,10 @@ def render_dataset(
         every: use every N-th frame of the 10 Hz motions. The set then holds more, and more varied, sequences.
         motion: folder of BVH files, or one file, with captured motion. None: procedural motion.
         kinds: kinds of procedural motion; None: all `MOTIONS`.
+        world: "room": one room, few people, four upright cameras. "wild": all of them differ; people also take poses
+            composed from parts, and masks are always written.
+        people: number of people of the wild world; None: `wild.PEOPLE`, or more for a large set.
+        masks: write masks of the person too.
         workers: processes; None: one per core.
         device: of Warp: "cpu", or a GPU such as "cuda:0" that all processes share. It changes pixels by rounding.
     Returns:
@@ -106,27 +124,41 @@ def render_dataset(
     Raises:
         UserError: bad arguments, files or packages, or a folder that holds something else.
     """
-    job, output = RenderSet(crops, size, seed, split, every, kinds=kinds), Path(output)
-    _check_arguments(job, workers)
+    job = RenderSet(crops, size, seed, split, every, kinds=kinds, world=world, people=people, masks=masks)
+    job, output = _checked(job, workers), Path(output)
     segments = None
     if motion is not None:
         clips = find_clips(motion)
-        segments = segment_clips(split_clips(clips, split), FPS, MOTION_FRAMES, AREA, progress)
+        timing = (wild.FPS, wild.FRAMES, wild.CLIP_AREA) if world == "wild" else (FPS, MOTION_FRAMES, AREA)
+        segments = segment_clips(split_clips(clips, split), *timing, progress)
         job = job._replace(motion=describe_clips(clips))
     # On first use both fill a cache on disk. That happens here once, and not in several workers at a time.
     load_kernels(device), load_body(SPLIT_SUBJECTS[split][0])
     if claim_folder(output, SET_FILE, job.describe()):
         return output
-    sequences = plan_captured(job, segments) if segments else plan_sequences(job)
-    total = NUM_CAMERAS * sum(len(sequence.frames) for sequence in sequences)
+    groups = _plan(job, segments)
+    total = _count(groups)
     writer = LayoutWriter(output, size, total)
-    todo = [sequence for sequence in sequences if not writer.has(sequence.key)]
-    done = total - NUM_CAMERAS * sum(len(sequence.frames) for sequence in todo)
+    todo = [[sequence for sequence in group if not writer.has(sequence.key)] for group in groups]
+    todo = [group for group in todo if group]
+    done = total - _count(todo)
     with tqdm(total=total, initial=done, unit="crop", desc=f"render {split}", disable=not progress) as bar:
         for count in map_processes(_render_and_write, todo, workers, _start_worker, (job, output, device)):
             bar.update(count)
     writer.finish()
     return output
+
+
+def _plan(job: RenderSet, segments: list[ClipSegment] | None) -> list[list]:
+    """The sequences of a set, in groups that one process renders one after the other."""
+    if job.world == "wild":
+        kinds = job.kinds or MOTIONS
+        return wild.plan_sessions(job.crops, job.seed, job.split, job.people, kinds, segments)
+    return [[sequence] for sequence in (plan_captured(job, segments) if segments else plan_sequences(job))]
+
+
+def _count(groups: list[list]) -> int:
+    return sum(sequence.num_crops for group in groups for sequence in group)
 
 
 def plan_sequences(job: RenderSet) -> list[MotionClip]:
@@ -178,16 +210,18 @@ class SequenceRenderer:
         self.room = Room(build_room(), lamp_points(), device)
         self.subjects: dict[int, tuple[Wardrobe, Triangles]] = {}
 
-    def __call__(self, sequence: MotionClip) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-        """`img_crop` and `bg_crop` (N,size,size,3) uint8, and the rows of labels.h5: frame by frame, all cameras."""
+    def __call__(self, sequence: MotionClip) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Crops and masks as `Rendering` has them, (N,size,size,...), and the rows of labels.h5.
+
+        Frame by frame, all cameras.
+        """
         rng = sequence_rng(self.job, sequence)
         vertices, views, rows = pose_sequence(sequence, rng)
         wardrobe, triangles = self._subject(sequence.subject)
         outfit = wardrobe.dress(rng)
         render = Renderer(self.room, sequence_light(rng), triangles, outfit.colors, outfit.thickness)
-        crops = [render(*frame, self.job.size) for frame in zip(vertices, views, strict=True)]
-        img_crop, bg_crop = (np.concatenate(images) for images in zip(*crops, strict=True))
-        return img_crop, bg_crop, rows
+        crops = [render.with_mask(*frame, self.job.size) for frame in zip(vertices, views, strict=True)]
+        return *(np.concatenate(images) for images in zip(*crops, strict=True)), rows
 
     def _subject(self, subject: int) -> tuple[Wardrobe, Triangles]:
         if subject not in self.subjects:
@@ -232,28 +266,42 @@ def _label(sequence: MotionClip, joints: np.ndarray) -> tuple[list[RenderView], 
     return views, rows
 
 
-_worker = None  # (renderer, writer) of this process
+_worker = None  # (renderer, writer, whether masks are written) of this process
 
 
 def _start_worker(job: RenderSet, output: Path, device: str) -> None:
     global _worker
-    _worker = SequenceRenderer(job, device), LayoutWriter(output, job.size, threads=1)
+    is_wild = job.world == "wild"
+    renderer = wild.SessionRenderer(job.seed, job.split, job.size, device) if is_wild else SequenceRenderer(job, device)
+    _worker = renderer, LayoutWriter(output, job.size, threads=1), job.masks
 
 
-def _render_and_write(sequence: MotionClip) -> int:
-    render, writer = _worker
-    img_crop, bg_crop, rows = render(sequence)
-    writer.add(img_crop, bg_crop, rows, sequence.key)
-    return len(img_crop)
+def _render_and_write(group: list) -> int:
+    render, writer, masks = _worker
+    for sequence in group:
+        img_crop, bg_crop, mask_crop, rows = render(sequence)
+        writer.add(img_crop, bg_crop, rows, sequence.key, mask_crop if masks else None)
+    return _count([group])
 
 
-def _check_arguments(job: RenderSet, workers: int | None) -> None:
+def _checked(job: RenderSet, workers: int | None) -> RenderSet:
+    """The job with what its world decides. Raises UserError for arguments out of range."""
     check_split(job.split, SPLIT_SUBJECTS)
     check_size(job.size)
     check_at_least(0, seed=job.seed)
-    check_at_least(1, crops=job.crops, every=job.every, workers=workers)
+    check_at_least(1, crops=job.crops, every=job.every, people=job.people, workers=workers)
+    if job.world not in WORLDS:
+        raise UserError(f"world {job.world!r}; expected one of {', '.join(WORLDS)}")
     unknown = sorted(set(job.kinds or ()) - set(MOTIONS))
     if unknown:
         raise UserError(f"kind of motion {unknown[0]!r} is unknown; expected some of {', '.join(MOTIONS)}")
     if job.every > MOTION_FRAMES // 2:
         raise UserError(f"every is {job.every}; expected at most {MOTION_FRAMES // 2}, half the frames of a motion")
+    if job.world == "wild":
+        if job.every != 1:
+            raise UserError(f"every is {job.every}; the wild world chooses its instants, expected 1")
+        people = job.people or max(wild.PEOPLE[job.split], job.crops // wild.CROPS_PER_PERSON)
+        return job._replace(people=people, masks=True)
+    if job.people is not None:
+        raise UserError(f"people is {job.people}; the room has its own, expected none, or world wild")
+    return job

@@ -35,6 +35,7 @@ class LightStruct:
     lamps: wp.array(dtype=wp.vec3)  # four: one for each sample of a pixel
     key: float
     ambient: float
+    spread: float  # 0: the lamps shine down; 1: to all sides
     tint: wp.vec3
 
 
@@ -53,13 +54,13 @@ def tone_map(light: float) -> float:
 
 
 @wp.func
-def lamp_light(point: wp.vec3, normal: wp.vec3, lamp: wp.vec3) -> float:
-    """Light of one downward lamp on a surface without shadows; 1 on the floor 2.5 m under it."""
+def lamp_light(point: wp.vec3, normal: wp.vec3, lamp: wp.vec3, spread: float) -> float:
+    """Light of one lamp on a surface without shadows; 1 on the floor 2.5 m under it."""
     to_lamp = lamp - point
     squared = wp.length_sq(to_lamp)
     direction = to_lamp / wp.sqrt(squared)
     # 6.25 is 2.5 m squared, which scales the inverse square law to 1 at that distance.
-    return 6.25 / squared * wp.max(wp.dot(normal, direction), 0.0) * wp.max(direction[2], 0.0)
+    return 6.25 / squared * wp.max(wp.dot(normal, direction), 0.0) * wp.max(direction[2], spread)
 
 
 @wp.func
@@ -70,9 +71,9 @@ def blocked(mesh: wp.uint64, point: wp.vec3, lamp: wp.vec3) -> bool:
 
 
 @wp.func
-def shadowed_light(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, lamp: wp.vec3) -> float:
+def shadowed_light(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, lamp: wp.vec3, spread: float) -> float:
     """Light of a lamp, 0 in the shadow of the mesh."""
-    light = lamp_light(point, normal, lamp)
+    light = lamp_light(point, normal, lamp, spread)
     if light <= 0.0:
         return 0.0
     if blocked(mesh, point, lamp):
@@ -160,7 +161,7 @@ def body_color(person: PersonStruct, light: LightStruct, face: int, weights: wp.
         + weights[1] * person.normals[corner[1]]
         + weights[2] * person.normals[corner[2]]
     )
-    direct = lamp_light(point, normal, light.lamps[k])
+    direct = lamp_light(point, normal, light.lamps[k], light.spread)
     if direct > 0.0 and occludes(person.shadow, k, point):
         direct = 0.0
     amount = light.ambient * ambient_from(normal) + light.key * direct
@@ -173,11 +174,14 @@ def render(
     light: LightStruct,
     person: PersonStruct,
     body: DepthBuffer,  # the person, with 2 x 2 samples for each pixel
+    others: PersonStruct,  # people who stand behind: part of the background
+    crowd: DepthBuffer,  # the others from the same cameras; without samples if there are none
     furniture: DepthBuffer,  # all rectangles but the shell, from the same cameras
     planes: wp.array2d(dtype=wp.vec3),  # per camera and side of the shell: its product with a ray is an inverse length
     size: int,
     img_crop: wp.array(dtype=wp.uint8, ndim=4),
     bg_crop: wp.array(dtype=wp.uint8, ndim=4),
+    mask_crop: wp.array(dtype=wp.uint8, ndim=3),  # the share of the person in each pixel, times 255
 ):
     camera, y, x = wp.tid()
     center = body.centers[camera]
@@ -187,6 +191,7 @@ def render(
     without_person = wp.vec3(0.0)
     last = wp.vec3(0.0)
     count = wp.float32(0.0)
+    covered = wp.float32(0.0)
     # The samples of a pixel go (0, 0), (1, 1), (1, 0), (0, 1): a diagonal first, which crosses most edges.
     # Each sample has a lamp of its own, so that averaging them gives soft shadows at no extra cost.
     for k in range(4):
@@ -199,13 +204,23 @@ def render(
         texel = room.texels[texel_index(room, rectangle, point)]
         albedo = wp.vec3(texel[0], texel[1], texel[2])
         lit = (light.ambient * texel[4] + light.key * texel[3]) * albedo
+        is_room = wp.bool(True)
+        if crowd.samples > 0:
+            behind = inverse_depth(crowd, camera, row, column)
+            if behind > nearest:
+                nearest = behind
+                is_room = False
+                other = nearest_face(crowd, camera, row, column)
+                where = body_weights(crowd, camera, others.faces[other], row, column)
+                lit = body_color(others, light, other, where, center + ray / behind, k)
         color = lit
         inverse = inverse_depth(body, camera, row, column)
         if inverse > nearest:
             face = nearest_face(body, camera, row, column)
             weights = body_weights(body, camera, person.faces[face], row, column)
             color = body_color(person, light, face, weights, center + ray / inverse, k)
-        elif occludes(person.shadow, k, point):
+            covered += 1.0
+        elif is_room and occludes(person.shadow, k, point):
             color = light.ambient * texel[4] * albedo
         with_person += color
         without_person += lit
@@ -215,6 +230,7 @@ def render(
             break
         last = color
     scale = 1.0 / count
+    mask_crop[camera, y, x] = wp.uint8(255.0 * covered * scale + 0.5)
     for c in range(3):
         byte = wp.uint8(tone_map(with_person[c] * light.tint[c] * scale) + 0.5)
         img_crop[camera, y, x, c] = byte
@@ -232,6 +248,7 @@ def bake(
     lamps: wp.array(dtype=wp.vec3),
     directions: wp.array(dtype=wp.vec3),  # evenly spaced on the unit sphere
     reach: float,
+    spread: float,
     key: wp.array(dtype=float),
     ambient: wp.array(dtype=float),
 ):
@@ -243,7 +260,7 @@ def bake(
     normal = normals[i]
     direct = wp.float32(0.0)
     for k in range(lamps.shape[0]):
-        direct += shadowed_light(room.mesh, starts[i], normal, lamps[k])
+        direct += shadowed_light(room.mesh, starts[i], normal, lamps[k], spread)
     weight = wp.float32(0.0)
     free = wp.float32(0.0)
     for k in range(directions.shape[0]):

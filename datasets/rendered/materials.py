@@ -19,17 +19,17 @@ def plain(*color: float) -> Material:
 
 def wood(*color: float) -> Material:
     """Grain along u."""
-    return lambda u, v: _shaded(color, 0.10 * np.sin(60 * v + 2 * np.sin(3 * u)) + 0.06 * np.sin(171 * v))
+    return lambda u, v: shaded(color, 0.10 * np.sin(60 * v + 2 * np.sin(3 * u)) + 0.06 * np.sin(171 * v))
 
 
 def cloth(*color: float) -> Material:
     """A coarse weave."""
-    return lambda u, v: _shaded(color, 0.06 * np.sin(95 * u) * np.sin(95 * v) + 0.05 * _grain(u, v))
+    return lambda u, v: shaded(color, 0.06 * np.sin(95 * u) * np.sin(95 * v) + 0.05 * _grain(u, v))
 
 
 def checkered(first, second, side: float) -> Material:
     """A chessboard of two colors."""
-    return lambda u, v: _choose((u // side + v // side) % 2 < 1, first, second)
+    return lambda u, v: choose((u // side + v // side) % 2 < 1, first, second)
 
 
 def floor(half_x: float, half_y: float) -> Material:
@@ -41,8 +41,8 @@ def floor(half_x: float, half_y: float) -> Material:
         board = plank + 7 * np.floor((u + 0.53 * plank) / 1.3)
         tone = 0.16 * (np.sin(12.9898 * board) * 43758.5453 % 1 - 0.5) + 0.05 * np.sin(90 * v + 3 * np.sin(2 * u))
         gap = (v % 0.16 < 0.012) * 0.25
-        planks = _shaded((0.56, 0.44, 0.33), tone - gap)
-        mat = _shaded((0.36, 0.42, 0.47), 0.07 * _grain(u, v))
+        planks = shaded((0.56, 0.44, 0.33), tone - gap)
+        mat = shaded((0.36, 0.42, 0.47), 0.07 * _grain(u, v))
         x, y = np.abs(u - half_x), np.abs(v - half_y)
         edge = np.maximum(x - 2.3, y - 2.0)
         colors = np.where((edge < 0)[..., None], mat, planks)
@@ -53,14 +53,14 @@ def floor(half_x: float, half_y: float) -> Material:
 
 def ceiling(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Tiles."""
-    return _shaded((0.84, 0.84, 0.82), -0.12 * ((u % 0.6 < 0.05) | (v % 0.6 < 0.05)))
+    return shaded((0.84, 0.84, 0.82), -0.12 * ((u % 0.6 < 0.05) | (v % 0.6 < 0.05)))
 
 
 def wall(upper, lower) -> Material:
     """Two colors with a rail between them and a skirting board."""
 
     def color_at(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        colors = _choose(v > 0.95, upper, lower) * (1 + 0.02 * _grain(u, v))[..., None]
+        colors = choose(v > 0.95, upper, lower) * (1 + 0.02 * _grain(u, v))[..., None]
         colors[np.abs(v - 0.95) < 0.03] = (0.42, 0.36, 0.30)
         colors[v < 0.1] = (0.30, 0.27, 0.24)
         return colors
@@ -74,7 +74,7 @@ def bricks(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     place = u / 0.30 + 0.5 * (course % 2)
     mortar = (v % 0.11 < 0.018) | (place % 1 < 0.06)
     tone = 0.25 * (np.sin(78.233 * (np.floor(place) + 31 * course)) * 43758.5453 % 1 - 0.5)
-    colors = _shaded((0.66, 0.46, 0.38), tone)
+    colors = shaded((0.66, 0.46, 0.38), tone)
     colors[mortar] = (0.70, 0.66, 0.60)
     return colors
 
@@ -121,7 +121,7 @@ def window(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Sky and trees behind a frame; brighter than the room."""
     trees = 0.55 + 0.12 * np.sin(9 * u) + 0.06 * np.sin(31 * u + 1)
     sky = np.stack([0.85 - 0.15 * v, 0.95 - 0.08 * v, np.full_like(v, 1.1)], axis=-1)
-    colors = np.where((v < trees)[..., None], _shaded((0.35, 0.52, 0.28), 0.2 * np.sin(23 * u) * np.sin(29 * v)), sky)
+    colors = np.where((v < trees)[..., None], shaded((0.35, 0.52, 0.28), 0.2 * np.sin(23 * u) * np.sin(29 * v)), sky)
     frame = (np.abs(u - 0.75) < 0.03) | (np.abs(v - 1.0) < 0.025)
     frame |= np.minimum(np.minimum(u, u.max() - u), np.minimum(v, v.max() - v)) < 0.06
     colors[frame] = (0.86, 0.85, 0.82)
@@ -151,22 +151,22 @@ def door(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 def ribs(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """A heater."""
-    return _shaded((0.86, 0.86, 0.84), -0.25 * (u % 0.1 < 0.035))
+    return shaded((0.86, 0.86, 0.84), -0.25 * (u % 0.1 < 0.035))
 
 
 def carton(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Cardboard with tape."""
-    return _choose(np.abs(u - u.mean()) < 0.03, (0.80, 0.72, 0.55), (0.66, 0.50, 0.33))
+    return choose(np.abs(u - u.mean()) < 0.03, (0.80, 0.72, 0.55), (0.66, 0.50, 0.33))
 
 
 def leaves(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Foliage."""
-    return _shaded((0.20, 0.42, 0.16), 0.35 * np.sin(70 * u + 9 * np.sin(20 * v)) * np.sin(45 * v))
+    return shaded((0.20, 0.42, 0.16), 0.35 * np.sin(70 * u + 9 * np.sin(20 * v)) * np.sin(45 * v))
 
 
 def curtain(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Long folds."""
-    return _shaded((0.34, 0.20, 0.34), 0.28 * np.sin(42 * u) + 0.1 * np.sin(97 * u + 1))
+    return shaded((0.34, 0.20, 0.34), 0.28 * np.sin(42 * u) + 0.1 * np.sin(97 * u + 1))
 
 
 def locker(color) -> Material:
@@ -175,16 +175,18 @@ def locker(color) -> Material:
     def color_at(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         slits = (np.abs(v - 1.5) < 0.12) & (v % 0.05 < 0.02) & (np.abs(u - 0.25) < 0.13)
         edge = np.minimum(u, u.max() - u) < 0.015
-        return _shaded(color, -0.5 * (slits | edge) - 0.4 * (np.hypot(u - 0.42, v - 0.95) < 0.03))
+        return shaded(color, -0.5 * (slits | edge) - 0.4 * (np.hypot(u - 0.42, v - 0.95) < 0.03))
 
     return color_at
 
 
-def _shaded(color, amount: np.ndarray) -> np.ndarray:
+def shaded(color, amount: np.ndarray) -> np.ndarray:
+    """A color, lighter or darker by a share `amount` (...)."""
     return np.clip(np.asarray(color) * (1 + amount)[..., None], 0.02, 0.98)
 
 
-def _choose(mask: np.ndarray, first, second) -> np.ndarray:
+def choose(mask: np.ndarray, first, second) -> np.ndarray:
+    """The first color where the mask (...) is true, else the second."""
     return np.where(mask[..., None], np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64))
 
 

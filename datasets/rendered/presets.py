@@ -10,6 +10,7 @@ Pixels differ between CPU and GPU by rounding, and are not checked.
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,10 +39,13 @@ class Preset(NamedTuple):
     every: int
     crops: Mapping[str, int]
     checksums: Mapping[str, dict[str, Any]]
+    world: str = "room"
+    people: Mapping[str, int | None] = MappingProxyType({"train": None, "test": None})
 
     def render_set(self, split: str) -> RenderSet:
         """What to render for a split."""
-        return RenderSet(self.crops[split], self.size, self.seed, split, self.every, kinds=KINDS[split])
+        job = RenderSet(self.crops[split], self.size, self.seed, split, self.every, kinds=KINDS[split])
+        return job._replace(world=self.world, people=self.people[split], masks=self.world == "wild")
 
 
 _VERSION_1 = Preset(
@@ -63,8 +67,34 @@ _VERSION_1 = Preset(
         },
     },
 )
+_WILD = Preset(
+    version=1,
+    size=128,
+    seed=2026,
+    every=1,
+    crops={"train": 24_000, "test": 4_000},
+    checksums={
+        "train": {
+            "ids_sha256": "0785fad8820984e3e7f18a2d20420283db4061f7063e704ada7bcac70f1daaf0",
+            "labels_sha256": "8e01be8e92208b59e20c3e48f33d1fca1d3a3ef7fef36c7abc054a4729bb2a37",
+            "pose_statistics": [-0.000255, -0.094971, -0.018941, 0.200962, 0.405076, 0.208783],
+        },
+        "test": {
+            "ids_sha256": "9f7c036e4d7a37d3d7697952d425b875af39150cce16d5e7671ab8362aaa81c1",
+            "labels_sha256": "7c741037064a6920e73a0ddfbccb0e990594ee32f3a61dac2d5d4eec7bd6931f",
+            "pose_statistics": [-0.002308, -0.100438, -0.02582, 0.20481, 0.394434, 0.212524],
+        },
+    },
+    world="wild",
+    people={"train": 72, "test": 16},
+)
 # The labels do not depend on the size of the crops.
-PRESETS = {"benchmark": _VERSION_1, "benchmark64": _VERSION_1._replace(size=64)}
+PRESETS = {
+    "benchmark": _VERSION_1,
+    "benchmark64": _VERSION_1._replace(size=64),
+    "wild": _WILD,
+    "wild64": _WILD._replace(size=64),
+}
 
 
 def render_preset(name: str, output: str | Path, workers: int | None = None, device: str = DEVICE) -> str:

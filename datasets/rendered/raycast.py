@@ -48,12 +48,14 @@ class Light(NamedTuple):
 
     lamps: (4,3) points in the world that cast shadows, one for each sample of a pixel.
     key, ambient: strengths of the lamps' and of the ambient light. tint: (3,) the color of both.
+    spread: 0 for lamps that shine down, up to 1 for windows and bulbs that shine to all sides.
     """
 
     lamps: np.ndarray
     key: float
     ambient: float
     tint: np.ndarray
+    spread: float = 0.0
 
 
 class RenderView(NamedTuple):
@@ -112,8 +114,11 @@ def load_kernels(device: str) -> None:
 class Room:
     """A room with its light baked in, on a device. One room serves all crops of a run."""
 
-    def __init__(self, surface: Surface, lamp_points: np.ndarray, device: str = DEVICE):
-        """lamp_points: (P,3) meters, world, evenly spaced over the lamps. device: as for `load_kernels`."""
+    def __init__(self, surface: Surface, lamp_points: np.ndarray, device: str = DEVICE, spread: float = 0.0):
+        """lamp_points: (P,3) meters, world, evenly spaced over the lamps. device: as for `load_kernels`.
+
+        spread: of the lamps, as in `Light`.
+        """
         warp, kernels, _ = warp_kernels()
         load_kernels(device)
         array = functools.partial(warp.array, device=device)
@@ -130,7 +135,7 @@ class Room:
         self.struct.tiles = array(surface.tiles, dtype=warp.vec3i)
         for name, values in zip(("origins", "across", "along"), _edges(surface.corners), strict=True):
             setattr(self.struct, name, array(values.astype(np.float32), dtype=warp.vec3))
-        light = _bake(self.struct, surface, lamp_points, device)
+        light = _bake(self.struct, surface, lamp_points, device, spread)
         texels = np.concatenate([surface.albedo, light], axis=1, dtype=np.float32)
         self.struct.texels = array(texels, dtype=kernels.Texel)
 
@@ -148,8 +153,8 @@ class Triangles:
         self.first, self.around = (array(part, dtype=int) for part in _vertex_faces(faces, num_vertices))
 
 
-class Renderer:
-    """Renders one dressed body in one room. Built once per sequence, then called once per frame.
+class RenderedBody:
+    """A dressed body on the device of a room.
 
     colors: (F,10,3) linear albedo of each triangle's texels. thickness: (V,) meters of hair and cloth over the body
     (`datasets.people.clothes.Outfit` has both).
@@ -157,36 +162,23 @@ class Renderer:
 
     def __init__(self, room: Room, light: Light, triangles: Triangles, colors: np.ndarray, thickness: np.ndarray):
         warp, kernels, _ = warp_kernels()
-        self.room, self.device, self.triangles = room, room.mesh.device, triangles
+        self.triangles, self.device, self.lamps = triangles, room.mesh.device, light.lamps
         array = functools.partial(warp.array, device=self.device)
         self.thickness = array(thickness.astype(np.float32), dtype=float)
         self.points, self.normals = (warp.zeros(len(thickness), dtype=warp.vec3, device=self.device) for _ in range(2))
-        self.person, self.light = kernels.PersonStruct(), kernels.LightStruct()
-        self.person.faces, self.person.normals = triangles.faces, self.normals
-        self.person.colors = array(colors.astype(np.float32), dtype=warp.vec3)
-        self.lamps = light.lamps
-        self.light.lamps = array(light.lamps.astype(np.float32), dtype=warp.vec3)
-        self.light.key, self.light.ambient = light.key, light.ambient
-        self.light.tint = warp.vec3(*light.tint)
+        self.struct = kernels.PersonStruct()
+        self.struct.faces, self.struct.normals = triangles.faces, self.normals
+        self.struct.colors = array(colors.astype(np.float32), dtype=warp.vec3)
 
-    def __call__(self, vertices: np.ndarray, view: RenderView, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Render vertices (V,3), meters, world.
-
-        Returns `img_crop` and `bg_crop`, with and without the person: (C,size,size,3) uint8 each.
-        """
-        warp, kernels, _ = warp_kernels()
+    def place(self, vertices: np.ndarray, samples: int) -> None:
+        """Move the body to vertices (V,3), meters, world; its shadow has `samples` along a side."""
         self._dress(vertices)
-        mesh = self.points, self.triangles.faces
-        body = _rasterize(*mesh, view, 2 * size, facing=1)
-        furniture = _rasterize(self.room.mesh.points, self.room.faces, view, 2 * size, facing=0)
         # Shadows use the far side of the body, so that the lit side cannot shadow itself by rounding.
-        self.person.shadow = _rasterize(*mesh, _lamp_view(self.lamps, vertices), 2 * size, facing=-1)
-        shape = (len(view.centers), size, size, 3)
-        img_crop, bg_crop = (warp.empty(shape, dtype=warp.uint8, device=self.device) for _ in range(2))
-        planes = warp.array(_planes(self.room.sides, view.centers), dtype=warp.vec3, device=self.device)
-        inputs = [self.room.struct, self.light, self.person, body, furniture, planes, size, img_crop, bg_crop]
-        warp.launch(kernels.render, shape[:3], inputs, device=self.device)
-        return img_crop.numpy(), bg_crop.numpy()
+        self.struct.shadow = self.seen(_lamp_view(self.lamps, vertices), samples, facing=-1)
+
+    def seen(self, view: RenderView, samples: int, facing: int = 1):
+        """The depth buffers of the body in cameras."""
+        return _rasterize(self.points, self.triangles.faces, view, samples, facing)
 
     def _dress(self, vertices: np.ndarray) -> None:
         """Set points and normals of the body with hair and clothes on."""
@@ -199,6 +191,52 @@ class Renderer:
             (kernels.vertex_normals, [self.points, *normals]),
         ):
             warp.launch(kernel, len(vertices), inputs, device=self.device)
+
+
+class Rendering(NamedTuple):
+    """Crops with and without the person, (C,size,size,3) uint8, and masks (C,size,size) uint8, 255 for the person."""
+
+    img_crop: np.ndarray
+    bg_crop: np.ndarray
+    mask_crop: np.ndarray
+
+
+class Renderer:
+    """Renders one dressed body in one room. Built once per sequence, then called once per frame.
+
+    triangles, colors, thickness: of the body, as in `RenderedBody`. others: a body, or several in one mesh, that
+    belongs to the background; already placed. None: nobody else.
+    """
+
+    def __init__(self, room: Room, light: Light, triangles: Triangles, colors, thickness, others=None):
+        warp, kernels, depth_buffers = warp_kernels()
+        self.room, self.device, self.others = room, room.mesh.device, others
+        self.body = RenderedBody(room, light, triangles, colors, thickness)
+        self.light = kernels.LightStruct()
+        self.light.lamps = warp.array(light.lamps.astype(np.float32), dtype=warp.vec3, device=self.device)
+        self.light.key, self.light.ambient, self.light.spread = light.key, light.ambient, light.spread
+        self.light.tint = warp.vec3(*light.tint)
+        self.nobody = kernels.PersonStruct(), depth_buffers.DepthBuffer()
+
+    def __call__(self, vertices: np.ndarray, view: RenderView, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Render vertices (V,3), meters, world: `img_crop` and `bg_crop`, as `with_mask` has them."""
+        return self.with_mask(vertices, view, size)[:2]
+
+    def with_mask(self, vertices: np.ndarray, view: RenderView, size: int) -> Rendering:
+        """Render vertices (V,3), meters, world."""
+        warp, kernels, _ = warp_kernels()
+        self.body.place(vertices, 2 * size)
+        body = self.body.seen(view, 2 * size)
+        others = (self.others.struct, self.others.seen(view, 2 * size)) if self.others else self.nobody
+        furniture = _rasterize(self.room.mesh.points, self.room.faces, view, 2 * size, facing=0)
+        shape = (len(view.centers), size, size)
+        img_crop, bg_crop = (warp.empty((*shape, 3), dtype=warp.uint8, device=self.device) for _ in range(2))
+        mask_crop = warp.empty(shape, dtype=warp.uint8, device=self.device)
+        planes = warp.array(_planes(self.room.sides, view.centers), dtype=warp.vec3, device=self.device)
+        inputs = [self.room.struct, self.light, self.body.struct, body, *others, furniture, planes, size]
+        images = [img_crop, bg_crop, mask_crop]
+        warp.launch(kernels.render, shape, inputs + images, device=self.device)
+        return Rendering(*(image.numpy() for image in images))
 
 
 def _rasterize(points, faces, view: RenderView, samples: int, facing: int):
@@ -241,7 +279,7 @@ def _vertex_faces(faces: np.ndarray, num_vertices: int) -> tuple[np.ndarray, np.
     return first.astype(np.int32), around.astype(np.int32)
 
 
-def _bake(room, surface: Surface, lamp_points: np.ndarray, device: str) -> np.ndarray:
+def _bake(room, surface: Surface, lamp_points: np.ndarray, device: str, spread: float) -> np.ndarray:
     """Light of the lamps and ambient light on every texel of the room, (texels,2)."""
     warp, kernels, _ = warp_kernels()
     # Light varies slowly: it is computed on coarse grids, and interpolated to the texels.
@@ -260,7 +298,7 @@ def _bake(room, surface: Surface, lamp_points: np.ndarray, device: str) -> np.nd
         _sphere(AMBIENT_DIRECTIONS),
     )
     inputs = [warp.array(a.astype(np.float32), dtype=warp.vec3, device=device) for a in arrays]
-    warp.launch(kernels.bake, len(points), [room, *inputs, AMBIENT_REACH, key, ambient], device=device)
+    warp.launch(kernels.bake, len(points), [room, *inputs, AMBIENT_REACH, spread, key, ambient], device=device)
     coarse = np.stack([key.numpy(), ambient.numpy()], axis=-1)
     fine, start = [], 0
     for (columns, rows), (_, wide, high) in zip(grids, surface.tiles, strict=True):

@@ -17,7 +17,7 @@ TEXEL = 0.02  # meters
 
 def build_room() -> Surface:
     """The room as textured rectangles, its walls first."""
-    builder = _Builder()
+    builder = Builder()
     _add_shell(builder)
     shell = len(builder.corners)
     _add_lamps(builder)
@@ -37,16 +37,17 @@ def lamp_points(per_lamp: int = 12) -> np.ndarray:
     return np.concatenate([points, np.full((per_lamp, len(LAMPS), 1), HEIGHT - 0.05)], axis=-1).reshape(-1, 3)
 
 
-class _Builder:
-    """Collects textured rectangles. A `Material` gets meters along both edges."""
+class Builder:
+    """Collects textured rectangles. A `Material` gets meters along both edges. texel: side of a texel, meters."""
 
-    def __init__(self):
+    def __init__(self, texel: float = TEXEL):
+        self.texel = texel
         self.corners, self.tiles, self.albedo, self.count = [], [], [], 0
 
-    def quad(self, origin, across, along, material: Material, texel: float = TEXEL) -> None:
+    def quad(self, origin, across, along, material: Material, texel: float | None = None) -> None:
         """Add a parallelogram, whose front is where `across` x `along` points."""
         origin, across, along = (np.asarray(v, dtype=np.float64) for v in (origin, across, along))
-        width, height = np.linalg.norm(across), np.linalg.norm(along)
+        width, height, texel = np.linalg.norm(across), np.linalg.norm(along), texel or self.texel
         columns, rows = max(1, round(width / texel)), max(1, round(height / texel))
         u, v = np.meshgrid((np.arange(columns) + 0.5) / columns * width, (np.arange(rows) + 0.5) / rows * height)
         self.corners.append([origin, origin + across, origin + across + along, origin + along])
@@ -102,7 +103,7 @@ class _Builder:
         return Surface(np.array(self.corners), np.array(self.tiles, dtype=np.int32), np.concatenate(self.albedo), shell)
 
 
-def _add_shell(builder: _Builder) -> None:
+def _add_shell(builder: Builder) -> None:
     """Floor, ceiling and walls. They come first: the renderer meets them with planes and not as triangles."""
     x, y, z = HALF_X, HALF_Y, HEIGHT
     builder.quad((-x, -y, 0), (2 * x, 0, 0), (0, 2 * y, 0), materials.floor(x, y))
@@ -114,14 +115,14 @@ def _add_shell(builder: _Builder) -> None:
     builder.quad((-x, -y, 0), (0, 2 * y, 0), (0, 0, z), materials.bricks)  # west
 
 
-def _add_lamps(builder: _Builder) -> None:
+def _add_lamps(builder: Builder) -> None:
     # They hang 2 cm under the ceiling, and a color above 1 makes them glow.
     for cx, cy in LAMPS:
         a, b = LAMP_SIZE
         builder.quad((cx - a / 2, cy + b / 2, HEIGHT - 0.02), (a, 0, 0), (0, -b, 0), plain(1.6, 1.6, 1.55), texel=0.2)
 
 
-def _furnish_east(builder: _Builder) -> None:
+def _furnish_east(builder: Builder) -> None:
     """Desk with two screens, shelf, chair, posters."""
     x = HALF_X
     builder.table((x - 0.45, 0.3), (0.8, 2.0, 0.75), materials.wood(0.62, 0.45, 0.28), plain(0.2, 0.2, 0.22))
@@ -136,7 +137,7 @@ def _furnish_east(builder: _Builder) -> None:
         builder.quad((x - 0.01, y, z), (0, -0.6, 0), (0, 0, 0.85), materials.poster(hue))
 
 
-def _furnish_west(builder: _Builder) -> None:
+def _furnish_west(builder: Builder) -> None:
     """Sofa, plant, door."""
     x, red = -HALF_X, materials.cloth(0.55, 0.22, 0.20)
     builder.box((x + 0.5, -0.4, 0), (0.9, 1.9, 0.42), red)
@@ -151,7 +152,7 @@ def _furnish_west(builder: _Builder) -> None:
     builder.quad((x + 0.01, -1.1, 1.35), (0, 1.4, 0), (0, 0, 0.95), materials.poster(4))
 
 
-def _furnish_north(builder: _Builder) -> None:
+def _furnish_north(builder: Builder) -> None:
     """Two windows with a heater under each, boxes, whiteboard between them."""
     y = HALF_Y
     for cx in (-1.9, 1.9):
@@ -164,7 +165,7 @@ def _furnish_north(builder: _Builder) -> None:
     builder.chair((-1.3, y - 0.6), (0, 1), plain(0.16, 0.32, 0.52))
 
 
-def _furnish_south(builder: _Builder) -> None:
+def _furnish_south(builder: Builder) -> None:
     """Lockers, a curtain, a table with a box."""
     y = -HALF_Y
     for k, color in enumerate(((0.30, 0.44, 0.52), (0.62, 0.58, 0.30), (0.30, 0.44, 0.52))):

@@ -58,7 +58,7 @@ def test_the_validator_checks_masks(layout):
 
     path = layout / "seq_002/cam_01/mask_crop_000005.png"
     Image.new("L", (SIZE, SIZE)).save(path)
-    with pytest.raises(UserError, match=r"mask_crop_000005\.png is empty"):
+    with pytest.raises(UserError, match=r"1 of 24 masks are empty, such as .*mask_crop_000005\.png"):
         validate(layout)
     path.unlink()
     with pytest.raises(UserError, match=r"missing crop .*mask_crop_000005"):
