@@ -1,12 +1,13 @@
 """View or evaluate a trained network. Without arguments, view the packaged example.
 
-python configs/test_encodeDecode.py [--config FILE ...] [--save FILE.png|FILE.gif] [--evaluate] [--skip-shifted]
-                                    [--index N] [--device D] [network_path=RUN_FOLDER_OR_WEIGHTS] [key=value ...]
+python configs/test_encodeDecode.py [--config FILE ...] [--save FILE.png|FILE.gif] [--index N] [--evaluate]
+                                    [--skip-shifted] [--nuisances] [--photographs DIR] [--device D]
+                                    [network_path=RUN_FOLDER_OR_WEIGHTS] [key=value ...]
 
 For example, the packaged network as a rotating picture, and the errors of a run of your own on its test set:
 
     python configs/test_encodeDecode.py --save rotated.gif
-    python configs/test_encodeDecode.py --evaluate network_path=output/latest
+    python configs/test_encodeDecode.py --evaluate --nuisances network_path=output/latest
 """
 
 import argparse
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.command_line import config_arguments
-from utils.errors import run_script
+from utils.errors import UserError, run_script
 
 if TYPE_CHECKING:
     from training.trained.load import Trained
@@ -28,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", metavar="FILE", help="write a .png, or a .gif of a full rotation; opens no window")
     parser.add_argument("--evaluate", action="store_true", help="evaluate poses and novel views on the test set")
     parser.add_argument("--skip-shifted", action="store_true", help="leave out S9's shifted sequences (Human3.6M)")
+    help_nuisances = (
+        "with --evaluate: also poses of crops with shifted boxes, other backgrounds, noise, ..., in nuisances.*"
+    )
+    parser.add_argument("--nuisances", action="store_true", help=help_nuisances)
+    help_photographs = "pictures for backgrounds of --nuisances (default: some in scikit-learn and scikit-image)"
+    parser.add_argument("--photographs", metavar="DIR", help=help_photographs)
     parser.add_argument("--index", metavar="N", type=int, default=0, help="row of the first image in the test set")
 
 
@@ -35,9 +42,13 @@ def main() -> None:
     arguments, config, given = config_arguments(__doc__, "config_test_encodeDecode", extend=add_arguments)
     from training.trained.load import open_network
 
+    if (arguments.nuisances and not arguments.evaluate) or (arguments.photographs and not arguments.nuisances):
+        raise UserError("--nuisances needs --evaluate, and --photographs needs --nuisances")
     trained = open_network(config, given)
     if arguments.evaluate:
         evaluate_network(trained, arguments.skip_shifted)
+    if arguments.nuisances:
+        evaluate_robustness(trained, arguments.photographs)
     if arguments.save or not arguments.evaluate:
         view_network(trained, arguments.index, arguments.save)
 
@@ -57,6 +68,19 @@ def evaluate_network(trained: "Trained", skip_shifted: bool) -> None:
     seconds = time.perf_counter() - started
     print(f"\n{summary_text(overall)}\n\n{overall['crops']} crops in {seconds:.1f} s ({hardware})")
     print(f"tables per subject and motion: evaluation.csv and evaluation.md in\n{folder}")
+
+
+def evaluate_robustness(trained: "Trained", photographs: str | None) -> None:
+    """Evaluate the poses of clean and of changed crops, print the matrix, and write it into files."""
+    from training.trained.export import result_folder
+    from training.trained.load import open_test_data
+    from training.trained.robustness import evaluate_nuisances, robustness_text
+
+    network, config, hardware, _ = trained
+    folder = result_folder(config)
+    dataset = open_test_data(trained, ("img_crop", "3D"), masks=True)
+    print(f"\n{robustness_text(evaluate_nuisances(network, dataset, config, hardware, folder, photographs))}")
+    print(f"also in nuisances.csv and nuisances.md, with examples in nuisances.png, in\n{folder}")
 
 
 def view_network(trained: "Trained", first: int, path: str | None) -> None:

@@ -1,6 +1,7 @@
 """Photographs to stand behind people: those of a folder, or the free ones inside of installed packages."""
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,26 @@ HELD_OUT_PHOTOGRAPHS = ("china", "flower", "coffee")
 _FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
 
 
-def random_squares(folder: str, count: int, rng: np.random.Generator) -> list[torch.Tensor]:
-    """`count` random squares (3,S,S) uint8 of the photographs of `folder`, about as many of each.
+def photograph_files(folder: str) -> list[Path]:
+    """Files of the pictures in `folder` and all folders in it; "packages": those of `free_photographs`.
 
-    `folder`: a path, searched with all folders in it; or "packages" for the free photographs inside of scikit-image.
-    Raises UserError where there are none, and for a file that cannot be read.
+    Raises UserError where there are none.
     """
-    files = free_photographs() if folder == PACKAGES else _pictures_in(folder)
+    if folder == PACKAGES:
+        return free_photographs()
+    if not Path(folder).is_dir():
+        raise UserError(f"folder of photographs {folder!r} does not exist; expected a folder of pictures")
+    files = sorted(file for file in Path(folder).rglob("*") if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise UserError(f"folder {folder!r} has no pictures; expected {', '.join(sorted(SUFFIXES))}")
+    return files
+
+
+def random_squares(files: Sequence[Path], count: int, rng: np.random.Generator) -> list[torch.Tensor]:
+    """`count` random squares (3,S,S) uint8 of the photographs `files`, about as many of each.
+
+    Raises UserError for a file that cannot be read.
+    """
     chosen = [files[i] for i in rng.permutation(len(files))[:count]]
     squares = []
     for number, file in enumerate(chosen):
@@ -55,15 +69,6 @@ def read_photograph(file: str | Path) -> torch.Tensor:
     # Pillow's decoders raise any of these for damaged files.
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{str(file)!r} cannot be read ({error}); expected a picture such as PNG or JPEG") from error
-
-
-def _pictures_in(folder: str) -> list[Path]:
-    if not Path(folder).is_dir():
-        raise UserError(f"augment_background_folder {folder!r} does not exist; expected a folder of pictures")
-    files = sorted(file for file in Path(folder).rglob("*") if file.suffix.lower() in SUFFIXES)
-    if not files:
-        raise UserError(f"augment_background_folder {folder!r} has no pictures; expected {', '.join(sorted(SUFFIXES))}")
-    return files
 
 
 def _random_square(picture: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

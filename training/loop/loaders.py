@@ -16,6 +16,7 @@ from utils.errors import UserError
 from utils.images import normalize
 
 CROP_KEYS = ("img_crop", "bg_crop")
+MASK_KINDS = ("mask_crop", "bg_crop")  # either shows where the person is
 VIEW_KEYS = (*CROP_KEYS, "extrinsic_rot", "extrinsic_rot_inv")  # what a novel view is made of
 
 Batch = dict[str, torch.Tensor]  # by label name: crops (B,3,R,R), rotations (B,3,3), poses (B,51), indices (B,)
@@ -41,13 +42,16 @@ def open_mixed_set(config: dict, keys: tuple[str, ...], masks: Sequence[str] = (
     return _open(folder, config, keys, "inputDimension is", masks)
 
 
-def open_test_set(config: dict, keys: tuple[str, ...]) -> MultiViewDataset:
-    """`keys` of the training layout in `dataset_folder_test`. UserError where it is missing or has another size."""
+def open_test_set(config: dict, keys: tuple[str, ...], masks: bool = False) -> MultiViewDataset:
+    """`keys` of the training layout in `dataset_folder_test`; with `masks`, also what of the set shows where the person
+    is. UserError where it is missing or has another size.
+    """
     # A run names the test set of the machine that trained it. Rendered people would not stand in for missing data.
     folder, size = config["dataset_folder_test"], config["inputDimension"]
     expected = f"dataset_folder_test=FOLDER, a set in the training layout with crops of {size} px"
     _check_folder("dataset_folder_test", folder, expected)
-    return _open(folder, config, keys, "the network expects")
+    present = MultiViewDataset(folder, keys=()).crop_kinds if masks else ()
+    return _open(folder, config, keys, "the network expects", [kind for kind in MASK_KINDS if kind in present])
 
 
 def mask_kinds(config: dict) -> tuple[str, ...]:

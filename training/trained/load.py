@@ -66,12 +66,12 @@ def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
     return Trained(hardware.place(network.eval()), config, hardware, stored)
 
 
-def open_test_data(trained: Trained, keys: tuple[str, ...], **changes: Any) -> MultiViewDataset:
-    """`keys` of the test set of `trained`, under its config with `changes`.
+def open_test_data(trained: Trained, keys: tuple[str, ...], masks: bool = False, **changes: Any) -> MultiViewDataset:
+    """`keys` of the test set of `trained`, and what of the set are `masks`, under its config with `changes`.
 
     A published network takes the set's pose statistics.
     """
-    dataset = open_test_set({**trained.config, **changes}, keys)
+    dataset = open_test_set({**trained.config, **changes}, keys, masks)
     if trained.trained_with is None:
         # A published file holds none, and the published test set holds those of the training poses.
         mean, std = (torch.from_numpy(values) for values in (dataset.pose_mean, dataset.pose_std))

@@ -9,7 +9,7 @@ from training.loop.distributed import draw_shard
 from training.loop.loaders import Batch
 from training.stages.augmentation.geometry import place_by, warp
 from utils.geometry import rotation_about
-from utils.photographs import random_squares
+from utils.photographs import photograph_files, random_squares
 
 TEXTURES = 256
 PHOTOGRAPHS = 512  # squares of photographs, where a folder of them is given
@@ -22,29 +22,33 @@ def make_backgrounds(config: dict, device: torch.device) -> torch.Tensor | None:
     size, seed = config["inputDimension"], config["seed"]
     parts = [random_textures(TEXTURES, size, torch.Generator().manual_seed(seed))]
     if config["augment_background_folder"] is not None:
-        squares = random_squares(config["augment_background_folder"], PHOTOGRAPHS, np.random.default_rng(seed))
+        files = photograph_files(config["augment_background_folder"])
+        squares = random_squares(files, PHOTOGRAPHS, np.random.default_rng(seed))
         parts.append(torch.stack([resize(square, [size, size], antialias=True) for square in squares]))
     return torch.cat(parts).to(device)
 
 
 def random_textures(count: int, size: int, generator: torch.Generator) -> torch.Tensor:
-    """Pictures (count,3,size,size) uint8 of random patches and clouds of all sizes and colors.
+    """Pictures (count,3,size,size) uint8 of random clouds, patches and stripes, of all sizes and colors.
 
-    Each is a sum of grids of random colors, enlarged with soft or with sharp edges. Small grids weigh more, as the low
-    frequencies of photographs do.
+    Each is a sum of grids of random colors, enlarged with soft or with sharp edges. In most, large shapes are stronger,
+    as in photographs.
     """
-    pictures = 0.7 * (torch.rand(count, 1, 1, 1, generator=generator) - 0.5).expand(-1, 3, -1, -1)
-    cells = 2
+
+    def rand() -> torch.Tensor:
+        return torch.rand(count, 1, 1, 1, generator=generator)
+
+    pictures = 0.7 * (rand() - 0.5).expand(-1, 3, -1, -1)
+    contrast, decay, cells = 0.3 + rand(), 0.7 * rand(), 2
     while cells <= size:
         grid = torch.randn(count, 3, cells, cells, generator=generator)
         gray = grid.mean(1, keepdim=True)
         # Most are pale, as rooms are.
-        grid = gray + torch.rand(count, 1, 1, 1, generator=generator).square() * (grid - gray)
+        grid = gray + rand().square() * (grid - gray)
+        grid = torch.where(rand() < 0.2, grid[:, :, :1], grid)  # stripes
         soft = functional.interpolate(grid, (size, size), mode="bilinear", align_corners=False)
         sharp = functional.interpolate(grid, (size, size), mode="nearest")
-        is_sharp = torch.rand(count, 1, 1, 1, generator=generator) < 0.4
-        weight = torch.rand(count, 1, 1, 1, generator=generator).square() * (2 / cells) ** 0.4
-        pictures = pictures + 0.5 * weight * torch.where(is_sharp, sharp, soft)
+        pictures = pictures + contrast * rand().square() * (2 / cells) ** decay * torch.where(rand() < 0.5, sharp, soft)
         cells *= 2
     return ((pictures + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
 
