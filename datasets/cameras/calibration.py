@@ -1,4 +1,4 @@
-"""Reads the cameras of a user's own set-up from one JSON file (docs/own_videos.md).
+"""Reads the cameras of a user's own set-up (docs/own_videos.md): files of other programs, or one JSON file.
 
     {"unit": "m", "up": "z", "cameras": {"left": {
         "width": 1280, "height": 720, "K": [[900, 0, 640], [0, 900, 360], [0, 0, 1]],
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from datasets.cameras.calibration_formats import READERS, read_opencv_yaml
 from datasets.cameras.camera import Camera, opencv
 from utils.errors import UserError
 
@@ -28,6 +29,7 @@ UP_AXES = {
     "x": np.array([[0, 0, -1.0], [0, 1, 0], [1, 0, 0]]),
     "-x": np.array([[0, 0, 1.0], [0, 1, 0], [-1, 0, 0]]),
 }
+DISTORTIONS = (4, 5, 8, 12, 14)  # numbers of coefficients of OpenCV's model
 _FIELDS = {"width", "height", "K", "distortion", "R", "rvec", "t", "centre"}
 
 
@@ -39,8 +41,19 @@ class Calibration(NamedTuple):
 
 
 def read_calibration(path: str | Path) -> Calibration:
-    """Read a calibration file. Raises UserError naming file, camera and field for whatever is missing or wrong."""
-    content = read_json(path)
+    """Read a calibration file; its ending tells the format (datasets/cameras/calibration_formats.py, or JSON).
+
+    A camera whose file gives no size of the image has width and height 0. Raises UserError naming file, camera and
+    field for whatever is missing or wrong.
+    """
+    path = Path(path)
+    reader = READERS.get(path.suffix.lower(), read_json)
+    if not path.is_file():
+        raise UserError(f"no file {str(path)!r}; expected a calibration: JSON, {', '.join(READERS)}")
+    try:
+        content = reader(path)
+    except KeyError as error:
+        raise UserError(f"{path}: no {error}; expected a calibration of this format") from error
     if not isinstance(content, dict) or not isinstance(content.get("cameras"), dict) or not content["cameras"]:
         raise UserError(f"{path}: no 'cameras'; expected an object of cameras by name")
     _check_fields(content, {"unit", "up", "cameras"}, str(path))
@@ -55,14 +68,14 @@ def read_calibration(path: str | Path) -> Calibration:
         if not isinstance(fields, dict):
             raise UserError(f"{where} is {fields!r}; expected an object with K, R, t, width and height")
         _check_fields(fields, _FIELDS, where)
-        cameras[name] = _camera(fields, scale, to_z_up, where)
+        cameras[name] = _camera(fields, scale, to_z_up, where, sized=reader is not read_opencv_yaml)
     return Calibration(cameras, to_z_up)
 
 
 def read_json(path: str | Path) -> Any:
     """The content of a JSON file. Raises UserError for a missing file, and with line and column for invalid JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise UserError(f"no file {str(path)!r}; expected JSON") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -86,7 +99,7 @@ def parse_numbers(fields: dict, name: str, count: int | tuple[int, ...], where: 
     return values
 
 
-def _camera(fields: dict, scale: float, to_z_up: np.ndarray, where: str) -> Camera:
+def _camera(fields: dict, scale: float, to_z_up: np.ndarray, where: str, sized: bool) -> Camera:
     rotation = _rotation(fields, where)
     if _one_of(fields, ("t", "centre"), where) == "t":
         center = -rotation.T @ (scale * parse_numbers(fields, "t", 3, where))
@@ -94,10 +107,13 @@ def _camera(fields: dict, scale: float, to_z_up: np.ndarray, where: str) -> Came
         center = scale * parse_numbers(fields, "centre", 3, where)
     distortion = np.zeros(5)
     if "distortion" in fields:
-        given = parse_numbers(fields, "distortion", (0, 4, 5), where)
-        distortion[: len(given)] = given
+        given = parse_numbers(fields, "distortion", (0, *DISTORTIONS), where)
+        distortion = np.concatenate([given, np.zeros(max(5 - len(given), 0))])
+        # Programs write more coefficients than they fitted: with the rest zero, the model is that of the first five.
+        if not distortion[5:].any():
+            distortion = distortion[:5]
     width, height = (int(parse_numbers(fields, name, 1, where)[0]) for name in ("width", "height"))
-    if width < 1 or height < 1:
+    if (width < 1 or height < 1) and (sized or (width, height) != (0, 0)):
         raise UserError(f"{where}: image of {width}x{height}; expected its width and height in pixels")
     # The world is rotated, not the camera: points become `to_z_up @ X`, and the camera frame stays as it is.
     return Camera(rotation @ to_z_up.T, to_z_up @ center, _intrinsics(fields, where), distortion, width, height)

@@ -17,7 +17,8 @@ class Camera(NamedTuple):
     """One camera, in conventions of OpenCV.
 
     rotation: (3,3) world -> camera. center: (3,) of the camera in the world, meters. intrinsics: (3,3) pixels, without
-    skew. distortion: (5,) k1, k2, p1, p2, k3; zeros for none. width, height: of the image, pixels.
+    skew. distortion: (5,) k1, k2, p1, p2, k3, or the 8, 12 or 14 numbers of OpenCV's longer models; zeros for none.
+    width, height: of the image, pixels.
     """
 
     rotation: np.ndarray

@@ -1,0 +1,148 @@
+"""Calibration files of other programs, each brought into the form of the project's own JSON file.
+
+Qualisys (`.qca.txt`), TOML of Pose2Sim, anipose, FreeMoCap and Caliscope, and OpenCV's YAML as EasyMocap writes it.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from datasets.cameras.camera import opencv
+from utils.errors import UserError
+
+# Qualisys' camera axes: x right, y up, z backward.
+_QUALISYS_AXES = np.diag([1.0, -1.0, -1.0])
+_QUALISYS_SUBPIXELS = 64
+
+
+def read_qualisys(path: Path) -> dict[str, Any]:
+    """Cameras of a Qualisys file, XML: intrinsics in 1/64 pixel, centers in millimeters."""
+    try:
+        root = ElementTree.fromstring(path.read_bytes())
+    except ElementTree.ParseError as error:
+        raise UserError(f"{path} is not valid XML ({error}); expected a Qualisys calibration") from error
+    cameras = {}
+    for camera in root.iter("camera"):
+        name = camera.get("serial") or f"cam_{len(cameras)}"
+        where = f"{path}: camera {name!r}"
+        transform, intrinsic = (_attributes(camera, part, where) for part in ("transform", "intrinsic"))
+        field = _attributes(camera, "fov_video", where)
+        columns = [[transform[f"r{row}{column}"] for column in "123"] for row in "123"]
+        focal_x, focal_y, x, y = (intrinsic[f"{kind}{axis}"] for kind in ("focalLength", "centerPoint") for axis in "UV")
+        scale = 1 / _QUALISYS_SUBPIXELS
+        cameras[name] = {
+            "width": field["right"] - field["left"] + 1,
+            "height": field["bottom"] - field["top"] + 1,
+            "K": [focal_x * scale, 0, x * scale - field["left"], 0, focal_y * scale, y * scale - field["top"], 0, 0, 1],
+            "distortion": [
+                intrinsic[key]
+                for key in (
+                    "radialDistortion1", "radialDistortion2", "tangentalDistortion1", "tangentalDistortion2",
+                    "radialDistortion3",
+                )
+            ],
+            "R": (_QUALISYS_AXES @ np.array(columns)).tolist(),
+            "centre": [transform[axis] for axis in "xyz"],
+        }  # fmt: skip
+    return {"unit": "mm", "cameras": cameras}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Cameras of a TOML file: a table per camera, or Caliscope's [cameras.N]; rotation and translation, meters."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{path} is not valid TOML: {error}") from error
+    nested = content.get("cameras")
+    tables = nested if isinstance(nested, dict) else {k: v for k, v in content.items() if k != "metadata"}
+    cameras = {}
+    for key, table in tables.items():
+        if not isinstance(table, dict) or "matrix" not in table:
+            continue
+        name = str(table.get("name") or (f"cam_{key}" if nested else key))
+        where = f"{path}: camera {name!r}"
+        if table.get("fisheye"):
+            raise UserError(f"{where} has a fisheye lens; expected a standard one (undistort its video first)")
+        if table.get("rotation_count"):
+            raise UserError(
+                f"{where} has rotation_count {table['rotation_count']}; expected 0 (rotate its video first, and "
+                "calibrate again)"
+            )
+        cameras[name] = _toml_camera(table, where)
+    return {"cameras": cameras}
+
+
+def _toml_camera(table: dict[str, Any], where: str) -> dict[str, Any]:
+    missing = [key for key in ("size", "rotation", "translation") if key not in table]
+    if missing:
+        raise UserError(f"{where}: no '{missing[0]}'; expected size, matrix, distortions, rotation and translation")
+    size, rotation = np.ravel(table["size"]), np.ravel(table["rotation"])
+    if size.size != 2:
+        raise UserError(f"{where}: 'size' is {table['size']!r}; expected width and height")
+    camera = {
+        "width": float(size[0]),
+        "height": float(size[1]),
+        "K": table["matrix"],
+        "R" if rotation.size == 9 else "rvec": table["rotation"],
+        "t": table["translation"],
+    }
+    return camera | ({"distortion": table["distortions"]} if "distortions" in table else {})
+
+
+def read_opencv_yaml(path: Path) -> dict[str, Any]:
+    """Cameras of intri.yml and extri.yml, of which `path` is either: K_, dist_, Rot_ or R_, and T_ of each name.
+
+    The files hold no sizes of images, which are then those of the videos.
+    """
+    files = {name: path.with_name(f"{name}{path.suffix}") for name in ("intri", "extri")}
+    cv2 = opencv()
+    stores = {}
+    for name, file in files.items():
+        if not file.is_file():
+            raise UserError(f"no file {str(file)!r}; expected intri{path.suffix} and extri{path.suffix} side by side")
+        try:
+            stores[name] = cv2.FileStorage(str(file), cv2.FILE_STORAGE_READ)
+        except cv2.error as error:
+            raise UserError(f"{file} is not valid YAML of OpenCV; expected cv2.FileStorage's") from error
+    names = stores["intri"].getNode("names")
+    cameras = {}
+    for index in range(names.size()):
+        name = names.at(index).string()
+        found = {
+            "K": stores["intri"].getNode(f"K_{name}").mat(),
+            "distortion": stores["intri"].getNode(f"dist_{name}").mat(),
+            "rvec": stores["extri"].getNode(f"R_{name}").mat(),
+            "R": stores["extri"].getNode(f"Rot_{name}").mat(),
+            "t": stores["extri"].getNode(f"T_{name}").mat(),
+        }
+        if found["R"] is not None:
+            del found["rvec"]
+        cameras[name] = {key: value.tolist() for key, value in found.items() if value is not None}
+        cameras[name] |= {"width": 0, "height": 0}
+    return {"cameras": cameras}
+
+
+READERS = {
+    ".toml": read_toml,
+    ".txt": read_qualisys,
+    ".xml": read_qualisys,
+    ".yml": read_opencv_yaml,
+    ".yaml": read_opencv_yaml,
+}
+
+
+def _attributes(camera: ElementTree.Element, part: str, where: str) -> dict[str, float]:
+    element = camera.find(part)
+    if element is None:
+        raise UserError(f"{where}: no '{part}'; expected a Qualisys calibration with transform, intrinsic and fov_video")
+    try:
+        return {key: float(value) for key, value in element.attrib.items()}
+    except ValueError as error:
+        raise UserError(f"{where}: '{part}' is {element.attrib}; expected numbers") from error

@@ -1,0 +1,77 @@
+"""Cameras whose videos have another size than the calibration says: which part of the calibrated image they show."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.cameras.camera import Camera
+from utils.errors import UserError
+
+BAR_TOLERANCE = 2  # pixels: an image between black bars is rarely cut at whole pixels
+
+
+class Area(NamedTuple):
+    """The part of a video that is not black bars: its corner and size, pixels."""
+
+    x0: int
+    y0: int
+    width: int
+    height: int
+
+
+class Fit(NamedTuple):
+    """A camera in the pixels of its video, and a sentence that says what was assumed; empty for nothing."""
+
+    camera: Camera
+    sentence: str = ""
+
+
+def fit_to_video(camera: Camera, width: int, height: int, area: Area, name: str) -> list[Fit]:
+    """The camera in the pixels of a video of width x height, with all ways to explain a difference in size.
+
+    One way: the sizes are equal, the calibration has none, or the whole calibrated image was scaled and lies between
+    black bars, as `area` shows. Several: the image was cropped along one side, at an unknown place; the middle first.
+    Raises UserError for any other size: it cannot be told whether the image was cropped or scaled.
+    """
+    if (camera.width, camera.height) in ((width, height), (0, 0)):
+        return [Fit(camera._replace(width=width, height=height))]
+    sizes = f"{name}: video {width}x{height} px, calibration {camera.width}x{camera.height} px"
+    scale = max(area.width / camera.width, area.height / camera.height)
+    off = np.abs(np.array(area[2:]) - scale * np.array([camera.width, camera.height]))
+    if tuple(area) != (0, 0, width, height) and (off <= BAR_TOLERANCE).all():
+        # From the fewer pixels of the bars' side, the scale would be less exact.
+        fitted = _scaled(camera, scale, area)._replace(width=width, height=height)
+        return [Fit(fitted, f"{sizes}: scaled by {scale:.4f}, as the black bars around {area.width}x{area.height} px say")]
+    lost = np.array([camera.width - width, camera.height - height])
+    if (lost >= 0).all() and (lost == 0).any():
+        axis = int(np.argmax(lost))
+        ends = ("left", "right") if axis == 0 else ("top", "bottom")
+        fits = []
+        for first in (lost[axis] // 2, 0, lost[axis]):
+            corner = np.zeros(2)
+            corner[axis] = first
+            cut = f"{first} px {ends[0]}, {lost[axis] - first} px {ends[1]}"
+            fits.append(Fit(_moved(camera, corner)._replace(width=width, height=height), f"{sizes}: cropped, {cut}"))
+        return fits
+    raise UserError(
+        f"{sizes}; expected the calibrated size, one cropped along one side, or one scaled as a whole with black bars "
+        "(to use a scaled video, scale K of its camera, width and height too)"
+    )
+
+
+def _scaled(camera: Camera, scale: float, area: Area) -> Camera:
+    """The camera of an image scaled by `scale`, whose corner is at that of `area`."""
+    matrix = camera.intrinsics.copy()
+    matrix[[0, 1], [0, 1]] *= scale
+    # Whole numbers are pixel centers: the corner of the image lies half a pixel before the first.
+    content = scale * np.array([camera.width, camera.height])
+    corner = np.array([area.x0, area.y0]) + (np.array([area.width, area.height]) - content) / 2
+    matrix[:2, 2] = scale * (matrix[:2, 2] + 0.5) - 0.5 + corner
+    return camera._replace(intrinsics=matrix)
+
+
+def _moved(camera: Camera, corner: np.ndarray) -> Camera:
+    """The camera of a part of its image, from `corner` (2,) on."""
+    matrix = camera.intrinsics.copy()
+    matrix[:2, 2] -= corner
+    return camera._replace(intrinsics=matrix)
