@@ -2,6 +2,7 @@
 
 Examples:
   python configs/prepare_videos.py --videos left.mp4 right.mp4 --calibration calibration.json --output data/mine
+  python configs/prepare_videos.py --videos videos/*.mp4 --calibration Calib.toml --triangulate --output data/mine
   python configs/prepare_videos.py --recordings recordings.json --output data/mine
 Interrupt it at any time; the same command resumes.
 """
@@ -24,7 +25,14 @@ def main() -> None:
     parser.add_argument("--recordings", metavar="FILE", help="JSON file that lists several recordings")
     one = parser.add_argument_group("one recording")
     one.add_argument("--videos", nargs="+", metavar="V", help="camera=file, or files that are named after their camera")
-    one.add_argument("--calibration", metavar="FILE", help="JSON file of the cameras")
+    one.add_argument("--calibration", metavar="FILE", help="of the cameras: JSON, .toml, .qca.txt or .yml")
+    finding = parser.add_argument_group("the person, where neither boxes nor poses are given")
+    help_detect = "find the person by BlazePose (pip install .[detect]) instead of by the difference to the background"
+    finding.add_argument("--detect", action="store_true", help=help_detect)
+    help_triangulate = "make 3D labels of BlazePose's landmarks in all cameras"
+    finding.add_argument("--triangulate", action="store_true", help=help_triangulate)
+    help_keep = "with --triangulate: use the calibration as it is, even if the landmarks do not fit it"
+    finding.add_argument("--keep-cameras", dest="correct_cameras", action="store_false", help=help_keep)
     one.add_argument("--boxes", metavar="FILE", help="CSV or JSON file: the person's bounding boxes in the images")
     one.add_argument("--poses", metavar="FILE", help="npz, npy or CSV file: (T,17,3) in the world, meters")
     help_offsets = "frame offset of a camera: its frame number at instant 0 (default: 0)"
@@ -33,6 +41,8 @@ def main() -> None:
     one.add_argument("--name", metavar="NAME", help="name of the recording (default: recording)")
     crops = parser.add_argument_group("crops")
     add_layout_arguments(crops, every=1, box_metres=BOX_METRES, background=True)
+    help_upright = "roll the crops so that the world's upward direction is up in them"
+    crops.add_argument("--upright", action="store_true", help=help_upright)
     help_cut = "split recordings into sequences of at most N instants"
     crops.add_argument("--cut", type=int, default=MAX_SEQUENCE_LENGTH, metavar="N", help=help_cut)
     help_sequence = "number of the first sequence"

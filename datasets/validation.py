@@ -73,7 +73,9 @@ def _check_poses(labels: Labels, instants: Groups) -> list[str]:
         labels, reach, "'3D' has a joint {:.3g} from the root{}; expected meters, at most 3", MAX_JOINT_DISTANCE
     )
     difference = _check_views_agree(labels, instants)
+    source = [f"poses: {labels.label_source}"] if labels.label_source else []
     return [
+        *source,
         f"largest joint distance from the root: {reach.max():.2f} m",
         f"cameras agree about 3D within {1000 * difference:.2f} mm",
     ]

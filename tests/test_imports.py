@@ -15,6 +15,8 @@ ALLOWED = {
     "datasets.layout": set(),
     "datasets.people": set(),
     "datasets.video": {"datasets.cameras", "datasets.layout"},
+    "datasets.detection": set(),
+    "datasets.triangulation": {"datasets.cameras", "datasets.detection"},
     "datasets.motion": {"datasets.people"},
     "datasets.reader": {"datasets.layout"},
     "datasets.sampler": {"datasets.layout"},
@@ -24,7 +26,13 @@ ALLOWED = {
     "datasets.rendered": {"datasets.motion", "datasets.people", "datasets.cameras", "datasets.layout"},
     "datasets.sources.human36m": {"datasets.video", "datasets.cameras", "datasets.layout"},
     "datasets.sources.mpi_inf_3dhp": {"datasets.video", "datasets.cameras", "datasets.layout"},
-    "datasets.sources.own_videos": {"datasets.video", "datasets.cameras", "datasets.layout"},
+    "datasets.sources.own_videos": {
+        "datasets.video",
+        "datasets.cameras",
+        "datasets.layout",
+        "datasets.detection",
+        "datasets.triangulation",
+    },
     "datasets.sources.ski": {"datasets.video", "datasets.cameras", "datasets.layout"},
     # the face: what notebooks import
     "datasets": {"datasets.cameras", "datasets.layout", "datasets.reader", "datasets.sampler", "datasets.validation"},

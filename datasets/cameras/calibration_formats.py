@@ -31,7 +31,9 @@ def read_qualisys(path: Path) -> dict[str, Any]:
         transform, intrinsic = (_attributes(camera, part, where) for part in ("transform", "intrinsic"))
         field = _attributes(camera, "fov_video", where)
         columns = [[transform[f"r{row}{column}"] for column in "123"] for row in "123"]
-        focal_x, focal_y, x, y = (intrinsic[f"{kind}{axis}"] for kind in ("focalLength", "centerPoint") for axis in "UV")
+        focal_x, focal_y, x, y = (
+            intrinsic[f"{kind}{axis}"] for kind in ("focalLength", "centerPoint") for axis in "UV"
+        )
         scale = 1 / _QUALISYS_SUBPIXELS
         cameras[name] = {
             "width": field["right"] - field["left"] + 1,
@@ -141,7 +143,9 @@ READERS = {
 def _attributes(camera: ElementTree.Element, part: str, where: str) -> dict[str, float]:
     element = camera.find(part)
     if element is None:
-        raise UserError(f"{where}: no '{part}'; expected a Qualisys calibration with transform, intrinsic and fov_video")
+        raise UserError(
+            f"{where}: no '{part}'; expected a Qualisys calibration with transform, intrinsic and fov_video"
+        )
     try:
         return {key: float(value) for key, value in element.attrib.items()}
     except ValueError as error:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.errors import UserError
+from utils.geometry import rotation_about
 
 BOX_METRES = 2.0
 
@@ -29,12 +30,15 @@ class CropCamera(NamedTuple):
     bounding_box_cam: np.ndarray
 
 
-def crop_camera(root_cam: np.ndarray, box_metres: float | np.ndarray = BOX_METRES) -> CropCamera:
+def crop_camera(
+    root_cam: np.ndarray, box_metres: float | np.ndarray = BOX_METRES, up_cam: np.ndarray | None = None
+) -> CropCamera:
     """Virtual camera for a person whose root is at `root_cam` (...,3), meters, in the original camera's frame.
 
     The camera rotates by the shortest rotation that brings the ray through the root onto the optical axis, which adds
-    no roll. `box_metres`, a number or (...), at the root's distance fill the crop. Raises UserError for a root behind
-    the camera and for a box without size.
+    no roll. With `up_cam` (3,), the world's upward direction in the original camera's frame, it then rolls so that this
+    direction is straight up in the crop. `box_metres`, a number or (...), at the root's distance fill the crop. Raises
+    UserError for a root behind the camera and for a box without size.
     """
     if np.any(np.asarray(box_metres) <= 0):
         raise UserError(f"box of {np.min(box_metres):g} m; expected a width of more than 0 meters")
@@ -51,7 +55,11 @@ def crop_camera(root_cam: np.ndarray, box_metres: float | np.ndarray = BOX_METRE
     intrinsic[..., 2, 2] = 1
     side = box_metres / z
     box = np.stack([x / z - side / 2, y / z - side / 2, side, side], axis=-1)
-    return CropCamera(_rotation_to_axis(root_cam / distance[..., None]), intrinsic, box)
+    rotation = _rotation_to_axis(root_cam / distance[..., None])
+    if up_cam is not None:
+        across, down, _ = np.moveaxis(rotation @ np.asarray(up_cam, dtype=np.float64), -1, 0)
+        rotation = rotation_about("z", -np.arctan2(across, -down)) @ rotation
+    return CropCamera(rotation, intrinsic, box)
 
 
 def pixel_rays(intrinsic_crop: np.ndarray, size: int) -> np.ndarray:

@@ -41,7 +41,9 @@ def fit_to_video(camera: Camera, width: int, height: int, area: Area, name: str)
     if tuple(area) != (0, 0, width, height) and (off <= BAR_TOLERANCE).all():
         # From the fewer pixels of the bars' side, the scale would be less exact.
         fitted = _scaled(camera, scale, area)._replace(width=width, height=height)
-        return [Fit(fitted, f"{sizes}: scaled by {scale:.4f}, as the black bars around {area.width}x{area.height} px say")]
+        return [
+            Fit(fitted, f"{sizes}: scaled by {scale:.4f}, as the black bars around {area.width}x{area.height} px say")
+        ]
     lost = np.array([camera.width - width, camera.height - height])
     if (lost >= 0).all() and (lost == 0).any():
         axis = int(np.argmax(lost))

@@ -5,7 +5,7 @@ LiteRT. The first finds people in the whole image, the second finds landmarks in
 Pixels: x right, y down, (0, 0) is the center of the first pixel.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple

@@ -12,6 +12,7 @@ from utils.skeleton import NUM_JOINTS
 
 LABELS_FILE = "labels.h5"
 PARTS_FOLDER = ".parts"
+LABEL_SOURCE = "label_source"  # attribute of the file
 POSE_SIZE = 3 * NUM_JOINTS
 MAX_JOINT_DISTANCE = 3.0  # meters from the root: a larger one is in another unit
 
@@ -60,8 +61,8 @@ class Labels(Mapping):
 
     `frame`, `cam`, `seq` and `subj` are int64 (N,). `3D` is float32 (N,51): meters, camera frame, root-centered.
     `extrinsic_rot`, `extrinsic_rot_inv` and `intrinsic_crop` are (N,3,3), `bounding_box_cam` (N,4), `pose_mean` and
-    `pose_std` (51,). Files may store other number types and shapes of the same size, such as (N,1). Other keys come as
-    stored, strings as str.
+    `pose_std` (51,). `label_source` says where poses come from that were not measured, or is None. Files
+    may store other number types and shapes of the same size, such as (N,1). Other keys come as stored, strings as str.
 
     Raises UserError where there is no complete layout, and for a missing or misshapen key, by name.
     """
@@ -73,6 +74,7 @@ class Labels(Mapping):
         try:
             with h5py.File(self.path, "r") as file:
                 self._keys = tuple(file)
+                source = file.attrs.get(LABEL_SOURCE)
                 self.num_rows = len(file["frame"]) if "frame" in file else 0
         except OSError as error:
             raise UserError(
@@ -80,6 +82,7 @@ class Labels(Mapping):
             ) from error
         if not self.num_rows:
             raise UserError(f"{self.path} has no rows in 'frame'; expected one row per crop")
+        self.label_source = None if source is None else str(source)
         self._arrays: dict[str, np.ndarray] = {}
 
     def __getitem__(self, name: str) -> np.ndarray:

@@ -16,7 +16,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from datasets.layout.labels import LABELS_FILE, PARTS_FOLDER, POSE_KEYS, POSE_SIZE, ROW_KEYS, ROW_SHAPES, is_finished
+from datasets.layout.labels import (
+    LABEL_SOURCE,
+    LABELS_FILE,
+    PARTS_FOLDER,
+    POSE_KEYS,
+    POSE_SIZE,
+    ROW_KEYS,
+    ROW_SHAPES,
+    is_finished,
+)
 from datasets.layout.png import map_threads, write_png
 from utils.errors import UserError
 from utils.files import write_atomically
@@ -99,18 +108,26 @@ class LayoutWriter:
         self._write_images(images, rows)
         write_atomically(self._part(key), lambda part: _save_rows(part, rows))
 
-    def finish(self, pose_mean: np.ndarray | None = None, pose_std: np.ndarray | None = None) -> None:
+    def finish(
+        self,
+        pose_mean: np.ndarray | None = None,
+        pose_std: np.ndarray | None = None,
+        label_source: str | None = None,
+    ) -> None:
         """Write labels.h5 from all pieces, ordered by key, and delete the part files.
 
         pose_mean, pose_std: (51,) meters, for a test set those of the training set. None: computed from these rows,
-        with the std of the root set to 1. A set without poses has no statistics.
+        with the std of the root set to 1. A set without poses has no statistics. label_source: where `3D` comes from
+        if it was not measured, such as "triangulated ..."; readers repeat it.
         """
         keys = self.finished_keys
         lengths = [len(self._load(key)["frame"]) for key in keys]
         if not keys or (self.total is not None and sum(lengths) != self.total):
             raise UserError(f"{self.root} has {sum(lengths)} rows; expected {self.total or 'at least one'}")
         given = None if pose_mean is None or pose_std is None else (pose_mean, pose_std)
-        write_atomically(self.root / LABELS_FILE, lambda part: self._write_labels(part, keys, lengths, given))
+        write_atomically(
+            self.root / LABELS_FILE, lambda part: self._write_labels(part, keys, lengths, given, label_source)
+        )
         shutil.rmtree(self.parts)
 
     def _part(self, key: str) -> Path:
@@ -141,10 +158,14 @@ class LayoutWriter:
         for _ in map_threads(lambda file: write_png(*file), files, self.threads):
             pass
 
-    def _write_labels(self, path: Path, keys: list[str], lengths: list[int], statistics: tuple | None) -> None:
+    def _write_labels(
+        self, path: Path, keys: list[str], lengths: list[int], statistics: tuple | None, source: str | None
+    ) -> None:
         with h5py.File(path, "w") as file:
             self._write_rows(file, keys, lengths)
             if "3D" in file:
+                if source:
+                    file.attrs[LABEL_SOURCE] = source
                 mean, std = statistics or pose_statistics(file["3D"])
                 file["pose_mean"] = np.asarray(mean, dtype=np.float32).reshape(POSE_SIZE)
                 file["pose_std"] = np.asarray(std, dtype=np.float32).reshape(POSE_SIZE)

@@ -1,4 +1,4 @@
-"""The landmarks that are triangulated, the distances between them that stay, and the 17 joints that follow from them."""
+"""The landmarks that are triangulated, the distances between them that stay, and the 17 joints that follow."""
 
 import numpy as np
 
@@ -76,6 +76,20 @@ def skeleton(points: np.ndarray) -> np.ndarray:
     at["head"] = at["nose"] + HEAD_BEHIND_NOSE * _unit(ears - at["nose"])
     at["head_top"] = ears + HEAD_TOP_ABOVE_NOSE * up
     return np.stack([at[name] for name in JOINT_NAMES], axis=-2)
+
+
+def hold_neck(joints: np.ndarray) -> np.ndarray:
+    """Joints (T,17,3) with the distance from neck to head of all instants at its median, 0 < T.
+
+    The neck follows from shoulders and hips, so that this distance changes where the neck bends.
+    """
+    neck, head, top = (JOINT_NAMES.index(name) for name in ("neck", "head", "head_top"))
+    along = joints[:, head] - joints[:, neck]
+    length = np.linalg.norm(along, axis=-1, keepdims=True)
+    shift = along * (np.median(length) / np.maximum(length, 1e-9) - 1)
+    result = joints.copy()
+    result[:, [head, top]] += shift[:, None]
+    return result
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -73,9 +73,7 @@ def fit_track(
     with torch.no_grad():
         corrected = (torch.linalg.matrix_exp(_skew(turn)) @ rotations).numpy()
     moved = (centers + shift.detach()).numpy()
-    fitted = [
-        camera._replace(rotation=corrected[index], center=moved[index]) for index, camera in enumerate(cameras)
-    ]
+    fitted = [camera._replace(rotation=corrected[index], center=moved[index]) for index, camera in enumerate(cameras)]
     return Track(points.detach().numpy(), lengths.detach().numpy(), fitted if correct_cameras else list(cameras))
 
 
@@ -97,7 +95,13 @@ def _minimize(loss, parameters: list[torch.Tensor]) -> None:
         value.backward()
         return value
 
-    optimizer.step(closure)
+    threads = torch.get_num_threads()
+    # The tensors are small; and with one thread, every run gives the same track.
+    torch.set_num_threads(1)
+    try:
+        optimizer.step(closure)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _skew(vectors: torch.Tensor) -> torch.Tensor:

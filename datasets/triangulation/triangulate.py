@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.cameras.camera import Camera
-from datasets.triangulation.points import HEAD_POINTS, LANDMARKS, LIMB_POINTS, PAIRS, skeleton
+from datasets.triangulation.points import HEAD_POINTS, LANDMARKS, LIMB_POINTS, PAIRS, hold_neck, skeleton
 from datasets.triangulation.rays import normalized, robust_points, world_rays
 from datasets.triangulation.sides import exchange_pairs, exchange_people, swap_pairs
 from datasets.triangulation.track import fit_track
@@ -69,7 +69,9 @@ def triangulate(
         before, exchanged = exchanged, exchange_pairs(_seen_from(fitted, points), places)
         if number and (before == exchanged).all():
             break
-    return _judged(points, fitted, swap_pairs(pixels, exchanged), swap_pairs(weights[..., None], exchanged)[..., 0], exchanged)
+    return _judged(
+        points, fitted, swap_pairs(pixels, exchanged), swap_pairs(weights[..., None], exchanged)[..., 0], exchanged
+    )
 
 
 def _first_guess(centers: np.ndarray, rays: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -93,7 +95,7 @@ def _seen_from(cameras: Sequence[Camera], points: np.ndarray) -> np.ndarray:
 def _judged(
     points: np.ndarray, cameras: list[Camera], pixels: np.ndarray, weights: np.ndarray, exchanged: np.ndarray
 ) -> Triangulation:
-    joints = skeleton(points)
+    joints = hold_neck(skeleton(points))
     in_camera = np.stack([camera.world_to_cam(points) for camera in cameras])
     projected = np.stack([camera.project(one) for camera, one in zip(cameras, in_camera, strict=True)])
     errors = np.where(weights > 0, np.linalg.norm(projected - pixels, axis=-1), np.nan)

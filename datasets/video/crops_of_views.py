@@ -60,11 +60,15 @@ class CropView(NamedTuple):
 
 
 class CropJob(NamedTuple):
-    """Folder of the crops, their side in pixels, and their width in meters at the person's distance."""
+    """Folder of the crops, their side in pixels, and their width in meters at the person's distance.
+
+    upright: roll the crops so that the world's z axis points up in them.
+    """
 
     output: Path
     size: int
     box_metres: float
+    upright: bool = False
 
 
 def checked_length(video: Path, camera: Camera, name: str) -> int:
@@ -133,7 +137,7 @@ def _pieces(
     """`img_crop`, `bg_crop` (N,size,size,3) and rows of labels.h5 from crop `first` on, up to CHUNK at a time."""
     background = None if view.background is None else read_png(str(view.background))
     # Crops are centered on the true root of each frame, so that extrinsics and poses need no correction afterwards.
-    crop = crop_camera(view.roots, job.box_metres)
+    crop = crop_camera(view.roots, job.box_metres, view.camera.rotation[:, 2] if job.upright else None)
     rows = {**_labels(view, crop), **view.ids}
     frames, rgb = decode_frames(view.video, view.frames[first:].tolist()), RgbConverter()
     for start in range(first, len(view.frames), CHUNK):

@@ -26,6 +26,14 @@ def count_frames(path: str | Path) -> int:
         return stream.frames or sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
 
 
+def frame_rate(path: str | Path) -> float:
+    """Frames per second, on average. Raises UserError for a file that does not say."""
+    with _open(path) as (_, stream):
+        if not stream.average_rate:
+            raise UserError(f"{path} has no frame rate; expected a video with a constant one")
+        return float(stream.average_rate)
+
+
 def read_frames(path: str | Path, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (index, frame (H,W,3) uint8 RGB) for the increasing frame numbers `wanted`; see `decode_frames`."""
     rgb = RgbConverter()

@@ -7,10 +7,18 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.cameras.calibration import Calibration, read_calibration
+from datasets.cameras.video_size import Fit
 from datasets.layout.png import read_png
 from datasets.sources.own_videos.boxes import Boxes, PersonDetector, read_boxes
-from datasets.sources.own_videos.person_track import PersonTrack, filmed_instants, track_from_boxes, track_from_poses
+from datasets.sources.own_videos.person_track import (
+    PersonTrack,
+    box_miss,
+    filmed_instants,
+    track_from_boxes,
+    track_from_poses,
+)
 from datasets.sources.own_videos.recordings import Recording, read_pose_file
+from datasets.sources.own_videos.video_sizes import best_fits, ways_to_fit, with_cameras
 from datasets.video.crops_of_views import CropView, checked_length
 from datasets.video.frames import read_frames
 from utils.errors import UserError
@@ -20,14 +28,19 @@ MIN_SEQUENCES = 4  # per recording, so that training can hold one out
 
 
 class Plan(NamedTuple):
-    """A recording, its cameras, their numbers of frames, its instants, and the track of the person. track: None before
-    the person was detected."""
+    """A recording, its cameras, their numbers of frames, its instants, and the track of the person.
+
+    ways: how each video may show the calibrated image. track: None before the person was detected. notes: lines of the
+    report.
+    """
 
     recording: Recording
     calibration: Calibration
     num_frames: dict[str, int]
     instants: range
-    track: PersonTrack | None
+    ways: dict[str, list[Fit]]
+    track: PersonTrack | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Detection(NamedTuple):
@@ -48,13 +61,16 @@ def make_plan(recording: Recording, every: int) -> Plan:
             f"{recording.name}: no camera {unknown[0]!r} in {recording.calibration}; it has "
             f"{', '.join(calibration.cameras)} (a video is named after its camera, or given as camera=file)"
         )
+    ways = ways_to_fit(calibration, recording.videos)
+    calibration = with_cameras(calibration, {name: fits[0] for name, fits in ways.items()})
     num_frames = {
         name: checked_length(video, calibration.cameras[name], f"camera {name!r}")
         for name, video in recording.videos.items()
     }
-    plan = Plan(recording, calibration, num_frames, filmed_instants(recording, num_frames, every), None)
+    plan = Plan(recording, calibration, num_frames, filmed_instants(recording, num_frames, every), ways)
     if recording.poses is not None:
         poses = read_pose_file(recording.poses)
+        plan = plan._replace(notes=tuple(fits[0].sentence for fits in ways.values() if fits[0].sentence))
         return with_track(plan, track_from_poses(recording, calibration, poses, plan.instants, num_frames))
     if recording.boxes is not None:
         return with_boxes(plan, read_boxes(recording.boxes, list(recording.videos)))
@@ -66,7 +82,14 @@ def with_boxes(plan: Plan, boxes: Boxes) -> Plan:
     filmed = {
         name: {frame: box for frame, box in boxes[name].items() if frame < plan.num_frames[name]} for name in boxes
     }
+    plan = with_best_fits(plan, filmed)
     return with_track(plan, track_from_boxes(plan.recording, plan.calibration, filmed, plan.instants))
+
+
+def with_best_fits(plan: Plan, boxes: Boxes) -> Plan:
+    """The plan with the cameras of videos of another size than calibrated, as rays through boxes say."""
+    chosen, sentences = best_fits(plan.ways, lambda cameras: box_miss(cameras, boxes, plan.recording, plan.instants))
+    return plan._replace(calibration=with_cameras(plan.calibration, chosen), notes=(*plan.notes, *sentences))
 
 
 def with_track(plan: Plan, track: PersonTrack) -> Plan:
@@ -152,6 +175,7 @@ def plan_report(plan: Plan, sequences: np.ndarray) -> str:
     return (
         f"{recording.name}, subject {recording.subject}: {len(track.instants)} of {len(plan.instants)} instants, "
         f"sequences {sequences[0]} to {sequences[-1]}; crops: {seen}\n  left out: {_reasons(track)}"
+        + "".join(f"\n  {note}" for note in plan.notes)
     )
 
 

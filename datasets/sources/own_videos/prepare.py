@@ -14,6 +14,7 @@ from datasets.layout.job import claim_folder, read_text_report, write_text_repor
 from datasets.layout.labels import PARTS_FOLDER, read_statistics
 from datasets.layout.workers import map_processes
 from datasets.layout.writer import LayoutWriter, check_size
+from datasets.sources.own_videos.detected import DetectionOptions, find_landmarks, with_people
 from datasets.sources.own_videos.plan import (
     Plan,
     detect,
@@ -37,6 +38,7 @@ from datasets.video.crops_of_views import (
 from utils.errors import UserError
 
 MAX_SEQUENCE_LENGTH = 250
+TRIANGULATED = "triangulated from BlazePose's 2D landmarks in all cameras, not measured"
 MIN_KEY_FRAMES_OF_SHORT_VIDEOS = 30  # the median of fewer frames may still show the person
 
 
@@ -50,6 +52,10 @@ def prepare_videos(
     first_sequence: int = 1,
     background: bool = True,
     statistics: str | Path | None = None,
+    detect: bool = False,
+    triangulate: bool = False,
+    correct_cameras: bool = True,
+    upright: bool = False,
     workers: int | None = None,
     progress: bool = True,
 ) -> str:
@@ -58,29 +64,37 @@ def prepare_videos(
     size: side of the crops, pixels. every: use every N-th instant. box_metres: width of a crop at the person's
     distance, meters. cut: largest number of instants of a sequence; each recording becomes at least four sequences,
     numbered from `first_sequence` on. background: write background crops too. statistics: a layout whose `pose_mean`
-    and `pose_std` are copied; None: computed from the new rows. workers: number of processes; None: one per core.
+    and `pose_std` are copied; None: computed from the new rows. detect: find the person by BlazePose. triangulate: make
+    3D labels of all cameras' landmarks, which `detect` finds. correct_cameras: correct a calibration that does not fit
+    the landmarks. upright: roll the crops so that the world's upward direction is up.
+    workers: number of processes; None: one per core.
 
     An interrupted call resumes where it stopped, and a finished set stays as it is. Raises UserError for bad arguments
     and files.
     """
-    options = VideoSet(size, every, box_metres, cut, first_sequence, background)
+    detect = detect or triangulate
+    choices = detect, triangulate, triangulate and correct_cameras, upright
+    options = VideoSet(size, every, box_metres, cut, first_sequence, background, *choices)
     recordings, output, show = list(recordings), Path(output), {"workers": workers, "progress": progress}
     _check_arguments(options, workers)
     mean_std = read_statistics(statistics)
     plans = [make_plan(recording, every) for recording in recordings]
     _check_poses(plans)
+    _check_detection(plans, detect)
     if claim_folder(output, "videos.json", {**options._asdict(), "files": _checksum(recordings)}):
         return read_text_report(output)
     writer = LayoutWriter(output, size)
     background_files = None
+    if detect:
+        plans = _search_people(plans, output, options, show)
     if _needs_backgrounds(plans, options):
         background_files = _write_backgrounds(plans, output / BACKGROUNDS_FOLDER, show)
     # Detection compares with the background, which therefore exists by now, even if no background crops are written.
     plans = _detect(plans, background_files, output / PARTS_FOLDER / "boxes", show)
     views, report = _make_views(plans, background_files if background else None, options)
-    write_views(views, CropJob(output, size, box_metres), **show)
+    write_views(views, CropJob(output, size, box_metres, upright), **show)
     write_text_report(output, report)
-    writer.finish(*mean_std)
+    writer.finish(*mean_std, label_source=TRIANGULATED if triangulate else None)
     return report
 
 
@@ -93,6 +107,10 @@ class VideoSet(NamedTuple):
     cut: int
     first_sequence: int
     background: bool
+    detect: bool
+    triangulate: bool
+    correct_cameras: bool
+    upright: bool
 
 
 def _check_arguments(options: VideoSet, workers: int | None) -> None:
@@ -110,6 +128,21 @@ def _check_poses(plans: list[Plan]) -> None:
             f"{len(without)} of {len(plans)} recordings have no poses, first {without[0]!r}; expected all or none "
             "(prepare those without poses into a folder of their own, for stage 1)"
         )
+
+
+def _check_detection(plans: list[Plan], detect: bool) -> None:
+    given = [plan.recording.name for plan in plans if plan.track is not None]
+    if detect and given:
+        raise UserError(f"{given[0]}: boxes or poses are given, and the person is to be detected; expected one of them")
+
+
+def _search_people(plans: list[Plan], output: Path, options: VideoSet, show: dict) -> list[Plan]:
+    tasks = find_landmarks(plans, output, **show)
+    choices = DetectionOptions(options.triangulate, options.correct_cameras)
+    return [
+        with_people(plan, of_plan, choices, output, number, options.every)
+        for number, (plan, of_plan) in enumerate(zip(plans, tasks, strict=True))
+    ]
 
 
 def _checksum(recordings: list[Recording]) -> str:

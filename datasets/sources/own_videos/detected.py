@@ -1,0 +1,125 @@
+"""Plans of recordings whose people BlazePose finds: boxes, or triangulated poses, from 2D landmarks in all videos."""
+
+import csv
+from collections import deque
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from datasets.layout.workers import map_processes
+from datasets.sources.own_videos.boxes import BOX_COLUMNS, Boxes
+from datasets.sources.own_videos.free_labels import (
+    Followed,
+    error_table,
+    followed,
+    label,
+    single_view_line,
+    track_of,
+    write_cameras,
+    write_poses,
+)
+from datasets.sources.own_videos.landmarks import LandmarkSearch, at_instants, boxes_of, read_people, search
+from datasets.sources.own_videos.overlays import write_overlays
+from datasets.sources.own_videos.plan import Plan, with_best_fits, with_boxes, with_track
+from datasets.triangulation.people import follow_person
+from datasets.video.frames import frame_rate
+from utils.files import write_atomically
+
+LANDMARKS_FOLDER, BOXES_FOLDER, POSES_FOLDER, OVERLAYS_FOLDER = "landmarks", "boxes", "poses", "overlays"
+
+
+class DetectionOptions(NamedTuple):
+    """triangulate: make 3D labels. correct_cameras: correct the calibration where the landmarks say so."""
+
+    triangulate: bool
+    correct_cameras: bool
+
+
+def find_landmarks(plans: list[Plan], output: Path, workers: int | None, progress: bool) -> list[list[LandmarkSearch]]:
+    """Search all videos of all plans, in parallel processes; what is on disk is kept. Returns the tasks by plan."""
+    tasks = [_searches(plan, output / LANDMARKS_FOLDER, number) for number, plan in enumerate(plans)]
+    flat = [task for of_plan in tasks for task in of_plan]
+    done = map_processes(search, flat, workers)
+    deque(tqdm(done, "landmarks", len(flat), unit="video", disable=not progress), maxlen=0)
+    return tasks
+
+
+def _searches(plan: Plan, folder: Path, number: int) -> list[LandmarkSearch]:
+    tasks = []
+    for name, video in plan.recording.videos.items():
+        frames = np.array(plan.instants) + plan.recording.offsets[name]
+        frames = frames[frames < plan.num_frames[name]]
+        tasks.append(LandmarkSearch(folder / f"recording_{number:03d}_{name}.npz", video, frames))
+    return tasks
+
+
+def with_people(
+    plan: Plan, tasks: list[LandmarkSearch], options: DetectionOptions, output: Path, number: int, every: int
+) -> Plan:
+    """The plan with the track of the person whose rays meet in most images, and with notes on what was found."""
+    recording, names = plan.recording, list(plan.recording.videos)
+    offsets = [recording.offsets[name] for name in names]
+    people = at_instants([read_people(task.file) for task in tasks], offsets, plan.instants)
+    seconds = every / frame_rate(recording.videos[names[0]])
+    cameras = [plan.calibration.cameras[name] for name in names]
+    chosen, most = follow_person(cameras, [one.landmarks for one in people], seconds)
+    person = followed(people, chosen)
+    boxes = _boxes(plan, person)
+    key = f"recording_{number:03d}"
+    write_boxes(output / BOXES_FOLDER / f"{key}.csv", boxes)
+    notes = _notes_on_people(people, names, most)
+    if not options.triangulate:
+        return with_boxes(plan._replace(notes=(*plan.notes, *notes)), boxes)
+    plan = with_best_fits(plan, boxes)
+    cameras = [plan.calibration.cameras[name] for name in names]
+    found, lines = label(cameras, person, seconds, options.correct_cameras)
+    notes += [*lines, *error_table(names, found)]
+    if found.passed.any():
+        notes.append(single_view_line(found.cameras, person, found))
+    calibration = plan.calibration._replace(
+        cameras={**plan.calibration.cameras, **dict(zip(names, found.cameras, strict=True))}
+    )
+    plan = plan._replace(calibration=calibration, notes=(*plan.notes, *notes))
+    plan = with_track(plan, track_of(recording, calibration, found, plan.instants, plan.num_frames))
+    write_poses(output / POSES_FOLDER / f"{key}.npz", found, plan.instants)
+    write_cameras(output / POSES_FOLDER / f"{key}_cameras.json", calibration, names)
+    write_overlays(output / OVERLAYS_FOLDER / f"{key}.png", plan, found)
+    return plan
+
+
+def _boxes(plan: Plan, person: Followed) -> Boxes:
+    boxes: Boxes = {}
+    for column, name in enumerate(plan.recording.videos):
+        frames = np.array(plan.instants) + plan.recording.offsets[name]
+        boxes |= boxes_of(name, frames, person.pixels[column], person.visibility[column])
+    return boxes
+
+
+def _notes_on_people(people: list, names: list[str], most: int) -> list[str]:
+    counts = [int(np.isfinite(one.score[:, 0]).sum()) for one in people]
+    several = [int((np.isfinite(one.score).sum(1) > 1).sum()) for one in people]
+    lines = ["images with a person: " + ", ".join(f"{n} {c}" for n, c in zip(names, counts, strict=True))]
+    if any(several):
+        where = ", ".join(f"{name} {count}" for name, count in zip(names, several, strict=True) if count)
+        lines.append(
+            f"images with several people: {where}; up to {most} of them are seen by two cameras or more; kept is the "
+            "one whose rays meet in most images"
+        )
+    return lines
+
+
+def write_boxes(file: Path, boxes: Boxes) -> None:
+    """Write boxes as `read_boxes` reads them."""
+
+    def write(part: Path) -> None:
+        with open(part, "w", newline="") as opened:
+            writer = csv.writer(opened)
+            writer.writerow(BOX_COLUMNS)
+            for name, of_camera in boxes.items():
+                for frame, box in of_camera.items():
+                    writer.writerow([name, frame, *(f"{value:.1f}" for value in box)])
+
+    file.parent.mkdir(exist_ok=True)
+    write_atomically(file, write)

@@ -1,0 +1,150 @@
+"""Labels without motion capture: the 2D landmarks of a recording, triangulated; what is kept of them, and a report."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets.cameras.agreement import MIN_CAMERAS
+from datasets.cameras.calibration import Calibration
+from datasets.cameras.camera import Camera
+from datasets.sources.own_videos.landmarks import People
+from datasets.sources.own_videos.person_track import PersonTrack
+from datasets.sources.own_videos.recordings import Recording
+from datasets.triangulation.points import LANDMARKS, LIMB_POINTS, POINT_NAMES, skeleton
+from datasets.triangulation.triangulate import Triangulation, triangulate
+from utils.files import write_atomically
+from utils.skeleton import ROOT_JOINT
+
+MIN_GAIN = 0.9  # corrected cameras are used where they lower the reprojection error to this part
+
+
+class Followed(NamedTuple):
+    """The person of a recording in C cameras at T instants, NaN where a camera does not see the person.
+
+    pixels: (C,T,33,2). visibility: (C,T,33). world: (C,T,33,3) meters, from one image alone.
+    """
+
+    pixels: np.ndarray
+    visibility: np.ndarray
+    world: np.ndarray
+
+
+def followed(people: Sequence[People], chosen: np.ndarray) -> Followed:
+    """Of each camera's people at T instants, those of `chosen` (C,T); -1 for none."""
+    parts = []
+    for name in ("landmarks", "visibility", "world"):
+        columns = []
+        for camera, numbers in zip(people, chosen, strict=True):
+            values = getattr(camera, name)[np.arange(len(numbers)), numbers].astype(np.float64)
+            values[numbers < 0] = np.nan
+            columns.append(values)
+        parts.append(np.stack(columns))
+    return Followed(*parts)
+
+
+def label(
+    cameras: Sequence[Camera], person: Followed, seconds: float, correct: bool
+) -> tuple[Triangulation, list[str]]:
+    """The skeleton of a person, and lines of the report. correct: correct the cameras too, where this helps."""
+    lines = []
+    found = triangulate(cameras, person.pixels, person.visibility, seconds)
+    if correct:
+        corrected = triangulate(cameras, person.pixels, person.visibility, seconds, correct_cameras=True)
+        before, after = (float(np.nanmedian(one.errors)) for one in (found, corrected))
+        if after < MIN_GAIN * before:
+            found = corrected
+            lines.append(f"cameras corrected, which lowers the reprojection error from {before:.1f} to {after:.1f} px:")
+            lines += [f"  {line}" for line in _corrections(cameras, corrected.cameras)]
+        else:
+            lines.append(f"cameras kept: correcting them gives {after:.1f} px instead of {before:.1f} px")
+    return found, lines
+
+
+def _corrections(before: Sequence[Camera], after: Sequence[Camera]) -> list[str]:
+    lines = []
+    for number, (old, new) in enumerate(zip(before, after, strict=True), 1):
+        cosine = (np.trace(new.rotation @ old.rotation.T) - 1) / 2
+        angle, moved = np.degrees(np.arccos(np.clip(cosine, -1, 1))), np.linalg.norm(new.center - old.center)
+        lines.append(f"camera {number}: rotated by {angle:.2f} degrees, moved by {100 * moved:.1f} cm")
+    return lines
+
+
+def track_of(
+    recording: Recording, calibration: Calibration, found: Triangulation, instants: range, num_frames: dict[str, int]
+) -> PersonTrack:
+    """The track of the instants that pass. A camera sees the person where the root joint lies in its image."""
+    numbers = np.array(instants)[found.passed]
+    joints = found.joints[found.passed]
+    seen = np.zeros((len(numbers), len(recording.videos)), dtype=bool)
+    for column, name in enumerate(recording.videos):
+        camera = calibration.cameras[name]
+        filmed = numbers + recording.offsets[name] < num_frames[name]
+        seen[:, column] = filmed & camera.sees(camera.world_to_cam(joints[:, ROOT_JOINT]))
+    enough = seen.sum(1) >= MIN_CAMERAS
+    skipped = found.left_out.copy()
+    skipped["outside of all but one image"] = int((~enough).sum())
+    return PersonTrack(numbers[enough], joints[enough, ROOT_JOINT], joints[enough], seen[enough], skipped)
+
+
+def error_table(names: Sequence[str], found: Triangulation) -> list[str]:
+    """Median reprojection errors per point and camera, pixels, and what was repaired."""
+    limbs = [POINT_NAMES[point] for point in LIMB_POINTS]
+    width = max(map(len, names))
+    lines = [f"median reprojection error {np.nanmedian(found.errors):.1f} px; of each camera and joint:"]
+    lines.append(" " * width + "".join(f"{name:>15}" for name in [*limbs, "head", "all"]))
+    for name, errors in zip(names, found.errors, strict=True):
+        columns = [errors[:, point] for point in LIMB_POINTS] + [errors[:, len(LIMB_POINTS) :], errors]
+        lines.append(f"{name:>{width}}" + "".join(f"{np.nanmedian(column):>15.1f}" for column in columns))
+    swapped = ", ".join(f"{name} {count}" for name, count in zip(names, found.exchanged, strict=True))
+    change = np.percentile(100 * found.bone_changes[found.passed], [50, 100]) if found.passed.any() else (0, 0)
+    lines.append(f"images in which left and right were exchanged: {swapped}")
+    lines.append(f"bones differ from their median length by {change[0]:.1f} % (median), {change[1]:.1f} % (largest)")
+    return lines
+
+
+def single_view_line(cameras: Sequence[Camera], person: Followed, found: Triangulation) -> str:
+    """How far BlazePose's own 3D pose, from one camera, is from the triangulated one, as a line of the report."""
+    errors = []
+    for camera, world in zip(cameras, person.world, strict=True):
+        poses = skeleton(world[:, list(LANDMARKS)])
+        known = found.passed & np.isfinite(poses).all((1, 2))
+        poses, joints = poses[known], found.joints[known] @ camera.rotation.T
+        poses, joints = (one - one[:, ROOT_JOINT, None] for one in (poses, joints))
+        scale = (poses * joints).sum((1, 2)) / (poses**2).sum((1, 2))
+        errors.append(1000 * np.linalg.norm(scale[:, None, None] * poses - joints, axis=-1).mean(1))
+    each = ", ".join(f"{error.mean():.0f}" for error in errors if len(error))
+    return f"BlazePose alone, from one camera: N-MPJPE {np.concatenate(errors).mean():.0f} mm (of each camera {each})"
+
+
+def write_poses(file: Path, found: Triangulation, instants: range) -> None:
+    """Write poses as `--poses` reads them: one row per instant from 0, NaN where none passed; meters, z up."""
+    poses = np.full((instants[-1] + 1, *found.joints.shape[1:]), np.nan)
+    poses[np.array(instants)[found.passed]] = found.joints[found.passed]
+    file.parent.mkdir(exist_ok=True)
+
+    def write(part: Path) -> None:
+        with open(part, "wb") as opened:
+            np.savez_compressed(opened, poses=poses.astype(np.float32))
+
+    write_atomically(file, write)
+
+
+def write_cameras(file: Path, calibration: Calibration, names: Sequence[str]) -> None:
+    """Write the cameras of videos as the project's own calibration file, in meters, z up."""
+    cameras = {
+        name: {
+            "width": camera.width,
+            "height": camera.height,
+            "K": camera.intrinsics.tolist(),
+            "distortion": camera.distortion.tolist(),
+            "R": camera.rotation.tolist(),
+            "centre": camera.center.tolist(),
+        }
+        for name, camera in ((name, calibration.cameras[name]) for name in names)
+    }
+    write_atomically(
+        file, lambda part: part.write_text(json.dumps({"unit": "m", "up": "z", "cameras": cameras}, indent=1))
+    )
