@@ -1,0 +1,43 @@
+"""Weights that users start from: views and poses of the wild rendered world at 128 px, from photographs on.
+
+Not the protocol of the paper: it uses all rendered labels, which cost nothing, so that the encoder learns from both.
+
+    python configs/render_dataset.py --output data/wild --preset wild
+    python configs/train_encodeDecode.py --config configs/config_wild.py dataset_folder_train=data/wild/train
+
+docs/results/robustness.md has what it gains on real and on changed pictures. The packaged weights saw more crops on a GPU
+(examples/weights/README.md).
+"""
+
+from configs.config_robust import AUGMENTATION
+from configs.config_train_better import config_dict as better
+
+config_dict = {
+    **better,
+    **AUGMENTATION,
+    "training_set": "wild",
+    "actor_subset": None,
+    "preload_images": True,
+    # Its first layers know photographs: what rendered people teach is seen in real ones too.
+    "encoderType": "EfficientNetLite0",
+    "encoder_weights": "imagenet",
+    "freeze_encoder_stem": False,
+    "perceptual_weights": None,
+    # Few numbers, because points and their layers are most of the weights; and a decoder for two CPU cores.
+    "latent_fg": 32,
+    "latent_3d": 384,
+    "num_encoding_layers": 5,
+    "feature_scale": 8,
+    "width_to3Dpose": 512,
+    "upsampling_bilinear": False,
+    "skip_background": False,
+    # So many labels need little of it.
+    "dropout_to3Dpose": 0.1,
+    "loss_weight_3d": 1.0,
+    # A pretrained network is tuned, which Muon's equal steps in all directions of a matrix would undo.
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "num_training_iterations": 12_000,
+    "test_every": 2000,
+    "plot_every": 2000,
+}
