@@ -5,10 +5,11 @@ import torch
 from torch.nn import functional
 from torchvision.transforms.v2.functional import resize
 
-from training.loop.distributed import draw_shard
 from training.loop.loaders import Batch
 from training.stages.augmentation.geometry import place_by, warp
+from training.stages.augmentation.some import some_crops
 from utils.geometry import rotation_about
+from utils.images import IMAGE_STD, denormalize, per_channel
 from utils.photographs import photograph_files, random_squares
 
 TEXTURES = 256
@@ -39,7 +40,7 @@ def random_textures(count: int, size: int, generator: torch.Generator) -> torch.
         return torch.rand(count, 1, 1, 1, generator=generator)
 
     pictures = 0.7 * (rand() - 0.5).expand(-1, 3, -1, -1)
-    contrast, decay, cells = 0.3 + rand(), 0.7 * rand(), 2
+    contrast, decay, cells = 0.2 + 0.8 * rand(), 0.7 * rand(), 2
     while cells <= size:
         grid = torch.randn(count, 3, cells, cells, generator=generator)
         gray = grid.mean(1, keepdim=True)
@@ -53,52 +54,54 @@ def random_textures(count: int, size: int, generator: torch.Generator) -> torch.
     return ((pictures + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def draw_replacements(count: int, chance: float, photographs: bool, generator: torch.Generator) -> Batch:
+def draw_replacements(count: int, share: float, photographs: bool, generator: torch.Generator) -> Batch:
     """Which crops get another background, and which one.
 
-    `replaced` (count,) bool, with the probability `chance`; `lends` (count,): the crop of this process's batch whose
-    background a crop would get, and `borrows` (count,) bool whether it does; otherwise the one at `background` (count,)
-    of those of `make_backgrounds`, resampled at `background_placements` (count,2,3). With `photographs`, two of three
-    of these are photographs.
+    `replaced` (N,): `share` of the `count` crops. They get those at `background` (N,) of `make_backgrounds`, resampled
+    at `background_placements` (N,2,3); with `photographs`, two of three of these are photographs. The first of them, a
+    quarter, borrow those of the crops `lenders` (M,), where crops have any.
     """
-    drawn = draw_shard(torch.rand, count, 8, generator=generator)
-    textures = drawn[:, 0] * TEXTURES
-    others = TEXTURES + drawn[:, 0] * PHOTOGRAPHS
-    chosen = torch.where(drawn[:, 1] < 2 / 3, others, textures) if photographs else textures
-    # Up to 20 degrees of roll and up to twice as large, from any part of the picture.
+    chosen = some_crops(count, share, generator)
+    drawn = torch.rand(len(chosen), 8, generator=generator)
+    textures, others = drawn[:, 0] * TEXTURES, TEXTURES + drawn[:, 0] * PHOTOGRAPHS
+    background = torch.where(drawn[:, 1] < 2 / 3, others, textures) if photographs else textures
+    # Up to 20 degrees of roll and up to twice as large, from any part of the picture, and half of them mirrored.
     rolls = rotation_about("z", (drawn[:, 2] * 2 - 1) * 0.35)
     factors = 1 + drawn[:, 3]
-    flips = torch.where(drawn[:, 4:5] < 0.5, -1.0, 1.0)
     placements = place_by(rolls, factors, (drawn[:, 5:7] * 2 - 1) * (factors - 1)[:, None])
-    mirrored = torch.cat([placements[:, :1] * flips[:, None], placements[:, 1:]], dim=1)
+    flips = torch.where(drawn[:, 4] < 0.5, -1.0, 1.0)
+    placements = torch.cat([placements[:, :1] * flips.view(-1, 1, 1), placements[:, 1:]], dim=1)
     return {
-        "replaced": draw_shard(torch.rand, count, generator=generator) < chance,
-        "borrows": drawn[:, 7] < 0.25,
-        # Of another crop, whatever the process's share: no crop borrows from itself.
-        "lends": (torch.arange(count) + int(torch.randint(1, max(2, count), (1,), generator=generator))) % count,
-        "background": chosen.long(),
-        "background_placements": mirrored,
+        "replaced": chosen,
+        "lenders": (drawn[: len(chosen) // 4, 7] * count).long(),
+        "background": background.long(),
+        "background_placements": placements,
     }
 
 
-def other_backgrounds(batch: Batch, drawn: Batch, backgrounds: torch.Tensor) -> torch.Tensor:
-    """The backgrounds (B,3,R,R), colors in 0..1, that `draw_replacements` chose for the crops of `batch`."""
-    pictures = backgrounds.index_select(0, drawn["background"]).float() / 255
-    pictures = warp(pictures, drawn["background_placements"])
-    if "bg_crop" in batch:
-        lent = batch["bg_crop"].index_select(0, drawn["lends"])
-        pictures = torch.where(drawn["borrows"].view(-1, 1, 1, 1), lent, pictures)
-    return pictures
+def replace_backgrounds(pictures: torch.Tensor, batch: Batch, drawn: Batch, backgrounds: torch.Tensor) -> torch.Tensor:
+    """`pictures` (B,3,R,R), colors in 0..1, those at `replaced` of `drawn` replaced by backgrounds.
+
+    `batch` has the normalized `bg_crop`, if crops have any; `backgrounds` are those of `make_backgrounds`.
+    """
+    replaced, chosen, placements = (drawn[key] for key in ("replaced", "background", "background_placements"))
+    lenders = drawn["lenders"]
+    if "bg_crop" in batch and len(lenders):
+        lent = denormalize(batch["bg_crop"].index_select(0, lenders))
+        pictures = pictures.index_copy(0, replaced[: len(lenders)], lent)
+        replaced, chosen, placements = (values[len(lenders) :] for values in (replaced, chosen, placements))
+    others = backgrounds.index_select(0, chosen).float() / 255
+    return pictures.index_copy(0, replaced, warp(others, placements))
 
 
 def person_masks(batch: Batch) -> torch.Tensor:
-    """The share (B,1,R,R) of the person in each pixel of crops in 0..1: of `mask_crop`, else where the crop differs
-    from its background `bg_crop`, without small holes."""
+    """The share (B,1,R,R) of the person in each pixel: of `mask_crop`, else where the normalized crop differs from its
+    background `bg_crop`, without small holes."""
     if "mask_crop" in batch:
         return batch["mask_crop"].float() / 255
-    difference = (batch["img_crop"] - batch["bg_crop"]).abs().amax(1, keepdim=True)
+    difference = (batch["img_crop"] - batch["bg_crop"]).abs() * (255 * per_channel(IMAGE_STD, batch["img_crop"].device))
     # Below 8 gray levels it is noise, above 20 a person; softly between them.
-    mask = ((difference * 255 - 8) / 12).clamp(0, 1)
+    mask = ((difference.amax(1, keepdim=True) - 8) / 12).clamp(0, 1)
     return -_grown(-_grown(mask))
 
 

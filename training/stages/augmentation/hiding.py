@@ -16,7 +16,7 @@ def draw_patches(count: int, limit: float, generator: torch.Generator) -> dict[s
     the crop. `patch_colors` (N,PATCHES+1,3). The last patch is a black band along one side, as where a box reaches
     beyond the frame; every other one of these crops has it.
     """
-    chosen = some_crops(count, 2, generator)
+    chosen = some_crops(count, 1 / 2, generator)
     drawn = torch.rand(len(chosen), PATCHES, 7, generator=generator)
     patches = torch.cat([drawn[..., :2] * 2 - 1, drawn[..., 2:4] * limit], dim=2)
     chance, side, width = torch.rand(3, len(chosen), generator=generator)

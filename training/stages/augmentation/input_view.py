@@ -3,7 +3,7 @@
 import torch
 
 from training.loop.loaders import Batch
-from training.stages.augmentation.background import draw_replacements, other_backgrounds, person_masks
+from training.stages.augmentation.background import draw_replacements, person_masks, replace_backgrounds
 from training.stages.augmentation.colors import bend_colors, draw_color_maps, draw_curves, map_colors
 from training.stages.augmentation.geometry import draw_placements, roll_input, warp
 from training.stages.augmentation.hiding import draw_patches, hide
@@ -82,8 +82,7 @@ def change_input(batch: Batch, drawn: Batch, backgrounds: torch.Tensor | None = 
     """
     if not _CHANGES & drawn.keys():
         return batch
-    colors = {key: denormalize(batch[key]) for key in ("img_crop", "bg_crop") if key in batch}
-    picture = _compose(batch | colors, drawn, backgrounds)
+    picture = _compose(batch, drawn, backgrounds)
     if "input_colors" in drawn:
         picture = bend_colors(map_colors(picture, drawn["input_colors"]), drawn["bends"])
     if "patch_boxes" in drawn:
@@ -100,7 +99,7 @@ def change_input(batch: Batch, drawn: Batch, backgrounds: torch.Tensor | None = 
 
 def _compose(batch: Batch, drawn: Batch, backgrounds: torch.Tensor | None) -> torch.Tensor:
     """The crops, colors in 0..1, with the person moved, in other colors, and before another background."""
-    picture, needs_mask = batch["img_crop"], "person_colors" in drawn or "replaced" in drawn
+    picture, needs_mask = denormalize(batch["img_crop"]), "person_colors" in drawn or "replaced" in drawn
     if needs_mask:
         picture = torch.cat([picture, person_masks(batch)], dim=1)
     if "placements" in drawn:
@@ -110,9 +109,7 @@ def _compose(batch: Batch, drawn: Batch, backgrounds: torch.Tensor | None) -> to
         return picture
     picture, mask = picture.split([3, 1], dim=1)
     person = map_colors(picture, drawn["person_colors"]) if "person_colors" in drawn else picture
-    behind = picture
-    if "replaced" in drawn:
-        behind = torch.where(drawn["replaced"].view(-1, 1, 1, 1), other_backgrounds(batch, drawn, backgrounds), picture)
+    behind = replace_backgrounds(picture, batch, drawn, backgrounds) if "replaced" in drawn else picture
     return torch.lerp(behind, person, mask)
 
 

@@ -13,7 +13,7 @@ BLOCK = 8  # pixels of a side of the blocks that compression transforms
 
 def draw_blurs(count: int, limit: float, generator: torch.Generator) -> dict[str, torch.Tensor]:
     """A third of the crops, `blurred`, and deviations `blurs` (count/3,2) along y and x, pixels, up to `limit`."""
-    chosen = some_crops(count, 3, generator)
+    chosen = some_crops(count, 1 / 3, generator)
     return {"blurred": chosen, "blurs": torch.rand(len(chosen), 2, generator=generator) * limit}
 
 
@@ -23,7 +23,8 @@ def blur(pictures: torch.Tensor, deviations: torch.Tensor) -> torch.Tensor:
     places = torch.arange(size, device=pictures.device)
     # With so small a deviation, a pixel keeps all of its weight.
     variances = deviations.clamp(min=0.1).square()[:, :, None]
-    falloff = torch.exp(-places.square() / (2 * variances))
+    # Clamped, because numbers too small for their type are computed with slowly.
+    falloff = torch.exp(-(places.square() / (2 * variances)).clamp(max=40))
     distances = (places[:, None] - places).abs().flatten()
     weights = falloff.index_select(2, distances).unflatten(2, (size, size))
     along_y, along_x = (weights / weights.sum(3, keepdim=True)).unsqueeze(2).unbind(1)
@@ -53,7 +54,7 @@ def draw_compressions(count: int, strength: float, generator: torch.Generator) -
 
     They are up to 5, which is about quality 10 of JPEG, times `strength`.
     """
-    chosen = some_crops(count, 3, generator)
+    chosen = some_crops(count, 1 / 3, generator)
     return {"compressed": chosen, "compressions": torch.rand(len(chosen), generator=generator) * 5 * strength}
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 
 
-def some_crops(count: int, every: int, generator: torch.Generator) -> torch.Tensor:
-    """Indices (count/every,) of random ones of `count` crops; of one, at least."""
-    return torch.randperm(count, generator=generator)[: max(1, count // every)]
+def some_crops(count: int, share: float, generator: torch.Generator) -> torch.Tensor:
+    """Indices (N,) of `share` of `count` crops, random ones; of one, at least."""
+    return torch.randperm(count, generator=generator)[: max(1, round(share * count))]
 
 
 def change_some(change: Callable, pictures: torch.Tensor, chosen: torch.Tensor, *amounts: torch.Tensor) -> torch.Tensor:
