@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from models.methods import METHODS, method_of
+from models.parts.trust import PREFIX
 from models.parts.weights import is_within, match_weights, read_file, require_tensors
 from utils.errors import UserError
 from utils.files import write_atomically
@@ -21,6 +22,7 @@ class Checkpoint(NamedTuple):
     weights: dict[str, torch.Tensor]
     config: dict[str, Any] | None
     source: str  # for messages: the path, quoted
+    trust: dict[str, torch.Tensor] | None = None  # tensors of a TrustHead, where the file has one
 
 
 class PublishedReport(NamedTuple):
@@ -40,13 +42,27 @@ def save_weights(
     """
     # The config is stored as JSON text, because that is all that the metadata of safetensors can hold.
     weights = {name: _stored(tensor, dtype) for name, tensor in network.state_dict().items()}
-    text = json.dumps(dict(config))
+    write_checkpoint(path, weights, config)
+
+
+def write_checkpoint(path: str | Path, weights: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> None:
+    """Write tensors and `config` to a .safetensors or .pth file, atomically."""
+    weights, text = dict(weights), json.dumps(dict(config))
     if Path(path).suffix == ".safetensors":
         from safetensors.torch import save_file
 
         write_atomically(path, lambda part: save_file(weights, part, metadata={"config": text}))
     else:
         write_atomically(path, lambda part: torch.save({"config": text, "weights": weights}, part))
+
+
+def add_trust(path: str | Path, trust: nn.Module) -> None:
+    """Store the head `trust` in the weights file `path`, in place of one that it may have. Weights stay as stored."""
+    checkpoint = read_checkpoint(path)
+    if checkpoint.config is None:
+        raise UserError(f"{checkpoint.source} holds published weights; expected a network trained here")
+    head = {PREFIX + name: _stored(tensor, torch.float16) for name, tensor in trust.state_dict().items()}
+    write_checkpoint(path, {**checkpoint.weights, **head}, checkpoint.config)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -56,8 +72,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         return _read_safetensors(path, source)
     content = read_file(path)
     if isinstance(content, Mapping) and set(content) == {"config", "weights"}:
-        weights = require_tensors(content["weights"], source)
-        return Checkpoint(weights, _parse_config(content["config"], source), source)
+        weights, trust = _split_trust(require_tensors(content["weights"], source))
+        return Checkpoint(weights, _parse_config(content["config"], source), source, trust)
     weights = require_tensors(content, source)
     if not any(method.is_published(weights) for method in METHODS.values()):
         raise UserError(f"{source} is neither a checkpoint of this project nor a published one")
@@ -154,7 +170,17 @@ def _read_safetensors(path: str | Path, source: str) -> Checkpoint:
         raise UserError(f"{source} is not a safetensors file and was refused: {error}") from error
     if "config" not in metadata:
         raise UserError(f"{source} has no 'config' in its metadata, expected a checkpoint of this project")
-    return Checkpoint(weights, _parse_config(metadata["config"], source), source)
+    weights, trust = _split_trust(weights)
+    return Checkpoint(weights, _parse_config(metadata["config"], source), source, trust)
+
+
+def _split_trust(
+    tensors: dict[str, torch.Tensor],
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor] | None]:
+    """Weights, and the tensors of the head for trust. What trains further must not keep them, so they come apart."""
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(PREFIX)}
+    trust = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
+    return weights, trust or None
 
 
 def _parse_config(text: Any, source: str) -> dict[str, Any]:

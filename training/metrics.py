@@ -27,10 +27,21 @@ def mpjpe(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 def n_mpjpe(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """MPJPE after the least-squares scale of each frame, s = <p,t>/<p,p>, over all 17 joints -> (...)."""
     predicted, target = _joints(predicted), _joints(target)
+    return mpjpe(scaled_to(predicted, target), target)
+
+
+def scaled_to(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """`predicted` (...,17,3) times the least-squares scale of each frame to `target`."""
     # A prediction of all zeros has no scale, and stays zero.
     tiny = torch.finfo(predicted.dtype).tiny
     scale = (predicted * target).sum((-2, -1)) / predicted.square().sum((-2, -1)).clamp_min(tiny)
-    return mpjpe(scale[..., None, None] * predicted, target)
+    return scale[..., None, None] * predicted
+
+
+def n_pck(predicted: torch.Tensor, target: torch.Tensor, limit: float) -> torch.Tensor:
+    """Fraction of joints within `limit` of the target after the scale of `n_mpjpe` -> (...)."""
+    predicted, target = _joints(predicted), _joints(target)
+    return ((scaled_to(predicted, target) - target).norm(dim=-1) <= limit).to(predicted.dtype).mean(-1)
 
 
 def published_n_mpjpe(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

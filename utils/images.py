@@ -2,12 +2,20 @@
 
 import torch
 
+from utils.errors import UserError
+
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 
 
 def normalize(images: torch.Tensor) -> torch.Tensor:
-    """uint8 crops (...,3,R,R) in 0..255 -> float32 crops, (x/255 - mean)/std, on the same device."""
+    """Crops (...,3,R,R), uint8 or floats in 0..255 -> float32 crops, (x/255 - mean)/std, on the same device.
+
+    UserError for floats that are in 0..1 already, as torchvision's ToTensor makes them, or normalized already.
+    """
+    # Not of bytes: to look at values on a GPU means to wait for it.
+    if images.is_floating_point():
+        check_byte_range(images)
     return normalize_colors(images.float() / 255)
 
 
@@ -15,6 +23,18 @@ def normalize_colors(colors: torch.Tensor) -> torch.Tensor:
     """Colors (...,3,R,R) in 0..1, float32 -> normalized crops."""
     mean, std = per_channel(IMAGE_MEAN, colors.device), per_channel(IMAGE_STD, colors.device)
     return (colors - mean) / std
+
+
+def check_byte_range(images: torch.Tensor) -> None:
+    """UserError for floats that cannot be colors in 0..255. Pictures of zeros are black in any range."""
+    if not images.numel():
+        return
+    low, high = images.amin().item(), images.amax().item()
+    if not (low >= 0 and high <= 255) or 0 < high <= 1:
+        raise UserError(
+            f"colors are {images.dtype} from {low:.3g} to {high:.3g}; expected uint8, or floats in 0..255: multiply "
+            "floats in 0..1 by 255, and do not normalize"
+        )
 
 
 def denormalize(images: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from models.parts.decoders import ImageDecoder, PoseDecoder
 from models.parts.encoders import build_encoder
 from models.parts.latent import ImplicitRotation, camera_to_camera, evaluation_permutations, invert
 from models.parts.options import coarsest_grid, decoder_widths, option
+from models.parts.trust import TrustHead
 from utils.errors import UserError
 from utils.geometry import rotate_points
 from utils.keys import KEYS
@@ -82,6 +83,8 @@ class EncodeDecode(nn.Module):
         # trained pose decoder mean nothing without them.
         self.register_buffer("pose_mean", torch.zeros(3 * NUM_JOINTS))
         self.register_buffer("pose_std", torch.ones(3 * NUM_JOINTS))
+        # How far to trust a pose, where that was calibrated (training/trained/calibrating.py). No part of training.
+        self.trust: TrustHead | None = None
 
     def forward(self, input_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Compute the outputs named in `output_types`, and nothing that they do not need.

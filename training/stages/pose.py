@@ -19,7 +19,7 @@ from training.metrics import mpjpe, n_mpjpe
 from training.stages.augmentation import augment, draw_augmentation, make_backgrounds, needs_masks
 from training.stages.labels import LABEL_KEYS, CachedLatents, LabeledCrops, ShuffledBatches, labeled_rows
 from training.stages.losses import pose_loss
-from training.trained.inference import direct_poses
+from training.trained.copies import direct_poses
 from training.trained.load import open_for_pose
 from utils.config import check_config
 from utils.images import denormalize

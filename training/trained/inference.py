@@ -1,5 +1,6 @@
 """From an image of a person to a 3D pose."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,35 +12,58 @@ from torchvision.transforms.v2.functional import resize
 from models import EncodeDecode
 from training.loop.hardware import Hardware
 from training.loop.threads import map_batches
+from training.trained.copies import Estimate, estimate_poses
 from utils.errors import UserError
-from utils.geometry import mirror_pose
 from utils.images import normalize
 from utils.skeleton import NUM_JOINTS
 
 Crops = np.ndarray | torch.Tensor | Image.Image | str | Path | Sequence
 
 
-def direct_poses(network: EncodeDecode, crops: torch.Tensor) -> torch.Tensor:
-    """Normalized crops (B,3,R,R) -> poses (B,51) in meters, camera frame."""
-    _, points = network.encode(crops)
-    return network.denormalize_pose(network.pose(points))
+class Poses(np.ndarray):
+    """Poses (N,17,3) float32, meters: an array that also says how far to trust each of them.
 
+    `trust` (N,) in 0..1: the expected fraction of joints within 150 mm of the truth, 0 where there is no person.
+    `expected_error` (N,): N-MPJPE, mm. `flagged` (N,) bool: the picture is unlike nearly all held-out crops of the
+    training. All are None for weights that were not calibrated (configs/calibrate_trust.py), where it was turned off,
+    and in arrays computed from this one.
+    """
 
-def mirrored_poses(network: EncodeDecode, crops: torch.Tensor) -> torch.Tensor:
-    """The same from the mirrored crops, mirrored back. The mean of both is more accurate than either (`flip_test`)."""
-    return mirror_pose(direct_poses(network, crops.flip(3)))
+    trust: np.ndarray | None
+    expected_error: np.ndarray | None
+    flagged: np.ndarray | None
+
+    @classmethod
+    def of(cls, poses: np.ndarray, *judged: np.ndarray | None) -> "Poses":
+        """Poses with their trust, expected errors and flags."""
+        array = poses.view(cls)
+        array.trust, array.expected_error, array.flagged = judged or (None, None, None)
+        return array
+
+    def __array_finalize__(self, source: np.ndarray | None) -> None:
+        # Rows of a part of this array would not be those of its trust.
+        self.trust = self.expected_error = self.flagged = None
 
 
 class PoseFromCrop:
-    """Callable: crops of people -> poses (N,17,3) float32, meters, root-centered, in the camera frame of each crop.
+    """Callable: crops of people -> `Poses` (N,17,3), meters, root-centered, in the camera frame of each crop.
 
     Axes: x right, y down, z forward, of a camera that looks at the center of the crop. Joints are in the order of
     `utils.skeleton.JOINT_NAMES`, with the hip (joint 0) at the origin. A crop is a square of 2 m at the person's
     distance with the hip in its center; it is resized with anti-aliasing. `device`, `precision` and `flip_test`
-    (more accurate, twice the time) as in a config. Raises UserError when the network was not trained for poses.
+    (more accurate, twice the time) as in a config. `trust`: judge the poses, where the network was calibrated for it;
+    four times the time of a pose alone. Flagged pictures make a warning. Raises UserError when the network was not
+    trained for poses.
     """
 
-    def __init__(self, network: EncodeDecode, device: str = "auto", precision: str = "auto", flip_test: bool = False):
+    def __init__(
+        self,
+        network: EncodeDecode,
+        device: str = "auto",
+        precision: str = "auto",
+        flip_test: bool = False,
+        trust: bool = True,
+    ):
         if "3D" not in network.output_types:
             raise UserError("this network renders views but was not trained for poses; expected weights of stage 2")
         # A new network has the mean zero, which no real poses have.
@@ -50,21 +74,30 @@ class PoseFromCrop:
             )
         self.hardware = Hardware(device, precision)
         self.network = self.hardware.place(network.eval())
-        self.flip_test = flip_test
+        self.flip_test, self.trust = flip_test, trust
 
-    def __call__(self, crops: Crops, batch_size: int = 64) -> np.ndarray:
+    def __call__(self, crops: Crops, batch_size: int = 64) -> Poses:
         """Poses of `crops`, which may be anything that `read_crops` accepts, `batch_size` at a time."""
         batches = read_crops(crops, self.network.size).split(batch_size)
-        return torch.cat(list(map_batches(self._poses, batches, self.hardware.device))).numpy()
+        estimates = list(map_batches(self._estimate, batches, self.hardware.device))
+        pose, *judged = (
+            None if parts[0] is None else torch.cat(parts).numpy() for parts in zip(*estimates, strict=True)
+        )
+        poses = Poses.of(pose.reshape(-1, NUM_JOINTS, 3), *judged)
+        if poses.flagged is not None and poses.flagged.any():
+            warnings.warn(
+                f"{poses.flagged.sum()} of {len(poses)} pictures are unlike the training crops of this network: do "
+                "not rely on their poses (see .flagged and .trust)",
+                stacklevel=2,
+            )
+        return poses
 
     @torch.no_grad()
-    def _poses(self, batch: torch.Tensor) -> torch.Tensor:
+    def _estimate(self, batch: torch.Tensor) -> Estimate:
         with self.hardware.autocast():
             images = normalize(batch.to(self.hardware.device))
-            pose = direct_poses(self.network, images)
-            if self.flip_test:
-                pose = (pose + mirrored_poses(self.network, images)) / 2
-        return pose.unflatten(1, (NUM_JOINTS, 3)).cpu()
+            estimate = estimate_poses(self.network, images, self.flip_test, self.trust)
+        return Estimate(*(None if values is None else values.cpu() for values in estimate))
 
 
 def read_crops(crops: Crops, size: int) -> torch.Tensor:

@@ -16,6 +16,7 @@ from models import (
     method_of,
     read_checkpoint,
 )
+from models.parts.trust import TrustHead
 from training.loop.hardware import Hardware
 from training.loop.identity import network_file
 from training.loop.loaders import open_test_set
@@ -60,6 +61,8 @@ def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
     # Pretrained weights would be downloaded only to be overwritten.
     network = build_network({**config, "encoder_weights": None})
     load_weights(network, checkpoint)
+    if checkpoint.trust is not None:
+        network.trust = TrustHead(checkpoint.trust)
     if stored is not None and "output_types" not in given:
         trained = _trained_outputs(stored)
         network.output_types = tuple(name for name in network.output_types if name in trained)

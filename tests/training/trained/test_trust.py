@@ -1,0 +1,201 @@
+"""Trust: what it must know of a calibrated network, and that it stays out of everything else."""
+
+import numpy as np
+import pytest
+import torch
+
+from configs.config_test_encodeDecode import config_dict
+from models import build_network, load_weights, read_checkpoint, save_weights
+from models.checkpoints import add_trust
+from models.parts.trust import TrustHead, disagreements, interpolate
+from tests.synthetic import write_synthetic_layout
+from tests.tiny import run_script, tiny_config
+from training.metrics import n_pck
+from training.trained.copies import direct_poses, encode_copies, estimate_poses, mirrored_poses, move_crops
+from training.trained.disturbed import disturbed, without_person
+from training.trained.fitting import Samples, fit_head, fit_knots, isotonic, latent_statistics
+from training.trained.inference import PoseFromCrop
+from training.trained.load import open_network
+from utils.errors import UserError
+
+COPIES = torch.tensor([[0.0, 0, 1, 0], [0, 0, 1, 1], [0.05, 0, 1.1, 0], [-0.05, 0, 0.9, 1]])
+
+
+def random_samples(count: int = 240, seed: int = 0) -> Samples:
+    """Clean crops with small latents and disagreements, disturbed ones with larger ones, and noise far away."""
+    generator = torch.Generator().manual_seed(seed)
+    kind = np.repeat(["clean", "disturbed", "noise"], count // 3)
+    size = torch.tensor([{"clean": 1.0, "disturbed": 2.0, "noise": 5.0}[name] for name in kind])
+    latents = size[:, None, None] * torch.randn(count, 4, 20, generator=generator)
+    poses = 0.3 * torch.randn(count, 1, 51, generator=generator) + 0.02 * size[:, None, None] * torch.randn(
+        count, 4, 51, generator=generator
+    )
+    error = 60 * size * torch.exp(0.1 * torch.randn(count, generator=generator))
+    correct = torch.where(size < 5, (1.1 - error / 250).clamp(0, 1), 0)
+    return Samples(latents, poses, error, correct, 200.0, kind, np.arange(count) % 4)
+
+
+@pytest.fixture(scope="module")
+def head() -> TrustHead:
+    normal = torch.randn(300, 20, generator=torch.Generator().manual_seed(1))
+    return fit_head({"copies": COPIES, **latent_statistics(normal)}, random_samples())[0]
+
+
+def test_a_head_trusts_what_is_like_the_training_and_flags_the_rest(head):
+    unseen = random_samples(seed=7)
+    trust, error, flagged = head(unseen.latents, unseen.poses)
+    of = {kind: torch.from_numpy(unseen.kind == kind) for kind in ("clean", "disturbed", "noise")}
+    assert trust[of["clean"]].mean() > 0.75 > trust[of["disturbed"]].mean() > trust[of["noise"]].mean()
+    assert trust[of["noise"]].mean() < 0.2
+    assert flagged[of["clean"]].float().mean() <= 0.1 and flagged[of["noise"]].float().mean() >= 0.9
+    assert trust.min() >= 0 and trust.max() <= 1
+    order = error.argsort()
+    assert (trust[order].diff() <= 1e-6).all(), "where the expected error rises, trust must not"
+    assert error[of["clean"]].mean() == pytest.approx(60, rel=0.25)
+
+
+def test_a_head_of_stored_tensors_is_the_same_and_misshapen_ones_are_refused(head):
+    tensors, samples = head.state_dict(), random_samples(30)
+    same = TrustHead(tensors)
+    torch.testing.assert_close(same(samples.latents, samples.poses), head(samples.latents, samples.poses))
+    assert not list(same.parameters())
+    with pytest.raises(UserError, match=r"trust.error_knots has shape \(5,\); expected"):
+        TrustHead({**tensors, "error_knots": torch.zeros(5)})
+    with pytest.raises(UserError, match=r"trust.hidden_bias is missing"):
+        TrustHead({name: tensor for name, tensor in tensors.items() if name != "hidden_bias"})
+    with pytest.raises(UserError, match=r"trust.more is unknown"):
+        TrustHead({**tensors, "more": torch.zeros(5)})
+
+
+def test_isotonic_is_the_nearest_monotone_sequence():
+    values, weights = torch.tensor([1.0, 3, 2, 2, 5, 4]), torch.tensor([1.0, 1, 2, 1, 1, 3])
+    fitted = isotonic(values, weights)
+    torch.testing.assert_close(fitted, torch.tensor([1, 2.25, 2.25, 2.25, 4.25, 4.25]))
+    torch.testing.assert_close(isotonic(torch.arange(4.0), torch.ones(4)), torch.arange(4.0))
+
+
+def test_knots_are_means_of_the_targets_and_interpolated_between():
+    scores = torch.linspace(0, 1, 1200)
+    knots = fit_knots(scores, 1 - scores, 100 * scores, torch.full((1200,), 1 / 1200))
+    x = torch.tensor([-3.0, 0.25, 0.5, 7.0])
+    trust = interpolate(x, knots["score_knots"], knots["trust_knots"])
+    torch.testing.assert_close(trust[1:3], torch.tensor([0.75, 0.5]), atol=0.01, rtol=0)
+    assert trust[0] == knots["trust_knots"][0] and trust[3] == knots["trust_knots"][-1]
+
+
+def test_disagreements_compare_each_copy_with_the_one_that_it_moved():
+    poses = torch.zeros(1, 4, 51)
+    poses[0, 1], poses[0, 2], poses[0, 3] = 1.0, 0.5, 1.5
+    mirror, moved = disagreements(poses, COPIES[:, 3])
+    assert mirror.item() == pytest.approx(1.0) and moved.item() == pytest.approx(0.5)
+    assert disagreements(poses[:, :2], COPIES[:2, 3])[1].item() == 0
+
+
+def test_moved_crops_show_the_same_elsewhere():
+    crops = torch.zeros(1, 3, 40, 40)
+    crops[..., 10:14, 20:24] = 1.0  # above the center, just right of it
+    assert torch.equal(move_crops(crops, 0, 0), crops)
+    torch.testing.assert_close(move_crops(crops, 0, 0, 1, mirrored=True), crops.flip(3))
+    torch.testing.assert_close(move_crops(crops, 0.25, 0.1), crops.roll((4, 10), (2, 3)), atol=1e-4, rtol=0)
+    rolled = move_crops(crops, 0, 0, roll=torch.tensor([np.pi / 2]))
+    torch.testing.assert_close(rolled, crops.rot90(-1, (2, 3)), atol=1e-4, rtol=0)  # clockwise
+    assert move_crops(crops, 0, 0, 2.0).sum() == pytest.approx(4 * crops.sum().item(), rel=0.05)
+
+
+def test_disturbed_and_personless_pictures_are_what_they_say():
+    generator = torch.Generator().manual_seed(0)
+    crops = torch.rand(24, 3, 32, 32, generator=generator)
+    changed, rolls = disturbed(crops, generator)
+    assert changed.shape == crops.shape and changed.isfinite().all() and rolls.abs().max() < 0.7
+    pictures = without_person(crops, None, generator)
+    assert "empty room" not in pictures and all(kind.shape == crops.shape for kind in pictures.values())
+    assert "empty room" in without_person(crops, crops, generator)
+    shuffled = pictures["shuffled patches"]
+    torch.testing.assert_close(shuffled.flatten(2).sort(2)[0], crops.flatten(2).sort(2)[0])
+    assert not torch.equal(shuffled, crops)
+
+
+def test_fraction_of_joints_found_ignores_the_scale():
+    true = torch.randn(3, 51, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(n_pck(true / 2, true, 0.01), torch.ones(3))
+    wrong = true.clone()
+    wrong[:, -3:] += 5
+    assert n_pck(wrong, true, 1.0).max() < 1
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_synthetic_layout(tmp_path_factory.mktemp("trust") / "set", size=32, instants=10)
+
+
+@pytest.fixture(scope="module")
+def weights(data, tmp_path_factory):
+    """Weights of a small network whose poses mean nothing, as after an export, calibrated by the script."""
+    path = tmp_path_factory.mktemp("weights") / "network.safetensors"
+    config = {**tiny_config(data, "output"), "output_types": ["img_crop", "3D"]}
+    network = build_network(config)
+    network.set_pose_statistics(torch.randn(51), torch.ones(51))
+    save_weights(path, network, config)
+    result = run_script("calibrate_trust.py", f"network_path={path}", f"dataset_folder_train={data}", "device=cpu")
+    assert result.returncode == 0, result.stderr
+    assert "flagged: clean" in result.stdout and "empty room" in result.stdout
+    return path
+
+
+def opened(path, **changes):
+    return open_network({**config_dict, "network_path": str(path), "device": "cpu", "precision": "float32", **changes})
+
+
+def test_weights_are_the_same_with_a_head(weights):
+    checkpoint = read_checkpoint(weights)
+    assert not any(name.startswith("trust.") for name in checkpoint.weights)
+    network = opened(weights).network
+    assert network.trust is not None and not any("trust" in name for name, _ in network.named_parameters())
+    # A training that starts from these weights gets none of it: its latents will be others.
+    fresh = build_network(checkpoint.config)
+    load_weights(fresh, checkpoint)
+    assert fresh.trust is None
+    add_trust(weights, network.trust)
+    assert read_checkpoint(weights).trust.keys() == checkpoint.trust.keys()
+
+
+def test_an_export_carries_the_head(weights, tmp_path):
+    from training.trained.export import export_weights
+
+    export_weights(
+        {**config_dict, "network_path": str(weights), "device": "cpu"}, frozenset(), tmp_path / "e.safetensors"
+    )
+    before, after = (opened(path).network.trust for path in (weights, tmp_path / "e.safetensors"))
+    samples = torch.randn(5, 4, 46), torch.randn(5, 4, 51)
+    torch.testing.assert_close(before(*samples), after(*samples), atol=0.02, rtol=0.02)
+
+
+def test_poses_with_trust_are_those_without(weights):
+    network = opened(weights).network
+    crops = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        judged, plain = (estimate_poses(network, crops, True, trust) for trust in (True, False))
+        _, copies = encode_copies(network, crops, network.trust.copies)
+        torch.testing.assert_close(copies[:, 0], direct_poses(network, crops), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(copies[:, 1], mirrored_poses(network, crops), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(judged.pose, plain.pose, atol=1e-5, rtol=1e-4)
+    assert plain.trust is None and judged.trust.shape == judged.expected_error.shape == (6,)
+
+
+def test_the_result_for_crops_carries_trust(weights):
+    crops = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    with pytest.warns(UserWarning, match="of 5 pictures are unlike the training crops"):
+        poses = PoseFromCrop(opened(weights).network, "cpu", "float32")(crops, batch_size=2)
+    assert poses.shape == (5, 17, 3) and poses.dtype == np.float32
+    assert poses.trust.shape == poses.expected_error.shape == poses.flagged.shape == (5,)
+    assert poses[:2].trust is None and (poses + 1).trust is None, "computed arrays have no trust of their own"
+    assert PoseFromCrop(opened(weights).network, "cpu", "float32", trust=False)(crops).trust is None
+
+
+def test_what_cannot_be_calibrated_is_one_line(weights, tmp_path, data):
+    result = run_script("calibrate_trust.py", f"network_path={weights}", "dataset_folder_train=nowhere")
+    assert result.returncode == 2 and "dataset_folder_train 'nowhere' does not exist" in result.stderr
+    config = {**tiny_config(data, "output"), "output_types": ["img_crop"]}
+    save_weights(tmp_path / "views.safetensors", build_network(config), config)
+    result = run_script("calibrate_trust.py", f"network_path={tmp_path / 'views.safetensors'}")
+    assert result.returncode == 2 and "was not trained for poses" in result.stderr

@@ -1,0 +1,86 @@
+"""A pose of a crop, and how far to trust it, from the crop and changed copies of it in one batch."""
+
+from typing import NamedTuple
+
+import torch
+from torch.nn import functional
+
+from models import EncodeDecode
+from utils.geometry import mirror_pose
+
+
+class Estimate(NamedTuple):
+    """`pose` (B,51) in meters, camera frame; `trust`, `expected_error` in mm, `flagged` (B,) as models/parts/trust.py.
+
+    They are None of a network that was not calibrated.
+    """
+
+    pose: torch.Tensor
+    trust: torch.Tensor | None = None
+    expected_error: torch.Tensor | None = None
+    flagged: torch.Tensor | None = None
+
+
+def direct_poses(network: EncodeDecode, crops: torch.Tensor) -> torch.Tensor:
+    """Normalized crops (B,3,R,R) -> poses (B,51) in meters, camera frame."""
+    _, points = network.encode(crops)
+    return network.denormalize_pose(network.pose(points))
+
+
+def mirrored_poses(network: EncodeDecode, crops: torch.Tensor) -> torch.Tensor:
+    """The same from the mirrored crops, mirrored back. The mean of both is more accurate than either (`flip_test`)."""
+    return mirror_pose(direct_poses(network, crops.flip(3)))
+
+
+def estimate_poses(network: EncodeDecode, crops: torch.Tensor, flip_test: bool, trust: bool = True) -> Estimate:
+    """Poses of normalized crops (B,3,R,R), judged where `trust` is wanted and `network` has a head for it."""
+    if not trust or network.trust is None:
+        pose = direct_poses(network, crops)
+        return Estimate((pose + mirrored_poses(network, crops)) / 2 if flip_test else pose)
+    latents, poses = encode_copies(network, crops, network.trust.copies)
+    pose = poses[:, :2].mean(1) if flip_test else poses[:, 0]
+    return Estimate(pose, *network.trust(latents, poses))
+
+
+def encode_copies(
+    network: EncodeDecode, crops: torch.Tensor, copies: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents (B,K,D) and poses (B,K,51), changed back, of `copies` (K,4) of normalized crops; see TrustHead."""
+    count, changes = len(copies), copies.tolist()
+    batch = torch.cat([crops, *(move_crops(crops, *change[:3], bool(change[3])) for change in changes[1:])])
+    appearance, points = network.encode(batch)
+    poses = network.denormalize_pose(network.pose(points))
+    poses = list(poses.unflatten(0, (count, -1)))
+    for copy, (_, _, scale, mirrored) in enumerate(changes[1:], 1):
+        pose = poses[copy] / scale
+        poses[copy] = mirror_pose(pose) if mirrored else pose
+    latents = torch.cat([appearance.float(), points.flatten(1)], dim=1)
+    return latents.unflatten(0, (count, -1)).transpose(0, 1), torch.stack(poses, dim=1)
+
+
+def move_crops(
+    crops: torch.Tensor,
+    right: float | torch.Tensor,
+    down: float | torch.Tensor,
+    scale: float | torch.Tensor = 1.0,
+    mirrored: bool = False,
+    roll: float | torch.Tensor = 0.0,
+) -> torch.Tensor:
+    """What crops (B,3,R,R) show, enlarged by `scale` and rotated clockwise by `roll` radians about the center, then
+    moved by shares of the side, then mirrored. Numbers or (B,). The border is continued beyond the crop."""
+    right, down, scale, roll = (_column(value, crops) for value in (right, down, scale, roll))
+    cos, sin = roll.cos() / scale, roll.sin() / scale
+    # grid_sample asks where each output pixel comes from, in units of half a side.
+    backward = torch.stack(
+        [cos, sin, -2 * (cos * right + sin * down), -sin, cos, -2 * (cos * down - sin * right)], dim=1
+    )
+    grid = functional.affine_grid(backward.unflatten(1, (2, 3)), list(crops.shape), align_corners=False)
+    moved = functional.grid_sample(crops, grid.to(crops.dtype), padding_mode="border", align_corners=False)
+    unmoved = (right == 0) & (down == 0) & (scale == 1) & (roll == 0)
+    # Interpolation on whole pixels is exact only up to rounding.
+    moved = torch.where(unmoved[:, None, None, None], crops, moved)
+    return moved.flip(3) if mirrored else moved
+
+
+def _column(value: float | torch.Tensor, crops: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(value, dtype=torch.float32, device=crops.device).expand(len(crops))
