@@ -17,7 +17,7 @@ from training.loop.hardware import Hardware
 from training.loop.loaders import Batch, make_loader, normalize_batch
 from training.loop.threads import map_batches
 from training.metrics import foreground_mask, mpjpe, n_mpjpe, p_mpjpe, psnr, published_n_mpjpe, ssim
-from training.trained.inference import mirrored_poses
+from training.trained.copies import mirrored_poses
 from training.trained.tables import Row, group_means, write_table
 from utils.errors import UserError
 from utils.images import denormalize
