@@ -20,7 +20,7 @@ from models.parts.folding import fold_batch_norm
 from training.loop.hardware import Hardware
 from training.loop.threads import map_batches
 from training.metrics import n_mpjpe, p_mpjpe
-from training.trained.inference import direct_poses, mirrored_poses
+from training.trained.copies import direct_poses, mirrored_poses
 from training.trained.nuisances import NUISANCES, Nuisance, Seen, apply, mask_of
 from training.trained.tables import markdown_table
 from utils.errors import UserError
