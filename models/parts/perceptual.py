@@ -1,10 +1,45 @@
-"""Perceptual features: the first layers of a fixed ResNet-18."""
+"""Perceptual features: the first layers of a fixed network."""
 
 import torch
 from torch import nn
 
 from models.parts.blocks import init_residual_convs, residual_stage
+from models.parts.efficientnet import EfficientNetTrunk
 from models.parts.weights import load_pretrained
+
+EFFICIENTNET = "efficientnet-lite0"
+
+
+def perceptual_features(weights: str | None) -> nn.Module:
+    """What `perceptual_weights` names: EfficientNet-lite0 of its package, or a ResNet-18 (see `PerceptualFeatures`)."""
+    return EfficientNetFeatures("imagenet") if weights == EFFICIENTNET else PerceptualFeatures(weights)
+
+
+class EfficientNetFeatures(nn.Module):
+    """EfficientNet-lite0's first three stages, never trained: normalized images (B,3,R,R) -> three feature maps.
+
+    They are (B,16,R/2,R/2), (B,24,R/4,R/4) and (B,40,R/8,R/8), each channel divided by its deviation over photographs.
+    Batch norm uses the stored statistics, in training too. `weights`: as `EfficientNetTrunk.load_imagenet`.
+    """
+
+    def __init__(self, weights: str):
+        super().__init__()
+        # A run that is resumed must draw the same numbers after it.
+        with torch.random.fork_rng(devices=[]):
+            self.trunk = EfficientNetTrunk(depth=3)
+        self.trunk.load_imagenet(weights, key="perceptual_weights")
+        self.trunk.fix_statistics()
+        self.requires_grad_(False)
+        for number, stage in enumerate(self.trunk.stages):
+            # The last layer of a stage is batch norm, whose weight is the deviation of what it puts out. Channels that
+            # hardly vary are left small.
+            deviation = stage[-1].project[1].weight.abs()
+            deviation = deviation.clamp(min=0.1 * float(deviation.mean()))
+            self.register_buffer(f"inverse_deviation{number}", (1 / deviation).view(-1, 1, 1), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        maps = self.trunk(images)
+        return tuple(value * getattr(self, f"inverse_deviation{number}") for number, value in enumerate(maps))
 
 
 class PerceptualFeatures(nn.Module):

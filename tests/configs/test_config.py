@@ -12,12 +12,13 @@ from utils.errors import UserError
 from utils.keys import KEYS, STAGE1_KEYS
 from utils.paths import WORK
 
-STAGE1_MODULES = ["config_train_encodeDecode", "config_train_better", "config_demo", "config_64px"]
+STAGE1_MODULES = ["config_train_encodeDecode", "config_train_better", "config_demo", "config_64px", "config_adapt"]
 STAGE2_MODULES = [
     "config_train_encodeDecode_pose",
     "config_train_better_pose",
     "config_test_encodeDecode",
     "config_demo_pose",
+    "config_adapt_pose",
     "config_64px_pose",
     "config_demo_supervised",
 ]

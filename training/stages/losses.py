@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from models.parts.options import option
-from models.parts.perceptual import PerceptualFeatures
+from models.parts.perceptual import perceptual_features
 from utils.errors import UserError
 
 
@@ -16,7 +16,7 @@ class ImageLoss(nn.Module):
     """Weighted sum of image losses between rendered and true crops, by published config keys.
 
     `MAE`: absolute errors, else squared ones. `loss_weight_rgb`: pixels. `loss_weight_gradient`: Sobel edges.
-    `loss_weight_imageNet`: mean over three maps of a fixed ResNet-18 (`perceptual_weights`).
+    `loss_weight_imageNet`: mean over three maps of a fixed network (`perceptual_weights`).
     Parts of weight 0 are neither built nor computed.
     """
 
@@ -31,7 +31,7 @@ class ImageLoss(nn.Module):
         # Neither built nor downloaded where its weight is zero.
         self.features = None
         if self.weight_perceptual:
-            self.features = PerceptualFeatures(option(config, "perceptual_weights"))
+            self.features = perceptual_features(option(config, "perceptual_weights"))
 
     def forward(self, output: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
         """Compare normalized images (B,3,R,R).

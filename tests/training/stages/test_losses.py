@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from tests.models.test_efficientnet import weights_of_the_package
 from tests.networks import PUBLISHED
 from training.stages.losses import ImageLoss, known_pose_loss, pose_loss, sobel
 from utils.errors import UserError
@@ -18,9 +19,13 @@ def images():
     return torch.randn(4, 3, 32, 32, generator=generator), torch.randn(4, 3, 32, 32, generator=generator)
 
 
-@pytest.fixture(scope="module")
-def perceptual():
-    return ImageLoss({**PUBLISHED, "loss_weight_gradient": 0.5})
+@pytest.fixture(scope="module", params=[None, "efficientnet-lite0"])
+def perceptual(request, tmp_path_factory):
+    file = tmp_path_factory.mktemp("package") / "efficientnet-lite0-0.pth"
+    torch.save(weights_of_the_package(), file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.parts.efficientnet.package_file", lambda key: file)
+        return ImageLoss({**PUBLISHED, "loss_weight_gradient": 0.5, "perceptual_weights": request.param})
 
 
 def test_zero_for_equal_images(perceptual, images):

@@ -1,0 +1,40 @@
+"""Stage 1 that goes on from trained weights on a recording of your own, without labels of it, in minutes on two cores.
+
+    python configs/train_encodeDecode.py --config configs/config_adapt.py dataset_folder_train=data/mine/train
+
+Half of each batch is the recording, which teaches how its cameras see its person: views of one camera from another.
+The other half are rendered people, whose known poses keep what the points mean. `dataset_folder_mixed` must have the
+size of the weights' crops, and masks, with which these people are put into the recording's room:
+
+    python configs/render_dataset.py --output data/wild/train --crops 8000 --world wild --size 64
+
+The run has poses too: test it, or go on with config_adapt_pose.py where a part of the recording has labels.
+"""
+
+from configs.config_64px import config_dict as base
+from configs.config_test_encodeDecode import config_dict as packaged
+from utils.paths import WORK
+
+# What both stages of an adaptation share.
+SETS = {
+    "training_set": "adapted",
+    "dataset_folder_train": str(WORK / "data" / "mine" / "train"),
+    "dataset_folder_mixed": str(WORK / "data" / "wild" / "train"),
+    "actor_subset": None,
+    # Rendered people are many and a recording is one, which half of the batches is enough to learn.
+    "mixed_fraction": 0.5,
+    "preload_images": True,
+}
+
+config_dict = {
+    **base,
+    **SETS,
+    "pretrained_network_path": packaged["network_path"],
+    "mixed_background": 0.5,
+    "loss_weight_3d": 1.0,
+    "num_training_iterations": 1500,
+    # Half of what a new network learns with: the weights are to move, and not to be lost.
+    "learning_rate": 1e-3,
+    "test_every": 250,
+    "plot_every": 500,
+}
