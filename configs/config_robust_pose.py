@@ -6,5 +6,5 @@ configs/config_train_better_pose.py --config configs/config_robust_pose.py netwo
 
 from configs.config_robust import AUGMENTATION
 
-# Of 1 % of the labels. With all labels, 4 copies take as long to encode, and are enough.
+# For 1 % of the labels. Encoding grows with both: fewer copies where there are more labels.
 config_dict = {**AUGMENTATION, "augment_copies": 32}
