@@ -55,7 +55,7 @@ def main() -> None:
 
 def evaluate_network(trained: "Trained", skip_shifted: bool) -> None:
     """Evaluate on the test set, print a summary, and write the long tables into files."""
-    from training.trained.evaluation import evaluate, evaluation_keys
+    from training.trained.evaluation import evaluate, evaluation_keys, label_note
     from training.trained.export import result_folder
     from training.trained.load import open_test_data
     from training.trained.tables import summary_text
@@ -67,6 +67,8 @@ def evaluate_network(trained: "Trained", skip_shifted: bool) -> None:
     overall = evaluate(network, dataset, config, hardware, folder, skip_shifted)[-1]
     seconds = time.perf_counter() - started
     print(f"\n{summary_text(overall)}\n\n{overall['crops']} crops in {seconds:.1f} s ({hardware})")
+    if note := label_note(dataset):
+        print(note)
     print(f"tables per subject and motion: evaluation.csv and evaluation.md in\n{folder}")
 
 

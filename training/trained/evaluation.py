@@ -72,7 +72,7 @@ def evaluate(
     # Of an odd number of cameras one is in two pairs; it counts once.
     table = _table(dataset, np.unique(pairs), scores)
     if folder is not None:
-        write_table(folder, table)
+        write_table(folder, table, label_note(dataset))
     return table
 
 
@@ -89,6 +89,12 @@ def motion_names(dataset: MultiViewDataset) -> np.ndarray:
     # Real data name their motions; a layout without names still has numbered sequences.
     numbers, inverse = np.unique(dataset.labels["seq"], return_inverse=True)
     return np.array([f"seq {number}" for number in numbers])[inverse]
+
+
+def label_note(dataset: MultiViewDataset) -> str:
+    """Says where the poses of a set come from, if they were not measured; else empty."""
+    source = dataset.labels.label_source
+    return f"The poses of this set are {source}." if source else ""
 
 
 def _rows_not_shifted(labels: Labels) -> np.ndarray:

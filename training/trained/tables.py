@@ -111,8 +111,8 @@ def table_text(table: list[Row]) -> str:
     return "\n".join(parts)
 
 
-def write_table(folder: str | os.PathLike, table: list[Row]) -> None:
-    """Write `evaluation.csv` (every row, the total last) and `evaluation.md` into `folder`, each atomically."""
+def write_table(folder: str | os.PathLike, table: list[Row], note: str = "") -> None:
+    """Write `evaluation.csv` (every row, the total last) and `evaluation.md`, `note` first, into `folder`."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = io.StringIO(newline="")
@@ -120,7 +120,10 @@ def write_table(folder: str | os.PathLike, table: list[Row]) -> None:
     writer.writeheader()
     writer.writerows(table)
     # newline="": the csv module ends its lines itself.
-    for name, content in (("evaluation.csv", text.getvalue()), ("evaluation.md", table_text(table))):
+    for name, content in (
+        ("evaluation.csv", text.getvalue()),
+        ("evaluation.md", "\n\n".join(filter(None, [note, table_text(table)]))),
+    ):
         write_atomically(folder / name, lambda part, content=content: part.write_text(content, newline=""))
 
 

@@ -1,0 +1,151 @@
+"""Calibrations of other programs describe the same cameras as the project's own file, or name what is wrong."""
+
+import json
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+
+import cv2
+
+from datasets.cameras.calibration import read_calibration
+from datasets.cameras.camera import Camera
+from tests.synthetic import ring_cameras
+from tests.tiny import ROOT
+from utils.errors import UserError
+
+AXES = np.diag([1, -1, -1])
+
+
+@pytest.fixture
+def cameras():
+    rotation, center = ring_cameras(2)
+    intrinsics = np.array([[900.0, 0, 320.5], [0, 910, 236.25], [0, 0, 1]])
+    distortion = np.array([-0.1, 0.02, 0.001, -0.002, 0])
+    return {
+        name: Camera(rotation[c], center[c], intrinsics, distortion, 640, 480)
+        for c, name in enumerate(("left", "right"))
+    }
+
+
+def assert_same(found, cameras):
+    assert list(found) == list(cameras)
+    for name, camera in cameras.items():
+        for value, expected in zip(found[name], camera, strict=True):
+            np.testing.assert_allclose(value, expected, atol=1e-9)
+
+
+def toml(cameras, vectors=True, head="[{name}]", extra=""):
+    tables = []
+    for name, camera in cameras.items():
+        rotation = cv2.Rodrigues(camera.rotation)[0].ravel() if vectors else camera.rotation
+        tables.append(
+            f"{head.format(name=name)}\nsize = [{camera.width}.0, {camera.height}.0]\n"
+            f"matrix = {camera.intrinsics.tolist()}\ndistortions = {camera.distortion[:4].tolist()}\n"
+            f"rotation = {rotation.tolist()}\ntranslation = {(-camera.rotation @ camera.center).tolist()}\n{extra}"
+        )
+    return "\n".join([*tables, "[metadata]\nerror = 0.1\n"])
+
+
+def qualisys(cameras, left=0):
+    root = ElementTree.Element("calibration")
+    for name, camera in cameras.items():
+        element = ElementTree.SubElement(ElementTree.SubElement(root, "cameras"), "camera", serial=name)
+        corner = {"left": left, "top": 0, "right": left + camera.width - 1, "bottom": camera.height - 1}
+        ElementTree.SubElement(element, "fov_video", {key: str(value) for key, value in corner.items()})
+        rotation, center = AXES @ camera.rotation, 1000 * camera.center
+        values = {f"r{i + 1}{j + 1}": rotation[i, j] for i in range(3) for j in range(3)}
+        values |= dict(zip("xyz", center, strict=True))
+        ElementTree.SubElement(element, "transform", {key: str(value) for key, value in values.items()})
+        matrix, (k1, k2, p1, p2, k3) = 64 * camera.intrinsics, camera.distortion
+        values = {
+            "focalLengthU": matrix[0, 0], "focalLengthV": matrix[1, 1], "centerPointU": matrix[0, 2] + 64 * left,
+            "centerPointV": matrix[1, 2], "radialDistortion1": k1, "radialDistortion2": k2, "radialDistortion3": k3,
+            "tangentalDistortion1": p1, "tangentalDistortion2": p2,
+        }  # fmt: skip
+        ElementTree.SubElement(element, "intrinsic", {key: str(value) for key, value in values.items()})
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+@pytest.mark.parametrize("options", [{}, {"vectors": False}])
+def test_toml(cameras, tmp_path, options):
+    (tmp_path / "Calib.toml").write_text(toml(cameras, **options))
+    assert_same(read_calibration(tmp_path / "Calib.toml").cameras, cameras)
+
+
+def test_toml_of_caliscope_names_cameras_by_number(cameras, tmp_path):
+    numbered = {"cam_0": cameras["left"], "cam_1": cameras["right"]}
+    (tmp_path / "array.toml").write_text(toml({"0": cameras["left"], "1": cameras["right"]}, head="[cameras.{name}]"))
+    assert_same(read_calibration(tmp_path / "array.toml").cameras, numbered)
+
+
+@pytest.mark.parametrize("left", [0, 16])
+def test_qualisys(cameras, tmp_path, left):
+    (tmp_path / "Calib.qca.txt").write_text(qualisys(cameras, left))
+    assert_same(read_calibration(tmp_path / "Calib.qca.txt").cameras, cameras)
+
+
+def test_yaml_of_opencv_has_no_size(cameras, tmp_path):
+    stores = [cv2.FileStorage(str(tmp_path / f"{name}.yml"), cv2.FILE_STORAGE_WRITE) for name in ("intri", "extri")]
+    for store in stores:
+        store.startWriteStruct("names", cv2.FileNode_SEQ)
+        for name in cameras:
+            store.write("", name)
+        store.endWriteStruct()
+    for name, camera in cameras.items():
+        stores[0].write(f"K_{name}", camera.intrinsics)
+        stores[0].write(f"dist_{name}", camera.distortion[None])
+        stores[1].write(f"Rot_{name}", camera.rotation)
+        stores[1].write(f"T_{name}", (-camera.rotation @ camera.center)[:, None])
+    for store in stores:
+        store.release()
+    unsized = {name: camera._replace(width=0, height=0) for name, camera in cameras.items()}
+    for name in ("intri", "extri"):
+        assert_same(read_calibration(tmp_path / f"{name}.yml").cameras, unsized)
+    (tmp_path / "extri.yml").unlink()
+    with pytest.raises(UserError, match=r"no file .*extri\.yml"):
+        read_calibration(tmp_path / "intri.yml")
+
+
+@pytest.mark.parametrize("count", [5, 8, 12, 14])
+def test_long_distortions_are_opencvs(tmp_path, count):
+    values = np.random.default_rng(count).normal(0, 0.01, count)
+    fields = {"width": 640, "height": 480, "K": [900, 0, 320, 0, 900, 240, 0, 0, 1], "R": np.eye(3).tolist()}
+    content = {"cameras": {"a": {**fields, "t": [0, 0, 0], "distortion": values.tolist()}}}
+    # Notepad writes a byte order mark.
+    (tmp_path / "c.json").write_text(json.dumps(content), encoding="utf-8-sig")
+    camera = read_calibration(tmp_path / "c.json").cameras["a"]
+    point = np.array([[0.2, -0.1, 1.0]])
+    expected, _ = cv2.projectPoints(point, np.zeros(3), np.zeros(3), camera.intrinsics, values)
+    np.testing.assert_allclose(camera.project(point), expected[0], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("c.toml", lambda text: text.replace("[metadata]", "["), "is not valid TOML"),
+        ("c.toml", lambda text: text.replace("translation", "position"), r"camera 'left': no 'translation'"),
+        ("c.toml", lambda text: text.replace("[metadata]", "[c]\nmatrix = []\nfisheye = true\n[metadata]"), "fisheye"),
+        ("c.toml", lambda text: text.replace("size", "rotation_count = 1\nsize", 1), "rotation_count 1; expected 0"),
+        ("c.qca.txt", lambda text: text[:-5], "is not valid XML"),
+        ("c.qca.txt", lambda text: text.replace("intrinsic", "other"), r"camera 'left': no 'intrinsic'"),
+        ("c.qca.txt", lambda text: text.replace("focalLengthU", "focal"), "no 'focalLengthU'"),
+        ("c.qca.txt", lambda text: text.replace('r11="', 'r11="x'), "expected numbers"),
+    ],
+)  # fmt: skip
+def test_wrong_files_are_named(cameras, tmp_path, name, change, message):
+    text = toml(cameras) if name.endswith("toml") else qualisys(cameras)
+    (tmp_path / name).write_text(change(text))
+    with pytest.raises(UserError, match=message):
+        read_calibration(tmp_path / name)
+
+
+def test_the_recording_in_the_box():
+    cameras = read_calibration(ROOT / "examples/recording/Calib.qca.txt").cameras
+    assert list(cameras) == ["cam01", "cam02", "cam03", "cam04"]
+    assert {(camera.width, camera.height) for camera in cameras.values()} == {(1088, 1920)}
+    # All look at the treadmill around the origin, from 2.5 to 4.5 m away.
+    for camera in cameras.values():
+        assert camera.sees(camera.world_to_cam(np.zeros(3))) and 2.5 < np.linalg.norm(camera.center) < 4.7

@@ -1,0 +1,67 @@
+"""Videos of another size than calibrated: scaled ones are known by their bars, cropped ones by rays, others refused."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+pytest.importorskip("av")
+
+from datasets.cameras.camera import Camera
+from datasets.cameras.video_size import Area, fit_to_video
+from datasets.sources.own_videos.video_sizes import best_fits
+from datasets.video.image_area import image_area, video_size
+from tests.tiny import ROOT
+from tests.video_files import write_video
+from utils.errors import UserError
+
+CAMERA = Camera(np.eye(3), np.zeros(3), np.array([[500.0, 0, 321], [0, 500, 239], [0, 0, 1]]), np.zeros(5), 640, 480)
+POINT = np.array([0.3, -0.2, 1.0])
+
+
+def test_equal_sizes_and_unknown_ones_change_nothing():
+    for camera in (CAMERA, CAMERA._replace(width=0, height=0)):
+        (fit,) = fit_to_video(camera, 640, 480, Area(0, 0, 640, 480), "a")
+        assert fit.sentence == "" and (fit.camera.width, fit.camera.height) == (640, 480)
+        np.testing.assert_array_equal(fit.camera.intrinsics, CAMERA.intrinsics)
+
+
+def test_scaled_between_bars():
+    # A 640 x 480 image of half its size in the middle of a video of 320 x 320.
+    (fit,) = fit_to_video(CAMERA, 320, 320, Area(0, 40, 320, 240), "camera 'a'")
+    expected = (CAMERA.project(POINT) + 0.5) / 2 - 0.5 + [0, 40]
+    np.testing.assert_allclose(fit.camera.project(POINT), expected)
+    assert "scaled by 0.5000" in fit.sentence and (fit.camera.width, fit.camera.height) == (320, 320)
+
+
+def test_cropped_at_a_place_that_rays_tell():
+    fits = fit_to_video(CAMERA, 600, 480, Area(0, 0, 600, 480), "camera 'a'")
+    for fit, first in zip(fits, (20, 0, 40), strict=True):
+        np.testing.assert_allclose(fit.camera.project(POINT), CAMERA.project(POINT) - [first, 0])
+    assert "cropped, 20 px left, 20 px right" in fits[0].sentence
+
+    def miss(cameras):
+        return 0.001 + abs(cameras["a"].intrinsics[0, 2] - 281) / 500
+
+    chosen, (sentence,) = best_fits({"a": fits}, miss)
+    assert chosen["a"] is fits[2] and "rays miss by 41, 81, 1 mm" in sentence
+    chosen, (sentence,) = best_fits({"a": fits}, lambda cameras: 0.02)
+    assert chosen["a"] is fits[0] and "rays cannot tell" in sentence
+
+
+@pytest.mark.parametrize("size", [(320, 240), (600, 400), (640, 500), (1280, 720)])
+def test_other_sizes_are_refused(size):
+    with pytest.raises(UserError, match=rf"video {size[0]}x{size[1]} px, calibration 640x480 px; expected"):
+        fit_to_video(CAMERA, *size, Area(0, 0, *size), "camera 'a'")
+
+
+def test_bars_are_measured(tmp_path):
+    frames = np.zeros((6, 96, 128, 3), np.uint8)
+    frames[:, 12:84] = np.random.default_rng(0).integers(60, 200, (6, 72, 128, 3))
+    write_video(tmp_path / "a.mp4", frames, crf=10)
+    assert video_size(tmp_path / "a.mp4") == (128, 96)
+    area = image_area(tmp_path / "a.mp4")
+    assert np.abs(np.array(area) - (0, 12, 128, 72)).max() <= 1
+
+
+def test_the_recording_in_the_box_was_scaled():
+    assert image_area(ROOT / "examples/recording/videos/cam01.mp4") == (0, 7, 1080, 1906)

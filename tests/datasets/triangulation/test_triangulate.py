@@ -1,0 +1,131 @@
+"""Skeletons from landmarks: exact where cameras agree, repaired where one is wrong, left out where all are."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+
+from datasets.detection.blazepose import LANDMARK_NAMES
+from datasets.sources.own_videos.free_labels import Followed, error_table, label
+from datasets.triangulation.people import follow_person
+from datasets.triangulation.points import LANDMARKS, skeleton
+from datasets.triangulation.triangulate import bone_changes, triangulate
+from tests.walking_points import SECONDS, four_cameras, landmarks, walk
+from utils.geometry import rotation_about
+from utils.skeleton import JOINT_NAMES, MIRRORED_JOINTS
+
+INSTANTS = 24
+SIDES = {"left": "right", "right": "left"}
+
+
+def mirrored(name):
+    return "_".join(SIDES.get(part, part) for part in name.split("_"))
+
+
+MIRRORED_LANDMARKS = [LANDMARK_NAMES.index(mirrored(name)) for name in LANDMARK_NAMES]
+
+
+@pytest.fixture(scope="module")
+def scene():
+    cameras, points = four_cameras(), walk(INSTANTS)
+    return cameras, points, landmarks(cameras, points)
+
+
+def errors(found, points):
+    """Distances (T,17) of the joints from the true ones, meters."""
+    return np.linalg.norm(found.joints - skeleton(points), axis=-1)
+
+
+def test_cameras_that_agree(scene):
+    cameras, points, pixels = scene
+    found = triangulate(cameras, pixels, np.ones(pixels.shape[:3]), SECONDS)
+    assert found.passed.all() and not any(found.left_out.values()) and not found.exchanged.any()
+    assert errors(found, points).mean() < 0.012 and errors(found, points).max() < 0.06
+    assert np.nanmedian(found.errors) < 5
+    assert found.bone_changes.max() < 0.1
+
+
+def test_exchanged_sides_and_a_wrong_arm_are_repaired(scene):
+    cameras, points, pixels = scene
+    wrong = pixels.copy()
+    wrong[1, 5:15] = pixels[1, 5:15][:, MIRRORED_LANDMARKS]
+    legs = [LANDMARK_NAMES.index(f"{side}_{part}") for part in ("knee", "ankle") for side in ("left", "right")]
+    crossed = [legs[1], legs[0], legs[3], legs[2]]
+    wrong[2, 16:20, legs] = pixels[2, 16:20][:, crossed].swapaxes(0, 1)
+    wrong[3, :, LANDMARK_NAMES.index("left_wrist")] += 80
+    found = triangulate(cameras, wrong, np.ones(pixels.shape[:3]), SECONDS)
+    assert found.passed.all()
+    assert errors(found, points).mean() < 0.015 and errors(found, points).max() < 0.08
+    assert found.exchanged.tolist() == [0, 10, 4, 0]
+
+
+def test_instants_in_which_all_are_wrong_are_left_out(scene):
+    cameras, points, pixels = scene
+    wrong = pixels.copy()
+    wrong[:, 8:12] += np.random.default_rng(1).normal(0, 90, wrong[:, 8:12].shape)
+    found = triangulate(cameras, wrong, np.ones(pixels.shape[:3]), SECONDS)
+    assert not found.passed[8:12].any() and found.passed[:6].all() and found.passed[14:].all()
+    assert sum(found.left_out.values()) == (~found.passed).sum()
+    assert errors(found, points)[found.passed].max() < 0.08
+
+
+def test_a_person_who_is_hidden_for_a_while(scene):
+    cameras, points, pixels = scene
+    hidden = pixels.copy()
+    hidden[0, :10], hidden[1:, 18:21] = np.nan, np.nan
+    found = triangulate(cameras, hidden, np.ones(pixels.shape[:3]), SECONDS)
+    assert np.flatnonzero(~found.passed).tolist() == [18, 19, 20]
+    assert found.left_out["with the person in fewer than two images"] == 3
+    assert errors(found, points)[found.passed].mean() < 0.015
+
+
+def test_a_camera_that_was_knocked_is_corrected_and_a_good_one_kept(scene):
+    cameras, _, pixels = scene
+    visible = np.ones(pixels.shape[:3])
+    person = Followed(pixels, visible, np.zeros((*visible.shape, 3)))
+    kept, lines = label(cameras, person, SECONDS, correct=True)
+    assert lines[0].startswith("cameras kept")
+    assert all((one.rotation == other.rotation).all() for one, other in zip(kept.cameras, cameras, strict=True))
+    turned = rotation_about("y", np.radians(1.5)) @ cameras[2].rotation
+    knocked = [*cameras[:2], cameras[2]._replace(rotation=turned), cameras[3]]
+    plain = triangulate(knocked, pixels, visible, SECONDS)
+    found, lines = label(knocked, person, SECONDS, correct=True)
+    assert lines[0].startswith("cameras corrected") and "camera 3: rotated by" in lines[3]
+    assert np.nanmedian(found.errors[2]) < 0.4 * np.nanmedian(plain.errors[2])
+    table = error_table(["a", "b", "c", "d"], found)
+    assert "median reprojection error" in table[0] and len(table) == 8
+
+
+def test_bones_of_another_length():
+    joints = np.repeat(skeleton(walk(1)), 5, axis=0)
+    joints[3, JOINT_NAMES.index("left_wrist")] += [0, 0, -0.2]
+    assert np.flatnonzero(bone_changes(joints) > 0.1).tolist() == [3]
+
+
+def test_the_skeleton_is_that_of_a_standing_person():
+    joints = skeleton(walk(1))[0]
+    at = dict(zip(JOINT_NAMES, joints, strict=True))
+    order = ["left_ankle", "left_knee", "hip", "spine", "neck", "head", "head_top"]
+    heights = [at[name][2] for name in order]
+    assert heights == sorted(heights) and 0.1 < at["head_top"][2] - at["head"][2] < 0.2
+    assert np.allclose(np.linalg.norm(joints - joints[list(MIRRORED_JOINTS)], axis=1)[0], 0)
+
+
+def test_the_person_whose_rays_meet_is_followed(scene):
+    cameras, _, pixels = scene
+    # A bystander whom two cameras see, first or second in the list; in one image, only the bystander is found.
+    other = landmarks(cameras, walk(INSTANTS) + np.array([1.2, 0.8, 0]))
+    people = np.full((4, INSTANTS, 2, *pixels.shape[2:]), np.nan)
+    people[:, :, 0] = pixels
+    people[0, :, 1], people[1, :, 1] = other[0], other[1]
+    people[0] = people[0][:, ::-1]
+    people[1, 7, 0] = np.nan
+    chosen, most = follow_person(cameras, list(people), SECONDS)
+    assert most == 2
+    assert (chosen[0] == 1).all() and (chosen[2:] == 0).all()
+    assert chosen[1, 7] == -1 and (np.delete(chosen[1], 7) == 0).all()
+    assert follow_person(cameras, list(people[:, :, :0]), SECONDS)[0].max() == -1
+
+
+def test_landmarks_have_the_names_of_points():
+    assert all(LANDMARK_NAMES[index] for index in LANDMARKS) and len(set(LANDMARKS)) == len(LANDMARKS)
