@@ -25,14 +25,14 @@ from datasets.people.kinematics import rotation_x, rotation_y, rotation_z, trans
 
 # How a drawn body carries itself, with its share of all poses.
 STANCES = {
-    "stand": 0.26,
-    "stride": 0.22,
-    "squat": 0.09,
-    "one_leg": 0.20,
-    "air": 0.04,
-    "sit": 0.06,
-    "kneel": 0.06,
-    "floor": 0.07,
+    "stand": 0.31,
+    "stride": 0.27,
+    "squat": 0.10,
+    "one_leg": 0.18,
+    "air": 0.03,
+    "sit": 0.04,
+    "kneel": 0.035,
+    "floor": 0.035,
 }
 _DEGREE = np.pi / 180
 
@@ -64,8 +64,8 @@ class Stances:
 
     def _stand(self, count: int):
         pelvis = self._tilt(count, pitch=(4, 9), roll=6, yaw=8)
-        height = self._between(0.93, 0.995, count)
-        return pelvis, *self._planted(pelvis, height, forward=0.10, apart=0.12)
+        height = self._between(0.82, 0.995, count)
+        return pelvis, *self._planted(pelvis, height, forward=0.12, apart=0.12)
 
     def _stride(self, count: int):
         """Steps, lunges and wide stances."""
@@ -186,8 +186,8 @@ _LEG_BONES = {
 def drawn_trunk(count: int, rng: np.random.Generator) -> np.ndarray:
     """Rotations (count,6,3,3) of four bones of the spine, neck and head."""
     wide = np.where(rng.random((count, 1)) < 0.3, 2.2, 1.0)
-    trunk = ([0, 12, 0] + wide * rng.normal(size=(count, 3)) * [9, 15, 13]) * _DEGREE
-    head = ([0, 2, 0] + rng.normal(size=(count, 3)) * [9, 16, 26]) * _DEGREE
+    trunk = ([0, 12, 0] + wide * rng.normal(size=(count, 3)) * [7, 11, 10]) * _DEGREE
+    head = ([0, 2, 0] + rng.normal(size=(count, 3)) * [7, 13, 22]) * _DEGREE
     bones = []
     for angles, limit, shares in ((trunk, MAX_TRUNK, SPINE_SHARES), (head, MAX_HEAD, HEAD_SHARES)):
         side, forward, yaw = soft_limit(angles, limit).T

@@ -152,7 +152,7 @@ def sample_wardrobe(rng: np.random.Generator) -> dict:
     top, bottom, shoes, socks = (clothes[name] for name in ("top", "bottom", "shoes", "socks"))
     for garment in (top, bottom):
         # Most real clothes have one color, often a dull one.
-        garment["colors"] = np.stack([_sample_dull(rng) if rng.random() < 0.55 else c for c in garment["colors"]])
+        garment["colors"] = np.stack([_sample_dull(rng) if rng.random() < 0.65 else c for c in garment["colors"]])
         garment["pattern"] = "plain" if rng.random() < 0.6 else garment["pattern"]
     kind = rng.choice(("usual", "bare", "coat", "dress", "tank", "suit"), p=(0.46, 0.2, 0.08, 0.1, 0.1, 0.06))
     if kind == "bare":

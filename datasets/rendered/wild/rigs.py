@@ -28,6 +28,17 @@ class Rig(NamedTuple):
     frustum: np.ndarray
     looks: tuple["Look", ...]
 
+    def place_behind(self, interior: Interior, rng: np.random.Generator) -> np.ndarray | None:
+        """A place (2,) of the floor outside of the people's area, from which nobody hides the people; or None."""
+        cameras = self.centers[:, :2]
+        for _ in range(_ATTEMPTS):
+            place = rng.uniform(-1, 1, 2) * (interior.half - 0.5)
+            share = np.clip(1 - (cameras @ place) / (cameras**2).sum(1), 0, 1)  # of the way from a camera to the middle
+            beside = np.linalg.norm(cameras * (1 - share)[:, None] - place, axis=1)
+            if np.abs(place).max() > interior.area + 0.9 and beside.min() > interior.area:
+                return place
+        return None
+
 
 class Look(NamedTuple):
     """A camera's picture: color (3,3), contrast around gray, gamma, dark corners 0..1, blur 0..1 of a 3 x 3 kernel."""

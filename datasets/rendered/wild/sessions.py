@@ -28,7 +28,7 @@ FEWEST_SESSIONS = 2  # of a person: one of them can be held out for validation
 SESSIONS_PER_ROOM = 4
 FPS, FRAMES = 5, 24  # of the motions
 CLIP_AREA = 0.9  # meters: captured motion must fit into the smallest interior
-COMPOSED_SHARE = 0.65  # of the instants
+COMPOSED_SHARE = 0.75  # of the instants
 _MOTIONS = 3  # per sequence
 _BYSTANDERS = 0.35  # share of the sequences in which somebody stands behind
 
@@ -142,7 +142,8 @@ class SessionRenderer:
         body, limbs, wardrobe, triangles = self._open_person(session.subject, room)
         posed = pose_session(session, interior, body, limbs, rng)
         light, outfit = draw_light(interior, rng), wardrobe.dress(rng)
-        others = self._bystander(session, room, interior, light, rng) if rng.random() < _BYSTANDERS else None
+        place = posed.rig.place_behind(interior, rng) if rng.random() < _BYSTANDERS else None
+        others = None if place is None else self._bystander(session, room, place, light, rng)
         render = Renderer(room, light, triangles, outfit.colors, outfit.thickness, others)
         rotations = posed.rows["extrinsic_rot"].reshape(*posed.crop.rotation.shape)
         views = (
@@ -177,11 +178,8 @@ class SessionRenderer:
             self._person = subject, body, Limbs(body), Wardrobe(body, subject), triangles
         return self._person[1:]
 
-    def _bystander(self, session: Session, room: Room, interior, light, rng) -> RenderedBody | None:
-        """Somebody who stands, sits or waits outside of the area of the person."""
-        place = rng.uniform(-1, 1, 2) * (interior.half - 0.5)
-        if np.abs(place).max() < interior.area + 0.9:
-            return None
+    def _bystander(self, session: Session, room: Room, place: np.ndarray, light, rng) -> RenderedBody:
+        """Somebody who stands at a place (2,) of the floor."""
         # The neighbor in number, whoever is rendered in this session.
         body = load_body(session.subject + 1)
         kind = str(rng.choice(["waiting", "phoning", "discussion", "greeting"]))
