@@ -75,14 +75,14 @@ _WILD = Preset(
     crops={"train": 24_000, "test": 4_000},
     checksums={
         "train": {
-            "ids_sha256": "0785fad8820984e3e7f18a2d20420283db4061f7063e704ada7bcac70f1daaf0",
-            "labels_sha256": "8e01be8e92208b59e20c3e48f33d1fca1d3a3ef7fef36c7abc054a4729bb2a37",
-            "pose_statistics": [-0.000255, -0.094971, -0.018941, 0.200962, 0.405076, 0.208783],
+            "ids_sha256": "8eba10e85fa575e4ae4cdb3b3ee34cc505239d01f1c10edbe11e9bbf1c2dd662",
+            "labels_sha256": "6c4fc7dbdddcec2c0f7b614c9a4a866d16b064b7211c38145b75c132623f43ba",
+            "pose_statistics": [0.000166, -0.098397, -0.020149, 0.202091, 0.404321, 0.210621],
         },
         "test": {
-            "ids_sha256": "9f7c036e4d7a37d3d7697952d425b875af39150cce16d5e7671ab8362aaa81c1",
-            "labels_sha256": "7c741037064a6920e73a0ddfbccb0e990594ee32f3a61dac2d5d4eec7bd6931f",
-            "pose_statistics": [-0.002308, -0.100438, -0.02582, 0.20481, 0.394434, 0.212524],
+            "ids_sha256": "b7c2a0990b65309334f6d4cf553b4639f0fc40611630c7ba2264de92adf00e24",
+            "labels_sha256": "ecd3072744d4468d661803a637a3c4e7e04efcc8e3d300aceac333c688a90ebe",
+            "pose_statistics": [0.001489, -0.102983, -0.022272, 0.200069, 0.39643, 0.212758],
         },
     },
     world="wild",

@@ -159,8 +159,8 @@ def test_labels_of_the_preset_have_not_changed():
     np.testing.assert_allclose(found["pose_statistics"], FIRST_STATISTICS, atol=1e-4)
 
 
-FIRST_IDS = "6e4c0d587202"
-FIRST_STATISTICS = [0.004893, -0.075739, -0.013733, 0.221084, 0.37724, 0.198214]
+FIRST_IDS = "cf383cb98108"
+FIRST_STATISTICS = [0.005568, -0.086872, -0.019433, 0.186751, 0.379095, 0.2204]
 
 
 def test_people_have_bodies_and_clothes_of_their_own():
