@@ -1,7 +1,8 @@
 """View or evaluate a trained network. Without arguments, view the packaged example.
 
 python configs/test_encodeDecode.py [--config FILE ...] [--save FILE.png|FILE.gif] [--index N] [--evaluate]
-                                    [--skip-shifted] [--nuisances] [--photographs DIR] [--device D]
+                                    [--fuse] [--poses FILE.npz|FILE.csv] [--no-trust] [--skip-shifted]
+                                    [--nuisances] [--photographs DIR] [--device D]
                                     [network_path=RUN_FOLDER_OR_WEIGHTS] [key=value ...]
 
 For example, the packaged network as a rotating picture, and the errors of a run of your own on its test set:
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.command_line import config_arguments
+from utils.commands import command_for
 from utils.errors import UserError, run_script
 
 if TYPE_CHECKING:
@@ -29,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", metavar="FILE", help="write a .png, or a .gif of a full rotation; opens no window")
     parser.add_argument("--evaluate", action="store_true", help="evaluate poses and novel views on the test set")
     parser.add_argument("--skip-shifted", action="store_true", help="leave out S9's shifted sequences (Human3.6M)")
+    help_fuse = "with --evaluate: also fuse the cameras of each instant, weighted by trust"
+    parser.add_argument("--fuse", action="store_true", help=help_fuse)
+    help_poses = "with --evaluate: write every pose and its trust, with --fuse also fused poses in the world frame"
+    parser.add_argument("--poses", metavar="FILE", help=help_poses)
+    help_trust = "do not judge poses, which takes four more encodings of each crop"
+    parser.add_argument("--no-trust", dest="trust", action="store_false", help=help_trust)
     help_nuisances = (
         "with --evaluate: also poses of crops with shifted boxes, other backgrounds, noise, ..., in nuisances.*"
     )
@@ -44,16 +52,20 @@ def main() -> None:
 
     if (arguments.nuisances and not arguments.evaluate) or (arguments.photographs and not arguments.nuisances):
         raise UserError("--nuisances needs --evaluate, and --photographs needs --nuisances")
+    if (arguments.fuse or arguments.poses or not arguments.trust) and not arguments.evaluate:
+        raise UserError("--fuse, --poses and --no-trust need --evaluate")
+    if arguments.poses and Path(arguments.poses).suffix not in (".npz", ".csv"):
+        raise UserError(f"cannot write poses to {arguments.poses!r}; expected a name that ends in .npz or .csv")
     trained = open_network(config, given)
     if arguments.evaluate:
-        evaluate_network(trained, arguments.skip_shifted)
+        evaluate_network(trained, arguments)
     if arguments.nuisances:
         evaluate_robustness(trained, arguments.photographs)
     if arguments.save or not arguments.evaluate:
         view_network(trained, arguments.index, arguments.save)
 
 
-def evaluate_network(trained: "Trained", skip_shifted: bool) -> None:
+def evaluate_network(trained: "Trained", arguments: argparse.Namespace) -> None:
     """Evaluate on the test set, print a summary, and write the long tables into files."""
     from training.trained.evaluation import evaluate, evaluation_keys, label_note
     from training.trained.export import result_folder
@@ -63,12 +75,15 @@ def evaluate_network(trained: "Trained", skip_shifted: bool) -> None:
     network, config, hardware, _ = trained
     folder = result_folder(config)
     dataset = open_test_data(trained, evaluation_keys(network))
+    options = {"fuse": arguments.fuse, "trust": arguments.trust, "poses_file": arguments.poses}
     started = time.perf_counter()
-    overall = evaluate(network, dataset, config, hardware, folder, skip_shifted)[-1]
+    overall = evaluate(network, dataset, config, hardware, folder, arguments.skip_shifted, **options)[-1]
     seconds = time.perf_counter() - started
     print(f"\n{summary_text(overall)}\n\n{overall['crops']} crops in {seconds:.1f} s ({hardware})")
     if note := label_note(dataset):
         print(note)
+    if "3D" in network.output_types and network.trust is None:
+        print(f"no trust: run {command_for('calibrate_trust', 'network_path=' + config['network_path'])}")
     print(f"tables per subject and motion: evaluation.csv and evaluation.md in\n{folder}")
 
 

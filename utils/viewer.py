@@ -22,6 +22,7 @@ from utils.plotting import draw_image, draw_skeleton, move_skeleton, save_figure
 TITLES = ("Input image", "Output image", "Predicted pose", "True pose")
 SCREENLESS_BACKENDS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 SWEEP_FRAMES = 36
+WARNING_COLOR = "tab:red"
 FRAME_MILLISECONDS = 100
 
 
@@ -33,6 +34,7 @@ class Panels(NamedTuple):
     predicted_pose: np.ndarray | None
     true_pose: np.ndarray | None
     caption: str = ""
+    warned: bool = False  # the caption is red: do not rely on the predicted pose
 
 
 class Viewer:
@@ -76,7 +78,7 @@ class Viewer:
             image.axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
         for axes, pose in zip(self._pose_axes, (view.predicted_pose, view.true_pose), strict=True):
             self._show_pose(axes, pose)
-        self._caption.set_text(view.caption)
+        self._caption.set(text=view.caption, color=WARNING_COLOR if view.warned else "black")
         self.figure.canvas.draw_idle()
 
     def _show_pose(self, axes, pose: np.ndarray | None) -> None:

@@ -17,8 +17,9 @@ from training.loop.hardware import Hardware
 from training.loop.loaders import Batch, make_loader, normalize_batch
 from training.loop.threads import map_batches
 from training.metrics import foreground_mask, mpjpe, n_mpjpe, p_mpjpe, psnr, published_n_mpjpe, ssim
-from training.trained.copies import mirrored_poses
-from training.trained.tables import Row, group_means, write_table
+from training.trained.copies import estimate_poses, mirrored_poses
+from training.trained.poses_file import fuse_instants, write_poses
+from training.trained.tables import QUARTER_SCORES, Row, group_means, write_table
 from utils.errors import UserError
 from utils.images import denormalize
 
@@ -37,6 +38,9 @@ def evaluate(
     hardware: Hardware,
     folder: str | os.PathLike | None = None,
     skip_shifted: bool = False,
+    fuse: bool = False,
+    trust: bool = True,
+    poses_file: str | os.PathLike | None = None,
 ) -> list[Row]:
     """Evaluate `network` on every crop of `dataset`, each once, in a fixed order.
 
@@ -50,6 +54,11 @@ def evaluate(
     prefix `background_`. "all" is the mean over all; the last row is the mean over every crop. Also writes
     `evaluation.csv` and `evaluation.md` into `folder`, if given.
 
+    Of a network that was calibrated for it, poses are judged (`trust`; False leaves it out, which is faster): `trust`,
+    `flagged` (share), `expected_error_mm`, and N-MPJPE, trust and expected error of each quarter of all crops with the
+    suffix `_quarter_1` (trusted most) to `_quarter_4`. `fuse`: also errors of the mean pose of all cameras of an
+    instant, weighted by trust, with the prefix `fused_`. `poses_file`: write every pose there (`write_poses`).
+
     `skip_shifted` leaves out the crops that labels.h5 marks as `shifted` (three sequences of Human3.6M's S9).
     `dataset` must read `evaluation_keys(network)`. Config keys: batch_size_test, every_nth_frame, flip_test,
     num_workers, preload_images. Raises UserError when the network's output is not finite.
@@ -62,15 +71,27 @@ def evaluate(
     scores: dict[str, np.ndarray] = {}
     network = fold_batch_norm(network)
     loader = make_loader(dataset, batches, config)
-    score = partial(_batch_scores, network, hardware, config["flip_test"])
+    score = partial(_batch_scores, network, hardware, config["flip_test"], trust)
     scored = map_batches(score, loader, hardware.device)
     for rows, values_of in zip(batches, tqdm(scored, "evaluating", len(batches), unit="batch"), strict=True):
         for name, values in values_of.items():
-            column = scores.setdefault(name, np.full(len(dataset), np.nan))
+            column = scores.setdefault(name, np.full((len(dataset), *values.shape[1:]), np.nan))
             # A camera without a partner shows no novel view, but its pose counts.
             column[rows] = np.where(_is_alone(rows), np.nan, values) if name in _VIEW_SCORES else values
     # Of an odd number of cameras one is in two pairs; it counts once.
-    table = _table(dataset, np.unique(pairs), scores)
+    evaluated = np.unique(pairs)
+    poses = scores.pop("pose", None)
+    if poses is None and (fuse or poses_file is not None):
+        raise UserError("this network was not trained for poses; expected one of stage 2, to fuse or to write poses")
+    fused = None
+    if fuse:
+        fused, of_camera = fuse_instants(dataset.labels, evaluated, poses, scores.get("trust"))
+        scores |= _fused_scores(dataset, evaluated, of_camera)
+    if poses_file is not None:
+        write_poses(poses_file, dataset.labels, evaluated, poses, scores, fused)
+    if "trust" in scores:
+        scores |= _quarters(evaluated, scores)
+    table = _table(dataset, evaluated, scores)
     if folder is not None:
         write_table(folder, table, label_note(dataset))
     return table
@@ -127,8 +148,10 @@ def _is_alone(rows: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def _batch_scores(network: EncodeDecode, hardware: Hardware, flip_test: bool, batch: Batch) -> dict[str, np.ndarray]:
-    """Every score of one batch of camera pairs: name -> (B,)."""
+def _batch_scores(
+    network: EncodeDecode, hardware: Hardware, flip_test: bool, trust: bool, batch: Batch
+) -> dict[str, np.ndarray]:
+    """Every score of one batch of camera pairs: name -> (B,), and `pose` (B,51)."""
     batch = hardware.move(batch)
     inputs = normalize_batch(batch)
     target, donor = evaluation_permutations(len(inputs["img_crop"]), 2, device=hardware.device)
@@ -141,7 +164,11 @@ def _batch_scores(network: EncodeDecode, hardware: Hardware, flip_test: bool, ba
         if flip_test:
             with hardware.autocast():
                 pose = (pose + mirrored_poses(network, inputs["img_crop"])) / 2
-        scores |= _pose_scores(pose, batch["3D"])
+        scores |= {"pose": pose, **_pose_scores(pose, batch["3D"])}
+        if trust and network.trust is not None:
+            with hardware.autocast():
+                judged = estimate_poses(network, inputs["img_crop"], flip_test)
+            scores |= {"trust": judged.trust, "flagged": judged.flagged, "expected_error_mm": judged.expected_error}
         # The baseline is scored on the same crops by the same metrics.
         scores |= _pose_scores(network.pose_mean.expand_as(batch["3D"]), batch["3D"], "mean_pose_")
     if "img_crop" in output:
@@ -152,6 +179,26 @@ def _batch_scores(network: EncodeDecode, hardware: Hardware, flip_test: bool, ba
             scores |= _view_scores(background, image, background, "background_")
         scores |= _view_scores(denormalize(output["img_crop"]), image, background)
     return {name: values.cpu().numpy() for name, values in scores.items()}
+
+
+def _fused_scores(dataset: MultiViewDataset, rows: np.ndarray, of_camera: np.ndarray) -> dict[str, np.ndarray]:
+    """Errors of the fused poses of `rows` in the frames of their cameras, by the same metrics."""
+    errors = _pose_scores(torch.from_numpy(of_camera), torch.from_numpy(dataset.labels["3D"][rows]), "fused_")
+    scores = {name: np.full(len(dataset), np.nan) for name in errors}
+    for name, values in errors.items():
+        scores[name][rows] = values.numpy()
+    return scores
+
+
+def _quarters(rows: np.ndarray, scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The scores of trust of each quarter of `rows`, from that trusted most; NaN elsewhere, which means leave out."""
+    order = rows[np.argsort(-scores["trust"][rows], kind="stable")]
+    columns = {}
+    for number, quarter in enumerate(np.array_split(order, 4), 1):
+        for name in QUARTER_SCORES:
+            column = columns[f"{name}_quarter_{number}"] = np.full_like(scores[name], np.nan)
+            column[quarter] = scores[name][quarter]
+    return columns
 
 
 def _pose_scores(predicted: torch.Tensor, target: torch.Tensor, prefix: str = "") -> dict[str, torch.Tensor]:

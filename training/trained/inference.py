@@ -13,6 +13,7 @@ from models import EncodeDecode
 from training.loop.hardware import Hardware
 from training.loop.threads import map_batches
 from training.trained.copies import Estimate, estimate_poses
+from training.trained.fusion import Fused, fuse_cameras
 from utils.errors import UserError
 from utils.images import normalize
 from utils.skeleton import NUM_JOINTS
@@ -91,6 +92,17 @@ class PoseFromCrop:
                 stacklevel=2,
             )
         return poses
+
+    def fuse(
+        self, crops: Crops, rotations: np.ndarray, instants: np.ndarray | None = None, batch_size: int = 64
+    ) -> tuple[Fused, Poses]:
+        """Poses of N crops fused over the cameras that see an instant, in the world frame, and those of each crop.
+
+        rotations: (N,3,3), world -> camera of each crop. instants: (N,) ids, equal for crops of the same person at the
+        same time; None: all N are of one. Cameras are weighted by trust, where the network was calibrated for it.
+        """
+        poses = self(crops, batch_size)
+        return fuse_cameras(poses, rotations, instants, poses.trust), poses
 
     @torch.no_grad()
     def _estimate(self, batch: torch.Tensor) -> Estimate:

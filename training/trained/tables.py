@@ -34,6 +34,28 @@ TEXT_TABLES = (
         },
     ),
     (
+        "Cameras fused",
+        "Errors in mm of the mean of the poses of all cameras of an instant, weighted by trust, as above.",
+        {
+            "fused_mpjpe_mm": "MPJPE (mm)",
+            "fused_n_mpjpe_mm": "N-MPJPE (mm)",
+            "fused_n_mpjpe_published_mm": "N- x17/16 (mm)",
+            "fused_pa_mpjpe_mm": "PA-MPJPE (mm)",
+        },
+    ),
+    (
+        "Trust",
+        "Trust: expected fraction of joints within 150 mm of the truth. Flagged: share of crops that look unlike "
+        "nearly all held-out crops of the training. Expected: N-MPJPE that the network expects, mm. Quarters of "
+        "all crops by trust, from that trusted most: their N-MPJPE, mm.",
+        {
+            "trust": "trust",
+            "flagged": "flagged",
+            "expected_error_mm": "expected",
+            **{f"n_mpjpe_mm_quarter_{number}": f"quarter {number}" for number in range(1, 5)},
+        },
+    ),
+    (
         "Novel views",
         "Means over crops. Person: over the pixels that differ from the background. Background: the background image "
         "alone, without the person.",
@@ -47,6 +69,7 @@ TEXT_TABLES = (
         },
     ),
 )
+QUARTER_SCORES = ("trust", "expected_error_mm", "n_mpjpe_mm")  # of each quarter of the crops, by trust
 # Of the summary: score -> header.
 POSE_SUMMARY = {"n_mpjpe_mm": "N-MPJPE", "mpjpe_mm": "MPJPE", "pa_mpjpe_mm": "PA-MPJPE"}
 VIEW_SUMMARY = {"psnr": "PSNR (dB)", "psnr_foreground": "of the person", "ssim": "SSIM"}
@@ -81,7 +104,15 @@ def summary_text(overall: Row) -> str:
             "mean pose of the training set": [f"{value:.1f}" for value in mean_pose],
             "ratio": [f"{value / other:.2f}" for value, other in zip(ours, mean_pose, strict=True)],
         }
+        if "fused_n_mpjpe_mm" in overall:
+            fused = _values(overall, POSE_SUMMARY, "fused_")
+            rows["cameras of an instant fused"] = [f"{value:.1f}" for value in fused]
         parts.append(_aligned("3D pose, error in mm", list(POSE_SUMMARY.values()), rows))
+    if "trust" in overall:
+        rows = {f"quarter {number}": _quarter(overall, f"_quarter_{number}") for number in range(1, 5)}
+        rows["all"] = _quarter(overall, "")
+        title = f"trust ({100 * overall['flagged']:.1f} % flagged)"
+        parts.append(_aligned(title, ["trust", "expected mm", "N-MPJPE"], rows))
     # NaN: every camera was alone, so that no view had another one to be rendered from.
     if np.isfinite(overall.get("psnr", np.nan)):
         columns = {name: header for name, header in VIEW_SUMMARY.items() if name in overall}
@@ -165,6 +196,10 @@ def _values(row: Row, columns: Mapping[str, str], prefix: str = "") -> np.ndarra
     return np.array([row[prefix + name] for name in columns])
 
 
+def _quarter(overall: Row, suffix: str) -> list[str]:
+    return [_format(name, overall[name + suffix]) for name in QUARTER_SCORES]
+
+
 def _mean(values: np.ndarray) -> float:
     with warnings.catch_warnings():
         # A group without any value has the mean NaN, which is shown as "-".
@@ -175,4 +210,6 @@ def _mean(values: np.ndarray) -> float:
 def _format(name: str, value: float, sign: str = "") -> str:
     if np.isnan(value):
         return "-"
+    if name in ("trust", "flagged"):
+        return f"{value:.2f}"
     return f"{value:{sign}.3f}" if "ssim" in name else f"{value:{sign}.1f}"

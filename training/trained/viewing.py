@@ -8,6 +8,7 @@ from models import EncodeDecode
 from training.loop.hardware import Hardware
 from training.loop.loaders import normalize_batch
 from training.metrics import n_mpjpe
+from training.trained.copies import Estimate, estimate_poses
 from training.trained.evaluation import motion_names
 from utils.errors import UserError
 from utils.geometry import yaw_rotation
@@ -54,6 +55,7 @@ class RotatedView:
             None if crop["predicted"] is None else crop["predicted"] @ rotation,
             None if crop["true"] is None else crop["true"] @ rotation,
             crop["caption"],
+            crop["flagged"],
         )
 
     def _render(self, crop: dict, cam2cam: torch.Tensor) -> np.ndarray | None:
@@ -66,11 +68,12 @@ class RotatedView:
 
     def _encode(self, row: int) -> dict:
         batch = self.hardware.move(self.dataset.__getitems__([row]))
-        inputs, predicted, true = normalize_batch(batch), None, None
+        inputs, predicted, true, judged = normalize_batch(batch), None, None, None
         with self.hardware.autocast():
             appearance, points = self.network.encode(inputs["img_crop"])
             if "3D" in self.network.output_types:
                 predicted = self.network.denormalize_pose(self.network.pose(points))[0].cpu()
+                judged = estimate_poses(self.network, inputs["img_crop"], flip_test=False)
         if "3D" in self.dataset.labels:
             true = torch.from_numpy(self.dataset.labels["3D"][row])
         return {
@@ -79,7 +82,8 @@ class RotatedView:
             "points": points,
             "predicted": None if predicted is None else predicted.reshape(-1, 3).numpy(),
             "true": None if true is None else true.reshape(-1, 3).numpy(),
-            "caption": self._caption(row, predicted, true),
+            "caption": self._caption(row, predicted, true) + _trust_text(judged),
+            "flagged": judged is not None and judged.flagged is not None and judged.flagged.item(),
         }
 
     def _caption(self, row: int, predicted: torch.Tensor | None, true: torch.Tensor | None) -> str:
@@ -90,3 +94,11 @@ class RotatedView:
         if true is None:
             return caption
         return f"{caption}, N-MPJPE {1000 * n_mpjpe(predicted, true).item():.0f} mm"
+
+
+def _trust_text(judged: Estimate | None) -> str:
+    """What the caption says of the trust in a pose; nothing of a network that was not calibrated for it."""
+    if judged is None or judged.trust is None:
+        return ""
+    warning = "; flagged: unlike the training" if judged.flagged.item() else ""
+    return f", trust {judged.trust.item():.2f} (expected {judged.expected_error.item():.0f} mm{warning})"

@@ -28,6 +28,8 @@ def layout(request, tmp_path_factory):
 class Stub(torch.nn.Module):
     """Gives poses and images that `answer(input_dict)` makes; the images in the frame of the target crops."""
 
+    trust = None
+
     def __init__(self, answer, output_types=("3D", "img_crop")):
         super().__init__()
         self.answer, self.output_types = answer, output_types

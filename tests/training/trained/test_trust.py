@@ -199,3 +199,26 @@ def test_what_cannot_be_calibrated_is_one_line(weights, tmp_path, data):
     save_weights(tmp_path / "views.safetensors", build_network(config), config)
     result = run_script("calibrate_trust.py", f"network_path={tmp_path / 'views.safetensors'}")
     assert result.returncode == 2 and "was not trained for poses" in result.stderr
+
+
+def test_an_evaluation_has_errors_by_quarter_of_trust(weights, data, tmp_path):
+    arguments = ("--evaluate", f"network_path={weights}", f"dataset_folder_test={data}", f"output_folder={tmp_path}")
+    result = run_script("test_encodeDecode.py", *arguments, "device=cpu", "--fuse", "--poses", tmp_path / "poses.npz")
+    assert result.returncode == 0, result.stderr
+    assert "quarter 4" in result.stdout and "cameras of an instant fused" in result.stdout
+    (table,) = tmp_path.rglob("evaluation.md")
+    assert "## Trust" in table.read_text() and "## Cameras fused" in table.read_text()
+    written = np.load(tmp_path / "poses.npz")
+    assert written["trust"].shape == written["flagged"].shape == (len(written["poses"]),)
+    without = run_script("test_encodeDecode.py", *arguments, "device=cpu", "--no-trust")
+    assert without.returncode == 0 and "quarter" not in without.stdout
+
+
+def test_the_viewer_says_it(weights, data):
+    from datasets.reader import MultiViewDataset
+    from training.loop.loaders import VIEW_KEYS
+    from training.trained.viewing import RotatedView
+
+    trained = opened(weights)
+    panels = RotatedView(trained.network, MultiViewDataset(data, VIEW_KEYS), trained.hardware)(0, 0.0)
+    assert "trust 0." in panels.caption and panels.warned == ("flagged" in panels.caption)

@@ -1,0 +1,123 @@
+"""Laws of fused cameras, and files of poses."""
+
+import numpy as np
+import pytest
+import roma
+import torch
+
+from configs.config_test_encodeDecode import config_dict
+from datasets.reader import MultiViewDataset
+from models import build_network
+from tests.runs import read_log
+from tests.synthetic import write_synthetic_layout
+from tests.tiny import tiny_config
+from training.loop.hardware import Hardware
+from training.trained.evaluation import evaluate, evaluation_keys
+from training.trained.fusion import fuse_cameras
+from training.trained.inference import PoseFromCrop
+from utils.errors import UserError
+
+torch.manual_seed(0)
+ROTATIONS = roma.random_rotmat(6).numpy()
+WORLD = np.random.default_rng(0).normal(size=(2, 17, 3))
+INSTANTS = np.array([4, 9, 4, 9, 4, 9])
+SEEN = WORLD[(INSTANTS == 9).astype(int)]
+POSES = np.einsum("nij,npj->npi", ROTATIONS, SEEN)
+
+
+def test_cameras_that_agree_give_the_pose_that_they_see():
+    for trust in (None, np.random.default_rng(1).random(6)):
+        fused = fuse_cameras(POSES, ROTATIONS, INSTANTS, trust)
+        np.testing.assert_array_equal(fused.instants, [4, 9])
+        np.testing.assert_allclose(fused.poses, WORLD, atol=1e-5)
+        np.testing.assert_allclose(fused.of_camera, POSES, atol=1e-5)
+
+
+def test_the_order_of_cameras_does_not_matter():
+    rng = np.random.default_rng(2)
+    noisy, trust, order = POSES + rng.normal(size=POSES.shape), rng.random(6), rng.permutation(6)
+    fused = fuse_cameras(noisy, ROTATIONS, INSTANTS, trust)
+    shuffled = fuse_cameras(noisy[order], ROTATIONS[order], INSTANTS[order], trust[order])
+    np.testing.assert_allclose(shuffled.poses, fused.poses, atol=1e-5)
+    np.testing.assert_allclose(shuffled.of_camera, fused.of_camera[order], atol=1e-5)
+
+
+def test_trust_is_the_weight():
+    wrong = POSES.copy()
+    wrong[0] += 1
+    fused = fuse_cameras(wrong, ROTATIONS, INSTANTS, np.array([0.0, 1, 0.5, 1, 0.2, 1]))
+    np.testing.assert_allclose(fused.poses, WORLD, atol=1e-5)
+    # a weighted mean, by hand
+    trust = np.array([0.3, 1, 0.1, 1, 0.6, 1])
+    in_world = np.einsum("nji,npj->npi", ROTATIONS, wrong)
+    expected = (trust[[0, 2, 4], None, None] * in_world[[0, 2, 4]]).sum(0)
+    fused = fuse_cameras(wrong, ROTATIONS, INSTANTS, trust)
+    np.testing.assert_allclose(fused.poses[0], expected, atol=1e-5)
+    assert fused.trust[0] == pytest.approx(0.46)
+    # where nobody is trusted, all weigh the same
+    np.testing.assert_allclose(
+        fuse_cameras(wrong, ROTATIONS, INSTANTS, np.zeros(6)).poses, fuse_cameras(wrong, ROTATIONS, INSTANTS).poses
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"rotations": ROTATIONS[:5]}, r"rotations have shape \(5, 3, 3\); expected \(6, 3, 3\)"),
+        ({"rotations": 2 * ROTATIONS}, "rotations are not orthonormal"),
+        ({"instants": INSTANTS[:2]}, r"instants have shape \(2,\); expected \(6,\)"),
+        ({"trust": -np.ones(6)}, "expected .6,. numbers of 0 or more"),
+    ],
+)
+def test_what_cannot_be_fused_is_refused(changed, message):
+    with pytest.raises(UserError, match=message):
+        fuse_cameras(**{"poses": POSES, "rotations": ROTATIONS, "instants": INSTANTS, **changed})
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    network = build_network({**tiny_config("none", "output"), "output_types": ["3D"]})
+    network.set_pose_statistics(torch.randn(51), torch.ones(51))
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def dataset(network, tmp_path_factory):
+    layout = write_synthetic_layout(tmp_path_factory.mktemp("fusion") / "set", size=32, instants=3, cameras=4)
+    return MultiViewDataset(layout, (*evaluation_keys(network), "extrinsic_rot"))
+
+
+def test_an_evaluation_fuses_and_writes_every_pose(network, dataset, tmp_path):
+    config = {**config_dict, "num_workers": 0, "batch_size_test": 10}
+    cpu = Hardware("cpu", "float32")
+    for name in ("poses.npz", "poses.csv"):
+        overall = evaluate(network, dataset, config, cpu, None, fuse=True, poses_file=tmp_path / name)[-1]
+    assert overall["fused_mpjpe_mm"] <= overall["mpjpe_mm"], "the mean of poses is never farther than they are"
+    written = np.load(tmp_path / "poses.npz")
+    batch = dataset.__getitems__(written["row"])
+    alone = PoseFromCrop(network, "cpu", "float32")(batch["img_crop"])
+    np.testing.assert_allclose(written["poses"], alone, atol=1e-4)
+    instants = np.unique(np.stack([written[key] for key in ("subj", "seq", "frame")], 1), axis=0, return_inverse=True)[
+        1
+    ]
+    fused = fuse_cameras(alone, batch["extrinsic_rot"].numpy(), instants.reshape(-1))
+    np.testing.assert_allclose(written["fused_poses"], fused.poses, atol=1e-4)
+    assert (written["fused_cameras"] == 4).all()
+    rows = read_log(tmp_path / "poses.csv")
+    assert [row["cam"] for row in rows].count("fused") == len(fused.poses) and len(rows) == len(dataset) + len(
+        fused.poses
+    )
+    assert float(rows[0]["left_wrist_z"]) == pytest.approx(written["poses"][0, 13, 2], abs=1e-3)
+
+
+def test_crops_with_rotations_are_fused(network, dataset):
+    batch = dataset.__getitems__([0, 1, 2, 3])
+    fused, poses = PoseFromCrop(network, "cpu", "float32").fuse(batch["img_crop"], batch["extrinsic_rot"].numpy())
+    assert fused.poses.shape == (1, 17, 3) and poses.shape == (4, 17, 3) and fused.trust is None
+
+
+def test_views_alone_cannot_be_fused(dataset):
+    network = build_network({**tiny_config("none", "output"), "output_types": ["img_crop"]}).eval()
+    views = MultiViewDataset(dataset.root, evaluation_keys(network))
+    with pytest.raises(UserError, match="was not trained for poses"):
+        evaluate(network, views, {**config_dict, "num_workers": 0}, Hardware("cpu", "float32"), fuse=True)

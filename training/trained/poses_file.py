@@ -1,0 +1,93 @@
+"""Files of poses: of every crop in its camera's frame with its trust, and fused ones in the world frame."""
+
+import csv
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from datasets.layout.labels import INSTANT_KEYS
+from training.trained.fusion import Fused, fuse_cameras
+from utils.errors import UserError
+from utils.files import write_atomically
+from utils.skeleton import JOINT_NAMES, NUM_JOINTS
+
+JUDGED = ("trust", "expected_error_mm", "flagged")
+
+
+def fuse_instants(
+    labels: Mapping[str, np.ndarray], rows: np.ndarray, poses: np.ndarray, trust: np.ndarray | None
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Fuse the cameras of each instant of `rows`; `poses` (N,51) and `trust` (N,) are of all rows of a set.
+
+    Returns columns of instants (`subj`, `seq`, `frame`, `poses` (I,17,3) in the world frame, `trust`, `cameras`), and
+    the fused pose (R,51) of each of `rows` in its camera's frame.
+    """
+    ids = np.stack([labels[key][rows] for key in INSTANT_KEYS], axis=1)
+    instants, index, cameras = np.unique(ids, axis=0, return_inverse=True, return_counts=True)
+    judged = None if trust is None else trust[rows]
+    fused: Fused = fuse_cameras(poses[rows], labels["extrinsic_rot"][rows], index.reshape(-1), judged)
+    columns = {key: instants[:, number] for number, key in enumerate(INSTANT_KEYS)}
+    columns |= {"cameras": cameras, "poses": fused.poses}
+    if fused.trust is not None:
+        columns["trust"] = fused.trust
+    return columns, fused.of_camera.reshape(-1, 3 * NUM_JOINTS)
+
+
+def write_poses(
+    path: str | os.PathLike,
+    labels: Mapping[str, np.ndarray],
+    rows: np.ndarray,
+    poses: np.ndarray,
+    scores: Mapping[str, np.ndarray],
+    fused: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Write the poses (N,51) of `rows` to a .npz or a .csv file, atomically.
+
+    .npz: `poses` (R,17,3) in meters, root-centered, camera frame, `row`, `subj`, `seq`, `frame`, `cam`, and `trust`,
+    `expected_error_mm`, `flagged` of judged poses, (R,); of `fused` (`fuse_instants`) the same with the prefix
+    `fused_`, in the world frame. .csv: a line per pose; `cam` is "fused" for those in the world frame.
+    """
+    path = Path(path)
+    columns = {"row": rows, **{key: labels[key][rows] for key in (*INSTANT_KEYS, "cam")}}
+    for name in JUDGED:
+        if name in scores:
+            columns[name] = scores[name][rows].astype(bool if name == "flagged" else np.float32)
+    columns["poses"] = poses[rows].reshape(-1, NUM_JOINTS, 3).astype(np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npz":
+        columns |= {f"fused_{name}": values for name, values in (fused or {}).items()}
+        # A file, because savez would add a suffix to the temporary name.
+        write_atomically(path, lambda part: _save_npz(part, columns))
+    elif path.suffix == ".csv":
+        text = _csv_text(columns, fused)
+        write_atomically(path, lambda part: part.write_text(text, newline=""))
+    else:
+        raise UserError(f"cannot write poses to {str(path)!r}; expected a name that ends in .npz or .csv")
+
+
+def _save_npz(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **columns)
+
+
+def _csv_text(columns: Mapping[str, np.ndarray], fused: Mapping[str, np.ndarray] | None) -> str:
+    joints = [f"{joint}_{axis}" for joint in JOINT_NAMES for axis in "xyz"]
+    named = [*INSTANT_KEYS, "cam", *JUDGED]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow([*named, *joints])
+    for source in (columns, {**fused, "cam": np.full(len(fused["poses"]), "fused")} if fused else None):
+        for index in range(len(source["poses"]) if source else 0):
+            cells = [_cell(source, name, index) for name in named]
+            writer.writerow([*cells, *(f"{value:.4f}" for value in source["poses"][index].reshape(-1))])
+    return text.getvalue()
+
+
+def _cell(source: Mapping[str, np.ndarray], name: str, index: int) -> str:
+    if name not in source:
+        return ""
+    value = source[name][index]
+    return f"{value:.4f}" if name in ("trust", "expected_error_mm") else str(value)
