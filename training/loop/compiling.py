@@ -7,8 +7,8 @@ import torch
 
 from utils.errors import UserError
 
-# Iterations from which "auto" compiles. Measured on an H100: compiling takes 27 (demo) to 124 s (published), and saves
-# 0.6 to 5 ms of the GPU's time in each step. The time of the host, of which it saves more, a CUDA graph saves anyway.
+# Iterations from which "auto" compiles. Measured on an H100: compiling takes 23 (demo) to 49 s (published), and saves
+# 0.6 to 3.1 ms in each step. The time of the host, of which it saves more, a CUDA graph saves anyway.
 COMPILED_ITERATIONS = 30_000
 
 
