@@ -11,8 +11,8 @@ size of the weights' crops, and masks, with which these people are put into the 
 The run has poses too: test it, or go on with config_adapt_pose.py where a part of the recording has labels.
 """
 
-from configs.config_64px import config_dict as base
 from configs.config_test_encodeDecode import config_dict as packaged
+from configs.config_train_encodeDecode import config_dict as published
 from utils.paths import WORK
 
 # What both stages of an adaptation share.
@@ -26,15 +26,23 @@ SETS = {
     "preload_images": True,
 }
 
+# No key of the architecture is changed here: it is that of the weights, whichever they are.
 config_dict = {
-    **base,
+    **published,
     **SETS,
     "pretrained_network_path": packaged["network_path"],
     "mixed_background": 0.5,
     "loss_weight_3d": 1.0,
+    "MAE": False,
+    "loss_weight_imageNet": 0.0,
+    "latent_dropout": 0.0,
+    "dropout_to3Dpose": 0.1,
+    "target_other_view": True,
+    "augment_mirror": True,
+    "learning_rate_schedule": "cosine",
     "num_training_iterations": 1500,
-    # Half of what a new network learns with: the weights are to move, and not to be lost.
-    "learning_rate": 1e-3,
+    # Less than what a new network learns with: the weights are to move, and not to be lost.
+    "learning_rate": 5e-4,
     "test_every": 250,
     "plot_every": 500,
 }

@@ -7,6 +7,7 @@ import pytest
 from configs.command_line import add_layout_arguments, script_parser
 from configs.config_train_encodeDecode import config_dict
 from configs.config_train_encodeDecode_pose import config_dict as stage2_dict
+from models import METHODS
 from utils.config import check_config, config_hash, load_config, parse_override, read_config_file
 from utils.errors import UserError
 from utils.keys import KEYS, STAGE1_KEYS
@@ -30,6 +31,14 @@ def test_every_config_file_is_valid_and_complete(name):
     keys = STAGE1_KEYS if name in STAGE1_MODULES else KEYS
     assert check_config(module.config_dict, keys, complete=True) == module.config_dict
     assert module.config_dict == read_config_file(module.__file__)
+
+
+@pytest.mark.parametrize("name", ["config_adapt", "config_adapt_pose"])
+def test_an_adaptation_leaves_the_architecture_to_its_weights(name):
+    # A file that changes such a key asks for it, and is refused by weights that differ.
+    config = importlib.import_module(f"configs.{name}").config_dict
+    keys = METHODS["geometry_aware"].ARCHITECTURE_KEYS
+    assert {key: config[key] for key in keys} == {key: KEYS[key].default for key in keys}
 
 
 def test_published_hyper_parameters():
