@@ -73,7 +73,9 @@ class RotatedView:
             appearance, points = self.network.encode(inputs["img_crop"])
             if "3D" in self.network.output_types:
                 predicted = self.network.denormalize_pose(self.network.pose(points))[0].cpu()
-                judged = estimate_poses(self.network, inputs["img_crop"], flip_test=False)
+                # It encodes the crop and its copies, which is only worth while where they are judged.
+                if self.network.trust is not None:
+                    judged = estimate_poses(self.network, inputs["img_crop"], flip_test=False)
         if "3D" in self.dataset.labels:
             true = torch.from_numpy(self.dataset.labels["3D"][row])
         return {
@@ -83,7 +85,7 @@ class RotatedView:
             "predicted": None if predicted is None else predicted.reshape(-1, 3).numpy(),
             "true": None if true is None else true.reshape(-1, 3).numpy(),
             "caption": self._caption(row, predicted, true) + _trust_text(judged),
-            "flagged": judged is not None and judged.flagged is not None and judged.flagged.item(),
+            "flagged": judged is not None and judged.flagged.item(),
         }
 
     def _caption(self, row: int, predicted: torch.Tensor | None, true: torch.Tensor | None) -> str:
@@ -98,7 +100,7 @@ class RotatedView:
 
 def _trust_text(judged: Estimate | None) -> str:
     """What the caption says of the trust in a pose; nothing of a network that was not calibrated for it."""
-    if judged is None or judged.trust is None:
+    if judged is None:
         return ""
     warning = "; flagged: unlike the training" if judged.flagged.item() else ""
     return f", trust {judged.trust.item():.2f} (expected {judged.expected_error.item():.0f} mm{warning})"
