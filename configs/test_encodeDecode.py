@@ -83,7 +83,7 @@ def evaluate_network(trained: "Trained", arguments: argparse.Namespace) -> None:
     if note := label_note(dataset):
         print(note)
     if "3D" in network.output_types and network.trust is None:
-        print(f"no trust: run {command_for('calibrate_trust', 'network_path=' + config['network_path'])}")
+        print(f"no trust: run {command_for('calibrate_trust')} network_path={config['network_path']}")
     print(f"tables per subject and motion: evaluation.csv and evaluation.md in\n{folder}")
 
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "view": Command("test_encodeDecode", "rotate people of the test set in a window, or save pictures"),
     "export": Command("export_weights", "write a trained network to one small file"),
     "calibrate-trust": Command("calibrate_trust", "let a trained network say how far to trust each of its poses"),
+    "coverage": Command("coverage", "measure how near the poses of one set are to those of another"),
     "experiments": Command("experiments", "run a suite of trainings and write its report"),
     "render": Command("render_dataset", "render a training set of procedurally animated people"),
     "prepare-h36m": Command("prepare_h36m", "convert Human3.6M to the training layout"),

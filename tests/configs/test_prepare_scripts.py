@@ -15,7 +15,8 @@ OPTIONS = {
     "prepare_ski": LAYOUT | {"--source", "--split"},
     "prepare_videos": LAYOUT
     | {"--recordings", "--videos", "--calibration", "--boxes", "--poses", "--offsets", "--subject", "--name"}
-    | {"--every", "--no-background", "--cut", "--sequence", "--workers"},
+    | {"--every", "--no-background", "--cut", "--sequence", "--workers"}
+    | {"--detect", "--triangulate", "--keep-cameras", "--upright"},
     "validate_dataset": set(),
     "pack_dataset": set(),
 }

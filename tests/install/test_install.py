@@ -129,7 +129,8 @@ def test_the_wheel_holds_one_package_with_code_and_data(wheel):
     }
     assert tracked <= {name.removeprefix(f"{NAME}/") for name in names}
     assert f"{NAME}/py.typed" in names and not [name for name in names if name.endswith(".pyc")]
-    assert wheel.stat().st_size < 25e6
+    # Weights 17 MB, the detector 9.
+    assert wheel.stat().st_size < 30e6
 
 
 def test_one_version():

