@@ -42,8 +42,8 @@ def test_the_sample_set_is_a_valid_layout_of_test_subjects():
 
 def test_packaged_files_stay_small():
     size = sum(file.stat().st_size for file in (ROOT / "examples").rglob("*") if file.is_file())
-    # Weights 17 MB, the detector 9, the recording 4, pictures 3.
-    assert size < 40e6
+    # Weights 24 MB, the detector 9, the recording 4, pictures 3.
+    assert size < 45e6
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def people():
     return dataset.__getitems__(range(len(dataset)))
 
 
-@pytest.mark.parametrize("weights", ["benchmark64", "demo64"])
+@pytest.mark.parametrize("weights", ["benchmark64", "wild128"])
 def test_packaged_networks_encode_and_decode(weights):
     network = load("encode_decode", weights=weights)
     size = network.config["inputDimension"]
@@ -49,6 +49,15 @@ def test_packaged_networks_encode_and_decode(weights):
         crops = torch.zeros(2, 3, size, size)
         appearance, points = network.encode(crops)
         assert network.decode(appearance, points, crops).shape == crops.shape
+
+
+def test_packaged_networks_flag_noise_and_no_people_like_those_of_their_training(people):
+    noise = np.random.default_rng(0).integers(0, 256, (24, 64, 64, 3), dtype=np.uint8)
+    for weights in ("benchmark64", "wild128"):
+        poses = load("pose_from_crop", weights=weights, device="cpu")
+        with pytest.warns(UserWarning):
+            assert poses(noise).flagged.mean() >= 0.9
+    assert load("pose_from_crop", device="cpu")(people["img_crop"]).flagged.mean() <= 0.05
 
 
 def test_poses_are_meters_in_the_frame_of_the_crop(pose_from_crop, people):
@@ -154,7 +163,7 @@ def test_random_weights_of_any_config():
     with pytest.raises(UserError, match="trained weights"):
         load("pose_from_crop", weights=None)
     with pytest.raises(UserError, match="latent_3d is 30"):
-        load("encode_decode", weights="demo64", latent_3d=30)
+        load("encode_decode", weights="wild128", latent_3d=30)
     with pytest.raises(UserError, match="'demo46' do not exist"):
         load("encode_decode", weights="demo46")
 

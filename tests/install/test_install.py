@@ -129,8 +129,8 @@ def test_the_wheel_holds_one_package_with_code_and_data(wheel):
     }
     assert tracked <= {name.removeprefix(f"{NAME}/") for name in names}
     assert f"{NAME}/py.typed" in names and not [name for name in names if name.endswith(".pyc")]
-    # Weights 17 MB, the detector 9.
-    assert wheel.stat().st_size < 30e6
+    # Weights 24 MB, the detector 9.
+    assert wheel.stat().st_size < 36e6
 
 
 def test_one_version():
@@ -153,7 +153,7 @@ import models
 from geometry_aware_pose.models import build_network
 network = geometry_aware_pose.encode_decode(weights=None, inputDimension=64, encoderType="ResNet18")
 sample_set = MultiViewDataset(geometry_aware_pose.ROOT / "examples" / "sample_set", keys=("img_crop",))
-poses = geometry_aware_pose.pose_from_crop("demo64", device="cpu")(sample_set[0]["img_crop"])
+poses = geometry_aware_pose.pose_from_crop("wild128", device="cpu")(sample_set[0]["img_crop"])
 print(build_network is models.build_network, network.size, poses.shape)
 
 import torch
