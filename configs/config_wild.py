@@ -5,8 +5,8 @@ Not the protocol of the paper: it uses all rendered labels, which cost nothing, 
     python configs/render_dataset.py --output data/wild --preset wild
     python configs/train_encodeDecode.py --config configs/config_wild.py dataset_folder_train=data/wild/train
 
-docs/results/robustness.md has what it gains on real and on changed pictures. The packaged weights saw more crops, on
-a GPU (examples/weights/README.md).
+docs/results/robustness.md has what it gains on changed pictures. The packaged wild128 is a shorter run of it, on 12,000
+crops (examples/weights/README.md).
 """
 
 from configs.config_robust import AUGMENTATION
