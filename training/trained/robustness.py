@@ -20,7 +20,7 @@ from models.parts.folding import fold_batch_norm
 from training.loop.hardware import Hardware
 from training.loop.threads import map_batches
 from training.metrics import n_mpjpe, p_mpjpe
-from training.trained.copies import direct_poses, mirrored_poses
+from training.trained.copies import estimate_poses
 from training.trained.nuisances import NUISANCES, Nuisance, Seen, apply, mask_of
 from training.trained.tables import markdown_table
 from utils.errors import UserError
@@ -161,9 +161,7 @@ def _poses(network: EncodeDecode, hardware: Hardware, flip_test: bool, batch: to
     """uint8 crops (B,3,R,R) -> poses (B,51), meters, on the CPU."""
     crops = normalize(hardware.move({"img_crop": batch})["img_crop"])
     with hardware.autocast():
-        pose = direct_poses(network, crops)
-        if flip_test:
-            pose = (pose + mirrored_poses(network, crops)) / 2
+        pose = estimate_poses(network, crops, flip_test, trust=False).pose
     return pose.float().cpu()
 
 
