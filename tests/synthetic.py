@@ -1,10 +1,12 @@
 """A tiny valid training layout for tests: colored blobs at the joints of random people, seen by a ring of cameras."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 
 from datasets.cameras.crop_camera import crop_camera, project_to_crop
+from datasets.layout.labels import Labels
 from datasets.layout.writer import LayoutWriter
 from datasets.people.kinematics import rotation_z
 from utils.skeleton import BONES
@@ -119,3 +121,14 @@ def _render_blobs(bg_crop: np.ndarray, joints: np.ndarray, subject: int) -> np.n
         alpha = (down[:, :, None] * across[:, None, :])[..., None]
         image += alpha * (color - image)
     return image.round().astype(np.uint8)
+
+
+def set_checksum(root: Path) -> str:
+    """Checksum of all images and all labels of a layout."""
+    digest = hashlib.sha256()
+    for path in sorted(root.glob("seq_*/*/*.png")):
+        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    labels = Labels(root)
+    for name in sorted(labels):
+        digest.update(name.encode() + labels[name].tobytes())
+    return digest.hexdigest()

@@ -1,6 +1,5 @@
 """Rendered people: the labels agree with the images, and a set is the same however often it is interrupted."""
 
-import hashlib
 import json
 import os
 import signal
@@ -22,6 +21,7 @@ from datasets.layout.writer import image_path
 from datasets.rendered.dataset import SPLIT_SUBJECTS, RenderSet, plan_sequences, render_dataset
 from datasets.rendered.scene import subject_cameras
 from datasets.validation import validate
+from tests.synthetic import set_checksum
 from tests.tiny import ROOT
 from utils.errors import UserError
 
@@ -33,17 +33,6 @@ SIZE = 48
 def rendered(tmp_path_factory):
     """A training set of 160 crops."""
     return render_dataset(tmp_path_factory.mktemp("rendered") / "set", 160, SIZE, workers=1, progress=False)
-
-
-def set_checksum(root: Path) -> str:
-    """Checksum of all images and all labels."""
-    digest = hashlib.sha256()
-    for path in sorted(root.glob("seq_*/*/*.png")):
-        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    labels = Labels(root)
-    for name in sorted(labels):
-        digest.update(name.encode() + labels[name].tobytes())
-    return digest.hexdigest()
 
 
 def crops(root: Path, labels: Labels, row: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,5 @@
 """The wild world: people, interiors, cameras and boxes differ; labels, pictures and masks agree; sets resume."""
 
-import hashlib
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -22,6 +19,7 @@ from datasets.rendered.wild.interiors import draw_interior
 from datasets.rendered.wild.rigs import MAX_ROLL
 from datasets.rendered.wild.sessions import Session, plan_sessions, pose_session, session_rng
 from datasets.validation import validate
+from tests.synthetic import set_checksum
 from utils.errors import UserError
 
 SIZE = 32
@@ -37,16 +35,6 @@ def rendered(tmp_path_factory):
     """A set of three people in three rooms."""
     folder = tmp_path_factory.mktemp("wild") / "set"
     return render_dataset(folder, 90, SIZE, world="wild", people=3, workers=1, progress=False)
-
-
-def set_checksum(root: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(root.glob("seq_*/*/*.png")):
-        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    labels = Labels(root)
-    for name in sorted(labels):
-        digest.update(name.encode() + labels[name].tobytes())
-    return digest.hexdigest()
 
 
 def test_a_set_is_valid_and_has_masks(rendered):
