@@ -17,11 +17,15 @@ config_dict = {
     **AUGMENTATION,
     "training_set": "wild",
     "actor_subset": None,
-    "preload_images": True,
-    # Its first layers know photographs: what rendered people teach is seen in real ones too.
+    "validation_crops": 512,
+    # Its first layers know photographs: what rendered people teach is seen in real ones too. They stay as they are.
     "encoderType": "EfficientNetLite0",
     "encoder_weights": "imagenet",
-    "freeze_encoder_stem": False,
+    "freeze_encoder_stem": True,
+    "encoder_frozen_stages": 2,
+    # Twice and more of what blurs a crop of 64 px.
+    "augment_blur": 4.0,
+    "augment_background_folder": "packages",
     "perceptual_weights": None,
     # Few numbers, because points and their layers are most of the weights; and a decoder for two CPU cores.
     "latent_fg": 32,

@@ -68,16 +68,16 @@ _VERSION_1 = Preset(
     },
 )
 _WILD = Preset(
-    version=1,
+    version=2,
     size=128,
     seed=2026,
     every=1,
-    crops={"train": 24_000, "test": 4_000},
+    crops={"train": 96_000, "test": 4_000},
     checksums={
         "train": {
-            "ids_sha256": "8eba10e85fa575e4ae4cdb3b3ee34cc505239d01f1c10edbe11e9bbf1c2dd662",
-            "labels_sha256": "6c4fc7dbdddcec2c0f7b614c9a4a866d16b064b7211c38145b75c132623f43ba",
-            "pose_statistics": [0.000166, -0.098397, -0.020149, 0.202091, 0.404321, 0.210621],
+            "ids_sha256": "81943f744911c34d54b97c92fa2ba5a4c4a1a5b17616542896e6bc0d726972b4",
+            "labels_sha256": "5e241b6610c19594e1d2365ba7ee51d5ea1023360d3b4d1a40ba65d503587b1d",
+            "pose_statistics": [-0.00079, -0.098594, -0.02028, 0.202335, 0.399365, 0.210445],
         },
         "test": {
             "ids_sha256": "b7c2a0990b65309334f6d4cf553b4639f0fc40611630c7ba2264de92adf00e24",
@@ -86,7 +86,7 @@ _WILD = Preset(
         },
     },
     world="wild",
-    people={"train": 72, "test": 16},
+    people={"train": 240, "test": 16},
 )
 # The labels do not depend on the size of the crops.
 PRESETS = {

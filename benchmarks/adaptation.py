@@ -1,0 +1,100 @@
+"""Adapt packaged weights to the recording in the box, without and with labels, and test on its last instants.
+
+python configs/prepare_videos.py --videos examples/recording/videos/*.mp4 --triangulate --upright --cut 25 \\
+    --calibration examples/recording/Calib.qca.txt --output data/recording25
+python configs/render_dataset.py --output data/wild --preset wild
+python benchmarks/adaptation.py data/recording25 data/wild/train
+
+The last sequence of the recording is the test set; the others are adapted to, first without their poses
+(config_adapt.py), then with them (config_adapt_pose.py). OUT/adaptation.json has the errors of each step.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import h5py
+import numpy as np
+
+from benchmarks.results import FOLDER, write_results
+from configs.command_line import script_parser
+from datasets.layout.labels import LABELS_FILE, POSE_KEYS, ROW_KEYS, Labels
+from utils.errors import UserError, run_script
+from utils.paths import ROOT
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    given = _parse(arguments)
+    adapted_to, tested = split_by_sequence(given.recording, given.output)
+    trained = [f"dataset_folder_train={adapted_to}", f"dataset_folder_mixed={given.rendered}", *given.changes]
+    trained.append(f"output_folder={given.output}")
+    runs = {step: given.output / step for step in ("unlabeled", "labeled")}
+    results = {"before": evaluate(given.weights, tested, given.output)}
+    results["minutes"] = {
+        "unlabeled": _run(
+            "train_encodeDecode", "config_adapt", f"pretrained_network_path={given.weights}", "name=unlabeled", *trained
+        ),
+    }
+    results["unlabeled"] = evaluate(runs["unlabeled"], tested, given.output)
+    results["minutes"]["labeled"] = _run(
+        "train_encodeDecode_pose", "config_adapt_pose", f"network_path={runs['unlabeled']}", "name=labeled", *trained
+    )
+    results["labeled"] = evaluate(runs["labeled"], tested, given.output)
+    write_results(given.output / "adaptation.json", results)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = script_parser(__doc__)
+    parser.add_argument("recording", type=Path, metavar="DIR", help="prepared recording of two or more sequences")
+    parser.add_argument("rendered", type=Path, metavar="RENDERED", help="rendered set with masks, of the same size")
+    parser.add_argument("changes", nargs="*", metavar="key=value", help="of both trainings")
+    parser.add_argument("--weights", type=Path, metavar="FILE", default=ROOT / "examples/weights/wild128.safetensors")
+    parser.add_argument("--output", type=Path, metavar="OUT", default=FOLDER / "adaptation")
+    return parser.parse_args(arguments)
+
+
+def split_by_sequence(recording: Path, output: Path) -> tuple[Path, Path]:
+    """Two training layouts whose crops are those of `recording`: all sequences but the last one, and the last one."""
+    labels = Labels(recording)
+    last = labels["seq"] == labels["seq"].max()
+    if last.all():
+        raise UserError(f"{recording} holds one sequence; expected two or more (prepare_videos.py --cut N)")
+    folders = output / "adapted_to", output / "tested"
+    for folder, rows in zip(folders, (~last, last)):
+        folder.mkdir(parents=True, exist_ok=True)
+        for seq in np.unique(labels["seq"][rows]):
+            name, link = f"seq_{seq:03d}", folder / f"seq_{seq:03d}"
+            if not link.exists():
+                link.symlink_to((recording / name).resolve(), target_is_directory=True)
+        with h5py.File(folder / LABELS_FILE, "w") as file:
+            for key in (*ROW_KEYS, *POSE_KEYS):
+                if key not in file:
+                    file[key] = labels[key] if key not in ROW_KEYS else labels[key][rows]
+    return folders
+
+
+def evaluate(network: Path, test_set: Path, output: Path) -> dict[str, float]:
+    """N-MPJPE (mm) of one camera, and of all of them fused."""
+    _run("test_encodeDecode", None, "--evaluate", "--fuse", "flip_test=True", f"network_path={network}",
+         f"dataset_folder_test={test_set}", f"output_folder={output}", "name=evaluation")  # fmt: skip
+    return json.loads((output / "evaluation" / "results.json").read_text())
+
+
+def _run(script: str, config: str | None, *arguments: str) -> float:
+    """Minutes that a script of configs/ took. Raises UserError where it fails; its own message stands above."""
+    chosen = [] if config is None else ["--config", f"configs/{config}.py"]
+    start = time.monotonic()
+    command = [sys.executable, f"configs/{script}.py", *chosen, *map(str, arguments)]
+    if subprocess.run(command, cwd=ROOT).returncode:
+        raise UserError(f"{script}.py failed; see above")
+    return round((time.monotonic() - start) / 60, 1)
+
+
+if __name__ == "__main__":
+    run_script(main)
