@@ -10,7 +10,7 @@ The last sequence of the recording is the test set; the others are adapted to, f
 """
 
 import argparse
-import json
+import csv
 import subprocess
 import sys
 import time
@@ -28,24 +28,26 @@ from datasets.layout.labels import LABELS_FILE, POSE_KEYS, ROW_KEYS, Labels
 from utils.errors import UserError, run_script
 from utils.paths import ROOT
 
+COLUMNS = ("n_mpjpe_mm", "fused_n_mpjpe_mm", "mean_pose_n_mpjpe_mm")
+STEPS = {  # script, and the key that names what it starts from
+    "unlabeled": ("train_encodeDecode", "pretrained_network_path"),
+    "labeled": ("train_encodeDecode_pose", "network_path"),
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     given = _parse(arguments)
     adapted_to, tested = split_by_sequence(given.recording, given.output)
-    trained = [f"dataset_folder_train={adapted_to}", f"dataset_folder_mixed={given.rendered}", *given.changes]
-    trained.append(f"output_folder={given.output}")
-    runs = {step: given.output / step for step in ("unlabeled", "labeled")}
-    results = {"before": evaluate(given.weights, tested, given.output)}
-    results["minutes"] = {
-        "unlabeled": _run(
-            "train_encodeDecode", "config_adapt", f"pretrained_network_path={given.weights}", "name=unlabeled", *trained
-        ),
-    }
-    results["unlabeled"] = evaluate(runs["unlabeled"], tested, given.output)
-    results["minutes"]["labeled"] = _run(
-        "train_encodeDecode_pose", "config_adapt_pose", f"network_path={runs['unlabeled']}", "name=labeled", *trained
-    )
-    results["labeled"] = evaluate(runs["labeled"], tested, given.output)
+    sets = [f"dataset_folder_train={adapted_to}", f"dataset_folder_mixed={given.rendered}"]
+    trained = [*sets, *given.changes, f"output_folder={given.output}"]
+    results = {"before": evaluate(given.weights, tested, given.output / "before")}
+    for step, (script, start) in STEPS.items():
+        begin = time.monotonic()
+        config = "config_adapt" if step == "unlabeled" else "config_adapt_pose"
+        source = given.weights if step == "unlabeled" else given.output / "unlabeled"
+        _run(script, "--config", f"configs/{config}.py", f"{start}={source}", f"name={step}", *trained)
+        minutes = (time.monotonic() - begin) / 60
+        results[step] = {"minutes": minutes, **evaluate(given.output / step, tested, given.output / f"after_{step}")}
     write_results(given.output / "adaptation.json", results)
 
 
@@ -66,7 +68,7 @@ def split_by_sequence(recording: Path, output: Path) -> tuple[Path, Path]:
     if last.all():
         raise UserError(f"{recording} holds one sequence; expected two or more (prepare_videos.py --cut N)")
     folders = output / "adapted_to", output / "tested"
-    for folder, rows in zip(folders, (~last, last)):
+    for folder, rows in zip(folders, (~last, last), strict=True):
         folder.mkdir(parents=True, exist_ok=True)
         for seq in np.unique(labels["seq"][rows]):
             name, link = f"seq_{seq:03d}", folder / f"seq_{seq:03d}"
@@ -80,20 +82,19 @@ def split_by_sequence(recording: Path, output: Path) -> tuple[Path, Path]:
 
 
 def evaluate(network: Path, test_set: Path, output: Path) -> dict[str, float]:
-    """N-MPJPE (mm) of one camera, and of all of them fused."""
-    _run("test_encodeDecode", None, "--evaluate", "--fuse", "flip_test=True", f"network_path={network}",
-         f"dataset_folder_test={test_set}", f"output_folder={output}", "name=evaluation")  # fmt: skip
-    return json.loads((output / "evaluation" / "results.json").read_text())
+    """Errors of one camera and of all of them fused, and those of the mean pose, mm."""
+    _run("test_encodeDecode", "--evaluate", "--fuse", "flip_test=True", f"network_path={network}",
+         f"dataset_folder_test={test_set}", f"output_folder={output}")  # fmt: skip
+    (table,) = output.glob("*/evaluation.csv")
+    with table.open(newline="") as file:
+        overall = list(csv.DictReader(file))[-1]
+    return {column: float(overall[column]) for column in COLUMNS}
 
 
-def _run(script: str, config: str | None, *arguments: str) -> float:
-    """Minutes that a script of configs/ took. Raises UserError where it fails; its own message stands above."""
-    chosen = [] if config is None else ["--config", f"configs/{config}.py"]
-    start = time.monotonic()
-    command = [sys.executable, f"configs/{script}.py", *chosen, *map(str, arguments)]
-    if subprocess.run(command, cwd=ROOT).returncode:
+def _run(script: str, *arguments: object) -> None:
+    """Run a script of configs/. Raises UserError where it fails; its own message stands above."""
+    if subprocess.run([sys.executable, f"configs/{script}.py", *map(str, arguments)], cwd=ROOT).returncode:
         raise UserError(f"{script}.py failed; see above")
-    return round((time.monotonic() - start) / 60, 1)
 
 
 if __name__ == "__main__":

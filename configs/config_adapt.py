@@ -2,18 +2,18 @@
 
     python configs/train_encodeDecode.py --config configs/config_adapt.py dataset_folder_train=data/mine/train
 
-Half of each batch is the recording, which teaches how its cameras see its person: views of one camera from another.
-The other half are rendered people, whose known poses keep what the points mean. `dataset_folder_mixed` must have the
-size of the weights' crops, and masks, with which these people are put into the recording's room:
+Half of each batch is the recording, which teaches how its cameras see its person: views of one camera from another, and
+poses that agree between cameras. The other half are rendered people, whose known poses keep what the points mean.
+`dataset_folder_mixed` must have the size of the weights' crops, and masks, with which these people are put into the
+recording's room:
 
-    python configs/render_dataset.py --output data/wild/train --crops 8000 --world wild --size 64
+    python configs/render_dataset.py --output data/wild/train --crops 8000 --world wild --size 128
 
 The run has poses too: test it, or go on with config_adapt_pose.py where a part of the recording has labels.
 """
 
-from configs.config_test_encodeDecode import config_dict as packaged
 from configs.config_train_encodeDecode import config_dict as published
-from utils.paths import WORK
+from utils.paths import ROOT, WORK
 
 # What both stages of an adaptation share.
 SETS = {
@@ -30,9 +30,10 @@ SETS = {
 config_dict = {
     **published,
     **SETS,
-    "pretrained_network_path": packaged["network_path"],
+    "pretrained_network_path": str(ROOT / "examples" / "weights" / "wild128.safetensors"),
     "mixed_background": 0.5,
     "loss_weight_3d": 1.0,
+    "loss_weight_agreement": 1.0,
     "MAE": False,
     "loss_weight_imageNet": 0.0,
     "latent_dropout": 0.0,

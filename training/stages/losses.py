@@ -121,3 +121,24 @@ def known_pose_loss(
     target = torch.where(known, (label - pose_mean) / pose_std, output.detach().float())
     squared = (output.float() - target).square().sum()
     return squared / (known.sum() * label.shape[1]).clamp(min=1)
+
+
+def agreement_loss(
+    output: torch.Tensor,
+    camera_to_world: torch.Tensor,
+    label: torch.Tensor,
+    cameras: int,
+    pose_mean: torch.Tensor,
+    pose_std: torch.Tensor,
+) -> torch.Tensor:
+    """How far the poses that `cameras` successive crops give of one instant are from their mean in the world frame.
+
+    `output` (B,51): the network's poses, as in `pose_loss`, whose unit this has. `camera_to_world` (B,3,3). Crops whose
+    `label` (B,51) is known do not count: it says more. 0 where there is no other one. As `known_pose_loss`, a fixed
+    number of operations.
+    """
+    poses = (output.float() * pose_std + pose_mean).unflatten(1, (-1, 3))
+    worlds = (poses @ camera_to_world.mT).unflatten(0, (-1, cameras))
+    squared = (worlds - worlds.mean(1, keepdim=True)).square().sum((2, 3)).flatten()
+    unknown = ~torch.isfinite(label).all(1)
+    return (squared * unknown).sum() / (unknown.sum() * pose_std.square().sum()).clamp(min=1e-6)

@@ -51,7 +51,7 @@ from training.stages.augmentation import (
     make_backgrounds,
     needs_masks,
 )
-from training.stages.losses import ImageLoss, known_pose_loss
+from training.stages.losses import ImageLoss, agreement_loss, known_pose_loss
 from training.trained.load import open_for_views
 from utils.config import check_config
 from utils.errors import UserError
@@ -73,6 +73,9 @@ def train_novel_views(config: dict, resume: bool = False, given: frozenset[str] 
 def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     hardware = Hardware(config["device"], config["precision"])
     learns_pose = config["loss_weight_3d"] > 0
+    if config["loss_weight_agreement"] and not learns_pose:
+        # Alone, it is 0 where all poses are one point.
+        raise UserError("loss_weight_agreement needs loss_weight_3d, which is 0; expected labels to learn poses from")
     keys = (*VIEW_KEYS, "3D") if learns_pose else VIEW_KEYS
     if learns_pose:
         # Stored with the weights: what is trained is what tests and stage 2 ask for.
@@ -124,28 +127,34 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
 class ViewLosses(torch.nn.Module):
     """The network's input -> the losses of its novel views, as one module: what is compiled, and as one graph.
 
-    `pose_weight`: of the loss of its poses, which needs the labels `3D` (B,51); 0: there is none. `statistics`: mean
-    and deviation (51,) of the labels, meters.
+    By `config`: `loss_weight_3d` of its poses, which needs the labels `3D` (B,51); 0: there is none. With it,
+    `loss_weight_agreement` of poses without a label. `statistics`: mean and deviation (51,) of the labels, meters.
     """
 
     def __init__(
         self,
         network: torch.nn.Module,
         criterion: ImageLoss,
-        pose_weight: float,
+        config: dict,
         statistics: tuple[torch.Tensor, torch.Tensor],
     ):
         super().__init__()
         self.network, self.criterion = network, criterion
-        self.pose_weight, self.statistics = pose_weight, statistics
+        self.pose_weight, self.statistics = config["loss_weight_3d"], statistics
+        self.agreement_weight, self.cameras = config["loss_weight_agreement"], config["useCamBatches"]
 
     def forward(self, inputs: Batch) -> dict[str, torch.Tensor]:
-        """Scalars by name, as `ImageLoss` gives them, and `pose`, the weighted loss of the poses, where it counts."""
+        """Scalars by name, as `ImageLoss` gives them, and `pose` and `agreement`, weighted, where they count."""
         outputs = self.network(inputs)
         losses = self.criterion(outputs["img_crop"], inputs["img_crop"])
         if self.pose_weight:
             losses["pose"] = self.pose_weight * known_pose_loss(outputs["3D"], inputs["3D"], *self.statistics)
             losses["loss"] = losses["loss"] + losses["pose"]
+        if self.agreement_weight:
+            to_world = inputs["extrinsic_rot_inv"]
+            agreement = agreement_loss(outputs["3D"], to_world, inputs["3D"], self.cameras, *self.statistics)
+            losses["agreement"] = self.agreement_weight * agreement
+            losses["loss"] = losses["loss"] + losses["agreement"]
         return losses
 
 
@@ -163,7 +172,7 @@ class NovelViewStep:
     ):
         self.network, self.criterion, self.optimizer, self.dataset = network, criterion, optimizer, dataset
         statistics = network.pose_mean, network.pose_std
-        losses = ViewLosses(average_gradients(network), criterion, config["loss_weight_3d"], statistics)
+        losses = ViewLosses(average_gradients(network), criterion, config, statistics)
         self.compare = compile_training(losses, config, hardware.device)
         self.hardware, self.config = hardware, config
         self.group = group_size(config)

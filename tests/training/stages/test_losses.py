@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+import roma
 import torch
 from torch.nn import functional
 
 from tests.models.test_efficientnet import weights_of_the_package
 from tests.networks import PUBLISHED
-from training.stages.losses import ImageLoss, known_pose_loss, pose_loss, sobel
+from training.stages.losses import ImageLoss, agreement_loss, known_pose_loss, pose_loss, sobel
 from utils.errors import UserError
 
 PLAIN = {**PUBLISHED, "loss_weight_imageNet": 0.0}
@@ -128,3 +129,26 @@ def test_rows_without_labels_teach_no_pose():
     loss.backward()
     assert torch.isfinite(output.grad).all() and not output.grad[1:3].any() and output.grad[0].any()
     assert known_pose_loss(output, torch.full((4, 51), torch.nan), mean, std).item() == 0
+
+
+def test_agreement_is_the_spread_of_the_poses_of_unlabeled_instants_in_the_world():
+    rng = torch.Generator().manual_seed(0)
+    mean, std = torch.randn(51, generator=rng), torch.rand(51, generator=rng) + 0.5
+    to_world = roma.random_rotmat(6)
+    worlds = torch.randn(3, 17, 3, generator=rng).repeat_interleave(2, 0)
+    unknown = torch.full((6, 51), torch.nan)
+
+    def agreement(worlds: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        output = ((worlds @ to_world).flatten(1) - mean) / std
+        return agreement_loss(output, to_world, label, 2, mean, std)
+
+    assert agreement(worlds, unknown) < 1e-10
+    moved = worlds.clone()
+    moved[2:, :, 0] += torch.tensor([0.1, -0.1, 0.3, -0.3])[:, None]
+    scale = 17 / std.square().sum()
+    torch.testing.assert_close(agreement(moved, unknown), scale * (2 * 0.01 + 2 * 0.09) / 6)
+    # An instant whose poses are known does not count.
+    label = unknown.clone()
+    label[4:] = 0
+    torch.testing.assert_close(agreement(moved, label), scale * 2 * 0.01 / 4)
+    assert agreement(moved, torch.zeros(6, 51)) == 0

@@ -110,8 +110,21 @@ def test_stage_1_learns_poses_of_the_rendered_people_only(recording, rendered, t
     assert np.isfinite(float(tested["loss"])) and "n_mpjpe" not in tested
 
 
+def test_poses_of_the_recording_learn_to_agree(recording, rendered, tmp_path):
+    changes = {"loss_weight_3d": 1.0, "num_training_iterations": 60, "test_every": 60, "print_every": 1}
+    config = mixed(recording, rendered, tmp_path, **changes, batch_size_train=16)
+    spread = {}
+    for weight in (1e-6, 5.0):
+        run = train_novel_views({**config, "loss_weight_agreement": weight, "name": f"weight{weight}"})
+        logged = [float(row["agreement"]) / weight for row in read_log(run.path / "debug_log_training.txt")]
+        spread[weight] = np.mean(logged[-20:])
+    assert spread[5.0] < 0.7 * spread[1e-6]
+    with pytest.raises(UserError, match="loss_weight_agreement needs loss_weight_3d, which is 0"):
+        train_novel_views({**config, "loss_weight_3d": 0.0, "loss_weight_agreement": 1.0})
+
+
 def test_a_mixed_run_resumes_to_the_bit(recording, rendered, tmp_path, monkeypatch):
-    changes = {"loss_weight_3d": 1.0, "mixed_background": 0.5}
+    changes = {"loss_weight_3d": 1.0, "mixed_background": 0.5, "loss_weight_agreement": 0.5}
     whole = train_novel_views(mixed(recording, rendered, tmp_path / "whole", **changes))
     config = mixed(recording, rendered, tmp_path / "broken", **changes)
     with monkeypatch.context() as patch, pytest.raises(Died):
