@@ -1,6 +1,7 @@
 """Small H.264 videos for the tests."""
 
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from datasets.video.rgb import pyav
 
 
-def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: int = 50, crf: int = 10) -> None:
+def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: int | Fraction = 50, crf: int = 10) -> None:
     """Write frames (H,W,3) uint8 RGB, H and W even, as H.264 in an mp4; a low `crf` loses little."""
     frames = iter(frames)
     first = next(frames)

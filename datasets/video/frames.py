@@ -1,6 +1,7 @@
 """Reads single frames of videos by their exact number, with PyAV.
 
-Frames are counted from 0 in presentation order. Nothing seeks: where a seek lands depends on codec and file.
+Frames are counted from 0 in presentation order: those that players show, rotated as they show them. Nothing seeks:
+where a seek lands depends on codec and file.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from datasets.video.orientation import as_shown
 from datasets.video.rgb import RgbConverter, pyav
 from utils.errors import UserError
 
@@ -18,20 +20,51 @@ if TYPE_CHECKING:
 
 
 def count_frames(path: str | Path) -> int:
-    """Number of frames according to the file's index; without one, the packets are counted.
+    """Number of frames that are shown, according to the file's index; without one, the packets are counted.
 
     Raises UserError for a missing or unreadable file. Truncated data are found only by decoding.
     """
     with _open(path) as (container, stream):
-        return stream.frames or sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
+        entries = getattr(stream, "index_entries", ())  # since PyAV 16
+        if not stream.frames or len(entries) != stream.frames:
+            return len(_shown_times(path, container, stream))
+        # Edit lists of trimmed videos hide frames.
+        _check_start(path, [entry.is_keyframe for entry in entries])
+        return sum(not entry.is_discard for entry in entries)
 
 
-def frame_rate(path: str | Path) -> float:
-    """Frames per second, on average. Raises UserError for a file that does not say."""
+def frame_rate(path: str | Path) -> float | None:
+    """Frames per second, on average; None in a file that does not say."""
     with _open(path) as (_, stream):
-        if not stream.average_rate:
-            raise UserError(f"{path} has no frame rate; expected a video with a constant one")
-        return float(stream.average_rate)
+        return float(stream.average_rate) if stream.average_rate else None
+
+
+def frame_times(path: str | Path) -> np.ndarray:
+    """When each frame is shown, (N,) seconds, increasing; NaN in a file that does not say. Reads, but does not decode.
+
+    Raises UserError for a missing or unreadable file, and for a stream that starts between two key frames.
+    """
+    with _open(path) as (container, stream):
+        times = _shown_times(path, container, stream)
+        if None in times:
+            return np.full(len(times), np.nan)
+        return np.sort(np.array(times, dtype=np.float64)) * float(stream.time_base)
+
+
+def _shown_times(path: str | Path, container, stream) -> list[int | None]:
+    """Time stamps of the packets that are shown, in the order of decoding."""
+    packets = [(packet.pts, packet.is_discard, packet.is_keyframe) for packet in container.demux(stream) if packet.size]
+    _check_start(path, [key for _, _, key in packets])
+    return [time for time, discard, _ in packets if not discard]
+
+
+def _check_start(path: str | Path, keys: list[bool]) -> None:
+    """UserError where the first packets are no key frames: the decoder drops them, and all numbers would shift."""
+    if any(keys) and not keys[0]:
+        raise UserError(
+            f"{path} starts between two key frames, and its first {keys.index(True)} frames do not decode; expected a "
+            "video that is cut at a key frame (cut the original anew: ffmpeg -ss START -i IN.mp4 OUT.mp4)"
+        )
 
 
 def read_frames(path: str | Path, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -110,13 +143,16 @@ def _open(path: str | Path) -> Iterator[tuple]:
     if not Path(path).is_file():
         raise UserError(f"no video {str(path)!r}; expected a file")
     try:
-        container = av.open(str(path))
+        # Tags may be in any encoding, and nothing here reads them.
+        container = av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise UserError(f"{path} cannot be read as video ({_reason(error)}); expected a complete file") from error
     with container:
         if not container.streams.video:
             raise UserError(f"{path} has no video stream; expected a video")
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise UserError(f"{path} has a codec that is unknown here; expected a video such as H.264")
         stream.codec_context.thread_count = 1
         yield container, stream
 
@@ -137,7 +173,7 @@ def _decode(path: str | Path, packets: Iterable, numbers: dict[int, int] | None 
             # FFmpeg conceals errors with gray blocks or old content, which would become training data.
             if frame.is_corrupt:
                 raise UserError(f"{path}: frame {index} is corrupt; expected a complete file")
-            yield index, frame
+            yield index, as_shown(frame, path)
     except pyav().error.FFmpegError as error:
         raise UserError(
             f"{path} does not decode from frame {index + 1} on ({_reason(error)}); expected a complete file"

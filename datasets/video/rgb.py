@@ -36,7 +36,7 @@ class RgbConverter:
         """A whole frame (H,W,3) uint8."""
         if frame.format.name not in PLANAR:
             return self._reformat(frame)
-        luma, *chroma = map(_pixels, frame.planes)
+        luma, *chroma = map(plane_pixels, frame.planes)
         height, width = luma.shape
         return self._join(frame, [luma, *(plane.repeat(2, 0).repeat(2, 1)[:height, :width] for plane in chroma)])
 
@@ -47,7 +47,7 @@ class RgbConverter:
         """
         if frame.format.name not in PLANAR:
             return places.sample(self._reformat(frame))
-        luma, *chroma = map(_pixels, frame.planes)
+        luma, *chroma = map(plane_pixels, frame.planes)
         halved = places.halved()
         sampled = [halved.sample(plane, NEUTRAL_CHROMA) for plane in chroma]
         return self._join(frame, [places.sample(luma, _black(frame)), *sampled])
@@ -62,7 +62,7 @@ class RgbConverter:
         # Without these, FFmpeg assumes BT.601 in limited range, and colors shift.
         joined.colorspace, joined.color_range = frame.colorspace, frame.color_range
         for plane, pixels in zip(joined.planes, planes, strict=True):
-            _pixels(plane)[:] = pixels
+            plane_pixels(plane)[:] = pixels
         return self._reformat(joined)
 
     def _reformat(self, frame) -> np.ndarray:
@@ -76,6 +76,6 @@ def _black(frame) -> int:
     return 0 if frame.format.name.startswith("yuvj") or frame.color_range == full_range else 16
 
 
-def _pixels(plane) -> np.ndarray:
+def plane_pixels(plane) -> np.ndarray:
     """A plane's pixels (H,W) uint8, not copied. In memory, its lines are padded beyond the width of the image."""
     return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from datasets.layout.workers import map_processes
 from datasets.sources.own_videos.boxes import BOX_COLUMNS, Boxes
+from datasets.sources.own_videos.clocks import ASSUMED_RATE
 from datasets.sources.own_videos.free_labels import (
     Followed,
     error_table,
@@ -24,7 +25,6 @@ from datasets.sources.own_videos.landmarks import LandmarkSearch, at_instants, b
 from datasets.sources.own_videos.overlays import write_overlays
 from datasets.sources.own_videos.plan import Plan, with_best_fits, with_boxes, with_track
 from datasets.triangulation.people import follow_person
-from datasets.video.frames import frame_rate
 from utils.files import write_atomically
 
 LANDMARKS_FOLDER, BOXES_FOLDER, POSES_FOLDER, OVERLAYS_FOLDER = "landmarks", "boxes", "poses", "overlays"
@@ -62,7 +62,7 @@ def with_people(
     recording, names = plan.recording, list(plan.recording.videos)
     offsets = [recording.offsets[name] for name in names]
     people = at_instants([read_people(task.file) for task in tasks], offsets, plan.instants)
-    seconds = every / frame_rate(recording.videos[names[0]])
+    seconds = every / (plan.rate or ASSUMED_RATE)
     cameras = [plan.calibration.cameras[name] for name in names]
     chosen, most = follow_person(cameras, [one.landmarks for one in people], seconds)
     person = followed(people, chosen)
@@ -70,6 +70,8 @@ def with_people(
     key = f"recording_{number:03d}"
     write_boxes(output / BOXES_FOLDER / f"{key}.csv", boxes)
     notes = _notes_on_people(people, names, most)
+    if plan.rate is None:
+        notes.append(f"no frame rate in the files: {ASSUMED_RATE:g} per second assumed")
     if not options.triangulate:
         return with_boxes(plan._replace(notes=(*plan.notes, *notes)), boxes)
     plan = with_best_fits(plan, boxes)

@@ -10,6 +10,7 @@ from datasets.cameras.calibration import Calibration, read_calibration
 from datasets.cameras.video_size import Fit
 from datasets.layout.png import read_png
 from datasets.sources.own_videos.boxes import Boxes, PersonDetector, read_boxes
+from datasets.sources.own_videos.clocks import check_drift, common_rate
 from datasets.sources.own_videos.person_track import (
     PersonTrack,
     box_miss,
@@ -19,8 +20,8 @@ from datasets.sources.own_videos.person_track import (
 )
 from datasets.sources.own_videos.recordings import Recording, read_pose_file
 from datasets.sources.own_videos.video_sizes import best_fits, ways_to_fit, with_cameras
-from datasets.video.crops_of_views import CropView, checked_length
-from datasets.video.frames import read_frames
+from datasets.video.crops_of_views import CropView
+from datasets.video.frames import frame_times, read_frames
 from utils.errors import UserError
 from utils.files import write_atomically
 
@@ -30,8 +31,8 @@ MIN_SEQUENCES = 4  # per recording, so that training can hold one out
 class Plan(NamedTuple):
     """A recording, its cameras, their numbers of frames, its instants, and the track of the person.
 
-    ways: how each video may show the calibrated image. track: None before the person was detected. notes: lines of the
-    report.
+    ways: how each video may show the calibrated image. rate: frames per second, None where no file says. track: None
+    before the person was detected. notes: lines of the report.
     """
 
     recording: Recording
@@ -39,6 +40,7 @@ class Plan(NamedTuple):
     num_frames: dict[str, int]
     instants: range
     ways: dict[str, list[Fit]]
+    rate: float | None
     track: PersonTrack | None = None
     notes: tuple[str, ...] = ()
 
@@ -63,11 +65,12 @@ def make_plan(recording: Recording, every: int) -> Plan:
         )
     ways = ways_to_fit(calibration, recording.videos)
     calibration = with_cameras(calibration, {name: fits[0] for name, fits in ways.items()})
-    num_frames = {
-        name: checked_length(video, calibration.cameras[name], f"camera {name!r}")
-        for name, video in recording.videos.items()
-    }
-    plan = Plan(recording, calibration, num_frames, filmed_instants(recording, num_frames, every), ways)
+    rate = common_rate(recording.videos, recording.name)
+    times = {name: frame_times(video) for name, video in recording.videos.items()}
+    num_frames = {name: len(of_camera) for name, of_camera in times.items()}
+    check_offsets(recording, num_frames)
+    check_drift(times, recording.offsets, rate, recording.name)
+    plan = Plan(recording, calibration, num_frames, filmed_instants(recording, num_frames, every), ways, rate)
     if recording.poses is not None:
         poses = read_pose_file(recording.poses)
         plan = plan._replace(notes=tuple(fits[0].sentence for fits in ways.values() if fits[0].sentence))
@@ -75,6 +78,16 @@ def make_plan(recording: Recording, every: int) -> Plan:
     if recording.boxes is not None:
         return with_boxes(plan, read_boxes(recording.boxes, list(recording.videos)))
     return plan
+
+
+def check_offsets(recording: Recording, num_frames: dict[str, int]) -> None:
+    """UserError where a camera's video ends before instant 0."""
+    for name, offset in recording.offsets.items():
+        if offset >= num_frames[name]:
+            raise UserError(
+                f"{recording.name}: camera {name!r} starts at its frame {offset}, but its video has "
+                f"{num_frames[name]} frames; expected a smaller offset"
+            )
 
 
 def with_boxes(plan: Plan, boxes: Boxes) -> Plan:

@@ -1,0 +1,50 @@
+"""Do the videos of a recording keep time with each other? Instant i must be one moment in all of them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from datasets.video.frames import frame_rate
+from utils.errors import UserError
+
+SAME_RATE = 5e-4  # relative difference: 29.97 and 30 frames per second differ by twice as much
+MAX_DRIFT = 0.5  # frames
+ASSUMED_RATE = 25.0  # frames per second, of pictures, which have none
+
+
+def common_rate(videos: dict[str, Path], where: str) -> float | None:
+    """The frame rate of the videos by camera; None where no file has one. Raises UserError where they differ."""
+    rates = {name: frame_rate(video) for name, video in videos.items()}
+    known = [rate for rate in rates.values() if rate]
+    if known and max(known) > (1 + SAME_RATE) * min(known):
+        listed = ", ".join(f"{name} {rate:.6g}" for name, rate in rates.items() if rate)
+        raise UserError(
+            f"{where}: frame rates differ: {listed} frames per second; expected one rate (change it: "
+            f"ffmpeg -i IN.mp4 -vf fps={min(known):.6g} OUT.mp4)"
+        )
+    return known[0] if known else None
+
+
+def check_drift(times: dict[str, np.ndarray], offsets: dict[str, int], rate: float | None, where: str) -> None:
+    """UserError where an instant is not one moment, since a video has a variable frame rate.
+
+    times: seconds at which the frames of each camera are shown, NaN where unknown. offsets: frame at instant 0.
+    """
+    since = {name: seconds[offsets[name] :] for name, seconds in times.items()}
+    since = {name: seconds - seconds[0] for name, seconds in since.items() if len(seconds) and np.isfinite(seconds[0])}
+    if rate is None or len(since) < 2:
+        return
+    # Of the last instants, only those that at least two cameras filmed count.
+    longest = sorted(map(len, since.values()))[-2]
+    table = np.full((len(since), longest), np.nan)
+    for row, seconds in zip(table, since.values(), strict=True):
+        row[: len(seconds)] = seconds[:longest]
+    drift = rate * (np.nanmax(table, axis=0) - np.nanmin(table, axis=0))
+    if drift.max() > MAX_DRIFT:
+        name = max(since, key=lambda camera: np.ptp(np.diff(since[camera])) if len(since[camera]) > 1 else 0)
+        instant = int(np.argmax(drift > MAX_DRIFT))
+        raise UserError(
+            f"{where}: camera {name!r} has a variable frame rate, and the cameras show instant {instant} "
+            f"{drift[instant] / rate:.3f} s apart; expected less than half a frame (make it constant: "
+            f"ffmpeg -i IN.mp4 -vf fps={rate:.6g} OUT.mp4)"
+        )
