@@ -55,7 +55,7 @@ def draw() -> Figure:
 
 
 def cut(image: Image.Image, center: np.ndarray, side: float, along: np.ndarray, size: int = 192) -> np.ndarray:
-    """A square (size,size,3) uint8 of `side` pixels about `center` (2,). `along` (2,2): its axes in the image, columns."""
+    """A square (size,size,3) uint8 of `side` pixels about `center` (2,). `along` (2,2): its axes, as columns."""
     matrix = along * side / size
     offset = center - matrix @ np.full(2, size / 2)
     coefficients = (*matrix[0], offset[0], *matrix[1], offset[1])
