@@ -1,9 +1,9 @@
 """Adapt packaged weights to the recording in the box, without and with labels, and test on its last instants.
 
-python configs/prepare_videos.py --videos examples/recording/videos/*.mp4 --triangulate --upright --cut 25 \\
-    --calibration examples/recording/Calib.qca.txt --output data/recording25
+python configs/prepare_videos.py --videos examples/recording/videos/*.mp4 --triangulate --upright \\
+    --calibration examples/recording/Calib.qca.txt --output data/recording
 python configs/render_dataset.py --output data/wild --preset wild
-python benchmarks/adaptation.py data/recording25 data/wild/train
+python benchmarks/adaptation.py data/recording data/wild/train
 
 The last sequence of the recording is the test set; the others are adapted to, first without their poses
 (config_adapt.py), then with them (config_adapt_pose.py). OUT/adaptation.json has the errors of each step.
@@ -29,9 +29,9 @@ from utils.errors import UserError, run_script
 from utils.paths import ROOT
 
 COLUMNS = ("n_mpjpe_mm", "fused_n_mpjpe_mm", "mean_pose_n_mpjpe_mm")
-STEPS = {  # script, and the key that names what it starts from
-    "unlabeled": ("train_encodeDecode", "pretrained_network_path"),
-    "labeled": ("train_encodeDecode_pose", "network_path"),
+STEPS = {  # script, its config, and the key that names what it starts from
+    "unlabeled": ("train_encodeDecode", "config_adapt", "pretrained_network_path"),
+    "labeled": ("train_encodeDecode_pose", "config_adapt_pose", "network_path"),
 }
 
 
@@ -39,15 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = _parse(arguments)
     adapted_to, tested = split_by_sequence(given.recording, given.output)
     sets = [f"dataset_folder_train={adapted_to}", f"dataset_folder_mixed={given.rendered}"]
-    trained = [*sets, *given.changes, f"output_folder={given.output}"]
     results = {"before": evaluate(given.weights, tested, given.output / "before")}
-    for step, (script, start) in STEPS.items():
+    source, changes = given.weights, given.changes
+    for step, (script, config, start) in STEPS.items():
         begin = time.monotonic()
-        config = "config_adapt" if step == "unlabeled" else "config_adapt_pose"
-        source = given.weights if step == "unlabeled" else given.output / "unlabeled"
-        _run(script, "--config", f"configs/{config}.py", f"{start}={source}", f"name={step}", *trained)
+        run = ["--config", f"configs/{config}.py", f"{start}={source}", f"output_folder={given.output}", f"name={step}"]
+        _run(script, *run, *sets, *changes)
         minutes = (time.monotonic() - begin) / 60
-        results[step] = {"minutes": minutes, **evaluate(given.output / step, tested, given.output / f"after_{step}")}
+        source, changes = given.output / step, ()
+        results[step] = {"minutes": minutes, **evaluate(source, tested, given.output / f"after_{step}")}
     write_results(given.output / "adaptation.json", results)
 
 
@@ -55,7 +55,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     parser.add_argument("recording", type=Path, metavar="DIR", help="prepared recording of two or more sequences")
     parser.add_argument("rendered", type=Path, metavar="RENDERED", help="rendered set with masks, of the same size")
-    parser.add_argument("changes", nargs="*", metavar="key=value", help="of both trainings")
+    parser.add_argument("changes", nargs="*", metavar="key=value", help="of the first training")
     parser.add_argument("--weights", type=Path, metavar="FILE", default=ROOT / "examples/weights/wild128.safetensors")
     parser.add_argument("--output", type=Path, metavar="OUT", default=FOLDER / "adaptation")
     return parser.parse_args(arguments)
@@ -66,7 +66,7 @@ def split_by_sequence(recording: Path, output: Path) -> tuple[Path, Path]:
     labels = Labels(recording)
     last = labels["seq"] == labels["seq"].max()
     if last.all():
-        raise UserError(f"{recording} holds one sequence; expected two or more (prepare_videos.py --cut N)")
+        raise UserError(f"{recording} holds one sequence; expected two or more")
     folders = output / "adapted_to", output / "tested"
     for folder, rows in zip(folders, (~last, last), strict=True):
         folder.mkdir(parents=True, exist_ok=True)
