@@ -12,6 +12,7 @@ from datasets.reader import MultiViewDataset, collate_batch
 from datasets.sampler import GroupedBatchSampler, split_validation
 from training.loop.distributed import is_main
 from utils.commands import command_for
+from utils.cores import available_cores
 from utils.errors import UserError
 from utils.images import normalize
 
@@ -177,7 +178,7 @@ def evenly_spaced(batches: list, crops: int) -> list:
 
 
 def make_loader(dataset: MultiViewDataset, batches: Iterable, config: dict) -> torch.utils.data.DataLoader:
-    """DataLoader over batches of row indices, read by `num_workers` processes.
+    """DataLoader over batches of row indices, read by `num_workers` processes, at most one per core.
 
     Crops that need no decoding are read in this process: those in memory always, packed ones where there is no GPU.
     """
@@ -190,7 +191,7 @@ def make_loader(dataset: MultiViewDataset, batches: Iterable, config: dict) -> t
         batch_sampler=batches,
         collate_fn=collate_batch,
         worker_init_fn=_ignore_interrupts,
-        num_workers=config["num_workers"] if reads_ahead else 0,
+        num_workers=min(config["num_workers"], available_cores()) if reads_ahead else 0,
         pin_memory=on_gpu and dataset.device.type == "cpu",
     )
 
