@@ -85,7 +85,8 @@ def evaluate(network: Path, test_set: Path, output: Path) -> dict[str, float]:
     """Errors of one camera and of all of them fused, and those of the mean pose, mm."""
     _run("test_encodeDecode", "--evaluate", "--fuse", "flip_test=True", f"network_path={network}",
          f"dataset_folder_test={test_set}", f"output_folder={output}")  # fmt: skip
-    (table,) = output.glob("*/evaluation.csv")
+    # A run keeps its own table, a file of weights has none to keep it in.
+    (table,) = [network / "evaluation.csv"] if network.is_dir() else output.glob("*/evaluation.csv")
     with table.open(newline="") as file:
         overall = list(csv.DictReader(file))[-1]
     return {column: float(overall[column]) for column in COLUMNS}
