@@ -26,6 +26,7 @@ from configs.config_demo_supervised import config_dict as supervised_config
 from configs.config_test_encodeDecode import config_dict as test_config
 from utils.commands import command_for
 from utils.errors import run_script
+from utils.locks import writing
 
 if TYPE_CHECKING:
     from training.loop.run_folder import RunFolder
@@ -41,12 +42,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", metavar="DIR", default=str(DEMO), help="folder of data, runs and pictures")
     output = Path(parser.parse_args(argv).output)
     started = time.perf_counter()
-    poses, supervised = render_and_train(output)
-    with step("5/5 test on unseen subjects, save pictures"):
-        trained = open_run(poses)
-        text = summary(test(trained, poses), test(open_run(supervised), supervised))
-        save_pictures(output, trained)
-        (output / "results.md").write_text(text + "\n")
+    with writing(output):
+        poses, supervised = render_and_train(output)
+        with step("5/5 test on unseen subjects, save pictures"):
+            trained = open_run(poses)
+            text = summary(test(trained, poses), test(open_run(supervised), supervised))
+            save_pictures(output, trained)
+            (output / "results.md").write_text(text + "\n")
     print(f"\n{text}\n\npictures and results.md are in {output}")
     print(f"{(time.perf_counter() - started) / 60:.1f} minutes in total")
     print(f"to look around: {command_for('test_encodeDecode')} network_path={poses.path}")

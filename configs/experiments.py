@@ -15,6 +15,7 @@ import math
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -24,6 +25,7 @@ from configs.command_line import script_parser
 from utils.commands import command_for
 from utils.config import parse_override, read_config_file
 from utils.errors import UserError, run_script
+from utils.locks import writing
 from utils.paths import WORK
 
 SUITES = Path(__file__).with_name("suites")
@@ -41,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     name, suite = read_suite(arguments.suite)
     runs = plan(suite, *base_configs(arguments, output), arguments.seeds)
     chosen = [] if arguments.report else choose(runs, arguments.rows, arguments.labels)
-    failures = run_all(chosen, runs, arguments.budget)
+    # A report alone reads what others may be training.
+    with nullcontext() if arguments.report else writing(output):
+        failures = run_all(chosen, runs, arguments.budget)
     print(f"report: {write_report(arguments.page or output, name, suite, runs)}")
     if failures:
         sys.exit("\n".join(["failed:", *(f"{run}: {reason}" for run, reason in failures.items())]))

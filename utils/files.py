@@ -1,13 +1,20 @@
-"""Atomic writing of files."""
+"""Atomic writing of files, and errors that name the file."""
 
 import errno
 import os
+import platform
+import re
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _FULL = 1 << 16  # bytes; a disk with less left counts as full
+# The process number of another machine says nothing about ours: temporary files carry a mark of the machine too.
+_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
+_PART = re.compile(r"\..*\.(?:(?P<machine>[0-9a-f]{8})-)?(?P<process>\d+)\.part")
+_swept: set[Path] = set()  # folders that this process has cleaned
 
 
 def write_atomically(path: str | os.PathLike, write: Callable[[Path], object]) -> None:
@@ -17,9 +24,11 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], object]) -
     """
     path = Path(path)
     # In the same folder, because renaming is atomic only within one file system.
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_of(path)
+    _sweep(path.parent.absolute())
     try:
-        write(part)
+        with naming(path):
+            write(part)
         os.replace(part, path)
     except BaseException as error:
         # torch and safetensors report a full disk as errors of their own, some of them without its text.
@@ -28,6 +37,55 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], object]) -
         )
         with suppress(OSError):
             part.unlink()
+        if isinstance(error, OSError) and error.filename == str(part):
+            error.filename, error.filename2 = str(path), None
         if full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
+
+
+def part_of(path: Path) -> Path:
+    """The temporary name of this process for what is to become `path`."""
+    return path.with_name(f".{path.name}.{_MACHINE}-{os.getpid()}.part")
+
+
+def is_part(path: Path) -> bool:
+    """Whether `path` has a temporary name of any process."""
+    return _PART.fullmatch(path.name) is not None
+
+
+@contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Errors of the system that name no file, as those of writing to an open one do, get the name `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+def remove_dead_parts(folder: Path) -> None:
+    """Remove from `folder` the temporary files of processes of this machine that were killed."""
+    with suppress(OSError):
+        for file in folder.iterdir():
+            named = _PART.fullmatch(file.name)
+            if named and named["machine"] in (None, _MACHINE) and not _is_alive(int(named["process"])):
+                file.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    # Once for each folder and process: a folder may have many files, and be written to many times.
+    if folder not in _swept:
+        _swept.add(folder)
+        remove_dead_parts(folder)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        # On Windows this call would end the process.
+        return os.name != "posix" or os.kill(process, 0) is None
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True

@@ -1,11 +1,13 @@
 """The folder that a prepare or render script writes to: claimed by the options of the job, with its report."""
 
 import json
+import shutil
 from pathlib import Path
 
-from datasets.layout.labels import is_finished
+from datasets.layout.labels import PARTS_FOLDER, is_finished
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.files import is_part, remove_dead_parts, write_atomically
+from utils.locks import LOCK_FILE
 
 REPORT_FILE = "report.txt"
 
@@ -14,8 +16,9 @@ def claim_folder(output: Path, file: str, job: dict) -> bool:
     """Mark a folder as this job's, by `file` in it. Returns whether the layout in it is finished.
 
     job: the options that decide what is written, in types that JSON has. Raises UserError where the folder holds
-    something else.
+    something else. What a killed call has left is removed.
     """
+    remove_dead_parts(output)
     mark = output / file
     if mark.exists():
         try:
@@ -30,8 +33,11 @@ def claim_folder(output: Path, file: str, job: dict) -> bool:
                 differ = [key for key in {**held, **asked} if held.get(key) != asked.get(key)]
                 held, asked = ({key: side.get(key) for key in differ} for side in (held, asked))
             raise UserError(f"{output} holds a set of {held}; expected {asked}, or an empty folder")
-        return is_finished(output)
-    if output.is_dir() and any(output.iterdir()):
+        if finished := is_finished(output):
+            # Left by a call that was killed between its last two steps.
+            shutil.rmtree(output / PARTS_FOLDER, ignore_errors=True)
+        return finished
+    if output.is_dir() and any(path.name != LOCK_FILE and not is_part(path) for path in output.iterdir()):
         raise UserError(f"{output} holds other files; expected an empty or new folder, or this set unfinished")
     output.mkdir(parents=True, exist_ok=True)
     write_atomically(mark, lambda part: part.write_text(json.dumps(job)))

@@ -26,6 +26,7 @@ from datasets.layout.writer import CROP_CHANNELS
 from utils.commands import command_for
 from utils.errors import UserError
 from utils.files import write_atomically
+from utils.locks import writing
 
 PACKED_FOLDER = "packed"
 UNFINISHED_FOLDER = ".packing"
@@ -61,6 +62,11 @@ def pack(root: str | Path, progress: bool = True) -> str:
     UserError for a crop that is missing or corrupt, and for a full disk.
     """
     labels = Labels(root)
+    with writing(labels.root):
+        return _pack(labels, progress)
+
+
+def _pack(labels: Labels, progress: bool) -> str:
     png, job = PngCrops(labels), fingerprint(labels)
     if _is_packed(labels, job):
         return _report(labels)

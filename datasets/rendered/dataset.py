@@ -31,6 +31,7 @@ from datasets.rendered.room import build_room, lamp_points
 from datasets.rendered.scene import AREA, NUM_CAMERAS, sequence_light, subject_cameras
 from datasets.rendered.wild import sessions as wild
 from utils.errors import UserError
+from utils.locks import writing
 
 WORLDS = ("room", "wild")
 SPLIT_SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
@@ -134,18 +135,19 @@ def render_dataset(
         job = job._replace(motion=describe_clips(clips))
     # On first use both fill a cache on disk. That happens here once, and not in several workers at a time.
     load_kernels(device), load_body(SPLIT_SUBJECTS[split][0])
-    if claim_folder(output, SET_FILE, job.describe()):
-        return output
-    groups = _plan(job, segments)
-    total = _count(groups)
-    writer = LayoutWriter(output, size, total)
-    todo = [[sequence for sequence in group if not writer.has(sequence.key)] for group in groups]
-    todo = [group for group in todo if group]
-    done = total - _count(todo)
-    with tqdm(total=total, initial=done, unit="crop", desc=f"render {split}", disable=not progress) as bar:
-        for count in map_processes(_render_and_write, todo, workers, _start_worker, (job, output, device)):
-            bar.update(count)
-    writer.finish()
+    with writing(output):
+        if claim_folder(output, SET_FILE, job.describe()):
+            return output
+        groups = _plan(job, segments)
+        total = _count(groups)
+        writer = LayoutWriter(output, size, total)
+        todo = [[sequence for sequence in group if not writer.has(sequence.key)] for group in groups]
+        todo = [group for group in todo if group]
+        done = total - _count(todo)
+        with tqdm(total=total, initial=done, unit="crop", desc=f"render {split}", disable=not progress) as bar:
+            for count in map_processes(_render_and_write, todo, workers, _start_worker, (job, output, device)):
+                bar.update(count)
+        writer.finish()
     return output
 
 

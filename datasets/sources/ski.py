@@ -27,6 +27,7 @@ from datasets.layout.png import read_png
 from datasets.layout.writer import LayoutWriter, check_size
 from datasets.video.cropping import CropMap, crop_map
 from utils.errors import UserError
+from utils.locks import writing
 
 SPLITS = ("train", "test")
 ARCHIVE_FOLDER = "Ski-PosePTZ-CameraDataset-png"  # the folder in the archive
@@ -59,21 +60,22 @@ def prepare_ski(
     labels, roots = labels.take(kept), roots[kept]
     crop = crop_camera(roots, box_metres)
     _check_views_agree(folder, labels)
-    if claim_folder(Path(output), "ski.json", {"split": split, "size": size, "box_metres": box_metres}):
-        return f"{output} is finished already"
-    writer, outside = LayoutWriter(output, size, total=len(kept)), []
-    with tqdm(total=len(kept), unit="crop", desc=f"prepare {split}", disable=not progress) as bar:
-        for seq in np.unique(labels.ids["seq"]):
-            rows = np.flatnonzero(labels.ids["seq"] == seq)
-            # A sequence is a piece: an interrupted call resumes at the first one that is missing.
-            if not writer.has(f"seq_{seq:03d}"):
-                crops, labeled, fraction = _crop_rows(
-                    folder, labels.take(rows), roots[rows], CropCamera(*(array[rows] for array in crop)), size
-                )
-                writer.add(crops, None, labeled, f"seq_{seq:03d}")
-                outside.append(fraction)
-            bar.update(len(rows))
-    writer.finish(*mean_std)
+    with writing(output):
+        if claim_folder(Path(output), "ski.json", {"split": split, "size": size, "box_metres": box_metres}):
+            return f"{output} is finished already"
+        writer, outside = LayoutWriter(output, size, total=len(kept)), []
+        with tqdm(total=len(kept), unit="crop", desc=f"prepare {split}", disable=not progress) as bar:
+            for seq in np.unique(labels.ids["seq"]):
+                rows = np.flatnonzero(labels.ids["seq"] == seq)
+                # A sequence is a piece: an interrupted call resumes at the first one that is missing.
+                if not writer.has(f"seq_{seq:03d}"):
+                    crops, labeled, fraction = _crop_rows(
+                        folder, labels.take(rows), roots[rows], CropCamera(*(array[rows] for array in crop)), size
+                    )
+                    writer.add(crops, None, labeled, f"seq_{seq:03d}")
+                    outside.append(fraction)
+                bar.update(len(rows))
+        writer.finish(*mean_std)
     return _report(len(kept), reasons, outside)
 
 

@@ -22,6 +22,7 @@ from training.loop.provenance import RunRecord, environment
 from training.loop.run_folder import CsvLog, RunFolder, next_command
 from training.loop.threads import compute_threads, training_threads
 from utils.errors import UserError
+from utils.locks import writing
 
 OPTIMIZERS = {"adam": torch.optim.AdamW, "muon": Muon}
 
@@ -115,11 +116,17 @@ def fit(stage: Stage, config: dict, folder: RunFolder, resume: bool = False) -> 
     `resume` from its last evaluation, one that is interrupted from where it was (of several
     processes, which do not stop together: from its last evaluation). Only the main process writes.
     """
+    with writing(folder.path) if is_main() else nullcontext():
+        return _fit(stage, config, folder, resume)
+
+
+def _fit(stage: Stage, config: dict, folder: RunFolder, resume: bool) -> dict:
     state = folder.open(config, resume, write=is_main())
     loop = _Loop(stage, config, folder, state)
     if config["threads"] not in (None, loop.threads):
         print(f"threads: {loop.threads}, with which this run began, in place of {config['threads']}")
     done = loop.iteration >= config["num_training_iterations"]
+    loop.plot_missed()
     if not done:
         loop.open_logs()
         with loop.record.session_status() if loop.record else nullcontext():
@@ -234,7 +241,16 @@ class _Loop:
 
     def plot(self, iteration: int) -> None:
         if self.stage.plot and is_main():
-            self.stage.plot(self.folder.images / f"example_{iteration:06d}.png")
+            self.stage.plot(self.folder.example(iteration))
+
+    def plot_missed(self) -> None:
+        """Draw the examples of the iteration that is resumed, where a kill came between its checkpoint and them."""
+        if (
+            self.iteration
+            and is_plotted(self.iteration, self.config)
+            and not self.folder.example(self.iteration).exists()
+        ):
+            self.plot(self.iteration)
 
     def save_state(self) -> None:
         self.folder.save_state(
@@ -256,21 +272,26 @@ class _Loop:
         engine.terminate()
 
 
-def _attach(trainer: Engine, loop: _Loop, config: dict) -> None:
-    total = config["num_training_iterations"]
+def is_plotted(iteration: int, config: dict) -> bool:
+    """Whether examples are drawn after this iteration: the 100th, every `plot_every`-th and the last."""
+    return iteration % config["plot_every"] == 0 or iteration in (100, config["num_training_iterations"])
 
-    def at(every: int, *others: int):
-        return Events.ITERATION_COMPLETED(event_filter=lambda _, i: i % every == 0 or i == total or i in others)
+
+def _attach(trainer: Engine, loop: _Loop, config: dict) -> None:
+    def at(chosen: Callable[[int], bool]):
+        return Events.ITERATION_COMPLETED(event_filter=lambda _, iteration: chosen(iteration))
+
+    every, total = config["test_every"], config["num_training_iterations"]
 
     bar = ProgressBar(persist=True, desc="training", bar_format=None, mininterval=1.0)
     shown = Events.ITERATION_COMPLETED(every=min(10, config["print_every"]))
     if is_main():
         bar.attach(trainer, output_transform=ShownLosses(), event_name=shown)
     trainer.add_event_handler(Events.ITERATION_COMPLETED(every=config["print_every"]), loop.log)
-    trainer.add_event_handler(at(config["test_every"]), loop.test)
+    trainer.add_event_handler(at(lambda iteration: iteration % every == 0 or iteration == total), loop.test)
     if loop.iteration == 0:
         trainer.add_event_handler(Events.STARTED, lambda: loop.plot(0))
-    trainer.add_event_handler(at(config["plot_every"], 100), lambda: loop.plot(loop.iteration))
+    trainer.add_event_handler(at(lambda iteration: is_plotted(iteration, config)), lambda: loop.plot(loop.iteration))
 
 
 @contextmanager

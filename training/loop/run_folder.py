@@ -16,7 +16,7 @@ from training.loop.provenance import read_json
 from utils.commands import command_for
 from utils.config import write_config
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.files import part_of, remove_dead_parts, write_atomically
 from utils.keys import KEYS
 
 LATEST = "latest"  # the link beside the run folders
@@ -60,6 +60,7 @@ class RunFolder:
         if write:
             for folder in (self.models, self.images):
                 folder.mkdir(parents=True, exist_ok=True)
+                remove_dead_parts(folder)
             write_config(self.config_file, config)
             point_latest_to(self.path)
         if not self.state_file.exists():
@@ -70,6 +71,10 @@ class RunFolder:
             raise UserError(
                 f"cannot resume from {str(self.state_file)!r}: {type(error).__name__}; remove it to start again"
             ) from error
+
+    def example(self, iteration: int) -> Path:
+        """The picture of held-out examples after an iteration."""
+        return self.images / f"example_{iteration:06d}.png"
 
     @property
     def threads(self) -> int | None:
@@ -92,7 +97,9 @@ class RunFolder:
 
 def point_latest_to(run: Path) -> None:
     """Make `latest` beside a run folder a relative link to it, atomically; nothing where links are not possible."""
-    link, part = run.parent / LATEST, run.parent / f".{LATEST}.{os.getpid()}.part"
+    link = run.parent / LATEST
+    part = part_of(link)
+    remove_dead_parts(link.parent)
     with suppress(OSError, NotImplementedError):
         try:
             part.symlink_to(run.name, target_is_directory=True)

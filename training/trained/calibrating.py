@@ -22,10 +22,11 @@ from training.metrics import n_mpjpe, n_pck
 from training.trained.copies import encode_copies
 from training.trained.disturbed import disturbed, without_person
 from training.trained.fitting import CLEAN, DISTURBED, Samples, fit_head, latent_statistics
-from training.trained.load import Trained, open_network, weights_file
+from training.trained.load import Trained, open_network, run_of, weights_file
 from utils.errors import UserError
 from utils.geometry import rotate_points, rotation_about
 from utils.images import normalize
+from utils.locks import writing, writing_file
 
 # Shift right and down (of the side), scale, mirrored: the crop, its mirror image, and one moved copy of each.
 COPIES = ((0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 1.0, 1.0), (0.02, 0.01, 1.04, 0.0), (-0.02, 0.01, 1 / 1.04, 1.0))
@@ -67,8 +68,11 @@ def calibrate_trust(config: dict, given: frozenset[str] = frozenset()) -> Report
         raise UserError(f"{config['network_path']!r} was not trained for poses; expected weights of stage 2")
     stored = trained.trained_with or {}
     known = {key: stored[key] for key in HELD_OUT_KEYS if key in stored and key not in given}
-    report = fit_trust(trained._replace(config={**trained.config, **known}))
-    add_trust(weights_file(config["network_path"]), trained.network.trust)
+    file = weights_file(config["network_path"])
+    # The file is read, and written with the head: what a training stored meanwhile would be lost.
+    with writing(run) if (run := run_of(file)) else writing_file(file):
+        report = fit_trust(trained._replace(config={**trained.config, **known}))
+        add_trust(file, trained.network.trust)
     return report
 
 

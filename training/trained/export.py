@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 
 from models.checkpoints import save_weights
-from training.trained.load import open_network, weights_file
+from training.trained.load import open_network, run_of, weights_file
 from utils.errors import UserError
+from utils.locks import writing_file
 
 _FOLDER_KEYS = ("dataset_folder_train", "dataset_folder_test", "output_folder")
 
@@ -25,13 +26,11 @@ def export_weights(config: dict, given: frozenset[str], path: str | Path) -> Non
     # That there was a stage 1 tells which outputs are trained; where it was is nobody's business.
     if kept.get("network_path"):
         kept["network_path"] = Path(kept["network_path"]).name
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    save_weights(path, trained.network, kept, dtype=torch.float16)
+    with writing_file(path):
+        save_weights(path, trained.network, kept, dtype=torch.float16)
 
 
 def result_folder(config: dict) -> Path:
     """Where the results of `network_path` go: into its run folder, or one in `output_folder` named after its file."""
     file = weights_file(config["network_path"])
-    if file.parent.name == "models":
-        return file.parent.parent
-    return Path(config["output_folder"]) / f"test_{file.stem}"
+    return run_of(file) or Path(config["output_folder"]) / f"test_{file.stem}"

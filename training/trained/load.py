@@ -146,6 +146,11 @@ def weights_file(path: str, key: str = "network_path") -> Path:
     return file
 
 
+def run_of(file: Path) -> Path | None:
+    """The run folder that a file of weights is in; None for a file by itself."""
+    return file.parent.parent if file.parent.name == "models" else None
+
+
 def _inherited(config: dict, checkpoint: Checkpoint, given: frozenset[str], architecture: Iterable[str]) -> dict:
     """`config` with the `architecture` of the checkpoint and, where nothing is given, how its encoder trains on."""
     config = _agreed(config, checkpoint, given, ("method", *architecture))

@@ -22,6 +22,7 @@ from datasets.sources.human36m.views import Task, camera_backgrounds, write_plan
 from datasets.video.crops_of_views import write_background
 from datasets.video.frames import pyav
 from utils.errors import UserError
+from utils.locks import writing
 
 SPLITS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
 BYTES_PER_PIXEL = 1.5  # of a crop's PNG, with a margin: 1.3 was measured with camera noise
@@ -70,16 +71,18 @@ def prepare_h36m(
     table = read_metadata(find_metadata(Path(source), metadata))
     files = Source(source, output.with_name(f".{output.name}.unpacked"), progress)
     preparation = Preparation(job, files, output, table, skip_broken)
-    # A finished set is not checked against its source again.
-    if not is_finished(output):
-        preparation.check(progress)
-    if claim_folder(output, "prepare.json", job._asdict()):
-        return output
-    writer = LayoutWriter(output, size)
-    preparation.run(workers, progress)
-    write_csv_report(output, preparation.notes.rows(job.subjects))
-    writer.finish(*mean_std)
-    files.remove_scratch()
+    with writing(output):
+        # A finished set is not checked against its source again.
+        if not is_finished(output):
+            preparation.check(progress)
+        if claim_folder(output, "prepare.json", job._asdict()):
+            files.remove_scratch()
+            return output
+        writer = LayoutWriter(output, size)
+        preparation.run(workers, progress)
+        write_csv_report(output, preparation.notes.rows(job.subjects))
+        writer.finish(*mean_std)
+        files.remove_scratch()
     return output
 
 

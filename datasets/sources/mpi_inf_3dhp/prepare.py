@@ -25,6 +25,7 @@ from datasets.video.crops_of_views import (
     write_views,
 )
 from utils.errors import UserError
+from utils.locks import writing
 from utils.skeleton import ROOT_JOINT
 
 SPLITS = {"train": (1, 2, 3, 4, 5, 6, 7), "test": (8,)}  # ours: the set's own test sequences have one camera only
@@ -76,15 +77,16 @@ def prepare_3dhp(
     mean_std = read_statistics(statistics)
     folders = sequence_folders(Path(source), job.subjects)
     plans = [plan_sequence(*place, job, output) for place in tqdm(folders, "read annotations", disable=not progress)]
-    if claim_folder(output, "mpi_inf_3dhp.json", job._asdict()):
-        return read_text_report(output)
-    writer = LayoutWriter(output, size)
-    views, report = [view for planned, _ in plans for view in planned], "\n".join(line for _, line in plans)
-    if background:
-        write_backgrounds([Background(view.background, [view.video]) for view in views], workers, progress)
-    write_views(views, CropJob(output, size, box_metres), workers, progress)
-    write_text_report(output, report)
-    writer.finish(*mean_std)
+    with writing(output):
+        if claim_folder(output, "mpi_inf_3dhp.json", job._asdict()):
+            return read_text_report(output)
+        writer = LayoutWriter(output, size)
+        views, report = [view for planned, _ in plans for view in planned], "\n".join(line for _, line in plans)
+        if background:
+            write_backgrounds([Background(view.background, [view.video]) for view in views], workers, progress)
+        write_views(views, CropJob(output, size, box_metres), workers, progress)
+        write_text_report(output, report)
+        writer.finish(*mean_std)
     return report
 
 

@@ -36,6 +36,7 @@ from datasets.video.crops_of_views import (
     write_views,
 )
 from utils.errors import UserError
+from utils.locks import writing
 
 MAX_SEQUENCE_LENGTH = 250
 TRIANGULATED = "triangulated from BlazePose's 2D landmarks in all cameras, not measured"
@@ -81,20 +82,22 @@ def prepare_videos(
     plans = [make_plan(recording, every) for recording in recordings]
     _check_poses(plans)
     _check_detection(plans, detect)
-    if claim_folder(output, "videos.json", {**options._asdict(), "files": _checksum(recordings)}):
-        return read_text_report(output)
-    writer = LayoutWriter(output, size)
-    background_files = None
-    if detect:
-        plans = _search_people(plans, output, options, show)
-    if _needs_backgrounds(plans, options):
-        background_files = _write_backgrounds(plans, output / BACKGROUNDS_FOLDER, show)
-    # Detection compares with the background, which therefore exists by now, even if no background crops are written.
-    plans = _detect(plans, background_files, output / PARTS_FOLDER / "boxes", show)
-    views, report = _make_views(plans, background_files if background else None, options)
-    write_views(views, CropJob(output, size, box_metres, upright), **show)
-    write_text_report(output, report)
-    writer.finish(*mean_std, label_source=TRIANGULATED if triangulate else None)
+    with writing(output):
+        if claim_folder(output, "videos.json", {**options._asdict(), "files": _checksum(recordings)}):
+            return read_text_report(output)
+        writer = LayoutWriter(output, size)
+        background_files = None
+        if detect:
+            plans = _search_people(plans, output, options, show)
+        if _needs_backgrounds(plans, options):
+            background_files = _write_backgrounds(plans, output / BACKGROUNDS_FOLDER, show)
+        # Detection compares with the background, which therefore exists by now, also where no background crops are
+        # written.
+        plans = _detect(plans, background_files, output / PARTS_FOLDER / "boxes", show)
+        views, report = _make_views(plans, background_files if background else None, options)
+        write_views(views, CropJob(output, size, box_metres, upright), **show)
+        write_text_report(output, report)
+        writer.finish(*mean_std, label_source=TRIANGULATED if triangulate else None)
     return report
 
 
