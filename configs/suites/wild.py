@@ -9,7 +9,8 @@ from configs.suites.labels import METHOD, SUPERVISED, group, schedules
 suite = {
     "title": "3D pose in the wild world with 1 % of the labels",
     "labels": [0.01],
-    "stage2": {"label_subjects": None},
+    "stage1": {"actor_subset": None},
+    "stage2": {"actor_subset": None, "label_subjects": None},
     "rows": {
         METHOD: {"stage1": {**RECIPE, **AUGMENTATION}, "stage2": {**LABELS, **copies}},
         **group(
