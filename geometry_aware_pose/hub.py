@@ -1,9 +1,9 @@
 """A trained network, and poses from crops, in one call each; hubconf.py offers the same functions to torch.hub.
 
-`weights` is one of the packaged "benchmark64" (64 px, five rendered people, 1 % of their labels) and "wild128" (128 px,
-for real pictures: sixty rendered people in as many rooms, all labels), "published" (the network of the published
-implementation, 128 px, Human3.6M; the file must be downloaded by hand), the path of a run folder or of a weights file,
-or None.
+`weights` is one of the packaged "benchmark64" (64 px, five rendered people, 1 % of their labels; its novel views are
+sharper) and "wild128" (128 px, for poses in real pictures: 240 rendered people in as many rooms, all labels),
+"published" (the network of the published implementation, 128 px, Human3.6M; the file must be downloaded by hand), the
+path of a run folder or of a weights file, or None.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def encode_decode(weights: str | Path | None = "benchmark64", **config: Any) -> 
 
 
 def pose_from_crop(
-    weights: str | Path = "benchmark64",
+    weights: str | Path = "wild128",
     device: str = "auto",
     precision: str = "auto",
     statistics: str | Path | None = None,

@@ -31,7 +31,7 @@ def load(entry, **options):
 
 @pytest.fixture(scope="module")
 def pose_from_crop():
-    return load("pose_from_crop", device="cpu", precision="float32")
+    return load("pose_from_crop", weights="benchmark64", device="cpu", precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_packaged_networks_flag_noise_and_no_people_like_those_of_their_training
         poses = load("pose_from_crop", weights=weights, device="cpu")
         with pytest.warns(UserWarning):
             assert poses(noise).flagged.mean() >= 0.9
-    assert load("pose_from_crop", device="cpu")(people["img_crop"]).flagged.mean() <= 0.05
+    assert load("pose_from_crop", weights="benchmark64", device="cpu")(people["img_crop"]).flagged.mean() <= 0.05
 
 
 def test_poses_are_meters_in_the_frame_of_the_crop(pose_from_crop, people):
@@ -76,7 +76,7 @@ def test_poses_are_meters_in_the_frame_of_the_crop(pose_from_crop, people):
 
 def test_flip_test_is_symmetric(pose_from_crop, people):
     crops, true = people["img_crop"], people["3D"].reshape(-1, 17, 3)
-    flipping = load("pose_from_crop", device="cpu", precision="float32", flip_test=True)
+    flipping = load("pose_from_crop", weights="benchmark64", device="cpu", precision="float32", flip_test=True)
     poses = flipping(crops)
     error, plain = (n_mpjpe(torch.from_numpy(p), true).mean() for p in (poses, pose_from_crop(crops)))
     assert error < plain
@@ -205,6 +205,10 @@ def _test_config() -> dict:
     from configs.config_test_encodeDecode import config_dict
 
     return config_dict
+
+
+def test_poses_come_from_the_network_for_real_pictures_by_default():
+    assert load("pose_from_crop", device="cpu").network.size == load("encode_decode", weights="wild128").size == 128
 
 
 FOREIGN = """
