@@ -23,7 +23,7 @@ from datasets.sources.own_videos.free_labels import (
 )
 from datasets.sources.own_videos.landmarks import LandmarkSearch, at_instants, boxes_of, read_people, search
 from datasets.sources.own_videos.overlays import write_overlays
-from datasets.sources.own_videos.plan import Plan, with_best_fits, with_boxes, with_track
+from datasets.sources.own_videos.plan import Plan, with_best_fits, with_boxes, with_checked_cameras, with_track
 from datasets.triangulation.people import follow_person
 from utils.files import write_atomically
 
@@ -74,7 +74,7 @@ def with_people(
         notes.append(f"no frame rate in the files: {ASSUMED_RATE:g} per second assumed")
     if not options.triangulate:
         return with_boxes(plan._replace(notes=(*plan.notes, *notes)), boxes)
-    plan = with_best_fits(plan, boxes)
+    plan, _ = with_checked_cameras(with_best_fits(plan, boxes), boxes)
     cameras = [plan.calibration.cameras[name] for name in names]
     found, lines = label(cameras, person, seconds, options.correct_cameras)
     notes += [*lines, *error_table(names, found)]

@@ -10,7 +10,15 @@ from datasets.cameras.calibration import Calibration, read_calibration
 from datasets.cameras.video_size import Fit
 from datasets.layout.png import read_png
 from datasets.sources.own_videos.boxes import Boxes, PersonDetector, read_boxes
-from datasets.sources.own_videos.clocks import check_drift, common_rate
+from datasets.sources.own_videos.clocks import ASSUMED_RATE, check_drift, common_rate
+from datasets.sources.own_videos.consistency import (
+    Misses,
+    agreement_lines,
+    box_table,
+    check_extrinsics,
+    extrinsics,
+    sightings,
+)
 from datasets.sources.own_videos.person_track import (
     PersonTrack,
     box_miss,
@@ -19,6 +27,7 @@ from datasets.sources.own_videos.person_track import (
     track_from_poses,
 )
 from datasets.sources.own_videos.recordings import Recording, read_pose_file
+from datasets.sources.own_videos.synchrony import synchrony_note
 from datasets.sources.own_videos.video_sizes import best_fits, ways_to_fit, with_cameras
 from datasets.video.crops_of_views import CropView
 from datasets.video.frames import frame_times, read_frames
@@ -96,7 +105,34 @@ def with_boxes(plan: Plan, boxes: Boxes) -> Plan:
         name: {frame: box for frame, box in boxes[name].items() if frame < plan.num_frames[name]} for name in boxes
     }
     plan = with_best_fits(plan, filmed)
-    return with_track(plan, track_from_boxes(plan.recording, plan.calibration, filmed, plan.instants))
+    plan, found = with_checked_cameras(plan, filmed)
+    plan = with_track(plan, track_from_boxes(plan.recording, plan.calibration, filmed, plan.instants))
+    used = np.zeros(found.meters.shape, dtype=bool)
+    used[:, np.searchsorted(plan.instants, plan.track.instants)] = plan.track.seen.T
+    lines = agreement_lines(plan.recording, found, used)
+    return plan._replace(notes=(*plan.notes, *lines))
+
+
+def with_checked_cameras(plan: Plan, boxes: Boxes) -> tuple[Plan, Misses]:
+    """The plan with a note if the cameras are not synchronized, and how far rays through boxes miss each other.
+
+    Raises UserError for extrinsics that cannot be right.
+    """
+    recording, names = plan.recording, list(plan.recording.videos)
+    cameras = [plan.calibration.cameras[name] for name in names]
+    seen = sightings(cameras, box_table(boxes, {name: recording.offsets[name] for name in names}, plan.instants))
+    found = check_extrinsics(names, extrinsics(cameras, plan.calibration.to_z_up), seen, recording.name)
+    rays = np.einsum("cji,ctj->cti", [camera.rotation for camera in cameras], np.nan_to_num(seen.rays))
+    return with_synchrony(plan, rays[:, :, None]), found
+
+
+def with_synchrony(plan: Plan, rays: np.ndarray) -> Plan:
+    """The plan with a note if rays (C,T,P,3) in the world, zero where unknown, meet better at other times."""
+    names = list(plan.recording.videos)
+    centers = np.stack([plan.calibration.cameras[name].center for name in names])
+    offsets = [plan.recording.offsets[name] for name in names]
+    notes = synchrony_note(names, centers, rays, offsets, plan.instants.step, plan.rate or ASSUMED_RATE)
+    return plan._replace(notes=(*plan.notes, *notes))
 
 
 def with_best_fits(plan: Plan, boxes: Boxes) -> Plan:
