@@ -5,7 +5,9 @@ position channels in any subset; they replace the joint's offset, as in Blender 
 vertical axis are read.
 """
 
+import codecs
 import re
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +18,8 @@ from utils.errors import UserError
 
 _ROTATIONS = (rotation_x, rotation_y, rotation_z)
 _CHANNELS = {f"{axis}{kind}": (kind, index) for kind in ("position", "rotation") for index, axis in enumerate("XYZ")}
-END = "_end"  # an End Site has no name: it gets its parent's, with this appended
+END = "_end"  # an End Site has no name: it gets its parent's, with this appended, and a number from the second on
+MIN_FRAME_TIME, MAX_FRAME_TIME = 1e-4, 1.0  # seconds; others are milliseconds or frames per second
 
 
 class BvhClip(NamedTuple):
@@ -60,9 +63,12 @@ def read_bvh(path: str | Path) -> BvhClip:
     """The motion in a BVH file. Raises UserError, which names file and line, for a broken or incomplete file."""
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        content = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"no motion file {str(path)!r}") from None
+    # Windows programs write a byte order mark.
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    lines = content.decode("utf-16" if utf16 else "utf-8-sig", errors="replace").splitlines()
     header = _Hierarchy(path.name, lines)
     values, rate = _read_motion(path.name, lines, header.end, sum(map(len, header.channels)))
     offsets = np.array(header.offsets)
@@ -158,7 +164,10 @@ class _Hierarchy:
         if (keyword == "ROOT") == bool(self._open) or (keyword == "ROOT" and self.joints):
             raise _error(self.file, number, f"{keyword} {name}; expected one ROOT, and all joints inside it")
         parent = self._open[-1] if self._open else -1
-        name = f"{self.joints[parent]}{END}" if keyword == "END" else name
+        if keyword == "END":
+            name = f"{self.joints[parent]}{END}"
+            count = sum(other.startswith(name) for other in self.joints)
+            name += str(count + 1) if count else ""
         if not name or name in self.joints:
             raise _error(self.file, number, f"joint {name!r}; expected a name that no other joint has")
         self._open.append(len(self.joints))
@@ -196,18 +205,22 @@ def _read_motion(file: str, lines: list[str], start: int, width: int) -> tuple[n
     frame_time = _setting(file, rows[1:2], "Frame Time:", len(lines))
     if frames != int(frames):
         raise _error(file, rows[0][0], f"Frames: {frames}; expected a whole number")
+    if not MIN_FRAME_TIME <= frame_time <= MAX_FRAME_TIME:
+        expected = f"expected seconds between two frames, {MIN_FRAME_TIME:g} to {MAX_FRAME_TIME:g}"
+        raise _error(file, rows[1][0], f"Frame Time: {frame_time:g}; {expected}")
     rows = rows[2:]
     values = np.empty((len(rows), width))
     for index, (number, line) in enumerate(rows):
         row = _floats(line.split())
-        if index >= frames:
-            raise _error(file, number, f"more frames than the {frames:.0f} of the line 'Frames:'; expected the same")
         if row is None or len(row) != width:
             found = "a value that is not a finite number" if row is None else f"{len(row)} numbers"
             raise _error(file, number, f"{found}; expected {width} numbers, one per channel")
         values[index] = row
-    if len(rows) < frames:
-        raise _error(file, len(lines), f"the file ends after {len(rows)} of {frames:.0f} frames")
+    if not len(rows):
+        raise _error(file, len(lines), f"the file ends after 0 of {frames:.0f} frames")
+    if len(rows) != frames:
+        # Tools that cut or convert files often forget the count: all rows are whole, so that they can be trusted.
+        print(f"{file}: 'Frames: {frames:.0f}', but there are {len(rows)}, which are used", file=sys.stderr)
     return values, 1 / frame_time
 
 

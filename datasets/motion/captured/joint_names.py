@@ -1,21 +1,36 @@
 """Finds the joints of a person in a captured skeleton by the names that the usual tools give them."""
 
+import re
+from collections import Counter
+
 from datasets.motion.captured.bvh import END, BvhClip
 from datasets.motion.footsteps import SIDES
 from utils.errors import UserError
 
 # Per bone: the joint that starts it, and that joint's names without the side. The first name is Poser's (lShin), then
-# come MotionBuilder's (LeftLeg) and others. The order matters: "Shoulder" is the clavicle in MotionBuilder, which
-# also has an "Arm", but the upper arm in SMPL.
+# come MotionBuilder's (LeftLeg), which Mixamo, HumanIK and others share, and those of further tools: 3ds Max's Biped
+# and Reallusion (Calf), Motive (LUArm), VRoid and Xsens (LowerArm), Rigify (upper_arm.L), Daz (lThighBend), MakeHuman
+# (upperarm01.L), Unreal (lowerarm_l), CMU (lfemur), SMPL and Kinect (L_Knee). The order matters: "Shoulder" is the
+# clavicle in MotionBuilder, which also has an "Arm", but the upper arm in SMPL.
 JOINTS = {
-    "thigh": ("hip", ("Thigh", "UpLeg", "UpperLeg", "Femur", "Hip")),
-    "shin": ("knee", ("Shin", "Leg", "LowLeg", "LowerLeg", "Tibia", "Calf", "Knee")),
+    "thigh": ("hip", ("Thigh", "UpLeg", "UpperLeg", "ThighBend", "UpperLeg01", "Femur", "Hip")),
+    "shin": ("knee", ("Shin", "Leg", "LowLeg", "LowerLeg", "LowerLeg01", "Tibia", "Calf", "Knee")),
     "foot": ("ankle", ("Ankle", "Foot")),
-    "upper_arm": ("shoulder", ("Shldr", "Arm", "UpArm", "UpperArm", "Humerus", "Shoulder")),
-    "forearm": ("elbow", ("ForeArm", "LowArm", "LowerArm", "Radius", "Elbow")),
+    "upper_arm": (
+        "shoulder", ("Shldr", "Arm", "UpArm", "UpperArm", "UArm", "ShldrBend", "UpperArm01", "Humerus", "Shoulder"),
+    ),
+    "forearm": (
+        "elbow", ("ForeArm", "LowArm", "LowerArm", "FArm", "ForeArmBend", "LowerArm01", "Radius", "Elbow"),
+    ),
     "hand": ("wrist", ("Wrist", "Hand")),
-}
-_HEAD_NAMES = ("Head", "Neck1", "Neck")
+}  # fmt: skip
+_HEAD_NAMES = ("Head", "Spine006", "Neck1", "Neck")  # the last of Rigify's spine is the head
+_SIDE_MARKS = {"left": ("left", "l", "lft", "lf", "lt"), "right": ("right", "r", "rgt", "rt")}
+# Words of names that tell tools and kinds of bones, but not which joint it is.
+_NOISE = re.compile(
+    r"mixamorig\d*|valve|biped\d*|bip\d*|character\d*|cc|base|rl|j|c|b|def|org|bone|bn|jnt|joint|skel|rig"
+)
+_SHARED = 0.8  # of all joints have a prefix that is no part of their names
 
 
 def find_joints(clip: BvhClip, file: str) -> dict[str, int]:
@@ -23,7 +38,7 @@ def find_joints(clip: BvhClip, file: str) -> dict[str, int]:
 
     Toes are -1 if the foot has no child. Raises UserError, which names the missing joint.
     """
-    plain = [_plain(name) for name in clip.joints]
+    plain = plain_names(clip.joints)
     found = {}
     for bone, (joint, cores) in JOINTS.items():
         for side in SIDES:
@@ -39,17 +54,34 @@ def find_joints(clip: BvhClip, file: str) -> dict[str, int]:
     return found
 
 
+def plain_names(names: tuple[str, ...]) -> list[str]:
+    """Names without namespaces, a prefix that nearly all share, the words of tools, and punctuation; in lower case."""
+    names = [re.split(r"[:|]", name)[-1] for name in names]
+    prefix = _shared_prefix([name for name in names if END not in name])
+    names = [name.removeprefix(prefix) for name in names]
+    return [_plain(name) for name in names]
+
+
 def _plain(name: str) -> str:
-    """A name without namespace, the tool's prefix and punctuation, in lower case."""
-    name = name.split(":")[-1].lower()
-    for prefix in ("mixamorig", "bip01"):
-        name = name.removeprefix(prefix)
-    return "".join(letter for letter in name if letter.isalnum())
+    # A name of noise only, such as a joint "Base", keeps it.
+    words = [word.lower() for word in re.findall(r"[A-Z]+[a-z]*\d*|[a-z]+\d*|\d+|[^\W_]+", name)]
+    telling = [word for word in words if not _NOISE.fullmatch(word)]
+    return "".join(telling or words)
+
+
+def _shared_prefix(names: list[str]) -> str:
+    """The longest prefix that ends at the end of a word and that nearly all names have; "" for none."""
+    # Not of all names: often the root, or what hangs on the skeleton, has no prefix.
+    ends = Counter(
+        name[: match.end()] for name in names for match in re.finditer(r"[\W_]+(?=[^\W_])|(?<=[a-z0-9])(?=[A-Z])", name)
+    )
+    shared = [prefix for prefix, count in ends.items() if count >= max(_SHARED * len(names), 4)]
+    return max(shared, key=len, default="")
 
 
 def _forms(core: str, side: str) -> list[str]:
     """A name with its side, as tools write it: leftleg, legleft, lleg, legl."""
-    return [form for mark in (side, side[0]) for form in (mark + core, core + mark)]
+    return [form for mark in _SIDE_MARKS[side] for form in (mark + core, core + mark)]
 
 
 def _examples(cores: tuple[str, ...], side: str) -> list[str]:
@@ -62,7 +94,7 @@ def _first(plain, names, what: str, examples, clip: BvhClip, file: str) -> int:
     for name in names:
         if name in plain:
             return plain.index(name)
-    has = ", ".join(joint for joint in clip.joints if not joint.endswith(END))
+    has = ", ".join(joint for joint in clip.joints if END not in joint)
     raise UserError(f"{file}: no joint for {what!r}; expected one of {', '.join(examples)}; the file has {has}")
 
 

@@ -98,12 +98,17 @@ def test_spikes_are_repaired_and_fast_rotations_kept(tmp_path):
         (dict(rows=[ROWS[0], "1 2 3 4 5 6 7"]), "walk.bvh line 19: 7 numbers; expected 6"),
         (dict(rows=["1 2 3 nan 5 6"]), "walk.bvh line 18: a value that is not a finite number"),
         (dict(rows=["1 2 x 4 5 6"]), "walk.bvh line 18: a value that is not a finite number"),
-        (dict(rows=[ROWS[0]], frames=7), "walk.bvh line 18: the file ends after 1 of 7 frames"),
-        (dict(frames=1), "walk.bvh line 19: more frames than the 1 of"),
+        (dict(rows=[], frames=7), "walk.bvh line 17: the file ends after 0 of 7 frames"),
+        (dict(rows=[*ROWS, ROWS[0][:5]], frames=3), "walk.bvh line 20: 3 numbers; expected 6"),
         (dict(rows=[]), "walk.bvh line 16: 'Frames: 0'; expected 'Frames:' and a positive number"),
         (dict(frames="many"), "walk.bvh line 16: 'Frames: many'"),
         (dict(frames=1.5), "walk.bvh line 16: Frames: 1.5; expected a whole number"),
         (dict(frame_time="0"), "walk.bvh line 17: 'Frame Time: 0'"),
+        (dict(frame_time="-0.1"), "walk.bvh line 17: 'Frame Time: -0.1'"),
+        (dict(frame_time="33.3"), "walk.bvh line 17: Frame Time: 33.3; expected seconds between two frames"),
+        (dict(frame_time="33333"), "walk.bvh line 17: Frame Time: 33333; expected seconds"),
+        (dict(frame_time="1e-9"), "walk.bvh line 17: Frame Time: 1e-09; expected seconds"),
+        (dict(frame_time="1e300"), "walk.bvh line 17: Frame Time: 1e+300; expected seconds"),
         (dict(header=HEADER.replace("2 0 0", "2 0")), "walk.bvh line 7: OFFSET 2 0; expected three numbers"),
         (dict(header=HEADER.replace("2 yRotation", "3 yRotation")), "walk.bvh line 8: CHANNELS 3 yRotation"),
         (dict(header=HEADER.replace("yRotation", "wRotation")), "walk.bvh line 8: CHANNELS 2 wRotation"),
@@ -121,6 +126,27 @@ def test_broken_files_name_the_line(tmp_path, change, message):
     with pytest.raises(UserError) as error:
         read_bvh(written(tmp_path, **change))
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_as_windows_writes_them(tmp_path, encoding):
+    path = written(tmp_path)
+    plain = read_bvh(path)
+    path.write_bytes(path.read_text().replace("  ", "\t").replace("\n", "\r\n").encode(encoding))
+    np.testing.assert_array_equal(read_bvh(path).rotations, plain.rotations)
+
+
+@pytest.mark.parametrize("frames", [1, 7, 1000])
+def test_frames_that_are_there_count(tmp_path, capsys, frames):
+    assert len(read_bvh(written(tmp_path, frames=frames)).rotations) == len(ROWS)
+    assert capsys.readouterr().err == f"walk.bvh: 'Frames: {frames}', but there are 2, which are used\n"
+
+
+def test_a_joint_with_two_end_sites(tmp_path):
+    end = "    End Site\n    {\n      OFFSET 0 3 0\n    }\n"
+    clip = read_bvh(written(tmp_path, header=HEADER.replace(end, end + end.replace("0 3 0", "1 0 0"))))
+    assert clip.joints == ("base", "arm of mine", "arm of mine_end", "arm of mine_end2")
+    np.testing.assert_array_equal(clip.offsets[2:], [[0, 3, 0], [1, 0, 0]])
 
 
 def test_no_motion_and_no_file(tmp_path):
