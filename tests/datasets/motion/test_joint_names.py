@@ -10,6 +10,7 @@ from utils.errors import UserError
 BONES = ("thigh", "shin", "foot", "collar", "upper_arm", "forearm", "hand")
 BUILDER = ("UpLeg", "Leg", "Foot", "Shoulder", "Arm", "ForeArm", "Hand")
 BIPED = ("Thigh", "Calf", "Foot", "Clavicle", "UpperArm", "Forearm", "Hand")
+MOTIVE = ("Thigh", "Shin", "Foot", "Shoulder", "UArm", "FArm", "Hand")
 SHORT, LONG = ("L", "R"), ("Left", "Right")
 
 # Name: root, spine, head, names of BONES, pattern, marks of the sides.
@@ -25,15 +26,14 @@ TOOLS = {
     "Biped _": ("Bip001_Pelvis", "Bip001_Spine", "Bip001_Head", BIPED, "Bip001_{side}_{bone}", SHORT),
     "Source": ("ValveBiped.Bip01_Pelvis", "ValveBiped.Bip01_Spine", "ValveBiped.Bip01_Head1", BIPED,
                "ValveBiped.Bip01_{side}_{bone}", SHORT),
-    "Motive": ("Hip", "Ab", "Head", ("Thigh", "Shin", "Foot", "Shoulder", "UArm", "FArm", "Hand"), "{side}{bone}",
-               SHORT),
+    "Motive": ("Hip", "Ab", "Head", MOTIVE, "{side}{bone}", SHORT),
     "Motive, named": ("Skeleton 001_Hip", "Skeleton 001_Ab", "Skeleton 001_Head",
-                      ("Thigh", "Shin", "Foot", "Shoulder", "UArm", "FArm", "Hand"), "Skeleton 001_{side}{bone}", SHORT),
+                      MOTIVE, "Skeleton 001_{side}{bone}", SHORT),
     "VRoid": ("J_Bip_C_Hips", "J_Bip_C_Spine", "J_Bip_C_Head",
               ("UpperLeg", "LowerLeg", "Foot", "Shoulder", "UpperArm", "LowerArm", "Hand"), "J_Bip_{side}_{bone}",
               SHORT),
     "Reallusion": ("RL_BoneRoot", "CC_Base_Waist", "CC_Base_Head",
-                   ("Thigh", "Calf", "Foot", "Clavicle", "Upperarm", "Forearm", "Hand"), "CC_Base_{side}_{bone}", SHORT),
+                   BIPED, "CC_Base_{side}_{bone}", SHORT),
     "Rigify": ("root", "DEF-spine", "DEF-spine.006",
                ("thigh", "shin", "foot", "shoulder", "upper_arm", "forearm", "hand"), "DEF-{bone}.{side}", SHORT),
     "Unreal": ("pelvis", "spine_01", "head", ("thigh", "calf", "foot", "clavicle", "upperarm", "lowerarm", "hand"),
@@ -41,8 +41,8 @@ TOOLS = {
     "Daz": ("hip", "abdomenLower", "head",
             ("ThighBend", "Shin", "Foot", "Collar", "ShldrBend", "ForearmBend", "Hand"), "{side}{bone}", ("l", "r")),
     "MakeHuman": ("root", "spine05", "head",
-                  ("upperleg01", "lowerleg01", "foot", "clavicle", "upperarm01", "lowerarm01", "wrist"), "{bone}.{side}",
-                  SHORT),
+                  ("upperleg01", "lowerleg01", "foot", "clavicle", "upperarm01", "lowerarm01", "wrist"),
+                  "{bone}.{side}", SHORT),
     "SMPL": ("Pelvis", "Spine1", "Head", ("Hip", "Knee", "Ankle", "Collar", "Shoulder", "Elbow", "Wrist"),
              "{side}_{bone}", SHORT),
     "Kinect": ("HipCenter", "Spine", "Head", ("Hip", "Knee", "Ankle", "Collar", "Shoulder", "Elbow", "Wrist"),
@@ -81,5 +81,5 @@ def test_names_of_tools(tool):
 def test_a_skeleton_of_nobody_names_what_is_missing():
     clip, _ = skeleton("MotionBuilder")
     clip = clip._replace(joints=tuple(f"part{number}" for number in range(len(clip.joints))))
-    with pytest.raises(UserError, match="walk.bvh: no joint for 'left hip'; expected one of lThigh, LeftUpLeg"):
+    with pytest.raises(UserError, match=r"walk\.bvh: no joint for 'left hip'; expected one of lThigh, LeftUpLeg"):
         find_joints(clip, "walk.bvh")
