@@ -110,9 +110,9 @@ def point_latest_to(run: Path) -> None:
 
 
 def next_command(folder: RunFolder, config: Mapping[str, Any]) -> str:
-    """The command that goes on from a trained run: stage 2 after stage 1, the test after stage 2."""
+    """The command that goes on from a trained run: stage 2 after a stage 1 without poses, else the test."""
     given = {"network_path": str(folder.path)}
-    if folder.stage == "encode":
+    if folder.stage == "encode" and not config["loss_weight_3d"]:
         # Stage 2 takes the architecture from the network, but the labels are the user's choice.
         given |= {key: str(config[key]) for key in _DATA_KEYS if config[key] != KEYS[key].default}
         command = command_for("train_encodeDecode_pose")

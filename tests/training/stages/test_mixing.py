@@ -97,7 +97,7 @@ def test_rendered_people_are_put_on_backgrounds_of_the_recording(joined):
     assert torch.equal(put_on_backgrounds(before | batch | kept | before)["img_crop"], before["img_crop"])
 
 
-def test_stage_1_learns_poses_of_the_rendered_people_only(recording, rendered, tmp_path, monkeypatch):
+def test_stage_1_learns_poses_of_the_rendered_people_only(recording, rendered, tmp_path, monkeypatch, capsys):
     config = mixed(recording, rendered, tmp_path, loss_weight_3d=1.0, mixed_background=0.5, batch_size_train=16)
     seen = []
     monkeypatch.setattr(
@@ -108,6 +108,8 @@ def test_stage_1_learns_poses_of_the_rendered_people_only(recording, rendered, t
     assert seen == [[False] * 8 + [True] * 8] * 6
     tested = read_log(run.path / "debug_log_testing.txt")[-1]
     assert np.isfinite(float(tested["loss"])) and "n_mpjpe" not in tested
+    # It has poses already, and stage 2 would begin them anew.
+    assert f"next: python configs/test_encodeDecode.py --evaluate network_path={run.path}" in capsys.readouterr().out
 
 
 def test_poses_of_the_recording_learn_to_agree(recording, rendered, tmp_path):
