@@ -1,6 +1,5 @@
 """Reads crops and labels of a training layout, by row or by batch."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from datasets.layout.labels import ROW_KEYS, Labels
 from datasets.layout.packed import open_packed
 from datasets.layout.writer import CROP_CHANNELS, IMAGE_KINDS
 from utils.errors import UserError
+from utils.memory import total_memory
 from utils.transfer import to_device
 
 BATCH_KEYS = IMAGE_KINDS + ROW_KEYS
@@ -140,7 +140,7 @@ class MultiViewDataset(Dataset):
         return torch.from_numpy(array)
 
     def _check_memory(self) -> None:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = total_memory()
         if self.nbytes > memory:
             raise UserError(
                 f"preloading {len(self)} rows of {self.root} needs {self.nbytes / 2**30:.0f} GiB of memory; "

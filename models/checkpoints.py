@@ -11,9 +11,11 @@ from torch import nn
 from models.methods import METHODS, method_of
 from models.parts.trust import PREFIX
 from models.parts.weights import is_within, match_weights, read_file, require_tensors
+from utils.config import check_value
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.keys import KEYS
+from utils.readers import impostor, parse_json, reason
 
 
 class Checkpoint(NamedTuple):
@@ -23,6 +25,12 @@ class Checkpoint(NamedTuple):
     config: dict[str, Any] | None
     source: str  # for messages: the path, quoted
     trust: dict[str, torch.Tensor] | None = None  # tensors of a TrustHead, where the file has one
+
+    @property
+    def most(self) -> int:
+        """Bytes that the parameters of its network may take: a stored config must not ask for more than it holds."""
+        # In float32, whatever the file has, and 64 MiB for what a published file may lack.
+        return 4 * sum(tensor.numel() for tensor in self.weights.values()) + (64 << 20)
 
 
 class PublishedReport(NamedTuple):
@@ -167,10 +175,11 @@ def _read_safetensors(path: str | Path, source: str) -> Checkpoint:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dictionary
             metadata = file.metadata() or {}
     except SafetensorError as error:
-        raise UserError(f"{source} is not a safetensors file and was refused: {error}") from error
+        why = impostor(path) or reason(error)
+        raise UserError(f"{source} is not a safetensors file and was refused: {why}") from error
     if "config" not in metadata:
         raise UserError(f"{source} has no 'config' in its metadata, expected a checkpoint of this project")
-    weights, trust = _split_trust(weights)
+    weights, trust = _split_trust(require_tensors(weights, source))
     return Checkpoint(weights, _parse_config(metadata["config"], source), source, trust)
 
 
@@ -185,10 +194,22 @@ def _split_trust(
 
 def _parse_config(text: Any, source: str) -> dict[str, Any]:
     try:
-        config = json.loads(text)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{source}: its 'config' is not JSON ({error})") from error
+        config = parse_json(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{source}: its 'config' is not JSON ({reason(error)})") from error
     if not isinstance(config, dict):
         raise UserError(f"{source}: its 'config' holds {type(config).__name__}, expected a dictionary")
+    _check_stored(config, source)
     # A key of the architecture that is younger than the file has a default with which networks are what they were.
     return {**{key: KEYS[key].default for key in method_of(config).ARCHITECTURE_KEYS}, **config}
+
+
+def _check_stored(config: Mapping[str, Any], source: str) -> None:
+    """UserError for what opening a network reads from a stored config and the table of keys does not allow."""
+    # Other keys may be of an older version, which allowed more.
+    for key in ("output_types", "dataset_folder_test", *method_of(config).ARCHITECTURE_KEYS):
+        if key == "output_types" or key in config:
+            try:
+                check_value(key, config.get(key))
+            except UserError as error:
+                raise UserError(f"{source}: {error}") from error

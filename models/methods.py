@@ -16,6 +16,7 @@ from typing import Any
 from torch import nn
 
 from models import geometry_aware
+from models.parts.sizes import bounded_size
 from utils.config import check_value
 from utils.keys import KEYS
 
@@ -28,11 +29,13 @@ def method_of(config: Mapping[str, Any]) -> ModuleType:
     return METHODS[check_value("method", config.get("method", KEYS["method"].default))]
 
 
-def build_network(config_dict: Mapping[str, Any], load: bool = True) -> nn.Module:
+def build_network(config_dict: Mapping[str, Any], load: bool = True, most: int | None = None) -> nn.Module:
     """Build the network that `config_dict` describes (published keys, see configs/config_train_encodeDecode.py).
 
     Parameters that `freeze_encoder_stem` fixes have requires_grad off; this applies only where
     `encoder_weights` gives them something worth keeping. Without `load` that file is not read: for networks whose
-    weights are about to be loaded. Raises UserError that names the key.
+    weights are about to be loaded. most: bytes of its parameters; None: those of main memory. Raises UserError that
+    names the key, and for a larger network.
     """
-    return method_of(config_dict).Network(config_dict, load)
+    with bounded_size(most):
+        return method_of(config_dict).Network(config_dict, load)

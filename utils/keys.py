@@ -31,7 +31,7 @@ class Key:
     at_most: float = math.inf
     below: float = math.inf
     multiple_of: int = 1
-    pattern: str = r".+"
+    pattern: str = r"[^\0\r\n]+"
     pattern_words: str = "non-empty text"
     kind: type | None = None
     optional: bool = False
@@ -159,7 +159,7 @@ NETWORK = {
     "sigmoid_bottleneck": Key(True, "of ResNet: latents are computed from 128 sigmoids (published); False: from the "
         "whole last map"),
     "num_encoding_layers": Key(4, "levels of the decoder, whatever the encoder: the coarsest map has inputDimension / "
-        "2^(N-1) pixels; also the depth of UNet", at_least=2),
+        "2^(N-1) pixels; also the depth of UNet", at_least=2, at_most=12),
     "feature_scale": Key(2, "divides the 64, 128, 256, ... channels of the decoder's levels and of UNet",
         choices=(1, 2, 4, 8, 16, 32, 64)),
     "latent_fg": Key(128, "numbers of the appearance code; 0: no appearance", at_least=0),
@@ -175,7 +175,7 @@ NETWORK = {
     "color_by_appearance": Key(False, "the decoder's last features are layers, to each of which the appearance gives "
         "a color"),
     "upsampling_bilinear": Key(True, "in the decoder; False: transposed convolutions"),
-    "n_hidden_to3Dpose": Key(2, "hidden layers of the pose decoder; 0: linear", at_least=0),
+    "n_hidden_to3Dpose": Key(2, "hidden layers of the pose decoder; 0: linear", at_least=0, at_most=1000),
     "width_to3Dpose": Key(2048, "units of each hidden layer of the pose decoder", at_least=1),
     "dropout_to3Dpose": Key(0.5, "after each hidden layer of the pose decoder, if it has two or more",
         at_least=0, below=1),

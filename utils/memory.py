@@ -1,6 +1,7 @@
-"""What the C library does with memory that tensors on a CPU have freed."""
+"""How much memory there is, and what the C library does with what tensors on a CPU have freed."""
 
 import ctypes
+import os
 import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8  # parameters of glibc's mallopt (malloc.h)
@@ -28,3 +29,8 @@ def keep_freed_memory(keep: bool = True) -> bool:
         else ((_MMAP_MAX, 65536), (_MMAP_THRESHOLD, largest), (_TRIM_THRESHOLD, 2 * largest), (_ARENA_MAX, 0))
     )
     return all([mallopt(*setting) for setting in settings])
+
+
+def total_memory() -> int:
+    """Bytes of main memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -8,7 +8,6 @@ As in OpenCV: K in pixels, X_cam = R X + t. `rvec` may replace R, and `centre` (
 t.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ import numpy as np
 from datasets.cameras.calibration_formats import READERS, read_opencv_yaml
 from datasets.cameras.camera import Camera, opencv
 from utils.errors import UserError
+from utils.readers import read_json, whole_number
 
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 # World axis that points up -> rotation into a world whose z axis points up.
@@ -30,6 +30,7 @@ UP_AXES = {
     "-x": np.array([[0, 0, 1.0], [0, 1, 0], [-1, 0, 0]]),
 }
 DISTORTIONS = (4, 5, 8, 12, 14)  # numbers of coefficients of OpenCV's model
+MAX_SIDE = 1 << 16  # of an image, pixels
 _FIELDS = {"width", "height", "K", "distortion", "R", "rvec", "t", "centre"}
 
 
@@ -72,16 +73,6 @@ def read_calibration(path: str | Path) -> Calibration:
     return Calibration(cameras, to_z_up)
 
 
-def read_json(path: str | Path) -> Any:
-    """The content of a JSON file. Raises UserError for a missing file, and with line and column for invalid JSON."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise UserError(f"no file {str(path)!r}; expected JSON") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from error
-
-
 def parse_numbers(fields: dict, name: str, count: int | tuple[int, ...], where: str) -> np.ndarray:
     """The field `name` as float64 (K,), nested lists flattened. Raises UserError unless K is (one of) `count`."""
     counts = (count,) if isinstance(count, int) else count
@@ -90,7 +81,7 @@ def parse_numbers(fields: dict, name: str, count: int | tuple[int, ...], where: 
         raise UserError(f"{where}: no '{name}'; {expected}")
     try:
         values = np.array(fields[name], dtype=np.float64).reshape(-1)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{where}: '{name}' is {fields[name]!r}; {expected}") from error
     if len(values) not in counts:
         raise UserError(f"{where}: '{name}' has {len(values)} numbers; {expected}")
@@ -112,9 +103,10 @@ def _camera(fields: dict, scale: float, to_z_up: np.ndarray, where: str, sized: 
         # Programs write more coefficients than they fitted: with the rest zero, the model is that of the first five.
         if not distortion[5:].any():
             distortion = distortion[:5]
-    width, height = (int(parse_numbers(fields, name, 1, where)[0]) for name in ("width", "height"))
-    if (width < 1 or height < 1) and (sized or (width, height) != (0, 0)):
-        raise UserError(f"{where}: image of {width}x{height}; expected its width and height in pixels")
+    sides = [parse_numbers(fields, name, 1, where)[0] for name in ("width", "height")]
+    width, height = (whole_number(side) for side in sides)
+    if not (width and height and max(width, height) <= MAX_SIDE) and (sized or (width, height) != (0, 0)):
+        raise UserError(f"{where}: image of {sides[0]:g}x{sides[1]:g}; expected its width and height in pixels")
     # The world is rotated, not the camera: points become `to_z_up @ X`, and the camera frame stays as it is.
     return Camera(rotation @ to_z_up.T, to_z_up @ center, _intrinsics(fields, where), distortion, width, height)
 

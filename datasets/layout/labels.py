@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from datasets.layout.hdf5 import find_dataset, open_hdf5, read_numbers, read_text
 from utils.errors import UserError
 from utils.skeleton import NUM_JOINTS
 
@@ -29,6 +30,7 @@ ROW_SHAPES = {
     "intrinsic_crop": ((3, 3), np.float32),
 }
 ROW_KEYS = tuple(ROW_SHAPES)
+FURTHER_ROW_KEYS = ("motion", "shifted")  # per row too, where a set has them
 INSTANT_KEYS = ("subj", "seq", "frame")  # equal for all cameras that see one instant
 FINGERPRINT_KEYS = ("seq", "cam", "frame", "bounding_box_cam")  # they identify the crops of a layout
 STATISTIC_KEYS = ("pose_mean", "pose_std")
@@ -71,15 +73,11 @@ class Labels(Mapping):
         self.root = Path(root)
         self.path = self.root / LABELS_FILE
         _check_exists(self.root)
-        try:
-            with h5py.File(self.path, "r") as file:
-                self._keys = tuple(file)
-                source = file.attrs.get(LABEL_SOURCE)
-                self.num_rows = len(file["frame"]) if "frame" in file else 0
-        except OSError as error:
-            raise UserError(
-                f"{self.path} is not a readable HDF5 file ({error}); expected labels of a layout"
-            ) from error
+        with open_hdf5(self.path, "labels of a layout") as file:
+            self._keys = tuple(file)
+            source = file.attrs.get(LABEL_SOURCE)
+            frames = find_dataset(file, "frame")
+            self.num_rows = frames.shape[0] if frames.ndim else 0
         if not self.num_rows:
             raise UserError(f"{self.path} has no rows in 'frame'; expected one row per crop")
         self.label_source = None if source is None else str(source)
@@ -89,8 +87,8 @@ class Labels(Mapping):
         if name not in self._keys:
             raise UserError(f"{self.path} has no '{name}'; it has {', '.join(self._keys)}")
         if name not in self._arrays:
-            with h5py.File(self.path, "r") as file:
-                self._arrays[name] = self._canonical(name, file[name][()])
+            with open_hdf5(self.path, "labels of a layout") as file:
+                self._arrays[name] = self._read(file, name)
         return self._arrays[name]
 
     def __contains__(self, name: object) -> bool:
@@ -102,21 +100,29 @@ class Labels(Mapping):
     def __len__(self) -> int:
         return len(self._keys)
 
-    def _canonical(self, name: str, array: np.ndarray) -> np.ndarray:
-        if array.dtype.kind in "SO":
-            # h5py cannot store numpy's unicode arrays: on disk, strings are UTF-8 bytes.
-            return np.char.decode(array.astype(np.bytes_), "utf-8")
-        if name in STATISTIC_KEYS:
-            shape, dtype = (POSE_SIZE,), np.float32
-        elif name in ROW_SHAPES:
-            row_shape, dtype = ROW_SHAPES[name]
-            shape = (self.num_rows, *row_shape)
-        else:
+    def row_name(self, row: int) -> str:
+        """Number and ids of a row, for messages."""
+        names = ("subj", "seq", "frame", "cam")
+        return f" in row {row} (" + ", ".join(f"{name} {self[name][row]}" for name in names) + ")"
+
+    def _read(self, file: h5py.File, name: str) -> np.ndarray:
+        if name not in ROW_SHAPES and name not in STATISTIC_KEYS:
+            data = find_dataset(file, name)
+            array = read_text(file, name) if data.dtype.kind in "SO" else np.asarray(data[()])
+            if name in FURTHER_ROW_KEYS and array.shape[:1] != (self.num_rows,):
+                raise UserError(f"{self.path}: '{name}' has shape {array.shape}; expected {self.num_rows} rows")
             return array
+        row_shape, dtype = ROW_SHAPES.get(name, ((POSE_SIZE,), np.float32))
+        shape = row_shape if name in STATISTIC_KEYS else (self.num_rows, *row_shape)
+        # Ids name rows: of their own faults, the number of the row must do.
+        named = {} if dtype is np.int64 or name in STATISTIC_KEYS else {"row_name": self.row_name}
+        array = read_numbers(file, name, dtype, **named)
         # Published files store (N,1), (N,9) or other types: equal sizes are enough.
-        if array.size != np.prod(shape) or (name not in STATISTIC_KEYS and len(array) != shape[0]):
+        if array.size != np.prod(shape) or (name not in STATISTIC_KEYS and array.shape[:1] != shape[:1]):
             raise UserError(f"{self.path}: '{name}' has shape {array.shape}; expected {shape}")
-        return np.ascontiguousarray(array.reshape(shape), dtype=dtype)
+        if name == "pose_std" and (array <= 0).any():
+            raise UserError(f"{self.path}: 'pose_std' is {array.min():g}; expected more than 0")
+        return np.ascontiguousarray(array.reshape(shape))
 
 
 def _check_exists(root: Path) -> None:

@@ -21,6 +21,7 @@ from datasets.cameras.camera import Camera
 from datasets.cameras.crop_camera import BOX_METRES, CropCamera, crop_camera, crop_rows, project_to_crop
 from datasets.layout.arguments import check_split
 from datasets.layout.groups import group_rows
+from datasets.layout.hdf5 import find_dataset, open_hdf5, read_numbers
 from datasets.layout.job import claim_folder
 from datasets.layout.labels import INSTANT_KEYS, LABELS_FILE, read_statistics
 from datasets.layout.png import read_png
@@ -31,6 +32,7 @@ from utils.locks import writing
 
 SPLITS = ("train", "test")
 ARCHIVE_FOLDER = "Ski-PosePTZ-CameraDataset-png"  # the folder in the archive
+ROTATION_TOLERANCE = 1e-3
 MAX_REPROJECTION = 0.05  # of the image side: rows with a joint that misses by more are left out
 
 
@@ -106,31 +108,43 @@ def split_folder(source: str | Path, split: str) -> Path:
 
 def read_labels(path: str | Path) -> SkiLabels:
     """Read labels.h5. Raises UserError for a missing or misshapen key."""
-    try:
-        with h5py.File(path, "r") as file:
-            ids = {name: _read(file, name, ()).astype(np.int64) for name in ("frame", "cam", "seq", "subj")}
-            poses = _read(file, "3D", (17, 3))
-            return SkiLabels(
-                ids,
-                poses - poses[:, :1],
-                _read(file, "2D", (17, 2)),
-                _read(file, "cam_intrinsic", (3, 3)),
-                _read(file, "R_cam_2_world", (3, 3)).swapaxes(1, 2),
-                _read(file, "cam_position", (3,)),
-            )
-    except OSError as error:
-        raise UserError(f"{path} is not a readable HDF5 file ({error}); expected labels of Ski-PosePTZ") from error
+    with open_hdf5(path, "labels of Ski-PosePTZ") as file:
+        rows = find_dataset(file, "seq").size
+        if not rows:
+            raise UserError(f"{path} has no rows in 'seq'; expected one per image")
+        ids = {name: _read(file, name, (rows,), np.int64) for name in ("frame", "cam", "seq", "subj")}
+        poses = _read(file, "3D", (rows, 17, 3))
+        labels = SkiLabels(
+            ids,
+            poses - poses[:, :1],
+            _read(file, "2D", (rows, 17, 2)),
+            _read(file, "cam_intrinsic", (rows, 3, 3)),
+            _read(file, "R_cam_2_world", (rows, 3, 3)).swapaxes(1, 2),
+            _read(file, "cam_position", (rows, 3)),
+        )
+    _check_matrices(path, labels)
+    return labels
 
 
-def _read(file: h5py.File, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """One key as float64 (N, *shape)."""
-    if name not in file:
-        raise UserError(f"{file.filename} has no '{name}'; it has {', '.join(file)}")
-    values = np.asarray(file[name][()], dtype=np.float64)
-    expected = (len(file["seq"]), *shape)
-    if values.size != np.prod(expected) or not np.isfinite(values).all():
-        raise UserError(f"{file.filename}: '{name}' has shape {values.shape}; expected finite numbers of {expected}")
-    return values.reshape(expected)
+def _read(file: h5py.File, name: str, shape: tuple[int, ...], dtype: type = np.float64) -> np.ndarray:
+    values = read_numbers(file, name, dtype)
+    if values.size != np.prod(shape):
+        raise UserError(f"{file.filename}: '{name}' has shape {values.shape}; expected {shape}")
+    return values.reshape(shape)
+
+
+def _check_matrices(path: str | Path, labels: SkiLabels) -> None:
+    """Raises UserError for intrinsics that no camera has, and for what is no rotation."""
+    singular = np.abs(np.linalg.det(labels.intrinsics)) < 1e-9
+    if singular.any():
+        raise UserError(f"{path}: 'cam_intrinsic' of row {np.argmax(singular)} is singular; expected focal lengths")
+    rotations = labels.rotations
+    error = np.abs(rotations @ rotations.swapaxes(1, 2) - np.eye(3)).max((1, 2)) + np.abs(np.linalg.det(rotations) - 1)
+    if not error.max() <= ROTATION_TOLERANCE:
+        raise UserError(
+            f"{path}: 'R_cam_2_world' of row {np.argmax(error)} differs from a rotation by {error.max():.3g}; expected "
+            "an orthonormal matrix of determinant 1"
+        )
 
 
 def root_positions(labels: SkiLabels) -> np.ndarray:

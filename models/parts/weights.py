@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from utils.errors import UserError
+from utils.readers import impostor, reason
 
 
 def read_file(path: str | Path) -> Any:
@@ -28,18 +29,32 @@ def read_file(path: str | Path) -> Any:
         raise
     except Exception as error:
         # A damaged file fails in the unpickler in too many ways to list.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{str(path)!r} is not a file of plain weights and was refused: {reason[:200]}") from error
+        why = impostor(path) or reason(error)
+        raise UserError(f"{str(path)!r} is not a file of plain weights and was refused: {why}") from error
 
 
 def require_tensors(content: Any, source: str) -> dict[str, torch.Tensor]:
-    """Return `content` if it maps names to tensors, else raise UserError that names `source`."""
+    """Return `content` if it maps names to plain, finite tensors, else raise UserError that names `source`."""
     if not isinstance(content, Mapping) or not content:
         raise UserError(f"{source} holds {type(content).__name__}, expected a dictionary from names to tensors")
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, torch.Tensor):
             raise UserError(f"{source}: {key!r} holds {type(value).__name__}, expected a tensor")
+        if fault := _fault(value):
+            raise UserError(f"{source}: {key!r} {fault}")
     return dict(content)
+
+
+def _fault(tensor: torch.Tensor) -> str | None:
+    """What makes a tensor no weights."""
+    if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized:
+        return f"is {tensor.dtype}, {tensor.layout}; expected plain numbers"
+    # A few bytes in the file may stand for any number of equal elements.
+    if tensor.nbytes > tensor.untyped_storage().nbytes():
+        return f"has shape {tuple(tensor.shape)}, but fewer numbers; expected one number for each element"
+    if tensor.is_floating_point() and not tensor.isfinite().all():
+        return "holds NaN or infinity; expected finite numbers"
+    return None
 
 
 def match_weights(
@@ -101,6 +116,6 @@ def _imagenet_weights(architecture: str, key: str) -> dict[str, torch.Tensor]:
         return named[architecture].get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"ImageNet weights of {architecture} could not be downloaded ({str(error).splitlines()[0]}); "
+            f"ImageNet weights of {architecture} could not be downloaded ({reason(error)}); "
             f"set {key} to the path of a torchvision {architecture} state dict, or to None to start at random"
         ) from error

@@ -1,6 +1,5 @@
 """Carrying out a plan within a budget, resumably. Results are in the run folders, and nowhere else."""
 
-import csv
 import math
 import threading
 import time
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from training.experiments.plan import Run
 from training.loop.identity import labels_fingerprint
-from training.loop.provenance import read_json
+from training.loop.provenance import read_record
 from training.loop.run_folder import RunFolder
 from training.stages.novel_views import train_novel_views
 from training.stages.pose import train_pose
@@ -22,6 +21,7 @@ from training.trained.evaluation import evaluate, evaluation_keys
 from training.trained.load import open_network, open_test_data
 from training.trained.tables import GROUP_COLUMNS
 from utils.errors import UserError
+from utils.readers import read_csv, reading
 
 FAILURE = "failure.txt"
 # Every run that is done has this score.
@@ -114,19 +114,26 @@ def read_result(run: Run) -> dict[str, Any]:
     folders = [folder for _, _, folder in _stages(run)]
     if not (table := _table(run, folders[-1])).exists():
         notes = [folder.path / FAILURE for folder in folders]
-        return next(({"failure": note.read_text()} for note in notes if note.exists()), {})
-    with open(table, newline="") as file:
-        *_, overall = csv.DictReader(file)
-    records = [read_json(folder.record_file) for folder in folders]
-    sessions = [session for record in records for session in record["sessions"]]
-    times = [[datetime.fromisoformat(session[key]) for key in ("begin", "end")] for session in sessions]
-    commits = {session["commit"] or "-" for session in sessions}
-    return {
-        **{name: float(value) for name, value in overall.items() if name not in GROUP_COLUMNS},
-        "held_out_mm": records[-1]["best_score"],
-        "minutes": sum((end - begin).total_seconds() for begin, end in times) / 60,
-        "commit": ", ".join(sorted(commit[:7] + commit[40:] for commit in commits)),
-    }
+        return next(({"failure": note.read_text(errors="replace")} for note in notes if note.exists()), {})
+    rows = read_csv(table, (*GROUP_COLUMNS, SCORE))
+    with reading(table, "the scores of an evaluation; remove it to evaluate again"):
+        scores = {name: float(value) for name, value in rows[-1].items() if name not in GROUP_COLUMNS}
+    return {**scores, **_costs(folders)}
+
+
+def _costs(folders: Sequence[RunFolder]) -> dict[str, Any]:
+    """`held_out_mm`, `minutes` and `commit` of `read_result`, from the records of all stages."""
+    seconds, commits, best = 0.0, set(), None
+    for folder in folders:
+        with reading(folder.record_file, "the record of a run; remove its folder to run it again"):
+            record = read_record(folder.record_file)
+            best = record["best_score"]
+            for session in record["sessions"]:
+                begin, end = (datetime.fromisoformat(session[key]) for key in ("begin", "end"))
+                seconds += (end - begin).total_seconds()
+                commits.add(session["commit"] or "-")
+    commit = ", ".join(sorted(commit[:7] + commit[40:] for commit in commits))
+    return {"held_out_mm": best, "minutes": seconds / 60, "commit": commit}
 
 
 def _stages(run: Run) -> Iterator[tuple[str, dict, RunFolder]]:

@@ -14,6 +14,7 @@ from ignite.handlers import ProgressBar
 from tqdm import tqdm
 
 from models.checkpoints import save_weights
+from models.parts.weights import match_weights, require_tensors
 from training.loop.distributed import is_main, mean_over_processes, sync_buffers
 from training.loop.monitors import VisdomCurves
 from training.loop.muon import Muon
@@ -23,6 +24,7 @@ from training.loop.run_folder import CsvLog, RunFolder, next_command
 from training.loop.threads import compute_threads, training_threads
 from utils.errors import UserError
 from utils.locks import writing
+from utils.readers import reason
 
 OPTIMIZERS = {"adam": torch.optim.AdamW, "muon": Muon}
 
@@ -71,7 +73,14 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict) -> None:
     """Load what an optimizer of the same kind saved, on whatever device that was."""
     kept = [{key: group[key] for key in ("lr", "fused", "capturable")} for group in optimizer.param_groups]
-    optimizer.load_state_dict(state)
+    try:
+        optimizer.load_state_dict(state)
+    # It compares the numbers of groups and parameters only, and looks up whatever else it expects.
+    except Exception as error:
+        raise UserError(f"the state of another optimizer ({reason(error)}); expected that of this training") from error
+    for parameter, held in optimizer.state.items():
+        if any(torch.is_tensor(value) and value.dim() and value.shape != parameter.shape for value in held.values()):
+            raise UserError("the state of the optimizer of another network; expected that of this training")
     for group, own in zip(optimizer.param_groups, kept, strict=True):
         group.update(own)
 
@@ -168,8 +177,12 @@ class _Loop:
             self._restore(state)
 
     def _restore(self, state: dict) -> None:
-        self.stage.network.load_state_dict(state["network"])
-        load_optimizer_state(self.stage.optimizer, state["optimizer"])
+        source, network = str(self.folder.state_file), self.stage.network
+        try:
+            network.load_state_dict(match_weights(network, require_tensors(state["network"], source), source))
+            load_optimizer_state(self.stage.optimizer, state["optimizer"])
+        except UserError as error:
+            raise UserError(f"cannot resume from {source!r}: {error}; remove it to start again") from error
         self.iteration, self.best = state["iteration"], state["best"]
         # States of older runs do not have it, and have the entry "average", which nothing reads any more.
         self.best_iteration = state.get("best_iteration")

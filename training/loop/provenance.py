@@ -18,6 +18,7 @@ import torch
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.paths import ROOT
+from utils.readers import read_json
 
 _PACKAGES = ("torch", "torchvision", "numpy", "geometry-aware-pose")
 
@@ -32,7 +33,7 @@ class RunRecord:
 
     def __init__(self, path: Path, identity: Mapping[str, Any], score: str, about: Mapping[str, Any]):
         self.path = path
-        sessions = (read_json(path) or {}).get("sessions", [])
+        sessions = (read_record(path) or {}).get("sessions", [])
         for session in sessions:
             # Nobody writes the end of a session that is killed.
             if session["status"] == "running":
@@ -75,14 +76,17 @@ class RunRecord:
         write_atomically(self.path, lambda part: part.write_text(text))
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The dictionary in a JSON file of a run; None where there is no file. Raises UserError for a damaged one."""
+def read_record(path: Path) -> dict[str, Any] | None:
+    """The record in `run.json`; None where there is none. Raises UserError for a damaged one."""
     if not path.exists():
         return None
-    try:
-        return dict(json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{str(path)!r} is not valid JSON ({error}); fix or delete it") from error
+    record = read_json(path, dict)
+    shape = {"identity": dict, "sessions": list}
+    wrong = [key for key, kind in shape.items() if not isinstance(record.get(key, kind()), kind)]
+    sessions = [] if wrong else record.get("sessions", [])
+    if wrong or not all(isinstance(session, dict) and "status" in session for session in sessions):
+        raise UserError(f"{str(path)!r} has no valid {(wrong or ['sessions'])[0]!r}; fix or delete it")
+    return record
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 import shlex
 from collections.abc import Mapping
@@ -11,13 +12,15 @@ from typing import Any
 
 import torch
 
+from models.parts.weights import read_file
 from training.loop.identity import BEST_NETWORK, differences, identity_of_old_run, run_identity, run_name
-from training.loop.provenance import read_json
+from training.loop.provenance import read_record
 from utils.commands import command_for
 from utils.config import write_config
 from utils.errors import UserError
 from utils.files import part_of, remove_dead_parts, write_atomically
 from utils.keys import KEYS
+from utils.readers import read_csv, read_json, reading, whole_number
 
 LATEST = "latest"  # the link beside the run folders
 # What stage 2 takes over from stage 1 by its command line; the architecture it takes from the network.
@@ -63,14 +66,7 @@ class RunFolder:
                 remove_dead_parts(folder)
             write_config(self.config_file, config)
             point_latest_to(self.path)
-        if not self.state_file.exists():
-            return None
-        try:
-            return torch.load(self.state_file, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise UserError(
-                f"cannot resume from {str(self.state_file)!r}: {type(error).__name__}; remove it to start again"
-            ) from error
+        return self._read_state() if self.state_file.exists() else None
 
     def example(self, iteration: int) -> Path:
         """The picture of held-out examples after an iteration."""
@@ -79,19 +75,42 @@ class RunFolder:
     @property
     def threads(self) -> int | None:
         """With how many threads of a CPU the run trained last; None where that is not recorded."""
-        sessions = (read_json(self.record_file) or {}).get("sessions")
-        return sessions[-1].get("threads") if sessions else None
+        sessions = (read_record(self.record_file) or {}).get("sessions")
+        return whole_number(sessions[-1].get("threads"), least=1) if sessions else None
 
     def save_state(self, state: dict) -> None:
         """Write the state of a resumable run, atomically."""
         write_atomically(self.state_file, lambda part: torch.save(state, part))
 
+    def _read_state(self) -> dict:
+        try:
+            state = read_file(self.state_file)
+        except UserError as error:
+            raise UserError(f"cannot resume: {error}; remove it to start again") from error
+        numbers = ("iteration", int), ("best", (int, float))
+        wrong = [] if isinstance(state, dict) else ["state"]
+        wrong += [key for key in ("network", "optimizer") if not wrong and not isinstance(state.get(key), dict)]
+        wrong += [key for key, kind in numbers if not wrong and not isinstance(state.get(key), kind)]
+        if wrong or state["iteration"] < 0:
+            raise UserError(
+                f"cannot resume from {str(self.state_file)!r}: no valid {(wrong or ['iteration'])[0]!r} in this state "
+                "of a training; remove it to start again"
+            )
+        if math.isfinite(state["best"]) and not self.best_network.is_file():
+            raise UserError(
+                f"cannot resume: the best network is missing, {str(self.best_network)!r}; remove {str(self.path)!r} to "
+                "start again"
+            )
+        return state
+
     def _stored_identity(self) -> dict:
         """The identity of the run that the folder holds; this run's own where it holds none."""
-        if (record := read_json(self.record_file)) is not None:
+        if (record := read_record(self.record_file)) is not None:
             return record.get("identity", {})
-        if (config := read_json(self.config_file)) is not None:
-            return identity_of_old_run(config, self.identity)
+        if self.config_file.exists():
+            config = read_json(self.config_file, dict)
+            with reading(self.config_file, "the config of a run; remove the folder to start again"):
+                return identity_of_old_run(config, self.identity)
         return self.identity
 
 
@@ -127,7 +146,9 @@ class CsvLog:
     def __init__(self, path: Path, iteration: int = 0):
         self.path = path
         self.fields: list[str] | None = None
-        rows = list(csv.DictReader(path.open(newline=""))) if path.exists() and iteration else []
+        # A log without rows is empty: its first row writes the header.
+        logged = iteration and path.exists() and (not path.is_file() or path.stat().st_size)
+        rows = read_csv(path, ["iteration"]) if logged else []
         # A killed run has logged iterations after its last checkpoint, and will do them again.
         kept = [row for row in rows if _is_complete(row, iteration)]
         text = io.StringIO()
@@ -140,6 +161,11 @@ class CsvLog:
 
     def append(self, row: dict) -> None:
         """Add a row; the first one also writes the header."""
+        if self.fields is not None and set(self.fields) != set(row):
+            raise UserError(
+                f"{str(self.path)!r} has the columns {', '.join(self.fields)}; expected {', '.join(row)}: "
+                "move the log away to go on"
+            )
         with self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, self.fields or list(row))
             if self.fields is None:

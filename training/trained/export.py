@@ -25,7 +25,7 @@ def export_weights(config: dict, given: frozenset[str], path: str | Path) -> Non
     kept = {key: value for key, value in trained.trained_with.items() if key not in _FOLDER_KEYS}
     # That there was a stage 1 tells which outputs are trained; where it was is nobody's business.
     if kept.get("network_path"):
-        kept["network_path"] = Path(kept["network_path"]).name
+        kept["network_path"] = Path(str(kept["network_path"])).name
     with writing_file(path):
         save_weights(path, trained.network, kept, dtype=torch.float16)
 

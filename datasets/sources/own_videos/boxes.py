@@ -1,6 +1,5 @@
 """Boxes of the person, from a file or by comparison with the background, and their triangulation."""
 
-import csv
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.cameras.calibration import parse_numbers, read_json
+from datasets.cameras.calibration import parse_numbers
 from datasets.cameras.camera import Camera, opencv
 from utils.errors import UserError
+from utils.readers import read_csv, read_json, whole_number
 
 Boxes = dict[str, dict[int, np.ndarray]]  # camera name -> frame number -> x0, y0, width, height, pixels
 
@@ -30,47 +30,24 @@ def read_boxes(path: str | Path, cameras: Sequence[str]) -> Boxes:
     the number of the faulty box.
     """
     path = Path(path)
-    if path.suffix.lower() == ".json":
-        rows = read_json(path)
-        if not isinstance(rows, list):
-            raise UserError(
-                f"{path} holds {type(rows).__name__}; expected a list of objects with {', '.join(BOX_COLUMNS)}"
-            )
-    else:
-        rows = _read_csv(path)
+    rows = read_json(path, list) if path.suffix.lower() == ".json" else read_csv(path, BOX_COLUMNS)
     boxes: Boxes = {name: {} for name in cameras}
     for number, row in enumerate(rows, 1):
         where = f"{path}: box {number}"
-        if not isinstance(row, dict) or row.get("camera") not in boxes:
-            name = row.get("camera") if isinstance(row, dict) else row
+        name = row.get("camera") if isinstance(row, dict) else row
+        if not isinstance(name, str) or name not in boxes or not isinstance(row, dict):
             raise UserError(f"{where}: camera {name!r}; expected one of {', '.join(cameras)}")
-        frame = parse_numbers(row, "frame", 1, where)[0]
+        given = parse_numbers(row, "frame", 1, where)[0]
+        frame = whole_number(given)
         box = np.concatenate([parse_numbers(row, name, 1, where) for name in BOX_COLUMNS[2:]])
-        if (box[2:] <= 0).any() or frame < 0 or frame != int(frame):
+        if frame is None or (box[2:] <= 0).any():
             raise UserError(
-                f"{where}: frame {frame:g}, box {box.tolist()}; expected a whole frame from 0, w and h above 0"
+                f"{where}: frame {given:g}, box {box.tolist()}; expected a whole frame from 0, w and h above 0"
             )
-        if frame in boxes[row["camera"]]:
-            raise UserError(
-                f"{where}: a second box of camera {row['camera']!r} in frame {frame:g}; expected one person"
-            )
-        boxes[row["camera"]][int(frame)] = box
+        if frame in boxes[name]:
+            raise UserError(f"{where}: a second box of camera {name!r} in frame {frame}; expected one person")
+        boxes[name][frame] = box
     return boxes
-
-
-def _read_csv(path: Path) -> list[dict]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            rows = list(reader)
-    except FileNotFoundError as error:
-        raise UserError(f"no file {str(path)!r}; expected a CSV of boxes") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not valid CSV ({error}); expected the columns {', '.join(BOX_COLUMNS)}") from error
-    missing = [name for name in BOX_COLUMNS if name not in (reader.fieldnames or ())]
-    if missing:
-        raise UserError(f"{path}: no column '{missing[0]}'; expected the columns {', '.join(BOX_COLUMNS)}")
-    return rows
 
 
 class Ray(NamedTuple):

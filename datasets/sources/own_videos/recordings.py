@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.cameras.calibration import read_json
 from datasets.layout.labels import MAX_JOINT_DISTANCE
 from utils.errors import UserError
+from utils.readers import read_arrays, read_json, reading, whole_number
 from utils.skeleton import NUM_JOINTS, ROOT_JOINT
 
 _FIELDS = ("name", "subject", "videos", "calibration", "offsets", "boxes", "poses")
@@ -86,8 +86,11 @@ def _recording(fields: dict, folder: Path, where: str) -> Recording:
     files = {name: _file(fields.get(name), folder, name, where) for name in ("calibration", "boxes", "poses")}
     if files["calibration"] is None:
         raise UserError(f"{where}: no 'calibration'; expected a JSON file of cameras")
+    name = fields["name"]
+    if not isinstance(name, str | int):
+        raise UserError(f"{where}: 'name' is {name!r}; expected text")
     return Recording(
-        str(fields["name"]),
+        str(name),
         _whole(fields.get("subject", 1), "subject", where),
         {camera: _file(video, folder, f"videos/{camera}", where) for camera, video in videos.items()},
         files["calibration"],
@@ -106,11 +109,8 @@ def _file(name: object, folder: Path, field: str, where: str) -> Path | None:
 
 
 def _whole(value: object, field: str, where: str) -> int:
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = -1
-    if number < 0 or number != float(value):
+    number = whole_number(value)
+    if number is None:
         raise UserError(f"{where}: '{field}' is {value!r}; expected a whole number from 0")
     return number
 
@@ -122,11 +122,9 @@ def read_pose_file(path: str | Path) -> np.ndarray:
     Raises UserError for other shapes and units.
     """
     path, size = Path(path), 3 * NUM_JOINTS
-    try:
+    with reading(path, "poses: .npy, .npz or .csv"):
         poses = np.array(_read_array(path), dtype=np.float64)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} cannot be read as poses ({error}); expected .npy, .npz or .csv") from error
-    if poses.size == 0 or poses.size != len(poses) * size:
+    if poses.ndim == 0 or poses.size == 0 or poses.size != len(poses) * size:
         raise UserError(f"{path} has shape {poses.shape}; expected (T, {NUM_JOINTS}, 3) or (T, {size})")
     poses = poses.reshape(-1, NUM_JOINTS, 3)
     # A pose with one unknown joint is no label: it counts as unknown.
@@ -150,10 +148,7 @@ def _read_array(path: Path) -> np.ndarray:
         except ValueError:
             # The first line may be a header.
             return np.loadtxt(lines[1:], delimiter=",", ndmin=2)
-    content = np.load(path, allow_pickle=False)
-    if isinstance(content, np.ndarray):
-        return content
-    with content:
-        if len(content.files) == 1:
-            return content[content.files[0]]
-        return content["poses"]
+    arrays = read_arrays(path)
+    if len(arrays) > 1 and "poses" not in arrays:
+        raise UserError(f"{path} has the arrays {', '.join(arrays)}; expected 'poses', or one array")
+    return arrays["poses"] if len(arrays) > 1 else next(iter(arrays.values()))

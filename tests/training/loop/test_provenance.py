@@ -10,7 +10,7 @@ from tests.runs import Died, die_at, losses
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config
 from training.loop.progress import scores_text
-from training.loop.provenance import commit, read_json
+from training.loop.provenance import commit, read_record
 from training.loop.run_folder import RunFolder
 from training.stages.novel_views import NovelViewStep, train_novel_views
 from utils.errors import UserError
@@ -24,7 +24,7 @@ def data(tmp_path_factory):
 def test_a_run_records_what_it_was_made_with(data, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["train.py", "seed=0"])
     folder = train_novel_views(tiny_config(data, tmp_path))
-    record = read_json(folder.record_file)
+    record = read_record(folder.record_file)
     (session,) = record["sessions"]
     assert record["status"] == session["status"] == "finished" and record["iterations"] == 6
     assert session["command"] == ["train.py", "seed=0"] and session["device"] and session["threads"] >= 1
@@ -50,15 +50,15 @@ def test_sessions_of_a_run_that_fails_is_killed_and_resumes(data, tmp_path, monk
     with monkeypatch.context() as patch, pytest.raises(Died):
         die_at(patch, 2)
         train_novel_views(config)
-    assert read_json(path)["status"] == "failed" and read_json(path)["best_score"] is None
-    record = read_json(path)
+    assert read_record(path)["status"] == "failed" and read_record(path)["best_score"] is None
+    record = read_record(path)
     record["sessions"][0]["status"] = "running"  # as signal 9 leaves it
     path.write_text(json.dumps(record))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(NovelViewStep, "__call__", lambda self, batch, iteration: interrupt())
         train_novel_views(config)
     folder = train_novel_views(config, resume=True)
-    record = read_json(path)
+    record = read_record(path)
     assert [session["status"] for session in record["sessions"]] == ["interrupted", "interrupted", "finished"]
     assert record["status"] == "finished" and record["iterations"] == len(losses(folder)) == 6
 
@@ -69,9 +69,9 @@ def interrupt():
 
 def test_a_damaged_record_is_one_line(tmp_path):
     (tmp_path / "run.json").write_text('{"status": ')
-    with pytest.raises(UserError, match=r"run.json' is not valid JSON .*; fix or delete it$"):
-        read_json(tmp_path / "run.json")
-    assert read_json(tmp_path / "none.json") is None
+    with pytest.raises(UserError, match=r"run.json' cannot be read \(.*line 1.*\); expected JSON, an object"):
+        read_record(tmp_path / "run.json")
+    assert read_record(tmp_path / "none.json") is None
 
 
 def test_the_commit_of_a_checkout_and_of_nothing_else(tmp_path):

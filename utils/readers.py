@@ -1,0 +1,156 @@
+"""Reading files of users and of ours: whatever a library raises becomes one line that names the file."""
+
+import csv
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from utils.errors import UserError
+
+MAX_ARRAY_BYTES = 1 << 30  # of one file of arrays: a few MB of zip may hold terabytes
+_CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x1f\x7f-\x9f]")
+_JSON_TYPES = {dict: "an object", list: "a list"}
+
+
+@contextmanager
+def reading(path: str | os.PathLike, expected: str) -> Iterator[None]:
+    """Raises UserError that names `path` and what was `expected`, for whatever goes wrong in the body.
+
+    Also for what is no file: to open a named pipe is to wait for ever.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UserError(f"{str(path)!r} is not a file; expected {expected}")
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"no file {str(path)!r}; expected {expected}") from error
+    # Decoders of damaged files raise whatever their parts raise: no list of errors would be complete.
+    except Exception as error:
+        why = impostor(path) or reason(error)
+        raise UserError(f"{str(path)!r} cannot be read ({why}); expected {expected}") from error
+
+
+def impostor(path: str | os.PathLike) -> str | None:
+    """What a failed download left in place of a file, and what to do; None where it did not fail in a known way."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(256).lstrip().lower()
+    except OSError:
+        return None
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer in place of the file: run `git lfs pull`, or download it again"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "it is a web page in place of the file: download it again"
+    return None
+
+
+def reason(error: BaseException) -> str:
+    """The first sentence of an error's message, without control characters.
+
+    What follows it in messages of libraries is advice to load unsafely, or a traceback.
+    """
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    lines = [_CONTROL.sub("", line).strip() for line in text.splitlines()]
+    first = next((line for line in lines if line), type(error).__name__)
+    # After a letter: "362. PiB" goes on.
+    first = re.split(r"(?<=[a-z)])[.;!]\s", first)[0].rstrip(".")
+    return first if len(first) <= 200 else f"{first[:200]} ..."
+
+
+def read_json(path: str | os.PathLike, kind: type | None = None) -> Any:
+    """The content of a JSON file, of the type `kind` (dict, list; None: any).
+
+    Raises UserError for a file that is missing, no JSON, nested too deep, or of another type.
+    """
+    expected = f"JSON{f', {_JSON_TYPES[kind]}' if kind else ''}"
+    with reading(path, expected):
+        content = parse_json(Path(path).read_text(encoding="utf-8-sig"))
+    if kind and not isinstance(content, kind):
+        raise UserError(f"{str(path)!r} holds {type(content).__name__}; expected {expected}")
+    return content
+
+
+def parse_json(text: str) -> Any:
+    """The content of JSON text. Integers that no float can hold come as infinity, so that one check finds both.
+
+    Raises ValueError or RecursionError for other text, and for strings that no file name and no label can hold.
+    """
+    content = json.loads(text, parse_int=_integer)
+    # Escapes can spell halves of characters, which nothing can write.
+    json.dumps(content, ensure_ascii=False).encode()
+    return content
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) < 300 else math.copysign(math.inf, -1 if digits.startswith("-") else 1)
+
+
+def read_csv(path: str | os.PathLike, columns: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Rows of a CSV file with a header that has `columns`; UTF-8, with or without a byte order mark.
+
+    A cell that is missing is None, and superfluous cells are a list under the key None. Raises UserError for a file
+    that is missing, no CSV, or lacks a column.
+    """
+    expected = f"CSV with the columns {', '.join(columns)}" if columns else "CSV"
+    with reading(path, expected), open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, skipinitialspace=True)
+        rows, names = list(reader), reader.fieldnames or ()
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise UserError(f"{path}: no column '{missing[0]}'; expected the columns {', '.join(columns)}")
+    return rows
+
+
+def read_xml(path: str | os.PathLike, expected: str) -> ElementTree.Element:
+    """The root of an XML file. Raises UserError for a file that is missing or no XML."""
+    with reading(path, expected):
+        return ElementTree.fromstring(Path(path).read_bytes())
+
+
+def read_arrays(path: str | os.PathLike, expected: str = "arrays of NumPy, .npy or .npz") -> dict[str, np.ndarray]:
+    """Arrays of a .npz file by name; that of a .npy file under the name "". Never unpickles.
+
+    Raises UserError for a file that is missing or damaged, holds objects, or takes more than `MAX_ARRAY_BYTES`.
+    """
+    with reading(path, expected):
+        # Mapped, so that a shape that is larger than the file is found before memory is asked for.
+        content = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            _check_bytes(path, content.nbytes)
+            return {"": np.array(content)}
+        with content:
+            _check_bytes(path, sum(member.file_size for member in content.zip.infolist()))
+            arrays = {name: content[name] for name in content.files}
+    # A member of another kind, such as text, comes as bytes.
+    other = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+    if other:
+        raise UserError(f"{str(path)!r} holds {other[0]!r}, which is no array; expected {expected}")
+    return arrays
+
+
+def _check_bytes(path: str | os.PathLike, size: int) -> None:
+    if size > MAX_ARRAY_BYTES:
+        raise UserError(
+            f"{str(path)!r} unpacks to {size / 2**30:.1f} GiB; expected at most {MAX_ARRAY_BYTES / 2**30:.0f} GiB"
+        )
+
+
+def whole_number(value: Any, least: int = 0) -> int | None:
+    """`value` as an int, where it is a whole number from `least` on that fits into 64 bits; None otherwise."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    whole = isinstance(value, str) or (number == value and not isinstance(value, bool))
+    return number if whole and least <= number < 1 << 63 else None
