@@ -14,6 +14,7 @@ import io
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from utils.commands import command_for
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.locks import writing
+from utils.readers import read_arrays, read_json, reason
 
 PACKED_FOLDER = "packed"
 UNFINISHED_FOLDER = ".packing"
@@ -43,16 +45,12 @@ def open_packed(labels: Labels) -> dict[str, CropArray]:
     if not folder.is_dir():
         return {}
     try:
-        about = json.loads((folder / ABOUT_FILE).read_text())
-        if about["labels"] != fingerprint(labels):
-            raise UserError(f"packed crops of {labels.root} belong to other labels; {_how_to_repack(labels)}")
-        return {kind: _open_kind(folder, kind, labels.num_rows, about["size"]) for kind in about["kinds"]}
-    # UserError is a ValueError, and must not be reported as damage.
-    except UserError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"packed crops {folder} are damaged ({reason}); {_how_to_repack(labels)}") from error
+        about = read_json(folder / ABOUT_FILE, dict)
+        if about["labels"] == fingerprint(labels):
+            return {kind: _open_kind(folder, kind, labels.num_rows, about["size"]) for kind in about["kinds"]}
+    except Exception as error:
+        raise UserError(f"packed crops {folder} are damaged ({reason(error)}); {_how_to_repack(labels)}") from error
+    raise UserError(f"packed crops of {labels.root} belong to other labels; {_how_to_repack(labels)}")
 
 
 def pack(root: str | Path, progress: bool = True) -> str:
@@ -95,9 +93,9 @@ def _how_to_repack(labels: Labels) -> str:
 
 def _open_kind(folder: Path, kind: str, num_rows: int, size: int) -> CropArray:
     # Copy-on-write instead of read-only, since torch warns about arrays that are not writable.
-    crops = np.load(folder / f"{kind}.npy", mmap_mode="c")
+    crops = np.load(folder / f"{kind}.npy", mmap_mode="c", allow_pickle=False)
     rows_file = folder / f"{kind}_rows.npy"
-    index = np.load(rows_file) if rows_file.exists() else None
+    index = _read_index(rows_file) if rows_file.exists() else None
     count = num_rows if index is None else len(crops)
     expected = (count, CROP_CHANNELS[kind], size, size)
     if crops.shape != expected or crops.dtype != np.uint8:
@@ -113,9 +111,9 @@ def _open_kind(folder: Path, kind: str, num_rows: int, size: int) -> CropArray:
 def _is_packed(labels: Labels, job: str) -> bool:
     about = labels.root / PACKED_FOLDER / ABOUT_FILE
     try:
-        return json.loads(about.read_text())["labels"] == job and bool(open_packed(labels))
-    # UserError is a ValueError: damaged crops are packed again.
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_json(about, dict).get("labels") == job and bool(open_packed(labels))
+    # Damaged crops are packed again.
+    except UserError:
         return False
 
 
@@ -129,7 +127,7 @@ def _report(labels: Labels) -> str:
 def _claim(folder: Path, job: str) -> None:
     """Create the folder of an unfinished job; one of other labels is emptied."""
     mark = folder / "job"
-    if folder.is_dir() and not (mark.exists() and mark.read_text() == job):
+    if folder.is_dir() and not (mark.exists() and mark.read_bytes() == job.encode()):
         shutil.rmtree(folder)
     folder.mkdir(exist_ok=True)
     write_atomically(mark, lambda part: part.write_text(job))
@@ -148,7 +146,10 @@ def _check_disk(png: PngCrops, kinds: list[str], folder: Path) -> None:
 def _background_index(path: Path, png: PngCrops, progress: bool) -> np.ndarray:
     """Number (N,) of the distinct background of each row, in the order of first use. Equal files are one background."""
     if path.exists():
-        return np.load(path)
+        with suppress(UserError):
+            index = _read_index(path)
+            if index.shape == (len(png),) and index.dtype == np.int64:
+                return index
     digests = np.empty((len(png), 2), np.uint64)
 
     def digest(row: int) -> None:
@@ -164,6 +165,10 @@ def _background_index(path: Path, png: PngCrops, progress: bool) -> np.ndarray:
     index = np.argsort(np.argsort(first))[inverse.reshape(-1)].astype(np.int64)
     write_atomically(path, lambda part: _save(part, index))
     return index
+
+
+def _read_index(path: Path) -> np.ndarray:
+    return read_arrays(path)[""]
 
 
 def _append_crops(path: Path, png: PngCrops, rows: np.ndarray, kind: str, progress: bool) -> None:

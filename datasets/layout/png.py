@@ -1,5 +1,7 @@
 """Crops as PNG files, and a thread pool to encode or decode many of them."""
 
+import os
+import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from utils.errors import UserError
+from utils.readers import reason
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # 8 bits, color type (2: RGB, 0: gray), the only compression and filter methods, not interlaced.
@@ -50,12 +53,21 @@ def read_png(path: str, channels: int = 3) -> np.ndarray:
     from PIL import Image
 
     try:
+        # To open a named pipe is to wait for ever.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UserError(f"corrupt crop {path} (not a file); expected a whole PNG")
         with Image.open(path) as image:
+            # Pillow would cut all that is above 255.
+            if image.mode.startswith(("I", "F")):
+                raise UserError(f"crop {path} has 16 bits or more per color; expected 8")
             return np.asarray(image.convert("RGB" if channels == 3 else "L")).reshape(*image.size[::-1], channels)
     except FileNotFoundError as error:
         raise UserError(f"missing crop {path}; expected a PNG") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"corrupt crop {path} ({error}); expected a whole PNG") from error
+    except UserError:
+        raise
+    # Pillow's decoders raise many things, one of them for a picture that declares too many pixels.
+    except Exception as error:
+        raise UserError(f"corrupt crop {path} ({reason(error)}); expected a whole PNG") from error
 
 
 def map_threads(
