@@ -93,6 +93,8 @@ def pose_from_crop(
         raise UserError("weights is None; expected trained weights, because random weights give random poses")
     network = encode_decode(weights)
     if statistics is not None:
+        if not isinstance(statistics, str | Path):
+            raise UserError(f"statistics is {statistics!r}; expected the folder of a training layout")
         network.set_pose_statistics(*map(torch.as_tensor, read_statistics(statistics)))
     return PoseFromCrop(network, device, precision, flip_test, trust)
 
@@ -100,6 +102,8 @@ def pose_from_crop(
 def _weights_path(weights: str | Path) -> str:
     from utils.errors import UserError
 
+    if not isinstance(weights, str | Path) or not str(weights) or "\0" in str(weights):
+        raise UserError(f"weights is {weights!r}; expected a name or a path")
     if weights in _PACKAGED:
         return str(ROOT / "examples" / "weights" / f"{weights}.safetensors")
     if weights == "published":

@@ -15,6 +15,7 @@ from utils.commands import command_for
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.keys import ALIASES, GROUPS, KEYS, RETIRED, Key
+from utils.readers import reason
 
 
 def read_config_file(path: str | os.PathLike, name: str = "config_dict") -> dict:
@@ -23,8 +24,9 @@ def read_config_file(path: str | os.PathLike, name: str = "config_dict") -> dict
         raise UserError(f"no config file {str(path)!r}; give a Python file that defines {name}")
     try:
         config = runpy.run_path(str(path)).get(name)
-    except Exception as error:
-        raise UserError(f"config file {str(path)!r} failed: {type(error).__name__}: {error}") from error
+    # A file that ends its process, as scripts do, is no config either.
+    except (Exception, SystemExit) as error:
+        raise UserError(f"config file {str(path)!r} failed: {type(error).__name__}: {reason(error)}") from error
     if not isinstance(config, dict):
         raise UserError(f"config file {str(path)!r} defines no dictionary named {name}")
     return dict(config)

@@ -14,9 +14,15 @@ def run_script(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        sys.exit(_report(f"error: {_last_line(error)}", 2))
+        sys.exit(_report(f"error: {one_line(error)}", 2))
     except PermissionError as error:
         sys.exit(_report(f"error: no permission for {error.filename!r}; expected a path that you may read or write", 2))
+    except RuntimeError as error:
+        # PyTorch's signal handler raises it wherever the process is when one of its readers dies.
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        line = f"error: a process that reads crops died ({one_line(error)}); start again with fewer num_workers"
+        sys.exit(_report(line, 2))
     except BrokenPipeError:
         # Whoever reads our output, such as `head`, has enough. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -29,10 +35,13 @@ def run_script(main: Callable[[], None]) -> None:
         sys.exit(_report(str(interrupt) or "interrupted", 130))
 
 
-def _last_line(error: UserError) -> str:
-    """The message of `error` itself."""
+def one_line(error: Exception) -> str:
+    """The message of `error` in one line."""
+    lines = str(error).strip().splitlines() or [""]
     # An error raised in a DataLoader's process arrives with that process's traceback in front, as one string.
-    return str(error).strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")
+    if lines[0].startswith(("Caught UserError in ", "Traceback ")):
+        return lines[-1].removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")
+    return " ".join(lines)
 
 
 def _report(line: str, code: int) -> int:

@@ -65,6 +65,8 @@ def reason(error: BaseException) -> str:
     first = next((line for line in lines if line), type(error).__name__)
     # After a letter: "362. PiB" goes on.
     first = re.split(r"(?<=[a-z)])[.;!]\s", first)[0].rstrip(".")
+    if not re.search(r"[A-Za-z]{2}", first):
+        first = f"{type(error).__name__}: {first}"
     return first if len(first) <= 200 else f"{first[:200]} ..."
 
 
@@ -118,8 +120,10 @@ def read_xml(path: str | os.PathLike, expected: str) -> ElementTree.Element:
         return ElementTree.fromstring(Path(path).read_bytes())
 
 
-def read_arrays(path: str | os.PathLike, expected: str = "arrays of NumPy, .npy or .npz") -> dict[str, np.ndarray]:
-    """Arrays of a .npz file by name; that of a .npy file under the name "". Never unpickles.
+def read_arrays(
+    path: str | os.PathLike, names: Sequence[str] | None = None, expected: str = "arrays of NumPy, .npy or .npz"
+) -> dict[str, np.ndarray]:
+    """Arrays of a .npz file by name, all or those of `names`; that of a .npy file under the name "". Never unpickles.
 
     Raises UserError for a file that is missing or damaged, holds objects, or takes more than `MAX_ARRAY_BYTES`.
     """
@@ -131,7 +135,7 @@ def read_arrays(path: str | os.PathLike, expected: str = "arrays of NumPy, .npy 
             return {"": np.array(content)}
         with content:
             _check_bytes(path, sum(member.file_size for member in content.zip.infolist()))
-            arrays = {name: content[name] for name in content.files}
+            arrays = {name: content[name] for name in (content.files if names is None else names)}
     # A member of another kind, such as text, comes as bytes.
     other = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
     if other:

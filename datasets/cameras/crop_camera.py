@@ -40,7 +40,7 @@ def crop_camera(
     direction is straight up in the crop. `box_metres`, a number or (...), at the root's distance fill the crop. Raises
     UserError for a root behind the camera and for a box without size.
     """
-    if np.any(np.asarray(box_metres) <= 0):
+    if not np.all(np.asarray(box_metres) > 0):
         raise UserError(f"box of {np.min(box_metres):g} m; expected a width of more than 0 meters")
     root_cam = np.asarray(root_cam, dtype=np.float64)
     x, y, z = np.moveaxis(root_cam, -1, 0)

@@ -4,18 +4,27 @@ from collections.abc import Iterable, Mapping
 
 from utils.errors import UserError
 
+MAX_NUMBER = 1 << 31  # of frames, sequences and seeds
+MOST = {"workers": 1024, "crops": 10**8, "people": 10**6}
+BOX_RANGE = (0.1, 100.0)  # meters: no person is narrower, and no crop that is wider shows one
+
 
 def check_at_least(least: int, **numbers: int | None) -> None:
-    """Raises UserError for the first of `numbers` that is below `least`; None stands for a default and passes."""
+    """Raises UserError for the first of `numbers` that is below `least`, or so large that no set needs it.
+
+    None stands for a default and passes.
+    """
     for name, value in numbers.items():
-        if value is not None and value < least:
-            raise UserError(f"{name} is {value}; expected at least {least}")
+        most = MOST.get(name, MAX_NUMBER)
+        if value is not None and not least <= value <= most:
+            raise UserError(f"{name} is {value}; expected at least {least}, at most {most}")
 
 
 def check_box(box_metres: float) -> None:
-    """Raises UserError for a width of crops that is not positive."""
-    if box_metres <= 0:
-        raise UserError(f"box_metres is {box_metres:g}; expected more than 0")
+    """Raises UserError for a width of crops that shows no person, and for NaN."""
+    least, most = BOX_RANGE
+    if not least <= box_metres <= most:
+        raise UserError(f"box_metres is {box_metres:g}; expected {least:g} to {most:g} meters")
 
 
 def check_split(split: str, splits: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from datasets.layout.labels import PARTS_FOLDER, is_finished
 from utils.errors import UserError
 from utils.files import is_part, remove_dead_parts, write_atomically
 from utils.locks import LOCK_FILE
+from utils.readers import read_json
 
 REPORT_FILE = "report.txt"
 
@@ -21,17 +22,13 @@ def claim_folder(output: Path, file: str, job: dict) -> bool:
     remove_dead_parts(output)
     mark = output / file
     if mark.exists():
-        try:
-            held = json.loads(mark.read_text())
-        except ValueError:
-            held = "something else"
+        held = read_json(mark, dict)
         # JSON turns tuples into lists: what was asked must go the same way before the two are compared.
         asked = json.loads(json.dumps(job))
         if held != asked:
-            if isinstance(held, dict):
-                # A job has a dozen options; the message names only those that differ.
-                differ = [key for key in {**held, **asked} if held.get(key) != asked.get(key)]
-                held, asked = ({key: side.get(key) for key in differ} for side in (held, asked))
+            # A job has a dozen options; the message names only those that differ.
+            differ = [key for key in {**held, **asked} if held.get(key) != asked.get(key)]
+            held, asked = ({key: side.get(key) for key in differ} for side in (held, asked))
             raise UserError(f"{output} holds a set of {held}; expected {asked}, or an empty folder")
         if finished := is_finished(output):
             # Left by a call that was killed between its last two steps.

@@ -73,7 +73,7 @@ class Labels(Mapping):
         self.root = Path(root)
         self.path = self.root / LABELS_FILE
         _check_exists(self.root)
-        with open_hdf5(self.path, "labels of a layout") as file:
+        with open_hdf5(self.path, "an HDF5 file, the labels of a layout") as file:
             self._keys = tuple(file)
             source = file.attrs.get(LABEL_SOURCE)
             frames = find_dataset(file, "frame")
@@ -87,7 +87,7 @@ class Labels(Mapping):
         if name not in self._keys:
             raise UserError(f"{self.path} has no '{name}'; it has {', '.join(self._keys)}")
         if name not in self._arrays:
-            with open_hdf5(self.path, "labels of a layout") as file:
+            with open_hdf5(self.path, "an HDF5 file, the labels of a layout") as file:
                 self._arrays[name] = self._read(file, name)
         return self._arrays[name]
 

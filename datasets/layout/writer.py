@@ -29,10 +29,11 @@ from datasets.layout.labels import (
 from datasets.layout.png import map_threads, write_png
 from utils.errors import UserError
 from utils.files import write_atomically
+from utils.readers import read_arrays, read_json
 
 IMAGE_KINDS = ("img_crop", "bg_crop")
 CROP_CHANNELS = {"img_crop": 3, "bg_crop": 3, "mask_crop": 1}  # all kinds of crops
-MIN_SIZE = 16  # side of a crop, pixels
+MIN_SIZE, MAX_SIZE = 16, 4096  # side of a crop, pixels
 
 
 def image_path(root: str | Path, seq: int, cam: int, frame: int, kind: str) -> str:
@@ -41,9 +42,9 @@ def image_path(root: str | Path, seq: int, cam: int, frame: int, kind: str) -> s
 
 
 def check_size(size: int) -> None:
-    """Raises UserError for a size of crops that is too small for any network."""
-    if size < MIN_SIZE:
-        raise UserError(f"size is {size}; expected at least {MIN_SIZE} pixels")
+    """Raises UserError for a size of crops that is too small or too large for any network."""
+    if not MIN_SIZE <= size <= MAX_SIZE:
+        raise UserError(f"size is {size}; expected at least {MIN_SIZE} pixels, at most {MAX_SIZE}")
 
 
 class LayoutWriter:
@@ -121,7 +122,7 @@ class LayoutWriter:
         if it was not measured, such as "triangulated ..."; readers repeat it.
         """
         keys = self.finished_keys
-        lengths = [len(self._load(key)["frame"]) for key in keys]
+        lengths = [len(self._load(key, ["frame"])["frame"]) for key in keys]
         if not keys or (self.total is not None and sum(lengths) != self.total):
             raise UserError(f"{self.root} has {sum(lengths)} rows; expected {self.total or 'at least one'}")
         given = None if pose_mean is None or pose_std is None else (pose_mean, pose_std)
@@ -133,15 +134,15 @@ class LayoutWriter:
     def _part(self, key: str) -> Path:
         return self.parts / f"{key}.npz"
 
-    def _load(self, key: str) -> np.lib.npyio.NpzFile:
-        return np.load(self._part(key), allow_pickle=False)
+    def _load(self, key: str, names: list[str] | None = None) -> dict[str, np.ndarray]:
+        return read_arrays(self._part(key), names, "rows of a piece; remove it to write the piece again")
 
     def _check_same_job(self) -> None:
         job_file = self.parts / "job.json"
         if not job_file.exists():
             write_atomically(job_file, lambda part: part.write_text(json.dumps({"size": self.size})))
             return
-        held = json.loads(job_file.read_text())["size"]
+        held = read_json(job_file, dict).get("size")
         if held != self.size:
             raise UserError(f"{self.root} is unfinished with crops of {held} px; got {self.size} px, expected {held}")
 
@@ -173,17 +174,16 @@ class LayoutWriter:
     def _write_rows(self, file: h5py.File, keys: list[str], lengths: list[int]) -> None:
         # Strings may be longer in another piece than in the first: the type must hold all of them.
         first = self._load(keys[0])
-        for name in first.files:
-            shape = (sum(lengths), *first[name].shape[1:])
-            dtype = np.result_type(*(self._load(key)[name].dtype for key in keys)) if name not in ROW_SHAPES else None
-            file.create_dataset(name, shape, dtype or first[name].dtype)
+        for name, array in first.items():
+            dtypes = {self._load(key, [name])[name].dtype for key in keys} if name not in ROW_SHAPES else {array.dtype}
+            file.create_dataset(name, (sum(lengths), *array.shape[1:]), np.result_type(*dtypes))
         start = 0
         for key, length in zip(keys, lengths, strict=True):
             part = self._load(key)
-            if set(part.files) != set(first.files):
-                raise UserError(f"piece {key} has the keys {sorted(part.files)}; expected {sorted(first.files)}")
-            for name in first.files:
-                file[name][start : start + length] = part[name]
+            if set(part) != set(first):
+                raise UserError(f"piece {key} has the keys {sorted(part)}; expected {sorted(first)}")
+            for name, array in part.items():
+                file[name][start : start + length] = array
             start += length
 
 

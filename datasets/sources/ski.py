@@ -19,7 +19,7 @@ from tqdm import tqdm
 from datasets.cameras.agreement import MAX_VIEW_DIFFERENCE, MIN_CAMERAS, view_disagreement
 from datasets.cameras.camera import Camera
 from datasets.cameras.crop_camera import BOX_METRES, CropCamera, crop_camera, crop_rows, project_to_crop
-from datasets.layout.arguments import check_split
+from datasets.layout.arguments import check_box, check_split
 from datasets.layout.groups import group_rows
 from datasets.layout.hdf5 import find_dataset, open_hdf5, read_numbers
 from datasets.layout.job import claim_folder
@@ -53,6 +53,7 @@ def prepare_ski(
     is. Raises UserError where labels are missing, or inconsistent under the conventions above.
     """
     check_size(size)
+    check_box(box_metres)
     folder = split_folder(source, split)
     mean_std = read_statistics(statistics)
     labels = read_labels(folder / LABELS_FILE)
@@ -108,7 +109,7 @@ def split_folder(source: str | Path, split: str) -> Path:
 
 def read_labels(path: str | Path) -> SkiLabels:
     """Read labels.h5. Raises UserError for a missing or misshapen key."""
-    with open_hdf5(path, "labels of Ski-PosePTZ") as file:
+    with open_hdf5(path, "an HDF5 file, the labels of Ski-PosePTZ") as file:
         rows = find_dataset(file, "seq").size
         if not rows:
             raise UserError(f"{path} has no rows in 'seq'; expected one per image")
@@ -129,7 +130,7 @@ def read_labels(path: str | Path) -> SkiLabels:
 def _read(file: h5py.File, name: str, shape: tuple[int, ...], dtype: type = np.float64) -> np.ndarray:
     values = read_numbers(file, name, dtype)
     if values.size != np.prod(shape):
-        raise UserError(f"{file.filename}: '{name}' has shape {values.shape}; expected {shape}")
+        raise UserError(f"{file.filename}: '{name}' has shape {values.shape}; expected finite numbers of {shape}")
     return values.reshape(shape)
 
 

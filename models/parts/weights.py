@@ -30,6 +30,8 @@ def read_file(path: str | Path) -> Any:
     except Exception as error:
         # A damaged file fails in the unpickler in too many ways to list.
         why = impostor(path) or reason(error)
+        # All that torch says is how to load it unsafely.
+        why = "it is damaged, or holds more than tensors" if why.startswith("Weights only load failed") else why
         raise UserError(f"{str(path)!r} is not a file of plain weights and was refused: {why}") from error
 
 

@@ -65,8 +65,9 @@ def plan(suite: Mapping[str, Any], stage1: dict, stage2: dict, num_seeds: int) -
 
 def label_counts(amounts: list[int | float], total: int) -> list[int]:
     """Amounts of labels as numbers of crops, sorted, without duplicates; those above `total` are left out."""
-    if wrong := [amount for amount in amounts if not isinstance(amount, (int, float))]:
-        raise UserError(f"labels: {wrong[0]!r} is not a number")
+    # NaN fails both comparisons; True is a number to Python only.
+    if wrong := [a for a in amounts if isinstance(a, bool) or not isinstance(a, int | float) or not 0 < a < 1 << 62]:
+        raise UserError(f"labels: {wrong[0]!r}; expected numbers of crops, or fractions of all")
     counts = {round(amount * total) if isinstance(amount, float) else amount for amount in amounts}
     kept = sorted(count for count in counts if 0 < count <= total)
     if not kept:

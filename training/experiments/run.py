@@ -20,7 +20,7 @@ from training.stages.pose import train_pose
 from training.trained.evaluation import evaluate, evaluation_keys
 from training.trained.load import open_network, open_test_data
 from training.trained.tables import GROUP_COLUMNS
-from utils.errors import UserError
+from utils.errors import UserError, one_line
 from utils.readers import read_csv, reading
 
 FAILURE = "failure.txt"
@@ -92,7 +92,7 @@ def train_and_test(run: Run) -> str | None:
         evaluate(trained.network, test_set, trained.config, trained.hardware, _table(run, folder).parent)
     except Exception as error:
         # Whatever it was, the other runs still count.
-        reason = f"{type(error).__name__}: {error}".removeprefix("UserError: ").split("\n")[0]
+        reason = one_line(error) if isinstance(error, UserError) else f"{type(error).__name__}: {one_line(error)}"
         if folder is not None:
             folder.path.mkdir(parents=True, exist_ok=True)
             (folder.path / FAILURE).write_text(reason)
@@ -127,7 +127,7 @@ def _costs(folders: Sequence[RunFolder]) -> dict[str, Any]:
     for folder in folders:
         with reading(folder.record_file, "the record of a run; remove its folder to run it again"):
             record = read_record(folder.record_file)
-            best = record["best_score"]
+            best = float(record["best_score"])
             for session in record["sessions"]:
                 begin, end = (datetime.fromisoformat(session[key]) for key in ("begin", "end"))
                 seconds += (end - begin).total_seconds()

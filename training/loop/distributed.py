@@ -18,6 +18,7 @@ import torch
 
 from training.loop.hardware import pick_device
 from utils.errors import UserError
+from utils.readers import whole_number
 
 _VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
 
@@ -37,6 +38,9 @@ def process_group(device: str) -> Iterator[None]:
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} is not set; "
             "start several processes by torchrun, or unset WORLD_SIZE"
         )
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
+        if whole_number(os.environ[name]) is None:
+            raise UserError(f"{name} is {os.environ[name]!r}; expected a whole number, as torchrun sets it")
     kind = pick_device(device)
     if kind.index is not None:
         raise UserError(f"device is {device!r}; expected auto, cuda or cpu: each process takes a GPU of its own")

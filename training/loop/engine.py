@@ -1,5 +1,6 @@
 """The loop that both stages share: Ignite engine, logs, evaluation, checkpoints, exact resume."""
 
+import logging
 import math
 import signal
 import time
@@ -149,6 +150,8 @@ def _fit(stage: Stage, config: dict, folder: RunFolder, resume: bool) -> dict:
 def _run(loop: "_Loop") -> None:
     first, total = loop.iteration, loop.config["num_training_iterations"]
     trainer = Engine(loop.process)
+    # It would print an error that it raises anyway, twice, and with the traceback of a reader's process.
+    trainer.logger.setLevel(logging.CRITICAL)
     _attach(trainer, loop, loop.config)
     # One epoch of all iterations. The epochs of the data are the batches' own matter.
     trainer.load_state_dict({"iteration": first, "epoch_length": total, "max_epochs": 1})

@@ -33,6 +33,7 @@ class Hardware:
     """
 
     def __init__(self, device: str = "auto", precision: str = "auto"):
+        check_value("device", device)
         check_value("precision", precision)
         self.device = pick_device(device)
         automatic = precision == "auto" and computes_in_bfloat16(self.device)

@@ -16,8 +16,10 @@ from training.trained.copies import Estimate, estimate_poses
 from training.trained.fusion import Fused, fuse_cameras
 from utils.errors import UserError
 from utils.images import normalize
+from utils.readers import reason, whole_number
 from utils.skeleton import NUM_JOINTS
 
+MAX_SIDE = 1 << 14  # of a crop of a picture, pixels
 Crops = np.ndarray | torch.Tensor | Image.Image | str | Path | Sequence
 
 
@@ -73,12 +75,17 @@ class PoseFromCrop:
                 "this network holds no pose statistics, because published files have none; expected those of its "
                 "training data (statistics=FOLDER in the training layout, or network.set_pose_statistics)"
             )
+        for name, value in {"flip_test": flip_test, "trust": trust}.items():
+            if not isinstance(value, bool):
+                raise UserError(f"{name} is {value!r}; expected True or False")
         self.hardware = Hardware(device, precision)
         self.network = self.hardware.place(network.eval())
         self.flip_test, self.trust = flip_test, trust
 
     def __call__(self, crops: Crops, batch_size: int = 64) -> Poses:
         """Poses of `crops`, which may be anything that `read_crops` accepts, `batch_size` at a time."""
+        if whole_number(batch_size, least=1) is None:
+            raise UserError(f"batch_size is {batch_size!r}; expected a whole number, at least 1")
         batches = read_crops(crops, self.network.size).split(batch_size)
         estimates = list(map_batches(self._estimate, batches, self.hardware.device))
         pose, *judged = (
@@ -122,6 +129,9 @@ def read_crops(crops: Crops, size: int) -> torch.Tensor:
     if isinstance(crops, (list, tuple)):
         if not crops:
             raise UserError("no crops given; expected at least one")
+        # Of one level: a list that holds itself would have no end.
+        if nested := [crop for crop in crops if isinstance(crop, (list, tuple))]:
+            raise UserError(f"a crop is of type {type(nested[0]).__name__}; expected a list of crops, not of lists")
         return torch.cat([read_crops(crop, size) for crop in crops])
     pixels = _channels_first(crops)
     height, width = pixels.shape[-2:]
@@ -142,8 +152,8 @@ def crop_square(
     of a person who stands upright. The crop is not rectified: near the corners of a wide-angle picture, poses come out
     rotated by up to the angle between the viewing directions of the picture's center and of the person.
     """
-    if not side >= 1:
-        raise UserError(f"side of a crop is {side} px; expected at least 1")
+    if not 1 <= side <= MAX_SIDE or not np.isfinite(center).all():
+        raise UserError(f"side of a crop is {side} px, its center {center}; expected 1 to {MAX_SIDE} px, and finite")
     pixels = _channels_first(picture)
     if len(pixels) != 1:
         raise UserError(f"{len(pixels)} pictures given; expected one")
@@ -166,7 +176,7 @@ def _channels_first(crops: np.ndarray | torch.Tensor | Image.Image | str | Path)
         pixels = pixels.movedim(-1, -3) if pixels is not None and pixels.dim() > 2 else pixels
     elif isinstance(crops, torch.Tensor):
         found, layout = f"tensor {tuple(crops.shape)} {crops.dtype}", "(3,H,W) or (N,3,H,W)"
-        pixels = crops.detach().cpu() if crops.dtype == torch.uint8 else None
+        pixels = crops.detach().cpu() if crops.dtype == torch.uint8 and not crops.is_meta else None
     else:
         raise UserError(f"a crop is of type {type(crops).__name__}; expected an array, a tensor, a PIL image or a file")
     if pixels is None or pixels.dim() not in (3, 4) or pixels.shape[-3] != 3 or not len(pixels):
@@ -181,7 +191,7 @@ def _read_image(path: Path) -> Image.Image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError as error:
         raise UserError(f"no such file: {str(path)!r}; expected an image") from error
-    # Pillow's decoders raise any of these for damaged files.
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise UserError(f"{str(path)!r} cannot be read ({reason}); expected an image such as PNG or JPEG") from error
+    # Pillow's decoders raise many things, one of them for a picture that declares too many pixels.
+    except Exception as error:
+        why = "not an image" if isinstance(error, UnidentifiedImageError) else reason(error)
+        raise UserError(f"{str(path)!r} cannot be read ({why}); expected an image such as PNG or JPEG") from error

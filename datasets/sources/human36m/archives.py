@@ -1,17 +1,20 @@
 """Human3.6M on a user's disk: known folder structures, packed archives, and poses in CDF files."""
 
+import math
 import os
 import shutil
 import tarfile
 import zlib
 from pathlib import Path
 from types import ModuleType
+from typing import Any, BinaryIO
 
 import numpy as np
 from tqdm import tqdm
 
 from utils.commands import install_extra
 from utils.errors import UserError
+from utils.readers import reading
 
 # Where a subject's files may be, in the order of searching. Downloads and tools in use unpack them differently.
 POSE_FOLDERS = ("S{}/MyPoseFeatures/D3_Positions", "S{}/Poses_D3_Positions", "S{}/D3_Positions")
@@ -20,6 +23,7 @@ POSE_ARCHIVE, VIDEO_ARCHIVE = "Poses_D3_Positions_S{}.tgz", "Videos_S{}.tgz"
 LEVELS = ("", "extracted", "archives")
 H36M_JOINTS = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)  # of the 32, in our order
 POSE_VALUES = 96
+MAX_READS, MAX_REREAD = 100_000, 1000  # of one CDF file: reads, and bytes in multiples of its size
 
 
 class Source:
@@ -113,18 +117,39 @@ def unpack(archive: Path, target: Path, suffix: str, progress: bool = True) -> N
 
 def read_cdf_poses(path: str | Path) -> np.ndarray:
     """World joints (N,17,3) of one sequence, meters, z up, 50 Hz. Raises UserError for a missing or unexpected file."""
-    if not Path(path).is_file():
-        raise UserError(f"no poses {str(path)!r}; expected a CDF file")
-    try:
-        poses = np.asarray(cdf_library().CDF(str(path)).varget("Pose"))
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read as CDF file ({error}); expected the variable 'Pose'") from error
-    if not poses.size or poses.shape[-1] != POSE_VALUES:
+    library = cdf_library()
+    with reading(path, "a CDF file with the variable 'Pose'"):
+        cdf, size = library.CDF(str(path)), Path(path).stat().st_size
+        # cdflib reads through this attribute alone, and follows damaged references for ever.
+        cdf._f = _BoundedReads(cdf._f, MAX_READS, MAX_REREAD * size)
+        declared = cdf.varinq("Pose")
+        count = (declared.Last_Rec + 1) * math.prod(declared.Dim_Sizes)
+        if count > MAX_REREAD * size:
+            raise UserError(f"{path}: 'Pose' declares {count} numbers; expected what {size} bytes can hold")
+        poses = np.asarray(cdf.varget("Pose"))
+    if poses.dtype.kind not in "iuf" or not poses.size or poses.shape[-1] != POSE_VALUES:
         raise UserError(f"{path}: 'Pose' has shape {poses.shape}; expected (1, frames, {POSE_VALUES})")
     joints = poses.astype(np.float64).reshape(-1, POSE_VALUES // 3, 3)[:, H36M_JOINTS] / 1000
     if not np.isfinite(joints).all():
         raise UserError(f"{path}: 'Pose' has values that are not finite; expected millimeters")
     return joints
+
+
+class _BoundedReads:
+    """A file of which no more can be read than `reads` times, and `size` bytes in all."""
+
+    def __init__(self, file: BinaryIO, reads: int, size: int):
+        self._file, self._reads, self._size = file, reads, size
+
+    def read(self, *size: int) -> bytes:
+        content = self._file.read(*size)
+        self._reads, self._size = self._reads - 1, self._size - len(content)
+        if min(self._reads, self._size) < 0:
+            raise ValueError("its records refer to each other in a circle")
+        return content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def cdf_library() -> ModuleType:

@@ -14,6 +14,7 @@ import numpy as np
 
 from datasets.cameras.camera import Camera
 from utils.errors import UserError
+from utils.readers import read_xml, reason
 
 METADATA_FILE = "metadata.xml"
 CAMERA_IDS = ("54138969", "55011271", "58860488", "60457274")
@@ -66,17 +67,20 @@ class Metadata(NamedTuple):
 
 def read_metadata(path: Path) -> Metadata:
     """Read metadata.xml. Raises UserError for whatever is missing in it."""
-    try:
-        root = ElementTree.parse(path).getroot()
-    except (OSError, ElementTree.ParseError) as error:
-        raise UserError(f"{path} is not readable ({error}); expected Human3.6M's {METADATA_FILE}") from error
+    root = read_xml(path, f"Human3.6M's {METADATA_FILE}")
     table, w0 = root.find("mapping"), root.find("w0")
     if table is None or w0 is None:
         raise UserError(f"{path} has no <mapping> or no <w0>; expected Human3.6M's {METADATA_FILE}")
     values = re.sub(r"[\[\],;]", " ", w0.text or "").split()
     if len(values) != NUM_VALUES:
         raise UserError(f"{path}: <w0> has {len(values)} numbers; expected {NUM_VALUES}")
-    return Metadata(_names(table, path), np.array(values, dtype=np.float64))
+    try:
+        w0 = np.array(values, dtype=np.float64)
+    except ValueError as error:
+        raise UserError(f"{path}: <w0> holds {reason(error)}; expected {NUM_VALUES} numbers") from error
+    if not np.isfinite(w0).all():
+        raise UserError(f"{path}: <w0> holds NaN or infinity; expected {NUM_VALUES} finite numbers")
+    return Metadata(_names(table, path), w0)
 
 
 def find_metadata(source: Path, given: str | Path | None = None) -> Path:
@@ -107,7 +111,7 @@ def _names(table: ElementTree.Element, path: Path) -> dict[tuple[int, int], dict
     subjects = [int(cell[1:]) for cell in rows[0][2:] if re.fullmatch(r"S\d+", cell)] if rows else []
     names: dict[tuple[int, int], dict[int, str]] = {}
     for row in rows[1:]:
-        if len(row) < 2 or not (row[0].isdigit() and row[1].isdigit()) or int(row[0]) not in ACTIONS:
+        if len(row) < 2 or not (row[0].isdecimal() and row[1].isdecimal()) or int(row[0]) not in ACTIONS:
             continue
         found = {subject: name for subject, name in zip(subjects, row[2:], strict=False) if name}
         names.setdefault((int(row[0]), int(row[1])), found)

@@ -14,6 +14,7 @@ from datasets.cameras.calibration import UP_AXES
 from datasets.cameras.camera import Camera
 from utils.commands import install_extra
 from utils.errors import UserError
+from utils.readers import reading, whole_number
 
 SEQUENCES = (1, 2)  # of every subject
 NUM_ANNOTATED = 28  # joints
@@ -40,7 +41,8 @@ def sequence_folders(source: Path, subjects: Iterable[int]) -> list[tuple[Path, 
 def read_cameras(path: str | Path) -> dict[int, Camera]:
     """Cameras by number, in a world in meters with z up. Raises UserError with the line of an error."""
     cameras, fields = {}, {}
-    lines = Path(path).read_text().splitlines()
+    with reading(path, "a Skeletool Camera Calibration File, as downloaded"):
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines[1:], 2):
         name, *values = line.split() or [""]
         if name in ("name", "size", "intrinsic", "extrinsic", "radial"):
@@ -49,11 +51,14 @@ def read_cameras(path: str | Path) -> dict[int, Camera]:
                 fields[name] = np.array(values, dtype=np.float64)
             except ValueError as error:
                 raise UserError(f"{path} line {number}: {error}; expected numbers after {name!r}") from error
-            if len(values) != expected:
-                raise UserError(f"{path} line {number}: {len(values)} numbers after {name!r}; expected {expected}")
+            if len(values) != expected or not np.isfinite(fields[name]).all():
+                raise UserError(
+                    f"{path} line {number}: {len(values)} numbers after {name!r}; expected {expected}, all finite"
+                )
         # "radial" is the last line of a camera.
         if name == "radial":
-            cameras[int(fields["name"][0])] = _camera(fields, f"{path} line {number}")
+            camera = _camera(fields, f"{path} line {number}")
+            cameras[_whole(fields["name"][0], f"{path} line {number}: name")] = camera
             fields = {}
     if not lines or "Calibration" not in lines[0] or not cameras:
         raise UserError(f"{path} holds no cameras; expected a Skeletool Camera Calibration File, as downloaded")
@@ -66,13 +71,22 @@ def _camera(fields: dict[str, np.ndarray], where: str) -> Camera:
         raise UserError(f"{where}: camera lacks {missing[0]!r}; expected name, size, intrinsic, extrinsic, radial")
     if fields["radial"].any():
         raise UserError(f"{where}: radial distortion {fields['radial'].tolist()}; expected none, 0")
-    extrinsic = fields["extrinsic"].reshape(4, 4)
+    extrinsic, intrinsics = (fields[name].reshape(4, 4) for name in ("extrinsic", "intrinsic"))
+    if not (0.9 < np.linalg.det(extrinsic[:3, :3]) < 1.1 and intrinsics[0, 0] > 0 and intrinsics[1, 1] > 0):
+        raise UserError(f"{where}: no rotation or no focal length; expected 'extrinsic' and 'intrinsic' of 4x4")
     # The file gives a few digits only. Projected back onto the rotations, its transpose is its inverse again.
     left, _, right = np.linalg.svd(extrinsic[:3, :3])
     rotation, to_z_up = left @ right, UP_AXES["y"]
     center = to_z_up @ (-rotation.T @ extrinsic[:3, 3] / 1000)
-    width, height = fields["size"].astype(int).tolist()
-    return Camera(rotation @ to_z_up.T, center, fields["intrinsic"].reshape(4, 4)[:3, :3], np.zeros(5), width, height)
+    width, height = (_whole(side, f"{where}: size") for side in fields["size"])
+    return Camera(rotation @ to_z_up.T, center, intrinsics[:3, :3], np.zeros(5), width, height)
+
+
+def _whole(value: float, where: str) -> int:
+    number = whole_number(value)
+    if number is None:
+        raise UserError(f"{where} is {value:g}; expected a whole number from 0")
+    return number
 
 
 def read_annotations(path: str | Path, names: Iterable[str]) -> dict[str, list[np.ndarray]]:
@@ -82,15 +96,15 @@ def read_annotations(path: str | Path, names: Iterable[str]) -> dict[str, list[n
     except ImportError as error:
         raise UserError(f"annot.mat needs the package 'scipy': {install_extra('3dhp')}") from error
     names = list(names)
-    try:
+    # Version 7.3 is HDF5, which loadmat does not read.
+    with reading(path, "a MATLAB file of version 7, as downloaded"):
         content = loadmat(path, variable_names=names)
-    except NotImplementedError as error:
-        raise UserError(f"{path} is a file of MATLAB 7.3; expected an older version, as downloaded") from error
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        raise UserError(f"{path} cannot be read as MATLAB file ({error}); expected it as downloaded") from error
     for name in names:
-        if name not in content or content[name].dtype != object:
+        cells = content.get(name)
+        if not isinstance(cells, np.ndarray) or cells.dtype != object:
             raise UserError(
                 f"{path} has no cell array {name!r}; expected that of the training set, one cell per camera"
             )
-    return {name: [np.asarray(cell, dtype=np.float64) for cell in content[name].reshape(-1)] for name in names}
+        if not all(isinstance(cell, np.ndarray) and cell.dtype.kind in "iuf" for cell in cells.reshape(-1)):
+            raise UserError(f"{path}: {name!r} has cells without numbers; expected an array for each camera")
+    return {name: [cell.astype(np.float64) for cell in content[name].reshape(-1)] for name in names}

@@ -97,16 +97,24 @@ def plan_sequence(folder: Path, subject: int, number: int, job: CaptureSet, outp
     name, notes, tracks = f"S{subject} Seq{number}", [], {}
     for cam in job.cameras:
         video = folder / f"imageSequence/video_{cam}.avi"
-        if cam not in cameras or cam >= len(annotations["annot3"]):
+        if cam not in cameras or not 0 <= cam < len(annotations["annot3"]):
             raise UserError(f"{folder}: no camera {cam}; it has {', '.join(map(str, cameras))}")
         if not video.is_file():
             notes.append(f"camera {cam} has no video")
             continue
+        if cam >= len(annotations["annot2"]):
+            raise UserError(f"{folder / 'annot.mat'}: annot2 has no camera {cam}; expected those of annot3")
         joints = _joints(annotations["annot3"][cam], 3, folder, cam) / 1000
+        pixels = _joints(annotations["annot2"][cam], 2, folder, cam)
+        if not len(joints) or len(joints) != len(pixels):
+            raise UserError(
+                f"{folder / 'annot.mat'}: camera {cam} has {len(joints)} frames in annot3, {len(pixels)} in annot2; "
+                "expected as many, at least one"
+            )
         length = checked_length(video, cameras[cam], f"camera {cam} of {name}")
         if length < len(joints):
             notes.append(f"camera {cam} ends {len(joints) - length} frames before its poses")
-        _check_projection(cameras[cam], joints, _joints(annotations["annot2"][cam], 2, folder, cam), folder, cam)
+        _check_projection(cameras[cam], joints, pixels, folder, cam)
         frames = np.arange(0, min(length, len(joints)), job.every)
         # A person whose root is outside of the image would give a crop that is half black.
         seen = cameras[cam].sees(joints[frames, ROOT_JOINT])

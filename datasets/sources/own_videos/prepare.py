@@ -120,8 +120,7 @@ def _check_arguments(options: VideoSet, workers: int | None) -> None:
     check_size(options.size)
     check_at_least(1, every=options.every, cut=options.cut, workers=workers or None)
     check_box(options.box_metres)
-    if options.first_sequence < 0:
-        raise UserError(f"first sequence is {options.first_sequence}; expected 0 or more")
+    check_at_least(0, first_sequence=options.first_sequence)
 
 
 def _check_poses(plans: list[Plan]) -> None:

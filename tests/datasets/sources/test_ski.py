@@ -110,7 +110,7 @@ def test_wrong_labels_are_named(tmp_path, name, change, message):
     [
         (dict(size=8), "size is 8; expected at least 16"),
         (dict(split="val"), "split 'val'"),
-        (dict(box_metres=0), "box of 0 m"),
+        (dict(box_metres=0), "box_metres is 0; expected 0.1 to 100 meters"),
     ],
 )
 def test_bad_arguments(source, tmp_path, arguments, message):
