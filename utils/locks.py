@@ -17,6 +17,7 @@ LOCK_FILE = ".lock"  # in the folder that is being written
 # Where no lock can be made, nothing can be written either: a finished set on a read-only or full disk stays readable.
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what file systems without locks answer
+_ATTEMPTS = 100
 
 _held: set[int] = set()
 
@@ -54,12 +55,17 @@ def writing_file(path: str | os.PathLike) -> Iterator[Path]:
 
 def _lock(file: Path, what: Path) -> int | None:
     """Lock `file`, which is made with its folder; returns its descriptor, or None where locks are not possible."""
+    attempts = _ATTEMPTS
     while fcntl:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
         except FileNotFoundError:
-            # The last writer removed the folder that it had made, between our two calls.
+            # The last writer removed the folder that it had made, between our two calls. It does not do so for ever:
+            # where it stays, no folder can be made, as in /proc.
+            attempts -= 1
+            if not attempts:
+                raise
             continue
         except OSError as error:
             if error.errno in _NOT_WRITABLE and what.exists():

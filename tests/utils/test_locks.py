@@ -109,3 +109,9 @@ def test_a_file_system_without_locks_is_written_all_the_same(tmp_path, monkeypat
     monkeypatch.setattr(locks.fcntl, "flock", refuse)
     with writing(tmp_path / "out"):
         (tmp_path / "out/data").touch()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="no file system here in which folders cannot be made")
+def test_a_folder_that_can_never_be_made_is_an_error_and_no_endless_try():
+    with pytest.raises(FileNotFoundError), writing("/proc/nowhere/run"):
+        pass
