@@ -10,6 +10,7 @@ import numpy as np
 from datasets.cameras.agreement import MIN_CAMERAS
 from datasets.cameras.calibration import Calibration
 from datasets.cameras.camera import Camera
+from datasets.layout.labels import LABEL_SOURCE
 from datasets.sources.own_videos.landmarks import People
 from datasets.sources.own_videos.person_track import PersonTrack
 from datasets.sources.own_videos.recordings import Recording
@@ -17,6 +18,8 @@ from datasets.triangulation.points import LANDMARKS, LIMB_POINTS, POINT_NAMES, s
 from datasets.triangulation.triangulate import Triangulation, triangulate
 from utils.files import write_atomically
 from utils.skeleton import ROOT_JOINT
+
+TRIANGULATED = "triangulated from BlazePose's 2D landmarks in all cameras, not measured"
 
 MIN_GAIN = 0.9  # corrected cameras are used where they lower the reprojection error to this part
 
@@ -120,14 +123,17 @@ def single_view_line(cameras: Sequence[Camera], person: Followed, found: Triangu
 
 
 def write_poses(file: Path, found: Triangulation, instants: range) -> None:
-    """Write poses as `--poses` reads them: one row per instant from 0, NaN where none passed; meters, z up."""
+    """Write poses as `--poses` reads them: one row per instant from 0, NaN where none passed; meters, z up.
+
+    The file says that they are triangulated, and so will every set that is made of it.
+    """
     poses = np.full((instants[-1] + 1, *found.joints.shape[1:]), np.nan)
     poses[np.array(instants)[found.passed]] = found.joints[found.passed]
     file.parent.mkdir(exist_ok=True)
 
     def write(part: Path) -> None:
         with open(part, "wb") as opened:
-            np.savez_compressed(opened, poses=poses.astype(np.float32))
+            np.savez_compressed(opened, poses=poses.astype(np.float32), **{LABEL_SOURCE: np.array(TRIANGULATED)})
 
     write_atomically(file, write)
 

@@ -15,6 +15,7 @@ from datasets.layout.labels import PARTS_FOLDER, read_statistics
 from datasets.layout.workers import map_processes
 from datasets.layout.writer import LayoutWriter, check_size
 from datasets.sources.own_videos.detected import DetectionOptions, find_landmarks, with_people
+from datasets.sources.own_videos.free_labels import TRIANGULATED
 from datasets.sources.own_videos.plan import (
     Plan,
     detect,
@@ -26,7 +27,7 @@ from datasets.sources.own_videos.plan import (
     sequence_numbers,
     with_boxes,
 )
-from datasets.sources.own_videos.recordings import Recording
+from datasets.sources.own_videos.recordings import Recording, read_label_source
 from datasets.video.crops_of_views import (
     BACKGROUNDS_FOLDER,
     Background,
@@ -39,7 +40,6 @@ from utils.errors import UserError
 from utils.locks import writing
 
 MAX_SEQUENCE_LENGTH = 250
-TRIANGULATED = "triangulated from BlazePose's 2D landmarks in all cameras, not measured"
 MIN_KEY_FRAMES_OF_SHORT_VIDEOS = 30  # the median of fewer frames may still show the person
 
 
@@ -97,7 +97,7 @@ def prepare_videos(
         views, report = _make_views(plans, background_files if background else None, options)
         write_views(views, CropJob(output, size, box_metres, upright), **show)
         write_text_report(output, report)
-        writer.finish(*mean_std, label_source=TRIANGULATED if triangulate else None)
+        writer.finish(*mean_std, label_source=_label_source(plans, triangulate))
     return report
 
 
@@ -121,6 +121,12 @@ def _check_arguments(options: VideoSet, workers: int | None) -> None:
     check_at_least(1, every=options.every, cut=options.cut, workers=workers or None)
     check_box(options.box_metres)
     check_at_least(0, first_sequence=options.first_sequence)
+
+
+def _label_source(plans: list[Plan], triangulate: bool) -> str | None:
+    """What labels.h5 says of poses that were not measured: of several sources, all."""
+    sources = {TRIANGULATED} if triangulate else {read_label_source(plan.recording.poses) for plan in plans} - {None}
+    return "; ".join(sorted(sources)) or None
 
 
 def _check_poses(plans: list[Plan]) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.layout.labels import MAX_JOINT_DISTANCE
+from datasets.layout.labels import LABEL_SOURCE, MAX_JOINT_DISTANCE
 from utils.errors import UserError
 from utils.readers import read_arrays, read_json, reading, whole_number
 from utils.skeleton import NUM_JOINTS, ROOT_JOINT
@@ -139,6 +139,14 @@ def read_pose_file(path: str | Path) -> np.ndarray:
     return poses
 
 
+def read_label_source(path: Path | None) -> str | None:
+    """Where the poses of a file come from, if they were not measured: the array `label_source` (text) of an .npz."""
+    if path is None or path.suffix != ".npz":
+        return None
+    source = read_arrays(path).get(LABEL_SOURCE)
+    return None if source is None else str(source)
+
+
 def _read_array(path: Path) -> np.ndarray:
     if path.suffix == ".csv":
         with open(path, encoding="utf-8-sig") as file:
@@ -149,6 +157,7 @@ def _read_array(path: Path) -> np.ndarray:
             # The first line may be a header.
             return np.loadtxt(lines[1:], delimiter=",", ndmin=2)
     arrays = read_arrays(path)
+    arrays.pop(LABEL_SOURCE, None)
     if len(arrays) > 1 and "poses" not in arrays:
         raise UserError(f"{path} has the arrays {', '.join(arrays)}; expected 'poses', or one array")
     return arrays["poses"] if len(arrays) > 1 else next(iter(arrays.values()))
