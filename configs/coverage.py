@@ -13,11 +13,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.command_line import script_parser
-from datasets.coverage import coverage_report
 from utils.errors import run_script
 
 
 def main() -> None:
+    from datasets.coverage import coverage_report
+
     parser = script_parser(__doc__)
     parser.add_argument("layout", metavar="SET", help="training layout whose poses are to be covered")
     parser.add_argument("covering", metavar="COVERING", help="training layout whose poses cover them")

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.command_line import script_parser
@@ -94,6 +92,8 @@ def test(trained: "Trained", run: "RunFolder") -> dict[str, float]:
 
 def save_pictures(output: Path, trained: "Trained") -> None:
     """Save novel views of test subjects, the viewer's panels, and a gif of a full rotation."""
+    import numpy as np
+
     from training.loop.loaders import VIEW_KEYS
     from training.stages.novel_views import plot_views
     from training.trained.load import open_test_data

@@ -12,11 +12,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.command_line import script_parser
-from datasets.layout.packed import pack
 from utils.errors import run_script
 
 
 def main() -> None:
+    from datasets.layout.packed import pack
+
     parser = script_parser(__doc__)
     parser.add_argument("folders", metavar="DIR", nargs="+", help="folder that holds labels.h5 and the crops")
     for folder in parser.parse_args().folders:

@@ -12,12 +12,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.command_line import add_layout_arguments, add_output_argument, script_parser
-from datasets.sources.human36m.prepare import SPLITS, prepare_h36m
-from datasets.sources.human36m.report import report_text
 from utils.errors import run_script
 
 
 def main() -> None:
+    from datasets.sources.human36m.prepare import SPLITS, prepare_h36m
+    from datasets.sources.human36m.report import report_text
+
     parser = script_parser(__doc__)
     help_source = "folder that holds S1, S5, ..., or the folder extracted, or the archives"
     parser.add_argument("--source", required=True, metavar="DIR", help=help_source)

@@ -13,12 +13,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.command_line import add_layout_arguments, add_output_argument, script_parser
-from datasets.cameras.crop_camera import BOX_METRES
-from datasets.sources.ski import SPLITS, prepare_ski
 from utils.errors import run_script
 
 
 def main() -> None:
+    from datasets.cameras.crop_camera import BOX_METRES
+    from datasets.sources.ski import SPLITS, prepare_ski
+
     parser = script_parser(__doc__)
     parser.add_argument("--source", required=True, metavar="DIR", help="the unpacked Ski-PosePTZ-CameraDataset-png")
     add_output_argument(parser)

@@ -9,17 +9,21 @@ Interrupt it at any time; the same command resumes.
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.command_line import add_layout_arguments, add_output_argument, script_parser
-from datasets.cameras.crop_camera import BOX_METRES
-from datasets.sources.own_videos.prepare import MAX_SEQUENCE_LENGTH, prepare_videos
-from datasets.sources.own_videos.recordings import Recording, one_recording, read_recordings
 from utils.errors import UserError, run_script
+
+if TYPE_CHECKING:
+    from datasets.sources.own_videos.recordings import Recording
 
 
 def main() -> None:
+    from datasets.cameras.crop_camera import BOX_METRES
+    from datasets.sources.own_videos.prepare import MAX_SEQUENCE_LENGTH, prepare_videos
+
     parser = script_parser(__doc__)
     add_output_argument(parser)
     parser.add_argument("--recordings", metavar="FILE", help="JSON file that lists several recordings")
@@ -51,8 +55,10 @@ def main() -> None:
     print(prepare_videos(_recordings(arguments), **arguments))
 
 
-def _recordings(arguments: dict) -> list[Recording]:
+def _recordings(arguments: dict) -> list["Recording"]:
     """The recordings that the arguments describe; their options are removed from `arguments`."""
+    from datasets.sources.own_videos.recordings import one_recording, read_recordings
+
     names = ("videos", "calibration", "boxes", "poses", "offsets", "subject", "name")
     one = {name: value for name in names if (value := arguments.pop(name)) is not None}
     listed = arguments.pop("recordings")

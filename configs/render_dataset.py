@@ -16,12 +16,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.command_line import script_parser
-from datasets.rendered.dataset import SPLIT_SUBJECTS, WORLDS, render_dataset
-from datasets.rendered.presets import PRESETS, render_preset
 from utils.errors import UserError, run_script
 
 
 def main() -> None:
+    from datasets.rendered.dataset import render_dataset
+    from datasets.rendered.presets import render_preset
+
     arguments = vars(_parser().parse_args())
     if "preset" in arguments:
         fixed = sorted(set(arguments) - {"preset", "output", "workers", "device"})
@@ -35,6 +36,9 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from datasets.rendered.dataset import SPLIT_SUBJECTS, WORLDS, render_dataset
+    from datasets.rendered.presets import PRESETS
+
     default = {name: parameter.default for name, parameter in inspect.signature(render_dataset).parameters.items()}
     subjects = "; ".join(f"{split}: {', '.join(map(str, numbers))}" for split, numbers in SPLIT_SUBJECTS.items())
     # Options that are not given stay out of the namespace: `main` refuses those that a preset fixes, even with their

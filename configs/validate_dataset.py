@@ -10,11 +10,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.command_line import script_parser
-from datasets.validation import validate
 from utils.errors import run_script
 
 
 def main() -> None:
+    from datasets.validation import validate
+
     parser = script_parser(__doc__)
     parser.add_argument("folder", metavar="DIR", help="folder that holds labels.h5 and seq_*/cam_*/img_crop_*.png")
     print(validate(parser.parse_args().folder))

@@ -1,8 +1,16 @@
 """Errors that the user can fix, and how a script reports them."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from io import UnsupportedOperation
+
+from utils.interrupts import catch_signals, end_at_once, interrupt_behind, word_and_code
+
+_CLOSED = 141  # what a shell reports of a program whose reader, such as `head`, has enough
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UserError(ValueError):
@@ -10,29 +18,83 @@ class UserError(ValueError):
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Run a script's `main`; bad input prints one line and exits 2, Ctrl-C exits 130."""
+    """Run a script's `main`. Bad input and full disks print one line and exit 2, Ctrl-C exits 130 and SIGTERM 143."""
+    _open_closed_streams()
+    catch_signals()
+    try:
+        _run_and_flush(main)
+    except SystemExit:
+        end_at_once()
+        raise
+    except BaseException as error:
+        ending = _ending(error)
+        if ending is None:
+            raise
+        end_at_once("told")
+        sys.exit(_report(*ending))
+    end_at_once()
+
+
+def _run_and_flush(main: Callable[[], None]) -> None:
+    """Run `main` and write out what it printed: Python's own flush, at exit, would end in a traceback."""
     try:
         main()
-    except UserError as error:
-        sys.exit(_report(f"error: {one_line(error)}", 2))
-    except PermissionError as error:
-        sys.exit(_report(f"error: no permission for {error.filename!r}; expected a path that you may read or write", 2))
-    except RuntimeError as error:
+    except SystemExit:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+
+
+def _ending(error: BaseException) -> tuple[str, int] | None:
+    """The line and the exit code for an error that ended `main`; None for a failure of ours."""
+    if interrupt := interrupt_behind(error):
+        return word_and_code(interrupt)
+    if isinstance(error, UserError):
+        return f"error: {one_line(error)}", 2
+    if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
         # PyTorch's signal handler raises it wherever the process is when one of its readers dies.
-        if not str(error).startswith("DataLoader worker (pid"):
-            raise
-        line = f"error: a process that reads crops died ({one_line(error)}); start again with fewer num_workers"
-        sys.exit(_report(line, 2))
-    except BrokenPipeError:
-        # Whoever reads our output, such as `head`, has enough. Python would complain again when it flushes at exit.
+        return f"error: a process that reads crops died ({one_line(error)}); start again with fewer num_workers", 2
+    if isinstance(error, OSError):
+        return _ending_of_system_error(error)
+    return None
+
+
+def _ending_of_system_error(error: OSError) -> tuple[str, int] | None:
+    if error.filename is None and (broken := _broken_output()):
+        # Nobody can read what was printed: it goes nowhere, so that Python does not try again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        closed = isinstance(broken, BrokenPipeError)
+        return ("", _CLOSED) if closed else (f"error: cannot write to standard output: {broken.strerror}", 2)
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return f"error: no permission for {error.filename!r}; expected a path that you may read or write", 2
+    where = "" if error.filename is None else f": {error.filename!r}"
+    if error.errno in _FULL:
+        return f"error: {error.strerror}{where}; make room, and run the same command again to go on", 2
+    # Without a file it is no wrong path of the user's but a failure of ours, which needs its traceback.
+    return (f"error: {error.strerror}{where}", 2) if where else None
+
+
+def _broken_output() -> OSError | None:
+    """Why standard output takes nothing; None where it does."""
+    try:
+        sys.stdout.flush()
+        # What could not be written is gone from the buffer: only another try tells whose error it was.
+        os.write(sys.stdout.fileno(), b"\n")
+    except UnsupportedOperation:  # an output that is no file, as in notebooks
+        return None
     except OSError as error:
-        # Without a file it is no wrong path of the user's but a failure of ours, which needs its traceback.
-        if error.filename is None:
-            raise
-        sys.exit(_report(f"error: {error.strerror}: {error.filename!r}", 2))
-    except KeyboardInterrupt as interrupt:
-        sys.exit(_report(str(interrupt) or "interrupted", 130))
+        return error
+    return None
+
+
+def _open_closed_streams() -> None:
+    """Let closed standard streams lead nowhere: a file that took their number would get what is printed."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, "w", closefd=False))
 
 
 def one_line(error: Exception) -> str:
@@ -45,5 +107,7 @@ def one_line(error: Exception) -> str:
 
 
 def _report(line: str, code: int) -> int:
-    print(line, file=sys.stderr)
+    # Standard error may be full, too.
+    with suppress(OSError):
+        print(*[line] if line else [], file=sys.stderr, end="\n" if line else "", flush=True)
     return code

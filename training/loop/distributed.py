@@ -10,6 +10,7 @@ training (its running statistics are those of rank 0). Alone, nothing here chang
 
 import gc
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -46,6 +47,8 @@ def process_group(device: str) -> Iterator[None]:
         raise UserError(f"device is {device!r}; expected auto, cuda or cpu: each process takes a GPU of its own")
     if kind.type == "cuda" and int(os.environ["LOCAL_RANK"]) >= torch.cuda.device_count():
         raise UserError(f"there are {torch.cuda.device_count()} GPUs; expected one for each process of this machine")
+    # A process that waits for the others runs no handler of Python's, and torchrun stops processes by SIGTERM.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     idist.initialize("nccl" if kind.type == "cuda" else "gloo")
     try:
         yield

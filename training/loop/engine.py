@@ -2,10 +2,9 @@
 
 import logging
 import math
-import signal
 import time
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import ignite.distributed as idist
@@ -24,6 +23,7 @@ from training.loop.provenance import RunRecord, environment
 from training.loop.run_folder import CsvLog, RunFolder, next_command
 from training.loop.threads import compute_threads, training_threads
 from utils.errors import UserError
+from utils.interrupts import finishing
 from utils.locks import writing
 from utils.readers import reason
 
@@ -120,7 +120,7 @@ def seed_everything(seed: int, iteration: int = 0) -> torch.Generator:
 
 
 def fit(stage: Stage, config: dict, folder: RunFolder, resume: bool = False) -> dict:
-    """Train to `num_training_iterations`, or until Ctrl-C; return the last evaluation.
+    """Train to `num_training_iterations`, or until Ctrl-C or SIGTERM; return the last evaluation.
 
     The held-out score picks `network_best_val_t1.pth`. A run that is killed continues with
     `resume` from its last evaluation, one that is interrupted from where it was (of several
@@ -157,13 +157,13 @@ def _run(loop: "_Loop") -> None:
     trainer.load_state_dict({"iteration": first, "epoch_length": total, "max_epochs": 1})
     # Several processes do not stop at the same iteration, and would wait for one another forever.
     alone = idist.get_world_size() == 1
-    with _finish_iteration_on_interrupt(trainer) if alone else nullcontext([]) as interrupted:
+    with finishing(trainer.terminate) if alone else nullcontext([]) as interrupts:
         trainer.run(loop.stage.batches(first, total))
     if loop.broken is not None:
         raise UserError(loop.broken)
-    if interrupted:
+    if interrupts:
         loop.save_state()
-        raise KeyboardInterrupt(f"interrupted at iteration {loop.iteration}; continue with --resume")
+        raise interrupts[0](f"interrupted at iteration {loop.iteration}; continue with --resume")
 
 
 class _Loop:
@@ -308,25 +308,3 @@ def _attach(trainer: Engine, loop: _Loop, config: dict) -> None:
     if loop.iteration == 0:
         trainer.add_event_handler(Events.STARTED, lambda: loop.plot(0))
     trainer.add_event_handler(at(lambda iteration: is_plotted(iteration, config)), lambda: loop.plot(loop.iteration))
-
-
-@contextmanager
-def _finish_iteration_on_interrupt(trainer: Engine):
-    """The first Ctrl-C lets the iteration end, so that its state can be saved; a second one ends at once."""
-    interrupted: list[int] = []
-
-    def on_interrupt(number, frame):
-        interrupted.append(number)
-        trainer.terminate()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    try:
-        before = signal.signal(signal.SIGINT, on_interrupt)
-    except ValueError:
-        # Signals can be handled in the main thread only, which a notebook's worker is not.
-        yield interrupted
-        return
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)

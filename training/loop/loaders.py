@@ -205,8 +205,10 @@ def training_batches(dataset: MultiViewDataset, batches: Iterable, config: dict)
 
 
 def _ignore_interrupts(worker: int) -> None:
-    # Ctrl-C reaches every process of a terminal. Readers that ended by it would break the iteration in progress.
+    # Ctrl-C reaches every process of a terminal, and SIGTERM often those of a batch job. Readers that ended by them
+    # would break the iteration in progress.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def normalize_batch(batch: dict) -> dict:
