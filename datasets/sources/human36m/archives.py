@@ -1,10 +1,13 @@
 """Human3.6M on a user's disk: known folder structures, packed archives, and poses in CDF files."""
 
+import lzma
 import math
 import os
 import shutil
 import tarfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -14,6 +17,7 @@ from tqdm import tqdm
 
 from utils.commands import install_extra
 from utils.errors import UserError
+from utils.files import naming
 from utils.readers import reading
 
 # Where a subject's files may be, in the order of searching. Downloads and tools in use unpack them differently.
@@ -24,6 +28,8 @@ LEVELS = ("", "extracted", "archives")
 H36M_JOINTS = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)  # of the 32, in our order
 POSE_VALUES = 96
 MAX_READS, MAX_REREAD = 100_000, 1000  # of one CDF file: reads, and bytes in multiples of its size
+STAMP_FILE = ".archive"  # in an unpacked folder: which archive it is from
+_DAMAGES = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
 
 
 class Source:
@@ -54,6 +60,17 @@ class Source:
         """Delete the videos that `videos` unpacked."""
         shutil.rmtree(self._unpacked(subject, ".mp4"), ignore_errors=True)
 
+    @contextmanager
+    def checking(self, subject: int, suffix: str) -> Iterator[None]:
+        """Delete what was unpacked of a subject where it turns out to be bad: its archive has to be replaced."""
+        try:
+            yield
+        except UserError:
+            shutil.rmtree(self._unpacked(subject, suffix), ignore_errors=True)
+            with suppress(OSError):
+                self.scratch.rmdir()
+            raise
+
     def remove_scratch(self) -> None:
         """Delete all unpacked files."""
         shutil.rmtree(self.scratch, ignore_errors=True)
@@ -66,7 +83,9 @@ class Source:
         if found.is_dir():
             return found
         target = self._unpacked(subject, suffix)
-        if not target.is_dir():
+        stamp = target / STAMP_FILE
+        # An archive that was repaired is unpacked again.
+        if not (stamp.is_file() and stamp.read_text() == archive_stamp(found)):
             unpack(found, target, suffix, self.progress)
         return target
 
@@ -88,13 +107,31 @@ class Source:
 
 
 def unpack(archive: Path, target: Path, suffix: str, progress: bool = True) -> None:
-    """Unpack the files of an archive that end in `suffix`, without their folders, to the new folder `target`.
+    """Unpack the files of an archive that end in `suffix`, without their folders, to the folder `target`.
 
-    Raises UserError for an archive that is truncated or damaged; `target` then does not exist.
+    Raises UserError for an archive that is truncated or damaged, or larger than the disk; `target` then does not exist.
     """
     part = target.with_name(f"{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    for old in (part, target):
+        shutil.rmtree(old, ignore_errors=True)
     part.mkdir(parents=True)
+    try:
+        _unpack(archive, part, suffix, progress)
+        # Renamed at the end, so that an existing `target` is complete.
+        os.replace(part, target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def archive_stamp(archive: Path) -> str:
+    """What tells an archive from one that replaces it: its size and time."""
+    status = archive.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _unpack(archive: Path, folder: Path, suffix: str, progress: bool) -> None:
+    stamp = archive_stamp(archive)
     bar = tqdm(desc=archive.name, total=archive.stat().st_size, unit="B", unit_scale=True, disable=not progress)
     try:
         # One pass over the members in their order: a compressed archive has no random access.
@@ -102,17 +139,34 @@ def unpack(archive: Path, target: Path, suffix: str, progress: bool = True) -> N
             for member in tar:
                 bar.update(file.tell() - bar.n)
                 name = os.path.basename(member.name)
-                # Only the base name is used: no member can be written outside of `part`. "_ALL" files are no sequences.
+                # Only the base name is used: no member is written elsewhere. "_ALL" files are no sequences.
                 if member.isfile() and name.endswith(suffix) and not name.startswith("_ALL"):
-                    with open(part / name, "wb") as output:
-                        shutil.copyfileobj(tar.extractfile(member), output, 1 << 20)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        shutil.rmtree(part)
+                    _unpack_member(archive, tar, member, folder / name)
+            # The checksum of the whole stands at its end, behind the end of the tar.
+            while tar.fileobj.read(1 << 20):
+                pass
+    except (*_DAMAGES, OSError) as error:
+        # gzip and bz2 report damage as errors of the system without a number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
         raise UserError(
-            f"{archive} is truncated or damaged ({error}); expected a complete archive: download it again"
+            f"{archive} is truncated or damaged, or no archive ({reason}); expected a complete archive: "
+            "download it again"
         ) from error
-    # Renamed at the end, so that an existing `target` is complete.
-    os.replace(part, target)
+    with naming(folder / STAMP_FILE):
+        (folder / STAMP_FILE).write_text(stamp)
+
+
+def _unpack_member(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    free = shutil.disk_usage(path.parent).free
+    # A few bytes may stand for a file of any size.
+    if member.size > free:
+        raise UserError(
+            f"{archive}: {path.name} has {member.size / 1e9:.1f} GB; expected at most the free {free / 1e9:.1f}"
+        )
+    with naming(path), open(path, "wb") as output:
+        shutil.copyfileobj(tar.extractfile(member), output, 1 << 20)
 
 
 def read_cdf_poses(path: str | Path) -> np.ndarray:

@@ -100,7 +100,7 @@ class Preparation:
         """Check all poses and all unpacked videos. Raises UserError before any long work."""
         todo = [subject for subject in self.job.subjects if not self.notes.has(subject)]
         packed = {subject: self.source.packed_videos(subject) for subject in todo}
-        self.lengths = {subject: pose_lengths(self.metadata, self.source, subject) for subject in todo}
+        self.lengths = {subject: self._lengths(subject) for subject in todo}
         self._check_space(max((path.stat().st_size for path in packed.values() if path), default=0))
         whole = [subject for subject in todo if not packed[subject]]
         for subject in tqdm(whole, "check videos", unit="subject", disable=not progress):
@@ -147,10 +147,15 @@ class Preparation:
             bar.update(len(view.frames))
         return sorted(rows), failed
 
+    def _lengths(self, subject: int) -> dict[RecordedSequence, int]:
+        with self.source.checking(subject, ".cdf"):
+            return pose_lengths(self.metadata, self.source, subject)
+
     def _plan(self, subject: int) -> list[PlannedView]:
-        views = plan_subject(self.source, self.lengths[subject], subject, self.job.every)
-        if not self.skip_broken:
-            check_views(views)
+        with self.source.checking(subject, ".mp4"):
+            views = plan_subject(self.source, self.lengths[subject], subject, self.job.every)
+            if not self.skip_broken:
+                check_views(views)
         left_out = "left out: its poses are shifted"
         return [
             view._replace(num_frames=0, note=left_out) if view.shifted and self.job.skip_shifted else view
