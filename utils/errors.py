@@ -24,7 +24,6 @@ def run_script(main: Callable[[], None]) -> None:
     try:
         _run_and_flush(main)
     except SystemExit:
-        end_at_once()
         raise
     except BaseException as error:
         ending = _ending(error)
@@ -32,7 +31,16 @@ def run_script(main: Callable[[], None]) -> None:
             raise
         end_at_once("told")
         sys.exit(_report(*ending))
-    end_at_once()
+    finally:
+        end_at_once()
+        _kill_children()
+
+
+def _kill_children() -> None:
+    # Readers of data leave SIGTERM, by which torch stops those that hang, to this process.
+    if processes := sys.modules.get("multiprocessing"):
+        for child in processes.active_children():
+            child.kill()
 
 
 def _run_and_flush(main: Callable[[], None]) -> None:

@@ -8,6 +8,7 @@ from types import FrameType
 
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _raised: list[int] = []  # signals that were raised as exceptions
+_caught: list[bool] = []  # whether this process takes the signals
 _told: list[str] = []  # the last line of the command, once it is printed
 
 
@@ -21,7 +22,7 @@ def catch_signals() -> None:
     Those that come during an import, and second ones, end the process at once, with the line. A signal that is
     ignored, as Ctrl-C is in the background, stays so.
     """
-    _raised.clear(), _told.clear()
+    _raised.clear(), _told.clear(), _caught.append(True)
     _handle(_raise)
 
 
@@ -106,12 +107,15 @@ def _is_importing(frame: FrameType | None) -> bool:
     return False
 
 
-def _leave_to_parent() -> None:
-    if signal.getsignal(signal.SIGTERM) in (_raise, _end):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def leave_to_parent() -> None:
+    """In a forked process: Ctrl-C and, where `catch_signals` takes it, SIGTERM are its parent's to report.
+
+    They often go to all processes of a terminal or a batch job. The parent stops its children.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if _caught:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 if hasattr(os, "register_at_fork"):
-    # Ctrl-C reaches every process of a terminal. Forked readers leave it to their parent to report it and to stop them.
-    os.register_at_fork(after_in_child=_leave_to_parent)
+    os.register_at_fork(after_in_child=lambda: leave_to_parent() if _caught else None)

@@ -26,7 +26,7 @@ from datasets.layout.png import map_threads
 from datasets.layout.writer import CROP_CHANNELS
 from utils.commands import command_for
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.files import naming, write_atomically
 from utils.locks import writing
 from utils.readers import read_arrays, read_json, reason
 
@@ -181,7 +181,7 @@ def _append_crops(path: Path, png: PngCrops, rows: np.ndarray, kind: str, progre
     path.touch()
     # The file grows by whole blocks; a crop that was cut off by a kill is written again.
     done = max(0, path.stat().st_size - start) // crop_bytes
-    with open(path, "r+b") as file, _bar(f"Packing {kind}", len(rows), progress, done) as bar:
+    with naming(path), open(path, "r+b") as file, _bar(f"Packing {kind}", len(rows), progress, done) as bar:
         file.write(header.getvalue())
         file.seek(start + done * crop_bytes)
         file.truncate()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from utils.errors import UserError
+from utils.files import naming
 from utils.readers import reason
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -37,7 +38,7 @@ def write_png(path: str, crop: np.ndarray) -> None:
     pixels = packer.compress(rows) + packer.flush()
     header = struct.pack(">II", width, height) + HEADERS[channels]
     chunks = (b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")
-    with open(path, "wb") as file:
+    with naming(path), open(path, "wb") as file:
         file.write(SIGNATURE + b"".join(_chunk(kind, data) for kind, data in chunks))
 
 

@@ -1,8 +1,13 @@
 """Files are written atomically, also where the disk is full."""
 
 import errno
+import os
+import subprocess
+import sys
 from collections import namedtuple
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from utils import files
@@ -38,3 +43,56 @@ def test_a_full_disk_is_named_whatever_the_writer_says(tmp_path, monkeypatch, me
         write_atomically(tmp_path / "big.pth", full)
     assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(tmp_path / "big.pth")
     assert not list(tmp_path.iterdir())
+
+
+def write_a_crop(path, monkeypatch):
+    from datasets.layout.png import write_png
+
+    write_png(str(path), np.zeros((16, 16, 3), np.uint8))
+
+
+def pack_crops(path, monkeypatch):
+    from datasets.layout import packed
+
+    crops = namedtuple("crops", "size fill")(16, lambda *_: [1])
+    packed._append_crops(path, crops, np.arange(1), "img_crop", progress=False)
+
+
+def log_an_iteration(path, monkeypatch):
+    from training.loop.run_folder import CsvLog
+
+    monkeypatch.setattr("training.loop.run_folder.write_atomically", lambda *_: None)
+    CsvLog(path).append({"iteration": 1})
+
+
+def write_whole(path, monkeypatch):
+    monkeypatch.setattr(files, "part_of", lambda path: path)
+    monkeypatch.setattr(files.Path, "unlink", lambda path: None)
+    write_atomically(path, lambda part: part.write_text("some text"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize("write", [write_a_crop, pack_crops, log_an_iteration, write_whole])
+def test_a_full_disk_has_the_name_of_the_file(write, monkeypatch):
+    with pytest.raises(OSError) as caught:
+        write(Path("/dev/full"), monkeypatch)
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename == "/dev/full"
+
+
+def dead_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_the_first_write_removes_what_dead_processes_left_there(tmp_path):
+    dead = dead_process()
+    mine, theirs = files.part_of(tmp_path / "a.pth").name, f".b.pth.0badcafe-{dead}.part"
+    litter = [f".a.pth.{dead}.part", mine.replace(f"-{os.getpid()}.", f"-{dead}.")]
+    kept = [mine, theirs, ".part", "a.part", f"a.{dead}.part", ".a.pth.part"]
+    for name in [*litter, *kept]:
+        (tmp_path / name).touch()
+    (tmp_path / f".link.{dead}.part").symlink_to("nowhere")
+    write_atomically(tmp_path / "new", lambda part: part.write_text("text"))
+    assert {path.name for path in tmp_path.iterdir()} == {"new", *kept}
+    assert [name for name in [*litter, *kept] if files.is_part(tmp_path / name)] == [*litter, mine, theirs]

@@ -1,6 +1,5 @@
 """Batches for training, validation and test, from a config."""
 
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from utils.commands import command_for
 from utils.cores import available_cores
 from utils.errors import UserError
 from utils.images import normalize
+from utils.interrupts import leave_to_parent
 
 CROP_KEYS = ("img_crop", "bg_crop")
 MASK_KINDS = ("mask_crop", "bg_crop")  # either shows where the person is
@@ -190,7 +190,7 @@ def make_loader(dataset: MultiViewDataset, batches: Iterable, config: dict) -> t
         dataset,
         batch_sampler=batches,
         collate_fn=collate_batch,
-        worker_init_fn=_ignore_interrupts,
+        worker_init_fn=_leave_signals,
         num_workers=min(config["num_workers"], available_cores()) if reads_ahead else 0,
         pin_memory=on_gpu and dataset.device.type == "cpu",
     )
@@ -204,11 +204,9 @@ def training_batches(dataset: MultiViewDataset, batches: Iterable, config: dict)
     return ({"row": torch.from_numpy(np.asarray(rows, np.int64))} for rows in batches)
 
 
-def _ignore_interrupts(worker: int) -> None:
-    # Ctrl-C reaches every process of a terminal, and SIGTERM often those of a batch job. Readers that ended by them
-    # would break the iteration in progress.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def _leave_signals(worker: int) -> None:
+    # Readers that ended by them would break the iteration in progress. torch has set a handler of its own by now.
+    leave_to_parent()
 
 
 def normalize_batch(batch: dict) -> dict:

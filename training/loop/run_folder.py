@@ -18,7 +18,7 @@ from training.loop.provenance import read_record
 from utils.commands import command_for
 from utils.config import write_config
 from utils.errors import UserError
-from utils.files import part_of, remove_dead_parts, write_atomically
+from utils.files import naming, part_of, remove_dead_parts, write_atomically
 from utils.keys import KEYS
 from utils.readers import read_csv, read_json, reading, whole_number
 
@@ -61,7 +61,7 @@ class RunFolder:
                 f"{str(self.path)!r} holds a run of this config; give --resume to continue it, or remove it"
             )
         if write:
-            for folder in (self.models, self.images):
+            for folder in (self.path, self.models, self.images):
                 folder.mkdir(parents=True, exist_ok=True)
                 remove_dead_parts(folder)
             write_config(self.config_file, config)
@@ -166,7 +166,7 @@ class CsvLog:
                 f"{str(self.path)!r} has the columns {', '.join(self.fields)}; expected {', '.join(row)}: "
                 "move the log away to go on"
             )
-        with self.path.open("a", newline="") as file:
+        with naming(self.path), self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, self.fields or list(row))
             if self.fields is None:
                 self.fields = list(row)
