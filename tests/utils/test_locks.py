@@ -15,11 +15,13 @@ HOLD = """
 import os, sys
 from utils.locks import writing
 with writing(sys.argv[1]):
-    if sys.argv[2] == "fork" and os.fork() == 0:
-        sys.stdin.read()  # a reader that outlives its parent
-        os._exit(0)
-    print("ready", flush=True)
+    child = sys.argv[2] == "fork" and os.fork()
+    # With a child, a reader that outlives its parent, it is the child that is ready.
+    if child == 0:
+        print("ready", flush=True)
     sys.stdin.read()
+    if sys.argv[2] == "fork" and child == 0:
+        os._exit(0)
 """
 
 
