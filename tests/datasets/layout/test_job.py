@@ -1,0 +1,56 @@
+"""A folder that a killed call has left goes on, and what it left beside the set is removed."""
+
+import importlib
+import json
+
+import pytest
+
+from datasets.layout.job import claim_folder
+from datasets.layout.labels import LABELS_FILE, PARTS_FOLDER
+from utils.errors import UserError
+
+JOB = {"size": 32}
+
+
+@pytest.fixture
+def dead() -> int:
+    """The number of a process that is gone: beyond what the system gives."""
+    return 2**31 - 1
+
+
+@pytest.mark.parametrize("left", [".set.json.{}.part", ".lock"])
+def test_a_folder_that_was_killed_while_it_was_marked_goes_on(tmp_path, dead, left):
+    (tmp_path / left.format(dead)).write_text("{")
+    assert not claim_folder(tmp_path, "set.json", JOB)
+    assert json.loads((tmp_path / "set.json").read_text()) == JOB
+    assert {path.name for path in tmp_path.iterdir()} <= {"set.json", ".lock"}
+    assert not claim_folder(tmp_path, "set.json", JOB)
+
+
+@pytest.mark.parametrize("other", ["holiday.png", "download.part", ".hidden"])
+def test_a_folder_with_files_of_others_is_refused(tmp_path, other):
+    (tmp_path / other).touch()
+    with pytest.raises(UserError, match="holds other files"):
+        claim_folder(tmp_path, "set.json", JOB)
+    assert [path.name for path in tmp_path.iterdir()] == [other]
+
+
+def test_a_finished_set_keeps_nothing_of_its_making(tmp_path, dead):
+    claim_folder(tmp_path, "set.json", JOB)
+    (tmp_path / PARTS_FOLDER).mkdir()
+    for name in (LABELS_FILE, f".{LABELS_FILE}.{dead}.part", f"{PARTS_FOLDER}/seq_000.npz"):
+        (tmp_path / name).touch()
+    assert claim_folder(tmp_path, "set.json", JOB)
+    assert {path.name for path in tmp_path.iterdir()} == {"set.json", LABELS_FILE}
+
+
+def test_what_was_unpacked_goes_also_when_the_set_was_finished_before(tmp_path, monkeypatch):
+    prepare = importlib.import_module("datasets.sources.human36m.prepare")
+    for name in ("read_metadata", "find_metadata", "pyav", "opencv", "cdf_library"):
+        monkeypatch.setattr(prepare, name, lambda *_: None)
+    for name in ("is_finished", "claim_folder"):
+        monkeypatch.setattr(prepare, name, lambda *_: True)
+    unpacked = tmp_path / ".out.unpacked/S1.mp4"
+    unpacked.mkdir(parents=True)
+    prepare.prepare_h36m(tmp_path, tmp_path / "out", progress=False)
+    assert not unpacked.parent.exists()
