@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from utils.errors import UserError
+from utils.readers import reason
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 # Inside of scikit-image, which lists their licenses beside them: free, and without people.
@@ -66,9 +67,11 @@ def read_photograph(file: str | Path) -> torch.Tensor:
     try:
         with Image.open(file) as image:
             return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-    # Pillow's decoders raise any of these for damaged files.
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{str(file)!r} cannot be read ({error}); expected a picture such as PNG or JPEG") from error
+    # Pillow's decoders raise many things, one of them for a picture that declares too many pixels.
+    except Exception as error:
+        raise UserError(
+            f"{str(file)!r} cannot be read ({reason(error)}); expected a picture such as PNG or JPEG"
+        ) from error
 
 
 def _random_square(picture: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

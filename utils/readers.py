@@ -6,7 +6,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,12 @@ def reason(error: BaseException) -> str:
     if not re.search(r"[A-Za-z]{2}", first):
         first = f"{type(error).__name__}: {first}"
     return first if len(first) <= 200 else f"{first[:200]} ..."
+
+
+def names_text(names: Iterable[object]) -> str:
+    """The names of what a file has, for messages: without control characters, and not all of very many."""
+    shown = [_CONTROL.sub("", str(name))[:80] for name in names]
+    return ", ".join(shown[:20]) + (", ..." if len(shown) > 20 else "")
 
 
 def read_json(path: str | os.PathLike, kind: type | None = None) -> Any:

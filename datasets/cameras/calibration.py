@@ -30,6 +30,7 @@ UP_AXES = {
     "-x": np.array([[0, 0, 1.0], [0, 1, 0], [-1, 0, 0]]),
 }
 DISTORTIONS = (4, 5, 8, 12, 14)  # numbers of coefficients of OpenCV's model
+MAX_VALUE = 1e9  # of coefficients, pixels and millimeters: beyond, products overflow
 MAX_SIDE = 1 << 16  # of an image, pixels
 _FIELDS = {"width", "height", "K", "distortion", "R", "rvec", "t", "centre"}
 
@@ -85,8 +86,8 @@ def parse_numbers(fields: dict, name: str, count: int | tuple[int, ...], where: 
         raise UserError(f"{where}: '{name}' is {fields[name]!r}; {expected}") from error
     if len(values) not in counts:
         raise UserError(f"{where}: '{name}' has {len(values)} numbers; {expected}")
-    if not np.isfinite(values).all():
-        raise UserError(f"{where}: '{name}' holds NaN or infinity; {expected}")
+    if not (np.abs(values) <= MAX_VALUE).all():
+        raise UserError(f"{where}: '{name}' holds NaN, infinity or numbers above {MAX_VALUE:.0e}; {expected}")
     return values
 
 

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from utils.errors import UserError
-from utils.readers import reading
+from utils.readers import names_text, reading
 
 MAX_COMPRESSION = 1100  # declared by stored bytes; deflate reaches 1,032
 NUMBERS = "biuf"  # kinds of numpy's types
@@ -29,7 +29,7 @@ def find_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     # Not `name in file`: that is False for a link that leads nowhere, and opens other files.
     link = file.get(name, getlink=True)
     if link is None:
-        raise UserError(f"{file.filename} has no '{name}'; it has {', '.join(file)}")
+        raise UserError(f"{file.filename} has no '{name}'; it has {names_text(file)}")
     data = file[name] if isinstance(link, h5py.HardLink) else None
     if data is None or (isinstance(data, h5py.Dataset) and (data.external or data.is_virtual)):
         raise UserError(f"{where} is a link to data elsewhere; expected the data itself")

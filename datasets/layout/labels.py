@@ -9,6 +9,7 @@ import numpy as np
 
 from datasets.layout.hdf5 import find_dataset, open_hdf5, read_numbers, read_text
 from utils.errors import UserError
+from utils.readers import names_text
 from utils.skeleton import NUM_JOINTS
 
 LABELS_FILE = "labels.h5"
@@ -74,7 +75,8 @@ class Labels(Mapping):
         self.path = self.root / LABELS_FILE
         _check_exists(self.root)
         with open_hdf5(self.path, "an HDF5 file, the labels of a layout") as file:
-            self._keys = tuple(file)
+            # HDF5 gives names that are not UTF-8 as bytes.
+            self._keys = tuple(map(str, file))
             source = file.attrs.get(LABEL_SOURCE)
             frames = find_dataset(file, "frame")
             self.num_rows = frames.shape[0] if frames.ndim else 0
@@ -85,7 +87,7 @@ class Labels(Mapping):
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._keys:
-            raise UserError(f"{self.path} has no '{name}'; it has {', '.join(self._keys)}")
+            raise UserError(f"{self.path} has no '{name}'; it has {names_text(self._keys)}")
         if name not in self._arrays:
             with open_hdf5(self.path, "an HDF5 file, the labels of a layout") as file:
                 self._arrays[name] = self._read(file, name)

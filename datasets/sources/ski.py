@@ -25,7 +25,7 @@ from datasets.layout.hdf5 import find_dataset, open_hdf5, read_numbers
 from datasets.layout.job import claim_folder
 from datasets.layout.labels import INSTANT_KEYS, LABELS_FILE, read_statistics
 from datasets.layout.png import read_png
-from datasets.layout.writer import LayoutWriter, check_size
+from datasets.layout.writer import MIN_SIZE, LayoutWriter, check_size
 from datasets.video.cropping import CropMap, crop_map
 from utils.errors import UserError
 from utils.locks import writing
@@ -231,6 +231,10 @@ def _crop_rows(
     crops, outside = np.empty((len(roots), size, size, 3), np.uint8), 0.0
     for index, place in enumerate(_places(labels)):
         image = read_png(str(_image_file(folder, *place)))
+        if min(image.shape[:2]) < MIN_SIZE:
+            raise UserError(
+                f"{_image_file(folder, *place)} is {image.shape[1]}x{image.shape[0]} px; expected 256x256 px"
+            )
         camera = _camera(labels, index, image.shape[:2])
         samples = crop_map(camera, crop.rotation[index], crop.intrinsic_crop[index], size)
         crops[index] = samples.sample(image)

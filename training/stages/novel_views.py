@@ -66,6 +66,8 @@ def train_novel_views(config: dict, resume: bool = False, given: frozenset[str] 
     `given` names the keys that the user gave; those of the architecture must agree with `pretrained_network_path`.
     """
     config = check_config(config, STAGE1_KEYS, complete=True)
+    if "img_crop" not in config["output_types"] and not config["loss_weight_3d"]:
+        raise UserError(f"output_types is {config['output_types']}; expected img_crop, which stage 1 learns")
     with process_group(config["device"]):
         return _train(config, resume, given)
 

@@ -63,6 +63,8 @@ def evaluate(
     `dataset` must read `evaluation_keys(network)`. Config keys: batch_size_test, every_nth_frame, flip_test,
     num_workers, preload_images. Raises UserError when the network's output is not finite.
     """
+    if not {"3D", "img_crop"} & set(network.output_types):
+        raise UserError(f"output_types is {list(network.output_types)}; expected 3D, img_crop or both")
     rows = _rows_not_shifted(dataset.labels) if skip_shifted else None
     pairs = _pair_cameras(dataset.labels, config["every_nth_frame"], rows)
     # Batches hold whole pairs, because a view is rendered from another crop of its batch.

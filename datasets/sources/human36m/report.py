@@ -9,6 +9,7 @@ from typing import NamedTuple
 from datasets.sources.human36m.metadata import CAMERA_IDS
 from datasets.sources.human36m.plan import PlannedView
 from utils.files import write_atomically
+from utils.readers import read_json
 
 CSV_REPORT_FILE = "report.csv"
 
@@ -60,7 +61,7 @@ class SubjectNotes:
     def rows(self, subjects: Iterable[int]) -> list[ReportRow]:
         """Rows of these subjects, which must be finished."""
         # JSON has no named tuples: a row is stored as a list.
-        return [ReportRow(*line) for subject in subjects for line in json.loads(self._file(subject).read_text())]
+        return [ReportRow(*line) for subject in subjects for line in read_json(self._file(subject), list)]
 
     def _file(self, subject: int) -> Path:
         return self.folder / f"S{subject}.json"

@@ -11,6 +11,7 @@ from datasets.sources.human36m.metadata import CAMERA_IDS, Metadata
 from datasets.sources.human36m.plan import PlannedView
 from datasets.video.crops_of_views import BACKGROUNDS_FOLDER, Background, CropJob, CropView, write_view, written_crops
 from utils.errors import UserError
+from utils.readers import reading
 
 
 class Task(NamedTuple):
@@ -49,7 +50,7 @@ def _crop_view(task: Task, view: PlannedView) -> CropView:
 
     sequence, count = view.sequence, len(view.frames)
     background = _background_file(task.output, view)
-    with Image.open(background) as image:
+    with reading(background, "the background of a camera; remove it to make it again"), Image.open(background) as image:
         camera = task.metadata.camera(sequence.subject, view.cam, *image.size)
     joints_cam = camera.world_to_cam(read_cdf_poses(view.poses)[list(view.frames)])
     same = {

@@ -10,6 +10,7 @@ from datasets.detection.blazepose import NUM_LANDMARKS, BlazePose
 from datasets.sources.own_videos.boxes import Boxes
 from datasets.video.frames import read_frames
 from utils.files import write_atomically
+from utils.readers import read_arrays
 
 MAX_PEOPLE = 3
 BOX_MARGIN = 0.1  # of the longer side: landmarks lie inside of the body
@@ -70,8 +71,8 @@ def _nobody(frames: np.ndarray) -> People:
 
 def read_people(file: Path) -> People:
     """What `search` wrote."""
-    with np.load(file, allow_pickle=False) as content:
-        return People(**content)
+    arrays = read_arrays(file, People._fields, "landmarks of a video; remove it to detect again")
+    return People(**arrays)
 
 
 def at_instants(people: Sequence[People], offsets: Sequence[int], instants: Sequence[int]) -> list[People]:

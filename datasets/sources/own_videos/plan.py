@@ -33,6 +33,7 @@ from datasets.video.crops_of_views import CropView
 from datasets.video.frames import frame_times, read_frames
 from utils.errors import UserError
 from utils.files import write_atomically
+from utils.readers import read_arrays
 
 MIN_SEQUENCES = 4  # per recording, so that training can hold one out
 
@@ -180,7 +181,7 @@ def detect(detection: Detection) -> None:
 def detected_boxes(plan: Plan, found: Sequence[Detection]) -> Boxes:
     """The boxes that `detect` wrote."""
     return {
-        name: {int(row[0]): row[1:] for row in np.load(detection.file)}
+        name: {int(row[0]): row[1:] for row in read_arrays(detection.file)[""]}
         for name, detection in zip(plan.recording.videos, found, strict=True)
     }
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from datasets.layout.labels import LABEL_SOURCE, MAX_JOINT_DISTANCE
 from utils.errors import UserError
-from utils.readers import read_arrays, read_json, reading, whole_number
+from utils.readers import names_text, read_arrays, read_json, reading, whole_number
 from utils.skeleton import NUM_JOINTS, ROOT_JOINT
 
 _FIELDS = ("name", "subject", "videos", "calibration", "offsets", "boxes", "poses")
@@ -159,5 +159,5 @@ def _read_array(path: Path) -> np.ndarray:
     arrays = read_arrays(path)
     arrays.pop(LABEL_SOURCE, None)
     if len(arrays) > 1 and "poses" not in arrays:
-        raise UserError(f"{path} has the arrays {', '.join(arrays)}; expected 'poses', or one array")
+        raise UserError(f"{path} has the arrays {names_text(arrays)}; expected 'poses', or one array")
     return arrays["poses"] if len(arrays) > 1 else next(iter(arrays.values()))

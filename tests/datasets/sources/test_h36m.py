@@ -244,14 +244,14 @@ def test_archives_that_are_cut_short_are_named(tmp_path):
 def test_damaged_poses_and_metadata_are_named(copied, tmp_path):
     poses = copied / "S1" / "MyPoseFeatures" / "D3_Positions" / "Sitting.cdf"
     poses.write_bytes(poses.read_bytes()[:300])
-    with pytest.raises(UserError, match=r"Sitting.cdf cannot be read as CDF file"):
+    with pytest.raises(UserError, match=r"Sitting.cdf' cannot be read .*expected a CDF file"):
         prepare(copied, tmp_path / "set", subjects=[1])
     text = (copied / "metadata.xml").read_text()
     (copied / "metadata.xml").write_text(re.sub(r" \S+</w0>", "]</w0>", text))
     with pytest.raises(UserError, match="<w0> has 299 numbers; expected 300"):
         read_metadata(find_metadata(copied))
     (copied / "metadata.xml").write_text(text[:100])
-    with pytest.raises(UserError, match=r"metadata.xml is not readable"):
+    with pytest.raises(UserError, match=r"metadata.xml' cannot be read .*expected Human3.6M's metadata.xml"):
         read_metadata(find_metadata(copied))
 
 
