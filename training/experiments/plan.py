@@ -21,6 +21,7 @@ from models.methods import method_of
 from utils.config import check_config
 from utils.errors import UserError
 
+MAX_SEEDS = 1000
 # What a suite and a row may have, and of which type.
 _SUITE = {"title": str, "labels": list, "rows": dict, "stage1": dict, "stage2": dict}
 _SUITE |= {"reference": str, "method": str, "views": bool}
@@ -48,8 +49,8 @@ def plan(suite: Mapping[str, Any], stage1: dict, stage2: dict, num_seeds: int) -
     Raises UserError for unknown or invalid keys of the suite, a row or a config, and for data that cannot be read.
     """
     _check_suite(suite)
-    if num_seeds < 1:
-        raise UserError(f"number of seeds is {num_seeds}; expected at least 1")
+    if not 1 <= num_seeds <= MAX_SEEDS:
+        raise UserError(f"number of seeds is {num_seeds}; expected at least 1, at most {MAX_SEEDS}")
     stage1, stage2 = ({**base, **suite.get(key, {})} for key, base in (("stage1", stage1), ("stage2", stage2)))
     stage2 = check_config(stage2)
     total = _count_labels(stage2)

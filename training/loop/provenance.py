@@ -36,7 +36,7 @@ class RunRecord:
         sessions = (read_record(path) or {}).get("sessions", [])
         for session in sessions:
             # Nobody writes the end of a session that is killed.
-            if session["status"] == "running":
+            if session.get("status") == "running":
                 session["status"] = "interrupted"
         self.session = {"status": "running", "begin": _now(), "end": None, **about}
         self.content = {
@@ -84,7 +84,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
     shape = {"identity": dict, "sessions": list}
     wrong = [key for key, kind in shape.items() if not isinstance(record.get(key, kind()), kind)]
     sessions = [] if wrong else record.get("sessions", [])
-    if wrong or not all(isinstance(session, dict) and "status" in session for session in sessions):
+    if wrong or not all(isinstance(session, dict) for session in sessions):
         raise UserError(f"{str(path)!r} has no valid {(wrong or ['sessions'])[0]!r}; fix or delete it")
     return record
 
