@@ -237,7 +237,7 @@ def test_archives_that_are_cut_short_are_named(tmp_path):
     write_miniature(source, marked_people, (1,), WIDTH, form="archives")
     archive = source / "Videos_S1.tgz"
     archive.write_bytes(archive.read_bytes()[:-5000])
-    with pytest.raises(UserError, match=r"Videos_S1.tgz is truncated or damaged .*download it again"):
+    with pytest.raises(UserError, match=r"Videos_S1.tgz is truncated or damaged.*download it again"):
         prepare(source, tmp_path / "set", subjects=[1])
 
 
