@@ -15,6 +15,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from utils.interrupts import catch_signals
+
+if __name__ == "__main__":
+    # The imports that follow take seconds.
+    catch_signals()
+
 import torch
 
 from benchmarks import measures

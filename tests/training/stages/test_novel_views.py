@@ -73,20 +73,22 @@ def test_resume_after_kill_repeats_what_an_unbroken_run_does(data, stage1, tmp_p
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_ctrl_c_keeps_the_iterations_done(data, tmp_path, num_workers):
+@pytest.mark.parametrize(
+    ("num_workers", "sign", "code"), [(0, signal.SIGINT, 130), (2, signal.SIGINT, 130), (2, signal.SIGTERM, 143)]
+)
+def test_signals_keep_the_iterations_done(data, tmp_path, num_workers, sign, code):
     config = tiny_config(data, tmp_path, num_training_iterations=100_000, test_every=50_000, num_workers=num_workers)
     file = write_config_file(tmp_path / "config.py", config)
     command = [sys.executable, str(ROOT / "configs/train_encodeDecode.py"), "--config", str(file)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, start_new_session=True, **pipes)
     log = tmp_path / run_name(config, "encode") / "debug_log_training.txt"
-    deadline = time.monotonic() + 120
-    while not (log.exists() and len(log.read_text().splitlines()) > 5) and time.monotonic() < deadline:
+    # However long it takes on a busy machine.
+    while process.poll() is None and not (log.exists() and len(log.read_text().splitlines()) > 5):
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and "--resume" in errors and "Traceback" not in errors
+    os.killpg(process.pid, sign)  # as a terminal does, or a batch system
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == code and "--resume" in errors and "Traceback" not in errors
     assert (output + errors).count("interrupted") == 1
     state = torch.load(log.parent / "models/training_state.pth", weights_only=True)
     assert state["iteration"] >= 5
