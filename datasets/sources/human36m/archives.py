@@ -151,8 +151,7 @@ def _unpack(archive: Path, folder: Path, suffix: str, progress: bool) -> None:
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
         raise UserError(
-            f"{archive} is truncated or damaged, or no archive ({reason}); expected a complete archive: "
-            "download it again"
+            f"{archive} is truncated or damaged ({reason}); expected a complete archive: download it again"
         ) from error
     with naming(folder / STAMP_FILE):
         (folder / STAMP_FILE).write_text(stamp)
