@@ -24,8 +24,8 @@ JOINTS = {
     ),
     "hand": ("wrist", ("Wrist", "Hand")),
 }  # fmt: skip
-_HEAD_NAMES = ("Head", "Spine006", "Neck1", "Neck")  # the last of Rigify's spine is the head
-_SIDE_MARKS = {"left": ("left", "l", "lft", "lf", "lt"), "right": ("right", "r", "rgt", "rt")}
+_HEAD_NAMES = ("Head", "Head1", "Spine006", "Neck1", "Neck")  # the last of Rigify's spine is the head
+_SIDE_MARKS = {"left": ("left", "l", "lft", "lt"), "right": ("right", "r", "rgt", "rt")}
 # Words of names that tell tools and kinds of bones, but not which joint it is.
 _NOISE = re.compile(
     r"mixamorig\d*|valve|biped\d*|bip\d*|character\d*|cc|base|rl|j|c|b|def|org|bone|bn|jnt|joint|skel|rig"

@@ -50,7 +50,7 @@ TOOLS = {
     "CMU": ("root", "lowerback", "head", ("femur", "tibia", "foot", "clavicle", "humerus", "radius", "wrist"),
             "{side}{bone}", ("l", "r")),
     "Neuron": ("Robot_Hips", "Robot_Spine", "Robot_Head", BUILDER, "Robot_{side}{bone}", LONG),
-    "Maya": ("hips_jnt", "spine_jnt", "head_jnt", BUILDER, "{side}_{bone}_jnt", ("lf", "rt")),
+    "Maya": ("hips_jnt", "spine_jnt", "head_jnt", BUILDER, "{side}_{bone}_jnt", ("lft", "rgt")),
 }  # fmt: skip
 
 
