@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from utils.errors import UserError
-from utils.readers import reason
+from utils.pictures import PICTURE_SUFFIXES, read_picture
 
-SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 # Inside of scikit-image, which lists their licenses beside them: free, and without people.
 PACKAGES = "packages"
 FREE_PHOTOGRAPHS = ("brick", "chelsea", "coins", "grass", "gravel", "hubble_deep_field", "motorcycle_left", "rocket")
@@ -29,9 +27,9 @@ def photograph_files(folder: str) -> list[Path]:
         return free_photographs()
     if not Path(folder).is_dir():
         raise UserError(f"folder of photographs {folder!r} does not exist; expected a folder of pictures")
-    files = sorted(file for file in Path(folder).rglob("*") if file.suffix.lower() in SUFFIXES)
+    files = sorted(file for file in Path(folder).rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES)
     if not files:
-        raise UserError(f"folder {folder!r} has no pictures; expected {', '.join(sorted(SUFFIXES))}")
+        raise UserError(f"folder {folder!r} has no pictures; expected {', '.join(sorted(PICTURE_SUFFIXES))}")
     return files
 
 
@@ -56,7 +54,7 @@ def free_photographs(names: tuple[str, ...] = FREE_PHOTOGRAPHS) -> list[Path]:
         about = importlib.util.find_spec(package)
         if about is not None:
             folder = Path(about.origin).parent / inside
-            found += sorted(file for file in folder.iterdir() if file.stem in names and file.suffix in SUFFIXES)
+            found += sorted(file for file in folder.iterdir() if file.stem in names and file.suffix in PICTURE_SUFFIXES)
     if not found:
         raise UserError("there are no free photographs; expected scikit-image (pip install scikit-image scikit-learn)")
     return found
@@ -64,14 +62,7 @@ def free_photographs(names: tuple[str, ...] = FREE_PHOTOGRAPHS) -> list[Path]:
 
 def read_photograph(file: str | Path) -> torch.Tensor:
     """A picture as RGB (3,H,W) uint8."""
-    try:
-        with Image.open(file) as image:
-            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-    # Pillow's decoders raise many things, one of them for a picture that declares too many pixels.
-    except Exception as error:
-        raise UserError(
-            f"{str(file)!r} cannot be read ({reason(error)}); expected a picture such as PNG or JPEG"
-        ) from error
+    return torch.from_numpy(read_picture(file)).permute(2, 0, 1)
 
 
 def _random_square(picture: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

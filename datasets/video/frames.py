@@ -1,7 +1,7 @@
 """Reads single frames of videos by their exact number, with PyAV.
 
 Frames are counted from 0 in presentation order: those that players show, rotated as they show them. Nothing seeks:
-where a seek lands depends on codec and file.
+where a seek lands depends on codec and file. A folder of pictures, or one picture, is a video too.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,6 +14,7 @@ import numpy as np
 from datasets.video.orientation import as_shown
 from datasets.video.rgb import RgbConverter, pyav
 from utils.errors import UserError
+from utils.pictures import picture_files, read_picture
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -24,6 +25,9 @@ def count_frames(path: str | Path) -> int:
 
     Raises UserError for a missing or unreadable file. Truncated data are found only by decoding.
     """
+    pictures = picture_files(path)
+    if pictures is not None:
+        return len(pictures)
     with _open(path) as (container, stream):
         entries = getattr(stream, "index_entries", ())  # since PyAV 16
         if not stream.frames or len(entries) != stream.frames:
@@ -35,6 +39,8 @@ def count_frames(path: str | Path) -> int:
 
 def frame_rate(path: str | Path) -> float | None:
     """Frames per second, on average; None in a file that does not say."""
+    if picture_files(path) is not None:
+        return None
     with _open(path) as (_, stream):
         return float(stream.average_rate) if stream.average_rate else None
 
@@ -44,6 +50,9 @@ def frame_times(path: str | Path) -> np.ndarray:
 
     Raises UserError for a missing or unreadable file, and for a stream that starts between two key frames.
     """
+    pictures = picture_files(path)
+    if pictures is not None:
+        return np.full(len(pictures), np.nan)
     with _open(path) as (container, stream):
         times = _shown_times(path, container, stream)
         if None in times:
@@ -84,6 +93,10 @@ def decode_frames(path: str | Path, wanted: Iterable[int]) -> Iterator[tuple[int
     if any(later <= earlier for earlier, later in zip([-1, *wanted], wanted, strict=False)):
         raise UserError(f"frames {wanted[:5]}... wanted of {path}; expected increasing numbers from 0")
     if not wanted:
+        return
+    pictures = picture_files(path)
+    if pictures is not None:
+        yield from _picture_frames(path, pictures, wanted)
         return
     # When all frames up to the last are wanted, nothing can be skipped, and counting them is enough.
     numbers = numbers_by_time(path) if len(wanted) <= wanted[-1] else None
@@ -127,13 +140,22 @@ def numbers_by_time(path: str | Path) -> dict[int, int] | None:
 
 
 def read_key_frames(path: str | Path) -> Iterator[np.ndarray]:
-    """Yield the key frames (H,W,3) uint8 RGB in order, without their numbers. They decode fast."""
+    """Yield the key frames (H,W,3) uint8 RGB in order, without their numbers. They decode fast. Pictures have none."""
+    if picture_files(path) is not None:
+        return
     with _open(path) as (container, stream):
         # The decoder then drops all other frames without decoding them.
         stream.codec_context.skip_frame = "NONKEY"
         rgb = RgbConverter()
         for _, frame in _decode(path, container.demux(stream)):
             yield rgb.full(frame)
+
+
+def _picture_frames(path: str | Path, pictures: list[Path], wanted: list[int]) -> Iterator[tuple[int, "VideoFrame"]]:
+    for index in wanted:
+        if index >= len(pictures):
+            raise UserError(f"{path} has {len(pictures)} pictures; expected at least {wanted[-1] + 1}")
+        yield index, pyav().VideoFrame.from_ndarray(read_picture(pictures[index]), format="rgb24")
 
 
 @contextmanager

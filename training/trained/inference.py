@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torchvision.transforms.v2.functional import resize
 
 from models import EncodeDecode
@@ -16,7 +16,8 @@ from training.trained.copies import Estimate, estimate_poses
 from training.trained.fusion import Fused, fuse_cameras
 from utils.errors import UserError
 from utils.images import normalize
-from utils.readers import reason, whole_number
+from utils.pictures import as_rgb, read_picture
+from utils.readers import whole_number
 from utils.skeleton import NUM_JOINTS
 
 MAX_SIDE = 1 << 14  # of a crop of a picture, pixels
@@ -166,9 +167,9 @@ def crop_square(
 def _channels_first(crops: np.ndarray | torch.Tensor | Image.Image | str | Path) -> torch.Tensor:
     """One file, image, array or tensor -> uint8 (N,3,H,W)."""
     if isinstance(crops, (str, Path)):
-        crops = _read_image(Path(crops))
+        crops = read_picture(crops)
     if isinstance(crops, Image.Image):
-        crops = np.array(crops.convert("RGB"))
+        crops = as_rgb(crops)
     if isinstance(crops, np.ndarray):
         found, layout = f"array {crops.shape} {crops.dtype}", "(H,W,3) or (N,H,W,3)"
         # A copy where strides are negative, as in image[:, ::-1], because tensors have no such strides.
@@ -182,16 +183,3 @@ def _channels_first(crops: np.ndarray | torch.Tensor | Image.Image | str | Path)
     if pixels is None or pixels.dim() not in (3, 4) or pixels.shape[-3] != 3 or not len(pixels):
         raise UserError(f"crops are an {found}; expected uint8 RGB {layout}")
     return pixels if pixels.dim() == 4 else pixels[None]
-
-
-def _read_image(path: Path) -> Image.Image:
-    """An RGB image, rotated as its EXIF orientation tells."""
-    try:
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except FileNotFoundError as error:
-        raise UserError(f"no such file: {str(path)!r}; expected an image") from error
-    # Pillow's decoders raise many things, one of them for a picture that declares too many pixels.
-    except Exception as error:
-        why = "not an image" if isinstance(error, UnidentifiedImageError) else reason(error)
-        raise UserError(f"{str(path)!r} cannot be read ({why}); expected an image such as PNG or JPEG") from error

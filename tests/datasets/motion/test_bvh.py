@@ -99,7 +99,7 @@ def test_spikes_are_repaired_and_fast_rotations_kept(tmp_path):
         (dict(rows=["1 2 3 nan 5 6"]), "walk.bvh line 18: a value that is not a finite number"),
         (dict(rows=["1 2 x 4 5 6"]), "walk.bvh line 18: a value that is not a finite number"),
         (dict(rows=[], frames=7), "walk.bvh line 17: the file ends after 0 of 7 frames"),
-        (dict(rows=[*ROWS, ROWS[0][:5]], frames=3), "walk.bvh line 20: 3 numbers; expected 6"),
+        (dict(rows=[*ROWS, ROWS[0][:5]], frames=3), "walk.bvh line 20: 2 numbers; expected 6"),
         (dict(rows=[]), "walk.bvh line 16: 'Frames: 0'; expected 'Frames:' and a positive number"),
         (dict(frames="many"), "walk.bvh line 16: 'Frames: many'"),
         (dict(frames=1.5), "walk.bvh line 16: Frames: 1.5; expected a whole number"),

@@ -115,3 +115,13 @@ def test_an_unknown_codec_is_one_line(tmp_path):
 def test_times_of_frames(tmp_path):
     path = noted(tmp_path / "a.mp4", (1, 0, 0, 1))
     np.testing.assert_allclose(frame_times(path), np.arange(COUNT) / 50)
+
+
+def test_a_folder_of_pictures_is_a_video(tmp_path):
+    for index in range(COUNT):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), scene(index)[..., ::-1])
+    assert count_frames(tmp_path) == COUNT and np.isnan(frame_times(tmp_path)).all()
+    for index, frame in read_frames(tmp_path, [0, 3, 5]):
+        np.testing.assert_array_equal(frame, scene(index))
+    with pytest.raises(UserError, match="has 6 pictures; expected at least 7"):
+        list(read_frames(tmp_path, [6]))

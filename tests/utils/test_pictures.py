@@ -1,0 +1,79 @@
+"""Pictures of any depth come out as they look, or are refused; never white or black."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils.errors import UserError
+from utils.pictures import as_rgb, picture_files, read_picture
+
+GRAY = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64)
+
+
+@pytest.mark.parametrize("name", ["gray.png", "gray.tif"])
+def test_sixteen_bits_look_like_eight(tmp_path, name):
+    Image.fromarray(GRAY).save(tmp_path / name)
+    found = read_picture(tmp_path / name)
+    assert found.dtype == np.uint8 and found.shape == (64, 64, 3)
+    np.testing.assert_array_equal(found[..., 0], GRAY // 257)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((GRAY / 65535).astype(np.float32), "floating-point numbers"),
+        (GRAY.astype(np.int32), "integers of 32 bits"),
+        (GRAY // 16, "16 bits, of which at most 12 are used: up to 4095"),
+    ],
+)
+def test_values_of_unknown_range_are_refused(tmp_path, values, message):
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    with pytest.raises(UserError, match=rf"a\.tif' .*{message}"):
+        read_picture(tmp_path / "a.tif")
+    with pytest.raises(UserError, match=message):
+        as_rgb(Image.fromarray(values))
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def test_too_large_a_picture_is_one_line(tmp_path):
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    parts = (b"IHDR", header), (b"IDAT", zlib.compress(b"0")), (b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
+    with pytest.raises(UserError, match=r"a\.png' cannot be read \(.*3600000000 pixels") as error:
+        read_picture(tmp_path / "a.png")
+    assert "\n" not in str(error.value)
+
+
+def test_damaged_pictures_are_one_line(tmp_path):
+    """A short fuzz of the reader: any cut and any flipped bytes give a picture or one line."""
+    rng = np.random.default_rng(0)
+    for ending in ("png", "jpg", "bmp", "webp", "tif"):
+        path = tmp_path / f"a.{ending}"
+        Image.fromarray(np.repeat(GRAY[..., None] // 257, 3, 2).astype(np.uint8)).save(path)
+        whole = np.frombuffer(path.read_bytes(), np.uint8)
+        for _ in range(40):
+            damaged = whole[: rng.integers(len(whole) + 1)].copy() if rng.random() < 0.5 else whole.copy()
+            places = rng.integers(max(len(damaged), 1), size=4)
+            damaged[places[places < len(damaged)]] = rng.integers(256)
+            path.write_bytes(damaged.tobytes())
+            try:
+                assert read_picture(path).dtype == np.uint8
+            except UserError as error:
+                assert "\n" not in str(error)
+
+
+def test_folders_are_sorted_by_number(tmp_path):
+    for name in ("f10.png", "f9.png", "f1.PNG", "notes.txt", ".hidden.png"):
+        (tmp_path / name).touch()
+    assert [file.name for file in picture_files(tmp_path)] == ["f1.PNG", "f9.png", "f10.png"]
+    assert picture_files(tmp_path / "f9.png") == [tmp_path / "f9.png"]
+    assert picture_files(tmp_path / "a.mp4") is None
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="has no pictures"):
+        picture_files(tmp_path / "empty")

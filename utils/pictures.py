@@ -1,0 +1,72 @@
+"""Picture files of users, as 8-bit RGB: what would come out white or black is refused."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.readers import reason
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PICTURE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+_TWELVE_BITS = 4095
+
+
+def read_picture(path: str | Path) -> np.ndarray:
+    """A picture as RGB (H,W,3) uint8, rotated as its EXIF orientation tells. Raises UserError where it cannot be."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            shown = ImageOps.exif_transpose(image)
+            shown.format = image.format
+            return as_rgb(shown, repr(str(path)))
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"no such file: {str(path)!r}; expected an image") from error
+    # Pillow's decoders raise whatever their parts raise, one of them for a picture that declares too many pixels.
+    except Exception as error:
+        why = "not an image" if isinstance(error, UnidentifiedImageError) else reason(error)
+        raise UserError(f"{str(path)!r} cannot be read ({why}); expected an image such as PNG or JPEG") from error
+
+
+def as_rgb(image: "Image", name: str = "a picture") -> np.ndarray:
+    """A PIL image as RGB (H,W,3) uint8. Raises UserError for one whose values have no known range."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        # Pillow's conversion cuts all that is above 255.
+        values = np.asarray(image, dtype=np.int64)
+        if values.max(initial=0) <= _TWELVE_BITS:
+            raise UserError(
+                f"{name} has 16 bits, of which at most 12 are used: up to {values.max(initial=0)}; expected 8 bits, "
+                "or values up to 65535"
+            )
+        return np.repeat((values // 257).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode.startswith(("I", "F")):
+        kind = "floating-point numbers" if image.mode.startswith("F") else "integers of 32 bits"
+        raise UserError(f"{name} holds {kind}, whose range is unknown; expected 8 or 16 bits")
+    return np.array(image.convert("RGB"))
+
+
+def picture_files(path: str | Path) -> list[Path] | None:
+    """The pictures of a folder in the order of their names and numbers, or the one picture; None for other files.
+
+    Raises UserError for a folder without pictures.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [path] if path.suffix.lower() in PICTURE_SUFFIXES else None
+    files = [file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and file.name[0] != "."]
+    if not files:
+        raise UserError(f"folder {str(path)!r} has no pictures; expected {', '.join(sorted(PICTURE_SUFFIXES))}")
+    return sorted(files, key=_by_number)
+
+
+def _by_number(file: Path) -> tuple:
+    # 10.png follows 9.png, even without leading zeros.
+    parts = re.split(r"(\d+)", file.name)
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts), file.name
