@@ -28,7 +28,12 @@ def main() -> None:
     add_output_argument(parser)
     parser.add_argument("--recordings", metavar="FILE", help="JSON file that lists several recordings")
     one = parser.add_argument_group("one recording")
-    one.add_argument("--videos", nargs="+", metavar="V", help="camera=file, or files that are named after their camera")
+    one.add_argument(
+        "--videos",
+        nargs="+",
+        metavar="V",
+        help="camera=file, or files named after their camera; folders of pictures too",
+    )
     one.add_argument("--calibration", metavar="FILE", help="of the cameras: JSON, .toml, .qca.txt or .yml")
     finding = parser.add_argument_group("the person, where neither boxes nor poses are given")
     help_detect = "find the person by BlazePose (pip install .[detect]) instead of by the difference to the background"
@@ -41,6 +46,8 @@ def main() -> None:
     one.add_argument("--poses", metavar="FILE", help="npz, npy or CSV file: (T,17,3) in the world, meters")
     help_offsets = "frame offset of a camera: its frame number at instant 0 (default: 0)"
     one.add_argument("--offsets", nargs="+", metavar="camera=N", help=help_offsets)
+    help_empty = "pictures or videos of the scene without anybody: the background of their cameras"
+    one.add_argument("--empty", nargs="+", metavar="V", help=help_empty)
     one.add_argument("--subject", type=int, metavar="N", help="number of the person (default: 1)")
     one.add_argument("--name", metavar="NAME", help="name of the recording (default: recording)")
     crops = parser.add_argument_group("crops")
@@ -59,7 +66,7 @@ def _recordings(arguments: dict) -> list["Recording"]:
     """The recordings that the arguments describe; their options are removed from `arguments`."""
     from datasets.sources.own_videos.recordings import one_recording, read_recordings
 
-    names = ("videos", "calibration", "boxes", "poses", "offsets", "subject", "name")
+    names = ("videos", "calibration", "boxes", "poses", "offsets", "empty", "subject", "name")
     one = {name: value for name in names if (value := arguments.pop(name)) is not None}
     listed = arguments.pop("recordings")
     if listed:

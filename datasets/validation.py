@@ -11,6 +11,7 @@ from datasets.layout.labels import INSTANT_KEYS, MAX_JOINT_DISTANCE, POSE_KEYS, 
 from datasets.layout.png import map_threads, read_png
 from datasets.layout.writer import CROP_CHANNELS, image_path
 from utils.errors import UserError
+from utils.skeleton import order_fault
 
 ROTATION_TOLERANCE = 1e-3
 MAX_EMPTY_MASKS = 0.01  # share of all masks
@@ -20,9 +21,9 @@ def validate(root: str | Path) -> str:
     """Check every label and decode every crop of the layout in `root`; returns a summary table.
 
     Raises UserError for the first error: a missing or misshapen key, NaN, a matrix that is not a rotation or not the
-    inverse that it should be, a pose that is not root-centered or not in meters, cameras that disagree about a pose,
-    duplicate rows, instants of one camera only, a crop that is missing, truncated or of another size. A layout may
-    lack all background crops, all masks, and all 3D poses with their statistics.
+    inverse that it should be, a pose that is not root-centered or not in meters, joints in another order, cameras that
+    disagree about a pose, duplicate rows, instants of one camera only, a crop that is missing, truncated or of another
+    size. A layout may lack all background crops, all masks, and all 3D poses with their statistics.
     """
     labels = Labels(root)
     _check_labels(labels)
@@ -68,6 +69,9 @@ def _check_poses(labels: Labels, instants: Groups) -> list[str]:
     _check_rows(
         labels, reach, "'3D' has a joint {:.3g} from the root{}; expected meters, at most 3", MAX_JOINT_DISTANCE
     )
+    fault = order_fault(poses)
+    if fault:
+        raise UserError(f"{labels.path}: '3D': {fault}; expected the joints in the order of utils/skeleton.py")
     difference = _check_views_agree(labels, instants)
     source = [f"poses: {labels.label_source}"] if labels.label_source else []
     return [

@@ -115,6 +115,8 @@ def read_csv(path: str | os.PathLike, columns: Sequence[str] = ()) -> list[dict[
         reader = csv.DictReader(file, skipinitialspace=True)
         rows, names = list(reader), reader.fieldnames or ()
     missing = [name for name in columns if name not in names]
+    if missing and len(names) == 1 and ";" in names[0]:
+        raise UserError(f"{path} separates its columns by semicolons; expected commas, and points in numbers")
     if missing:
         raise UserError(f"{path}: no column '{missing[0]}'; expected the columns {', '.join(columns)}")
     return rows

@@ -15,9 +15,11 @@ from utils.readers import read_csv, read_json, whole_number
 Boxes = dict[str, dict[int, np.ndarray]]  # camera name -> frame number -> x0, y0, width, height, pixels
 
 BOX_COLUMNS = ("camera", "frame", "x0", "y0", "w", "h")
+_MISSING = {"", "nan", "null", "na", "n/a"}
 DETECTION_WIDTH = 480  # images are downscaled to this width for detection, pixels
 MIN_DIFFERENCE = 28  # gray levels, of any channel
 MIN_AREA = 0.002  # of the image
+SECOND_AREA = 0.3  # of the largest difference, from which on another one is no part of the person or noise
 PERSON_METERS = 1.6  # average height of a box: gives the distance where rays are nearly parallel
 DISTANCE_WEIGHT = 0.02
 MAX_RAY_DISTANCE = 0.4  # meters between the person and the ray through a box's center
@@ -30,10 +32,20 @@ def read_boxes(path: str | Path, cameras: Sequence[str]) -> Boxes:
     the number of the faulty box.
     """
     path = Path(path)
-    rows = read_json(path, list) if path.suffix.lower() == ".json" else read_csv(path, BOX_COLUMNS)
+    json = path.suffix.lower() == ".json"
+    rows = read_json(path, list) if json else read_csv(path, BOX_COLUMNS)
+    # A cell that a row of CSV lacks is None too, but that row was cut off.
+    missing = _MISSING | ({"none"} if json else set())
     boxes: Boxes = {name: {} for name in cameras}
     for number, row in enumerate(rows, 1):
         where = f"{path}: box {number}"
+        # Programs that write a row for each frame leave those without a person empty, or fill in NaN.
+        if (
+            isinstance(row, dict)
+            and _lacks(row, BOX_COLUMNS[2:], missing)
+            and (row.get("camera") in boxes or _lacks(row, BOX_COLUMNS, missing))
+        ):
+            continue
         name = row.get("camera") if isinstance(row, dict) else row
         if not isinstance(name, str) or name not in boxes or not isinstance(row, dict):
             raise UserError(f"{where}: camera {name!r}; expected one of {', '.join(cameras)}")
@@ -48,6 +60,10 @@ def read_boxes(path: str | Path, cameras: Sequence[str]) -> Boxes:
             raise UserError(f"{where}: a second box of camera {name!r} in frame {frame}; expected one person")
         boxes[name][frame] = box
     return boxes
+
+
+def _lacks(row: dict, columns: Sequence[str], missing: set[str]) -> bool:
+    return all(column in row and str(row[column]).strip().lower() in missing for column in columns)
 
 
 class Ray(NamedTuple):
@@ -70,6 +86,11 @@ class PersonDetector:
 
     def __call__(self, frame: np.ndarray) -> np.ndarray | None:
         """Box x0, y0, width, height (pixels) of the largest difference to the background of a frame; None for none."""
+        found = self.largest(frame)
+        return None if found is None else found[0]
+
+    def largest(self, frame: np.ndarray) -> tuple[np.ndarray, float] | None:
+        """The box of the largest difference, and the area of the second largest as a ratio; None for none."""
         cv2 = opencv()
         difference = cv2.absdiff(self._shrink(frame), self.background).max(axis=2)
         mask = (cv2.medianBlur(difference, 5) > MIN_DIFFERENCE).astype(np.uint8)
@@ -81,7 +102,8 @@ class PersonDetector:
         largest = int(np.argmax(areas))
         if areas[largest] < MIN_AREA * mask.size:
             return None
-        return statistics[largest, :4] / self.scale
+        second = float(np.sort(areas)[-2] / areas[largest])
+        return statistics[largest, :4] / self.scale, second
 
     def _shrink(self, image: np.ndarray) -> np.ndarray:
         cv2 = opencv()

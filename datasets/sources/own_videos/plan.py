@@ -9,7 +9,7 @@ import numpy as np
 from datasets.cameras.calibration import Calibration, read_calibration
 from datasets.cameras.video_size import Fit
 from datasets.layout.png import read_png
-from datasets.sources.own_videos.boxes import Boxes, PersonDetector, read_boxes
+from datasets.sources.own_videos.boxes import SECOND_AREA, Boxes, PersonDetector, read_boxes
 from datasets.sources.own_videos.clocks import ASSUMED_RATE, check_drift, common_rate
 from datasets.sources.own_videos.consistency import (
     Misses,
@@ -19,6 +19,7 @@ from datasets.sources.own_videos.consistency import (
     extrinsics,
     sightings,
 )
+from datasets.sources.own_videos.ghosts import notes_on_found
 from datasets.sources.own_videos.person_track import (
     PersonTrack,
     box_miss,
@@ -31,6 +32,7 @@ from datasets.sources.own_videos.synchrony import synchrony_note
 from datasets.sources.own_videos.video_sizes import best_fits, ways_to_fit, with_cameras
 from datasets.video.crops_of_views import CropView
 from datasets.video.frames import frame_times, read_frames
+from datasets.video.image_area import video_size
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.readers import read_arrays
@@ -79,6 +81,7 @@ def make_plan(recording: Recording, every: int) -> Plan:
     times = {name: frame_times(video) for name, video in recording.videos.items()}
     num_frames = {name: len(of_camera) for name, of_camera in times.items()}
     check_offsets(recording, num_frames)
+    check_empty(recording, calibration)
     check_drift(times, recording.offsets, rate, recording.name)
     plan = Plan(recording, calibration, num_frames, filmed_instants(recording, num_frames, every), ways, rate)
     if recording.poses is not None:
@@ -97,6 +100,17 @@ def check_offsets(recording: Recording, num_frames: dict[str, int]) -> None:
             raise UserError(
                 f"{recording.name}: camera {name!r} starts at its frame {offset}, but its video has "
                 f"{num_frames[name]} frames; expected a smaller offset"
+            )
+
+
+def check_empty(recording: Recording, calibration: Calibration) -> None:
+    """UserError where the empty scene of a camera has another size than its video."""
+    for name, file in recording.empty.items():
+        size, camera = video_size(file), calibration.cameras[name]
+        if size != (camera.width, camera.height):
+            raise UserError(
+                f"{recording.name}: the empty scene of camera {name!r}, {file}, has {size[0]}x{size[1]} px; expected "
+                f"{camera.width}x{camera.height} px as its video"
             )
 
 
@@ -163,12 +177,12 @@ def detections(plan: Plan, backgrounds: dict[str, Path], folder: Path, key: str)
 
 
 def detect(detection: Detection) -> None:
-    """Write the boxes (N,5) of a video, frame number first, unless the file exists."""
+    """Write the boxes of a video, unless the file exists: (N,6) frame number, box, area of the second difference."""
     if detection.file.exists():
         return
     find = PersonDetector(read_png(str(detection.background)))
-    boxes = [(index, find(frame)) for index, frame in read_frames(detection.video, detection.frames.tolist())]
-    rows = np.array([[index, *box] for index, box in boxes if box is not None]).reshape(-1, 5)
+    found = [(index, find.largest(frame)) for index, frame in read_frames(detection.video, detection.frames.tolist())]
+    rows = np.array([[index, *one[0], one[1]] for index, one in found if one is not None]).reshape(-1, 6)
     detection.file.parent.mkdir(exist_ok=True)
 
     def write(part: Path) -> None:
@@ -178,12 +192,13 @@ def detect(detection: Detection) -> None:
     write_atomically(detection.file, write)
 
 
-def detected_boxes(plan: Plan, found: Sequence[Detection]) -> Boxes:
-    """The boxes that `detect` wrote."""
-    return {
-        name: {int(row[0]): row[1:] for row in read_arrays(detection.file)[""]}
-        for name, detection in zip(plan.recording.videos, found, strict=True)
-    }
+def with_detected(plan: Plan, found: Sequence[Detection]) -> Plan:
+    """The plan with the track of the boxes that `detect` wrote, and with notes on them."""
+    rows = {name: read_arrays(detection.file)[""] for name, detection in zip(plan.recording.videos, found, strict=True)}
+    boxes = {name: {int(row[0]): row[1:5] for row in of_camera} for name, of_camera in rows.items()}
+    several = {name: int((of_camera[:, 5] > SECOND_AREA).sum()) for name, of_camera in rows.items()}
+    frames = {name: detection.frames for name, detection in zip(rows, found, strict=True)}
+    return with_boxes(plan._replace(notes=(*plan.notes, *notes_on_found(boxes, frames, several))), boxes)
 
 
 def sequence_numbers(plan: Plan, first: int, cut: int) -> np.ndarray:

@@ -16,16 +16,16 @@ from datasets.layout.workers import map_processes
 from datasets.layout.writer import LayoutWriter, check_size
 from datasets.sources.own_videos.detected import DetectionOptions, find_landmarks, with_people
 from datasets.sources.own_videos.free_labels import TRIANGULATED
+from datasets.sources.own_videos.ghosts import people_in_backgrounds
 from datasets.sources.own_videos.plan import (
     Plan,
     detect,
-    detected_boxes,
     detections,
     make_plan,
     make_views,
     plan_report,
     sequence_numbers,
-    with_boxes,
+    with_detected,
 )
 from datasets.sources.own_videos.recordings import Recording, read_label_source
 from datasets.video.crops_of_views import (
@@ -38,6 +38,7 @@ from datasets.video.crops_of_views import (
 )
 from utils.errors import UserError
 from utils.locks import writing
+from utils.pictures import picture_files
 
 MAX_SEQUENCE_LENGTH = 250
 MIN_KEY_FRAMES_OF_SHORT_VIDEOS = 30  # the median of fewer frames may still show the person
@@ -91,6 +92,7 @@ def prepare_videos(
             plans = _search_people(plans, output, options, show)
         if _needs_backgrounds(plans, options):
             background_files = _write_backgrounds(plans, output / BACKGROUNDS_FOLDER, show)
+            plans = _with_notes_on_backgrounds(plans, background_files)
         # Detection compares with the background, which therefore exists by now, also where no background crops are
         # written.
         plans = _detect(plans, background_files, output / PARTS_FOLDER / "boxes", show)
@@ -158,9 +160,10 @@ def _checksum(recordings: list[Recording]) -> str:
     digest = hashlib.sha256()
     for recording in recordings:
         digest.update(repr((recording.name, recording.subject, recording.offsets)).encode())
-        for name, video in recording.videos.items():
+        for name, video in (*recording.videos.items(), *recording.empty.items()):
             # Reading hours of video for a checksum would take minutes.
-            digest.update(f"{name} {video.resolve()} {video.stat().st_size}".encode())
+            size = sum(file.stat().st_size for file in picture_files(video) or [video])
+            digest.update(f"{name} {video.resolve()} {size}".encode())
         for file in (recording.calibration, recording.boxes, recording.poses):
             digest.update(b"-" if file is None else file.read_bytes())
     return digest.hexdigest()[:16]
@@ -171,9 +174,13 @@ def _needs_backgrounds(plans: list[Plan], options: VideoSet) -> bool:
 
 
 def _write_backgrounds(plans: list[Plan], folder: Path, show: dict) -> list[dict[str, Path]]:
-    """Write the background of each camera over all recordings of a calibration. Returns PNGs by camera and plan."""
+    """Write the background of each camera over all recordings of a calibration, of the empty scene where it is given.
+
+    Returns PNGs by camera and plan.
+    """
     calibrations = list(dict.fromkeys(plan.recording.calibration for plan in plans))
     scenes: dict[Path, list[Path]] = {}
+    empty: dict[Path, list[Path]] = {}
     background_files = []
     for plan in plans:
         number = calibrations.index(plan.recording.calibration)
@@ -182,9 +189,26 @@ def _write_backgrounds(plans: list[Plan], folder: Path, show: dict) -> list[dict
         for name, file in files.items():
             # Recordings with one calibration share their cameras: more videos make a cleaner background.
             scenes.setdefault(file, []).append(plan.recording.videos[name])
-    jobs = [Background(file, videos, MIN_KEY_FRAMES_OF_SHORT_VIDEOS) for file, videos in scenes.items()]
+            if name in plan.recording.empty:
+                empty.setdefault(file, []).append(plan.recording.empty[name])
+    jobs = [Background(file, videos, MIN_KEY_FRAMES_OF_SHORT_VIDEOS) for file, videos in (scenes | empty).items()]
     write_backgrounds(jobs, **show)
     return background_files
+
+
+def _with_notes_on_backgrounds(plans: list[Plan], background_files: list[dict[str, Path]]) -> list[Plan]:
+    """The plans, with warnings of somebody in the backgrounds that were made of the recordings themselves."""
+    return [
+        plan._replace(
+            notes=(
+                *plan.notes,
+                *people_in_backgrounds(
+                    {name: file for name, file in files.items() if name not in plan.recording.empty}
+                ),
+            )
+        )
+        for plan, files in zip(plans, background_files, strict=True)
+    ]
 
 
 def _detect(plans: list[Plan], background_files: list[dict[str, Path]] | None, folder: Path, show: dict) -> list[Plan]:
@@ -198,10 +222,7 @@ def _detect(plans: list[Plan], background_files: list[dict[str, Path]] | None, f
     if jobs:
         done = map_processes(detect, jobs, show["workers"])
         deque(tqdm(done, "detect the person", len(jobs), unit="video", disable=not show["progress"]), maxlen=0)
-    return [
-        with_boxes(plan, detected_boxes(plan, todo[number])) if number in todo else plan
-        for number, plan in enumerate(plans)
-    ]
+    return [with_detected(plan, todo[number]) if number in todo else plan for number, plan in enumerate(plans)]
 
 
 def _make_views(

@@ -9,20 +9,22 @@ import numpy as np
 from datasets.layout.labels import LABEL_SOURCE, MAX_JOINT_DISTANCE
 from utils.errors import UserError
 from utils.readers import names_text, read_arrays, read_json, reading, whole_number
-from utils.skeleton import NUM_JOINTS, ROOT_JOINT
+from utils.skeleton import NUM_JOINTS, ROOT_JOINT, order_fault
 
-_FIELDS = ("name", "subject", "videos", "calibration", "offsets", "boxes", "poses")
+_FIELDS = ("name", "subject", "videos", "calibration", "offsets", "empty", "boxes", "poses")
 
 
 class Recording(NamedTuple):
-    """name: for labels and messages. subject: number of the person. videos: files by camera name. calibration: file.
-    offsets: frame number at instant 0, by camera name. boxes, poses: files, at most one of them."""
+    """name: for labels and messages. subject: number of the person. videos: files, or folders of pictures, by camera
+    name. calibration: file. offsets: frame number at instant 0, by camera name. empty: pictures or videos of the scene
+    without anybody, by camera name. boxes, poses: files, at most one of them."""
 
     name: str
     subject: int
     videos: dict[str, Path]
     calibration: Path
     offsets: dict[str, int]
+    empty: dict[str, Path]
     boxes: Path | None = None
     poses: Path | None = None
 
@@ -33,27 +35,41 @@ def one_recording(
     subject: int = 1,
     name: str = "recording",
     offsets: Sequence[str] = (),
+    empty: Sequence[str] = (),
     boxes: str | Path | None = None,
     poses: str | Path | None = None,
 ) -> Recording:
-    """The recording that a command line describes. videos: such as "left=a.mp4", or files that are named after their
-    camera. offsets: such as "left=3"."""
+    """The recording that a command line describes. videos, empty: such as "left=a.mp4", or files that are named after
+    their camera. offsets: such as "left=3"."""
+    parsed = dict(offset.partition("=")[::2] for offset in offsets)
+    fields = {
+        "name": name,
+        "subject": subject,
+        "videos": _by_camera(videos),
+        "offsets": parsed,
+        "boxes": boxes,
+        "poses": poses,
+    }
+    given = {key: value for key, value in fields.items() if value is not None}
+    if empty:
+        given["empty"] = _by_camera(empty)
+    return _recording({**given, "calibration": str(calibration)}, Path(), "the command line")
+
+
+def _by_camera(files: Sequence[str]) -> dict[str, str]:
     named: dict[str, str] = {}
-    for video in videos:
-        camera, separator, file = video.partition("=")
-        camera, file = (camera, file) if separator else (Path(video).stem, video)
+    for given in files:
+        camera, separator, file = given.partition("=")
+        camera, file = (camera, file) if separator else (Path(given).stem, given)
         if camera in named:
             raise UserError(f"two videos of camera {camera!r}, {named[camera]!r} and {file!r}; expected one")
         named[camera] = file
-    parsed = dict(offset.partition("=")[::2] for offset in offsets)
-    fields = {"name": name, "subject": subject, "videos": named, "offsets": parsed, "boxes": boxes, "poses": poses}
-    given = {key: value for key, value in fields.items() if value is not None}
-    return _recording({**given, "calibration": str(calibration)}, Path(), "the command line")
+    return named
 
 
 def read_recordings(path: str | Path) -> list[Recording]:
     """Recordings of a JSON file: {"calibration": FILE, "recordings": [{"name", "subject", "videos": {camera: FILE},
-    "offsets": {camera: N}, "boxes": FILE or "poses": FILE, "calibration": FILE}, ...]}.
+    "offsets": {camera: N}, "empty": {camera: FILE}, "boxes": FILE or "poses": FILE, "calibration": FILE}, ...]}.
 
     Only "videos" is required where there is a common calibration. Files are relative to the folder of the JSON file.
     """
@@ -79,6 +95,12 @@ def _recording(fields: dict, folder: Path, where: str) -> Recording:
         raise UserError(f"{where}: 'videos' is {videos!r}; expected at least two, by camera name")
     if not isinstance(offsets, dict) or not set(offsets) <= set(videos):
         raise UserError(f"{where}: 'offsets' is {offsets!r}; expected frame numbers of the cameras {', '.join(videos)}")
+    empty = fields.get("empty", {})
+    if not isinstance(empty, dict) or not set(empty) <= set(videos):
+        raise UserError(
+            f"{where}: 'empty' is {empty!r}; expected pictures or videos of the cameras {', '.join(videos)}, as "
+            "camera=file or named after their camera"
+        )
     if fields.get("boxes") and fields.get("poses"):
         raise UserError(
             f"{where}: both 'boxes' and 'poses'; expected one of them (poses give the position of the person)"
@@ -92,9 +114,10 @@ def _recording(fields: dict, folder: Path, where: str) -> Recording:
     return Recording(
         str(name),
         _whole(fields.get("subject", 1), "subject", where),
-        {camera: _file(video, folder, f"videos/{camera}", where) for camera, video in videos.items()},
+        {camera: _frames(video, folder, f"videos/{camera}", where) for camera, video in videos.items()},
         files["calibration"],
         {camera: _whole(offsets.get(camera, 0), f"offsets/{camera}", where) for camera in videos},
+        {camera: _frames(file, folder, f"empty/{camera}", where) for camera, file in empty.items()},
         files["boxes"],
         files["poses"],
     )
@@ -103,9 +126,21 @@ def _recording(fields: dict, folder: Path, where: str) -> Recording:
 def _file(name: object, folder: Path, field: str, where: str) -> Path | None:
     if name is None:
         return None
-    if not isinstance(name, str | Path) or not (folder / name).is_file():
+    path = folder / Path(name).expanduser() if isinstance(name, str | Path) else None
+    if path is None or not path.is_file():
         raise UserError(f"{where}: '{field}' is {str(name)!r}; expected a file in {str(folder.resolve())!r}")
-    return folder / name
+    return path
+
+
+def _frames(name: object, folder: Path, field: str, where: str) -> Path:
+    """A video, a picture, or a folder of pictures."""
+    path = folder / Path(name).expanduser() if isinstance(name, str | Path) else None
+    if path is None or not (path.is_file() or path.is_dir()):
+        raise UserError(
+            f"{where}: '{field}' is {str(name)!r}; expected a file in {str(folder.resolve())!r}, or a folder of "
+            "pictures"
+        )
+    return path
 
 
 def _whole(value: object, field: str, where: str) -> int:
@@ -136,6 +171,9 @@ def read_pose_file(path: str | Path) -> np.ndarray:
     if reach[known].max() > MAX_JOINT_DISTANCE:
         instant = int(np.flatnonzero(known)[np.argmax(reach[known].max(1))])
         raise UserError(f"{path}: a joint {reach[instant].max():.3g} from the root in row {instant}; expected meters")
+    fault = order_fault(poses[known])
+    if fault:
+        raise UserError(f"{path}: {fault}; expected the joints in the order of utils/skeleton.py")
     return poses
 
 
@@ -148,7 +186,7 @@ def read_label_source(path: Path | None) -> str | None:
 
 
 def _read_array(path: Path) -> np.ndarray:
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         with open(path, encoding="utf-8-sig") as file:
             lines = file.readlines()
         try:
@@ -156,6 +194,10 @@ def _read_array(path: Path) -> np.ndarray:
         except ValueError:
             # The first line may be a header.
             return np.loadtxt(lines[1:], delimiter=",", ndmin=2)
+    with open(path, "rb") as file:
+        # NumPy takes whatever else it meets for a pickle, and advises to load that unsafely.
+        if not file.read(6).startswith((b"\x93NUMPY", b"PK")):
+            raise UserError(f"{path} is neither .npy, .npz nor .csv; expected world poses in one of these")
     arrays = read_arrays(path)
     arrays.pop(LABEL_SOURCE, None)
     if len(arrays) > 1 and "poses" not in arrays:
