@@ -108,7 +108,8 @@ def _weights_path(weights: str | Path) -> str:
         return str(ROOT / "examples" / "weights" / f"{weights}.safetensors")
     if weights == "published":
         return _published_weights()
-    if not Path(weights).exists():
+    weights = Path(weights).expanduser()
+    if not weights.exists():
         expected = ", ".join(map(repr, (*_PACKAGED, "published")))
         raise UserError(f"weights {str(weights)!r} do not exist; expected {expected}, a path, or None")
     return str(weights)

@@ -85,6 +85,8 @@ def check_config(config: Mapping[str, Any], keys: Mapping[str, Key] = KEYS, comp
 
 def check_value(key: str, value: Any, keys: Mapping[str, Key] = KEYS) -> Any:
     """`value` of the known key `key`, in the type of the table; UserError where the table does not allow it."""
+    if isinstance(value, str) and value.startswith("~/"):
+        value = os.path.expanduser(value)
     if not keys[key].accepts(value):
         raise UserError(f"config key {key!r} is {_shown(value)}; expected {keys[key].expected()}")
     return keys[key].plain(value)

@@ -21,7 +21,7 @@ def read_picture(path: str | Path) -> np.ndarray:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
+        with Image.open(Path(path).expanduser()) as image:
             shown = ImageOps.exif_transpose(image)
             shown.format = image.format
             return as_rgb(shown, repr(str(path)))

@@ -36,7 +36,11 @@ def read_file(path: str | Path) -> Any:
 
 
 def require_tensors(content: Any, source: str) -> dict[str, torch.Tensor]:
-    """Return `content` if it maps names to plain, finite tensors, else raise UserError that names `source`."""
+    """Return `content` if it maps names to plain, finite tensors, else raise UserError that names `source`.
+
+    What training tools put around weights is taken off: see `unwrapped`.
+    """
+    content = unwrapped(content)
     if not isinstance(content, Mapping) or not content:
         raise UserError(f"{source} holds {type(content).__name__}, expected a dictionary from names to tensors")
     for key, value in content.items():
@@ -45,6 +49,19 @@ def require_tensors(content: Any, source: str) -> dict[str, torch.Tensor]:
         if fault := _fault(value):
             raise UserError(f"{source}: {key!r} {fault}")
     return dict(content)
+
+
+def unwrapped(content: Any) -> Any:
+    """The weights inside of a checkpoint of another tool: under `state_dict` or `model`, and without the prefixes that
+    DataParallel and torch.compile put before all names."""
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    for prefix in ("_orig_mod.", "module.", "_orig_mod."):
+        names = list(content) if isinstance(content, Mapping) else []
+        if names and all(isinstance(name, str) and name.startswith(prefix) for name in names):
+            content = {name.removeprefix(prefix): value for name, value in content.items()}
+    return content
 
 
 def _fault(tensor: torch.Tensor) -> str | None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from models import build_network, load_weights, read_checkpoint, save_weights
+from models.parts.weights import require_tensors
 from tests.networks import SMALL
 from utils.errors import UserError
 from utils.files import write_atomically
@@ -132,3 +133,18 @@ def test_a_file_that_is_older_than_a_key_holds_what_networks_were_then(tmp_path)
     loaded, config = load_network(tmp_path / "old.pth")
     assert config["encoder_max_pool"] is True
     assert isinstance(loaded.encoder.maxpool, torch.nn.MaxPool2d)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"state_dict": {"module.a": torch.ones(2)}, "epoch": 3},
+        {"model": {"_orig_mod.a": torch.ones(2)}},
+        {"_orig_mod.module.a": torch.ones(2)},
+        {"module._orig_mod.a": torch.ones(2)},
+        {"a": torch.ones(2)},
+    ],
+)
+def test_what_tools_put_around_weights_is_taken_off(content):
+    weights = require_tensors(content, "w.pth")
+    assert list(weights) == ["a"] and torch.equal(weights["a"], torch.ones(2))

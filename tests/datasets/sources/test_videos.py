@@ -16,7 +16,9 @@ import configs.prepare_videos as prepare_videos_script
 from datasets.cameras.calibration import read_calibration
 from datasets.cameras.crop_camera import project_to_crop
 from datasets.layout.labels import Labels
+from datasets.layout.png import read_png, write_png
 from datasets.sources.own_videos.boxes import PersonDetector, locate_person, read_boxes
+from datasets.sources.own_videos.detected import write_boxes
 from datasets.sources.own_videos.plan import make_plan, make_views, sequence_numbers
 from datasets.sources.own_videos.prepare import prepare_videos
 from datasets.sources.own_videos.recordings import one_recording, read_pose_file, read_recordings
@@ -319,12 +321,82 @@ def test_calibration_files_that_are_none(tmp_path):
         ("camera,frame,x0,y0,w,h\nleft,0.5,1,1,2,2\n", "box 1: frame 0.5, box .*; expected a whole frame"),
         ("camera,frame,x0,y0,w,h\nleft,0,1,1,2,2\nleft,0,1,1,2,2\n", "box 2: a second box of camera 'left' in frame 0"),
         ("camera,frame,x0,y0,w,h\nleft,0,1,1,2,?\n", r"box 1: 'h' is '\?'; expected 1 number$"),
+        ("camera,frame,x0,y0,w,h\nleft,0,1,1,2,nan\n", "box 1: 'h' holds NaN"),
+        ("camera,frame,x0,y0,w,h\nleft,0\n", "box 1: 'x0' is None"),
+        ("camera;frame;x0;y0;w;h\nleft;0;1,5;1;2;2\n", "separates its columns by semicolons; expected commas"),
     ],
 )
 def test_wrong_boxes_are_named(tmp_path, text, message):
     (tmp_path / "boxes.csv").write_text(text)
     with pytest.raises(UserError, match=message):
         read_boxes(tmp_path / "boxes.csv", ["left"])
+
+
+def test_rows_without_a_box_are_frames_without_the_person(tmp_path):
+    rows = ["camera,frame,x0,y0,w,h", "left,0,nan,NaN,nan,nan", "left,1,1,2,3,4", "left,2,,,,", ",,,,,", ""]
+    (tmp_path / "b.csv").write_text("\n".join(rows), encoding="utf-8-sig")
+    assert list(read_boxes(tmp_path / "b.csv", ["left"])["left"]) == [1]
+    box = {"camera": "left", "frame": 3, "x0": None, "y0": None, "w": None, "h": None}
+    (tmp_path / "b.json").write_text(json.dumps([box, {**box, "frame": 4, "x0": 1, "y0": 2, "w": 3, "h": 4}]))
+    assert list(read_boxes(tmp_path / "b.json", ["left"])["left"]) == [4]
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.trc", "a.pkl"])
+@pytest.mark.parametrize("content", [b"PathFileType 4 (X/Y/Z)", pickle.dumps(np.zeros(3)), b""])
+def test_poses_that_are_no_arrays(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name} is neither .npy, .npz nor .csv; expected world poses"):
+        read_pose_file(tmp_path / name)
+
+
+def test_poses_in_another_order_are_refused(filmed, tmp_path):
+    np.save(tmp_path / "a.npy", np.roll(filmed.joints, 1, axis=1))
+    with pytest.raises(UserError, match=r"a.npy: .*; expected the joints in the order of utils/skeleton.py"):
+        read_pose_file(tmp_path / "a.npy")
+
+
+def test_the_empty_scene_is_the_background(filmed_body, tmp_path, monkeypatch):
+    """A picture for one camera, in a folder that is written with a tilde; the others keep the median."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    empty = np.full((240, 320, 3), FLOOR, np.uint8)
+    empty[:3, :3] = 0
+    write_png(str(tmp_path / "left.png"), empty)
+    report = prepare_videos(
+        [recording(filmed_body, empty=["left=~/left.png"])], tmp_path / "out", SIZE, workers=1, progress=False
+    )
+    np.testing.assert_array_equal(read_png(str(tmp_path / "out" / "backgrounds" / "calibration_0_left.png")), empty)
+    assert "images in which something differs from the background: left 12 of 12" in report
+    write_png(str(tmp_path / "left.png"), empty[:100])
+    with pytest.raises(
+        UserError, match=r"the empty scene of camera 'left', .*left.png, has 320x100 px; expected 320x240"
+    ):
+        make_plan(recording(filmed_body, empty=["left=~/left.png"]), 1)
+    with pytest.raises(
+        UserError, match=r"'empty' is .*; expected pictures or videos of the cameras left, middle, right"
+    ):
+        recording(filmed_body, empty=["back=~/left.png"])
+
+
+def test_exchanged_cameras_are_an_error(filmed_body, tmp_path):
+    content = json.loads(filmed_body.calibration.read_text())
+    cameras = content["cameras"]
+    cameras["left"], cameras["right"] = cameras["right"], cameras["left"]
+    (tmp_path / "calibration.json").write_text(json.dumps(content))
+    boxes = {
+        name: {t + OFFSETS[name]: true_box(camera, joints) for t, joints in enumerate(filmed_body.joints)}
+        for name, camera in filmed_body.cameras.items()
+    }
+    write_boxes(tmp_path / "boxes" / "b.csv", boxes)
+    given = recording(filmed_body, boxes=tmp_path / "boxes" / "b.csv")
+    assert "rays miss the person" in "".join(make_plan(given, 1).notes)
+    with pytest.raises(UserError, match="with the camera 'right' for 'left', 'left' for 'right'"):
+        make_plan(given._replace(calibration=tmp_path / "calibration.json"), 1)
+
+
+def test_an_offset_beyond_the_video_is_an_error(filmed):
+    given = recording(filmed, poses=filmed.poses)
+    with pytest.raises(UserError, match="camera 'right' starts at its frame 999, but its video has 13 frames"):
+        make_plan(given._replace(offsets={**OFFSETS, "right": 999}), 1)
 
 
 def test_boxes_from_json(tmp_path):
