@@ -8,9 +8,13 @@ import numpy as np
 
 from datasets.detection.blazepose import BlazePose
 from datasets.layout.png import read_png
-from datasets.sources.own_videos.boxes import Boxes
+from datasets.layout.writer import image_path
+from datasets.sources.own_videos.boxes import MIN_DIFFERENCE, Boxes
+from datasets.video.crops_of_views import CropView
 
 MIN_FOUND = 0.5  # of the frames
+SAMPLE = 12  # crops of a view that are looked at
+MIN_CHANGED = 0.05  # of the pixels in the middle of a crop differ from the background where a person is
 REMEDY = "give the empty scene with --empty, or film longer"
 
 
@@ -47,6 +51,36 @@ def notes_on_found(boxes: Boxes, frames: dict[str, np.ndarray], several: dict[st
             "may be another person, or the place where somebody stood still"
         )
     return lines
+
+
+def crops_without_person(views: Sequence[CropView], output: Path) -> list[str]:
+    """Warnings of the report on views most of whose crops are like their background in the middle, where the person
+    ought to be: the calibration or the poses are wrong, or the background shows the person too."""
+    bare: dict[str, str] = {}
+    for view in views:
+        if view.background is None:
+            continue
+        rows = np.unique(np.linspace(0, len(view.frames) - 1, min(SAMPLE, len(view.frames))).astype(int))
+        places = zip(*(view.ids[name][rows].tolist() for name in ("seq", "cam", "frame")), strict=True)
+        empty = sum(_changed(output, *place) < MIN_CHANGED for place in places)
+        if empty > len(rows) / 2:
+            bare[view.name] = f"{view.name} {empty} of {len(rows)}"
+    if not bare:
+        return []
+    return [
+        f"WARNING: crops whose middle is like the background, of those looked at: {', '.join(bare.values())}; the "
+        f"calibration, the offsets or the poses are wrong, or somebody stands still in the background ({REMEDY})"
+    ]
+
+
+def _changed(output: Path, seq: int, cam: int, frame: int) -> float:
+    """Share of the pixels in the middle of a crop that differ from its background."""
+    crop, background = (
+        read_png(image_path(output, seq, cam, frame, kind)).astype(int) for kind in ("img_crop", "bg_crop")
+    )
+    quarter = len(crop) // 4
+    difference = np.abs(crop - background).max(-1)[quarter:-quarter, quarter:-quarter]
+    return float((difference > MIN_DIFFERENCE).mean())
 
 
 def _counts(counts: dict[str, int], frames: dict[str, Sequence[int]]) -> str:

@@ -16,7 +16,7 @@ from datasets.layout.workers import map_processes
 from datasets.layout.writer import LayoutWriter, check_size
 from datasets.sources.own_videos.detected import DetectionOptions, find_landmarks, with_people
 from datasets.sources.own_videos.free_labels import TRIANGULATED
-from datasets.sources.own_videos.ghosts import people_in_backgrounds
+from datasets.sources.own_videos.ghosts import crops_without_person, people_in_backgrounds
 from datasets.sources.own_videos.plan import (
     Plan,
     detect,
@@ -98,6 +98,7 @@ def prepare_videos(
         plans = _detect(plans, background_files, output / PARTS_FOLDER / "boxes", show)
         views, report = _make_views(plans, background_files if background else None, options)
         write_views(views, CropJob(output, size, box_metres, upright), **show)
+        report = "\n".join([report, *crops_without_person(views, output)])
         write_text_report(output, report)
         writer.finish(*mean_std, label_source=_label_source(plans, triangulate))
     return report

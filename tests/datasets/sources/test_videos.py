@@ -393,6 +393,22 @@ def test_exchanged_cameras_are_an_error(filmed_body, tmp_path):
         make_plan(given._replace(calibration=tmp_path / "calibration.json"), 1)
 
 
+def test_crops_beside_the_person_are_a_warning(filmed_body, tmp_path):
+    """Poses come without boxes: that the cameras are exchanged shows in the crops alone."""
+    content = json.loads(filmed_body.calibration.read_text())
+    names = list(content["cameras"])
+    shifted = dict(zip(names, [content["cameras"][name] for name in (*names[1:], names[0])], strict=True))
+    poses = np.add(filmed_body.joints, [0.9, 0.3, 0])
+    np.save(tmp_path / "far.npy", poses)
+    given = recording(filmed_body, poses=filmed_body.poses)
+    report = prepare_videos([given], tmp_path / "right", SIZE, workers=1, progress=False)
+    assert "WARNING: crops" not in report
+    (tmp_path / "calibration.json").write_text(json.dumps({**content, "cameras": shifted}))
+    wrong = given._replace(calibration=tmp_path / "calibration.json", poses=tmp_path / "far.npy")
+    report = prepare_videos([wrong], tmp_path / "wrong", SIZE, workers=1, progress=False)
+    assert "WARNING: crops whose middle is like the background" in report
+
+
 def test_an_offset_beyond_the_video_is_an_error(filmed):
     given = recording(filmed, poses=filmed.poses)
     with pytest.raises(UserError, match="camera 'right' starts at its frame 999, but its video has 13 frames"):
