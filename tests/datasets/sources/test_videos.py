@@ -436,7 +436,7 @@ def test_poses_from_every_kind_of_file(filmed, tmp_path):
         with pytest.raises(UserError, match=message):
             read_pose_file(tmp_path / "d.npy")
     (tmp_path / "e.csv").write_text("a\nb\n")
-    with pytest.raises(UserError, match="cannot be read as poses"):
+    with pytest.raises(UserError, match=r"e\.csv. cannot be read \(.*expected poses: .npy, .npz or .csv"):
         read_pose_file(tmp_path / "e.csv")
 
 
