@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from utils.commands import install_extra
 from utils.errors import UserError
 from utils.pictures import PICTURE_SUFFIXES, read_picture
 
@@ -56,7 +57,7 @@ def free_photographs(names: tuple[str, ...] = FREE_PHOTOGRAPHS) -> list[Path]:
             folder = Path(about.origin).parent / inside
             found += sorted(file for file in folder.iterdir() if file.stem in names and file.suffix in PICTURE_SUFFIXES)
     if not found:
-        raise UserError("there are no free photographs; expected scikit-image (pip install scikit-image scikit-learn)")
+        raise UserError(f"there are no free photographs; expected scikit-image ({install_extra('photographs')})")
     return found
 
 
