@@ -114,7 +114,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
         return training_batches(dataset, JoinedBatches(rows, [part.first for part in parts]), config)
 
     def evaluate() -> dict[str, float]:
-        return evaluate_views(network, criterion, make_loader(dataset, local_items(held_out), config), hardware)
+        return evaluate_views(network, criterion, make_loader(dataset, local_items(held_out), config), hardware, config)
 
     def plot(path: str | Path) -> None:
         plot_views(network, dataset, held_out[0], hardware, path)
@@ -266,10 +266,14 @@ def donors_in_true_colors(donors: torch.Tensor, true: torch.Tensor, cameras: int
 
 
 def evaluate_views(
-    network: EncodeDecode, criterion: ImageLoss, batches: Iterable[Batch], hardware: Hardware
+    network: EncodeDecode, criterion: ImageLoss, batches: Iterable[Batch], hardware: Hardware, config: dict
 ) -> dict[str, float]:
-    """Mean losses and PSNR (dB) of views of the other camera, over the crops of all processes."""
+    """Mean losses and PSNR (dB) of views of the other camera, over the crops of all processes.
+
+    The loss has the part of agreement, too: views alone would choose the network before its poses agree.
+    """
     network.eval()
+    weight, cameras = config["loss_weight_agreement"], config["useCamBatches"]
 
     @torch.no_grad()
     def compare(batch: Batch) -> tuple[int, dict[str, torch.Tensor]]:
@@ -283,6 +287,10 @@ def evaluate_views(
             # Held-out crops of a recording have no labels.
             if torch.isfinite(label).all():
                 losses["n_mpjpe"] = 1000 * n_mpjpe(pose, label).mean()
+            elif weight:
+                to_world, statistics = inputs["extrinsic_rot_inv"], (network.pose_mean, network.pose_std)
+                losses["agreement"] = weight * agreement_loss(outputs["3D"], to_world, label, cameras, *statistics)
+                losses["loss"] = losses["loss"] + losses["agreement"]
         losses["psnr"] = psnr(denormalize(output), denormalize(inputs["img_crop"])).mean()
         return len(output), losses
 

@@ -120,6 +120,10 @@ def test_poses_of_the_recording_learn_to_agree(recording, rendered, tmp_path):
         run = train_novel_views({**config, "loss_weight_agreement": weight, "name": f"weight{weight}"})
         logged = [float(row["agreement"]) / weight for row in read_log(run.path / "debug_log_training.txt")]
         spread[weight] = np.mean(logged[-20:])
+        # The part of agreement helps to choose the best network.
+        tested = read_log(run.path / "debug_log_testing.txt")[-1]
+        assert float(tested["loss"]) == pytest.approx(float(tested["rgb"]) + float(tested["agreement"]), rel=1e-5)
+        assert float(tested["agreement"]) > 0
     assert spread[5.0] < 0.7 * spread[1e-6]
     with pytest.raises(UserError, match="loss_weight_agreement needs loss_weight_3d, which is 0"):
         train_novel_views({**config, "loss_weight_3d": 0.0, "loss_weight_agreement": 1.0})
