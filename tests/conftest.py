@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+from utils import interrupts
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -16,3 +18,4 @@ def signals_as_before():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+    interrupts._caught.clear()
