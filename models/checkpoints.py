@@ -56,12 +56,18 @@ def save_weights(
 def write_checkpoint(path: str | Path, weights: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> None:
     """Write tensors and `config` to a .safetensors or .pth file, atomically."""
     weights, text = dict(weights), json.dumps(dict(config))
-    if Path(path).suffix == ".safetensors":
-        from safetensors.torch import save_file
 
-        write_atomically(path, lambda part: save_file(weights, part, metadata={"config": text}))
-    else:
-        write_atomically(path, lambda part: torch.save({"config": text, "weights": weights}, part))
+    def save(part: Path) -> None:
+        # Where nothing may be written, this names the file, which the libraries do not.
+        part.touch()
+        if Path(path).suffix == ".safetensors":
+            from safetensors.torch import save_file
+
+            save_file(weights, part, metadata={"config": text})
+        else:
+            torch.save({"config": text, "weights": weights}, part)
+
+    write_atomically(path, save)
 
 
 def add_trust(path: str | Path, trust: nn.Module) -> None:
@@ -170,6 +176,8 @@ def _read_safetensors(path: str | Path, source: str) -> Checkpoint:
 
     if not Path(path).is_file():
         raise UserError(f"no such file: {source}, expected a file of weights")
+    # Where nothing may be read, this names the file; safetensors says that there is none.
+    open(path, "rb").close()
     try:
         with safe_open(path, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dictionary
