@@ -11,10 +11,9 @@ from torch import nn
 from models.methods import METHODS, method_of
 from models.parts.trust import PREFIX
 from models.parts.weights import is_within, match_weights, read_file, require_tensors
-from utils.config import check_value
+from utils.config import check_value, table_of
 from utils.errors import UserError
 from utils.files import write_atomically
-from utils.keys import KEYS
 from utils.readers import impostor, parse_json, reason
 
 
@@ -209,7 +208,8 @@ def _parse_config(text: Any, source: str) -> dict[str, Any]:
         raise UserError(f"{source}: its 'config' holds {type(config).__name__}, expected a dictionary")
     _check_stored(config, source)
     # A key of the architecture that is younger than the file has a default with which networks are what they were.
-    return {**{key: KEYS[key].default for key in method_of(config).ARCHITECTURE_KEYS}, **config}
+    table = table_of(config)
+    return {**{key: table[key].default for key in method_of(config).ARCHITECTURE_KEYS}, **config}
 
 
 def _check_stored(config: Mapping[str, Any], source: str) -> None:
@@ -218,6 +218,6 @@ def _check_stored(config: Mapping[str, Any], source: str) -> None:
     for key in ("output_types", "dataset_folder_test", *method_of(config).ARCHITECTURE_KEYS):
         if key == "output_types" or key in config:
             try:
-                check_value(key, config.get(key))
+                check_value(key, config.get(key), table_of(config))
             except UserError as error:
                 raise UserError(f"{source}: {error}") from error

@@ -15,12 +15,12 @@ from typing import Any
 
 from torch import nn
 
-from models import geometry_aware
+from models import geometry_aware, scene
 from models.parts.sizes import bounded_size
 from utils.config import check_value
 from utils.keys import KEYS
 
-METHODS = {"geometry_aware": geometry_aware}
+METHODS = {"geometry_aware": geometry_aware, "scene": scene}
 
 
 def method_of(config: Mapping[str, Any]) -> ModuleType:

@@ -38,7 +38,8 @@ ALLOWED = {
     "datasets": {"datasets.cameras", "datasets.layout", "datasets.reader", "datasets.sampler", "datasets.validation"},
     "models.parts": set(),
     "models.geometry_aware": {"models.parts"},
-    "models": {"models.parts", "models.geometry_aware"},
+    "models.scene": {"models.parts"},
+    "models": {"models.parts", "models.geometry_aware", "models.scene"},
     "training": {
         "datasets",
         "datasets.reader",

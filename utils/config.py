@@ -16,6 +16,9 @@ from utils.errors import UserError
 from utils.files import write_atomically
 from utils.keys import ALIASES, GROUPS, KEYS, RETIRED, Key
 from utils.readers import reason
+from utils.scene_keys import SCENE_KEYS
+
+TABLES = {"geometry_aware": KEYS, "scene": SCENE_KEYS}
 
 
 def read_config_file(path: str | os.PathLike, name: str = "config_dict") -> dict:
@@ -90,6 +93,12 @@ def check_value(key: str, value: Any, keys: Mapping[str, Key] = KEYS) -> Any:
     if not keys[key].accepts(value):
         raise UserError(f"config key {key!r} is {_shown(value)}; expected {keys[key].expected()}")
     return keys[key].plain(value)
+
+
+def table_of(config: Mapping[str, Any]) -> Mapping[str, Key]:
+    """The table of keys of the method that `config` names. UserError for an unknown one."""
+    # The first configs had no such key, because there was one method only.
+    return TABLES[check_value("method", config.get("method", KEYS["method"].default))]
 
 
 def _check_retired(key: str, value: Any, keys: Mapping[str, Key]) -> None:

@@ -34,10 +34,16 @@ def yaw_rotation(yaw: float) -> torch.Tensor:
 
 
 def rotate_points(points: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
-    """Rotate points (B,N,3), one a row, by rotations (B,3,3). The result is float32."""
+    """Rotate points (B,N,3), one a row, by rotations (B,3,3). The result is float32, or float64 as the points are."""
     # Under autocast the product would be bfloat16, which rotates by up to half a degree too much or too little.
     with torch.autocast(points.device.type, enabled=False):
-        return points.float() @ rotation.float().transpose(1, 2)
+        points = at_least_float32(points)
+        return points @ rotation.to(points).transpose(1, 2)
+
+
+def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
+    """`tensor` in float32, or in float64 if it is: what autocast computed in 16 bits is too coarse for geometry."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def mirror_pose(pose: torch.Tensor) -> torch.Tensor:

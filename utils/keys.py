@@ -19,7 +19,7 @@ from utils.paths import WORK
 class Key:
     """What is known of a config key. Its type is that of `default`, or `kind` where the default is None.
 
-    A list must not be empty, and limits hold for its elements. `optional`: None is allowed. `names_run`: another
+    A list must not be empty, a dictionary has the names of the default, and limits hold for the elements of both. `optional`: None is allowed. `names_run`: another
     value makes another run; False for what does not change what is learned.
     """
 
@@ -43,10 +43,17 @@ class Key:
         return self.kind is list or isinstance(self.default, list)
 
     @property
+    def is_dict(self) -> bool:
+        """Whether the value is a dictionary from names to values."""
+        return isinstance(self.default, dict)
+
+    @property
     def type(self) -> type:
-        """Type of the value, or of the elements of a list."""
+        """Type of the value, or of the elements of a list or a dictionary."""
         if self.is_list:
             return type(self.default[0]) if self.default else int
+        if self.is_dict:
+            return type(next(iter(self.default.values())))
         return self.kind or type(self.default)
 
     def accepts(self, value: Any) -> bool:
@@ -55,12 +62,17 @@ class Key:
             return self.optional
         if self.is_list:
             return isinstance(value, (list, tuple)) and len(value) > 0 and all(map(self._accepts_one, value))
+        if self.is_dict:
+            same_names = isinstance(value, Mapping) and value.keys() == self.default.keys()
+            return same_names and all(map(self._accepts_one, value.values()))
         return self._accepts_one(value)
 
     def plain(self, value: Any) -> Any:
         """An accepted value in the type of the table: a float for a whole number, a list for a tuple."""
         if self.is_list and value is not None:
             return list(value)
+        if self.is_dict and value is not None:
+            return {name: self.type(value[name]) for name in self.default}
         return float(value) if self.type is float and value is not None else value
 
     def expected(self) -> str:
@@ -68,15 +80,20 @@ class Key:
         words = self._expected_one()
         if self.is_list:
             words = f"list of {'some of ' if self.choices else ''}{words}"
+        if self.is_dict:
+            words = f"dictionary of {', '.join(self.default)}: each {words}"
         return f"{words} or None" if self.optional else words
 
     def _accepts_one(self, value: Any) -> bool:
+        if self.choices:
+            # Their types may differ. To Python, True is the number 1.
+            return any(type(value) is type(choice) and value == choice for choice in self.choices)
         numbers = (int, float) if self.type is float else self.type
         # To Python, True is the number 1.
         if not isinstance(value, numbers) or (isinstance(value, bool) and self.type is not bool):
             return False
-        if self.choices or self.type is bool:
-            return value in (self.choices or (True, False))
+        if self.type is bool:
+            return True
         if self.type is str:
             return re.fullmatch(self.pattern, value) is not None
         # NaN fails every comparison; numbers beyond these cannot be converted where they are used.
@@ -136,7 +153,8 @@ DATA = {
 }
 
 NETWORK = {
-    "method": Key("geometry_aware", "which network, by its folder in models/", choices=("geometry_aware",)),
+    "method": Key("geometry_aware", "which network, by its folder in models/",
+        choices=("geometry_aware", "scene")),
     "pretrained_network_path": Key(None, "run folder or weights file to start from: all of the network in stage 1, the "
         "pose decoder in stage 2; None: new weights", kind=str, optional=True),
     "encoderType": Key("ResNet", "ResNet: ResNet-50 (published); ResNet18: small, of width encoder_width; "

@@ -14,6 +14,11 @@ def conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:
     )
 
 
+def conv_relu(in_channels: int, out_channels: int) -> nn.Sequential:
+    """3x3 convolution that keeps the size, ReLU."""
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.ReLU(inplace=True))
+
+
 def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:
     """Two `conv_bn_relu`: (B,in_channels,H,W) -> (B,out_channels,H,W)."""
     return nn.Sequential(
@@ -24,10 +29,7 @@ def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:
 def double_conv_without_norm(in_channels: int, out_channels: int) -> nn.Sequential:
     """3x3 convolution and ReLU, twice: what follows each upsampling in the decoder."""
     return nn.Sequential(
-        OrderedDict(
-            conv1=nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.ReLU(inplace=True)),
-            conv2=nn.Sequential(nn.Conv2d(out_channels, out_channels, 3, padding=1), nn.ReLU(inplace=True)),
-        )
+        OrderedDict(conv1=conv_relu(in_channels, out_channels), conv2=conv_relu(out_channels, out_channels))
     )
 
 

@@ -7,6 +7,7 @@ from torch.utils.checkpoint import checkpoint
 from models.parts.blocks import (
     Doubling,
     conv_bn_relu,
+    conv_relu,
     convolve_both,
     double_conv,
     double_conv_without_norm,
@@ -20,11 +21,14 @@ from utils.skeleton import NUM_JOINTS
 class _UpLevel(nn.Module):
     """Double the side `side` of maps, put a feature map in front if one is given, then two convolutions."""
 
-    def __init__(self, in_channels: int, out_channels: int, skip_channels: int, side: int, bilinear: bool):
+    def __init__(
+        self, in_channels: int, out_channels: int, skip_channels: int, side: int, bilinear: bool, batch_norm: bool
+    ):
         super().__init__()
         if bilinear:
             # As published, with align_corners, and with a batch norm that the other convolutions of the level lack.
-            self.up = nn.Sequential(Enlarge(side), *conv_bn_relu(in_channels, out_channels))
+            layers = conv_bn_relu(in_channels, out_channels) if batch_norm else conv_relu(in_channels, out_channels)
+            self.up = nn.Sequential(Enlarge(side), *layers)
         else:
             self.up = Doubling(in_channels, out_channels)
         self.conv = double_conv_without_norm(out_channels + skip_channels, out_channels)
@@ -77,7 +81,7 @@ class ImageDecoder(nn.Module):
     features of the background enter before the finest level. With `add_background` the output is the difference to the
     background. It starts at zero, so that the background need not be learned. With `color_by_appearance` the finest
     features are layers. The appearance gives each layer its color, and with `add_background` each layer hides a learned
-    share of the background.
+    share of the background. Without `batch_norm` no level normalizes what it enlarged.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class ImageDecoder(nn.Module):
         add_background: bool,
         color_by_appearance: bool,
         channels: int = 3,
+        batch_norm: bool = True,
     ):
         super().__init__()
         if color_by_appearance and not latent_fg:
@@ -111,7 +116,7 @@ class ImageDecoder(nn.Module):
         coarse_to_fine = widths[::-1]
         skips = [0] * (len(widths) - 2) + [widths[0] if skip_background else 0]
         self.levels = nn.ModuleList(
-            _UpLevel(i, o, skip, grid * 2**level, upsampling_bilinear)
+            _UpLevel(i, o, skip, grid * 2**level, upsampling_bilinear, batch_norm)
             for level, (i, o, skip) in enumerate(zip(coarse_to_fine, coarse_to_fine[1:], skips, strict=False))
         )
         self.layered = color_by_appearance

@@ -17,7 +17,7 @@ from models.parts.weights import load_pretrained
 from utils.errors import UserError
 
 
-class _ResidualTrunk(nn.Module):
+class ResidualTrunk(nn.Module):
     """ResNet's stem and layer1..layer3 with torchvision's names: (B,3,R,R) -> (B,C,R/16,R/16); R/8 without max-pool."""
 
     def __init__(self, block: type, counts: tuple[int, int, int], width: int, max_pool: bool = True):
@@ -46,7 +46,7 @@ class _ResidualTrunk(nn.Module):
             part.requires_grad_(False)
 
 
-class ResNetEncoder(_ResidualTrunk):
+class ResNetEncoder(ResidualTrunk):
     """The published encoder: ResNet-50 up to layer3, three more bottlenecks, a sigmoid bottleneck, one linear layer.
 
     All latents are then an affine map of 128 sigmoids (at 128 px). Without `sigmoid_bottleneck` the linear layer sees
@@ -79,7 +79,7 @@ class ResNetEncoder(_ResidualTrunk):
         return _split(self.fc(self.to_vector(self.layer4_reg(self.features(img)))), self.latent_fg)
 
 
-class SmallResNetEncoder(_ResidualTrunk):
+class SmallResNetEncoder(ResidualTrunk):
     """ResNet-18 up to layer3 and one linear layer on its whole grid: fast, and usable from 32 px upwards.
 
     `width` is the number of channels of layer1; pretrained weights exist only for torchvision's 64. Without `max_pool`

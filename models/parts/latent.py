@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from utils.errors import UserError
+from utils.geometry import at_least_float32
 
 
 def camera_to_camera(
@@ -20,10 +21,10 @@ def camera_to_camera(
     """
     # Float32 also under autocast: a product in bfloat16 would be off by up to half a degree.
     with torch.autocast(world_to_cam.device.type, enabled=False):
-        rotation = cam_to_world.float()
+        rotation = at_least_float32(cam_to_world)
         if external_global is not None:
             rotation = external_global.to(rotation) @ rotation
-        rotation = world_to_cam.float()[target] @ rotation
+        rotation = world_to_cam.to(rotation)[target] @ rotation
         if external_cam is not None:
             rotation = external_cam.to(rotation) @ rotation
         return rotation

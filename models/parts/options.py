@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from utils.config import check_value
+from utils.config import check_value, table_of
 from utils.errors import UserError
 
 
 def option(config: Mapping[str, Any], key: str) -> Any:
-    """Return `config[key]`, checked by the table of keys (utils/keys.py).
+    """Return `config[key]`, checked by the table of keys of the config's method (utils/keys.py, utils/scene_keys.py).
 
     No default stands in for a missing key, which is a UserError: a network is what its config says.
     """
     if key not in config:
         raise UserError(f"config: key {key!r} is missing; utils/keys.py lists every key")
-    return check_value(key, config[key])
+    return check_value(key, config[key], table_of(config))
 
 
 def decoder_widths(config: Mapping[str, Any]) -> list[int]:

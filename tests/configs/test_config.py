@@ -12,6 +12,7 @@ from utils.config import check_config, config_hash, load_config, parse_override,
 from utils.errors import UserError
 from utils.keys import KEYS, STAGE1_KEYS
 from utils.paths import WORK
+from utils.scene_keys import SCENE_KEYS, SCENE_STAGE1_KEYS
 
 STAGE1_MODULES = ["config_train_encodeDecode", "config_train_better", "config_demo", "config_64px", "config_adapt"]
 STAGE2_MODULES = [
@@ -31,6 +32,30 @@ def test_every_config_file_is_valid_and_complete(name):
     keys = STAGE1_KEYS if name in STAGE1_MODULES else KEYS
     assert check_config(module.config_dict, keys, complete=True) == module.config_dict
     assert module.config_dict == read_config_file(module.__file__)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("config_train_detect_encode_decode", SCENE_STAGE1_KEYS),
+        ("config_train_detect_encode_decode_pose", SCENE_KEYS),
+        ("config_test_detect_encode_decode", SCENE_KEYS),
+    ],
+)
+def test_every_config_file_of_scenes_is_valid_and_complete(name, keys):
+    module = importlib.import_module(f"configs.{name}")
+    assert (
+        check_config(module.config_dict, keys, complete=True) == module.config_dict == read_config_file(module.__file__)
+    )
+
+
+@pytest.mark.parametrize("name", SCENE_KEYS)
+def test_every_key_of_scenes_has_a_default_that_it_accepts_and_a_comment(name):
+    key = SCENE_KEYS[name]
+    assert key.accepts(key.default) and key.plain(key.default) == key.default and len(key.comment) > 10
+    assert key.accepts(None) == key.optional
+    for choice in key.choices:
+        assert key.accepts([choice] if key.is_list else choice)
 
 
 @pytest.mark.parametrize("name", ["config_adapt", "config_adapt_pose"])

@@ -5,26 +5,44 @@ import pytest
 from configs.config_train_encodeDecode import config_dict
 from models import METHODS, build_network, method_of
 from tests.networks import SMALL
+from tests.scene_networks import SMALL as SMALL_SCENE
+from utils.config import TABLES
 from utils.errors import UserError
-from utils.keys import KEYS
+from utils.keys import KEYS, defaults
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_a_method_gives_its_network_keys_and_names(method):
-    assert set(method.POSE_DECODER_KEYS) < set(method.ARCHITECTURE_KEYS) <= set(config_dict)
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_gives_its_network_keys_and_names(name):
+    method, keys = METHODS[name], TABLES[name]
+    assert keys["method"].default == name
+    assert set(method.POSE_DECODER_KEYS) < set(method.ARCHITECTURE_KEYS) <= set(keys)
+    assert set(method.ENCODER_START_KEYS) <= set(keys)
     assert not method.is_published({})
-    assert all(isinstance(part, str) for part in method.name_parts(config_dict))
+    assert all(isinstance(part, str) for part in method.name_parts(defaults(keys)))
 
 
 def test_the_table_of_keys_knows_the_methods():
-    assert KEYS["method"].choices == tuple(METHODS)
+    assert KEYS["method"].choices == tuple(METHODS) == tuple(TABLES)
 
 
 def test_a_config_names_its_method():
     assert method_of({}) is METHODS["geometry_aware"]
     assert isinstance(build_network({**SMALL, "method": "geometry_aware"}), METHODS["geometry_aware"].Network)
-    with pytest.raises(UserError, match="'method' is 'nerf'; expected 'geometry_aware'"):
+    with pytest.raises(UserError, match="'method' is 'nerf'; expected 'geometry_aware' or 'scene'"):
         build_network({**SMALL, "method": "nerf"})
+
+
+def test_architecture_keys_of_scenes_are_those_that_change_the_tensors():
+    method, base = METHODS["scene"], build_network(SMALL_SCENE)
+    changes = {
+        **{"spatial_transformer_num": 1, "training_mode": "pose", "detector_width": 4, "masked_blending": False},
+        **{"latent_3d": 63, "spatial_transformer": "Gauss", "match_crops": False, "similarity_bandwidth": 2.0},
+    }
+    shapes = [(name, tensor.shape) for name, tensor in base.state_dict().items()]
+    for key, value in changes.items():
+        config = {**SMALL_SCENE, "output_types": ["spatial_transformer"], key: value}
+        other = [(name, tensor.shape) for name, tensor in build_network(config).state_dict().items()]
+        assert (other != shapes) == (key in method.ARCHITECTURE_KEYS), key
 
 
 def test_architecture_keys_are_those_that_change_the_tensors():

@@ -1,0 +1,61 @@
+"""Composing a frame: people at their depths over the background.
+
+Each person is a Gaussian blob of density along the ray of a pixel, with standard deviation 1/sqrt(2) around the
+person's depth, and as strong as the mask. Transmittance, and with it who hides whom, follows in closed form.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+EPSILON = 1e-4
+
+
+class Layers(NamedTuple):
+    """How much each person contributes to a pixel (K,B,1,H,W), and how much of the background passes (B,1,H,W)."""
+
+    radiance: torch.Tensor
+    background: torch.Tensor
+
+
+def layers_by_depth(masks: torch.Tensor, depths: torch.Tensor) -> Layers:
+    """Masks (K,B,1,H,W) in 0..1 and depths (K,B) -> layers: what is in front hides what is behind."""
+    # Density in front of the center of blob q: all of a blob far in front counts twice its mask, its own half once.
+    in_front = torch.erf(depths[:, None] - depths[None]) + 1
+    transmittance = torch.exp(-torch.einsum("qtb,tbchw->qbchw", in_front, masks))
+    background = torch.exp(-2 * masks.sum(0))
+    visible = transmittance * masks
+    # Shares of what the background does not get, so that all of them sum to one.
+    return Layers(visible * ((1 - background) / (EPSILON + visible.sum(0))), background)
+
+
+def layers_side_by_side(masks: torch.Tensor) -> Layers:
+    """Masks (K,B,1,H,W) -> layers without depths: where masks sum to more than 1, people share the pixel."""
+    radiance = masks / masks.sum(0).clamp(min=1)
+    return Layers(radiance, 1 - radiance.sum(0))
+
+
+def compose(images: torch.Tensor, radiance: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
+    """Images (K,B,3,H,W), their radiance (K,B,1,H,W), and background (B,3,H,W) -> frames (B,3,H,W)."""
+    return (radiance * images).sum(0) + (1 - radiance.sum(0)) * background
+
+
+def depth_map(layers: Layers, depths: torch.Tensor) -> torch.Tensor:
+    """Expected depth (B,1,H,W), without gradient; the background is one unit behind the last person. Depths (K,B)."""
+    depths = depths.detach()[:, :, None, None, None]
+    return (depths.amax(0) + 1) * layers.background.detach() + (depths * layers.radiance.detach()).sum(0)
+
+
+def weaken_dense(radiance: torch.Tensor, crop_masks: torch.Tensor) -> torch.Tensor:
+    """Radiance (K,B,1,H,W), less of it the more a person's mask (K,B,1,R,R) covers of its crop."""
+    density = crop_masks.sum((2, 3, 4), keepdim=True)
+    return radiance * (density.amin(0) / (EPSILON + density))
+
+
+def color_code(radiance: torch.Tensor) -> torch.Tensor:
+    """Radiance (K,B,1,H,W) -> an image (B,3,H,W) to look at, a color channel per person in turn; (B,1,H,W) for one."""
+    people = radiance.squeeze(2)
+    if len(people) == 1:
+        return people.transpose(0, 1)
+    channels = [people[first::3].sum(0) if first < len(people) else torch.zeros_like(people[0]) for first in range(3)]
+    return torch.stack(channels, dim=1)

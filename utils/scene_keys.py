@@ -1,0 +1,98 @@
+"""The keys of the second method (models/scene, several people in full frames): those of utils/keys.py, and its own.
+
+The names are those of its published implementation, and the defaults its published values.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from utils.keys import DATA, LOSS, MACHINE, NETWORK, SCHEDULE, STAGE2, Key
+
+
+def _of(table: Mapping[str, Key], *names: str, **changed: Any) -> dict[str, Key]:
+    """`names` of a table, as they are, and others with another default."""
+    return {name: table[name] for name in names} | {
+        name: replace(table[name], default=default) for name, default in changed.items()
+    }
+
+
+# fmt: off
+SCENE_DATA = {
+    **_of(DATA, "dataset_folder_train", "dataset_folder_test"),
+    "training_set": replace(DATA["training_set"], default="scenes"),
+    "actor_subset": replace(DATA["actor_subset"], default=None, kind=list,
+        comment="training subjects: instants of which all people are in it; None: all of the set"),
+    "fullFrameResolution": Key([910, 512], "width and height of frames, pixels; the network takes any, and their ratio "
+        "decides where the box prior draws boxes", at_least=32),
+    "useCamBatches": replace(DATA["useCamBatches"], at_least=0,
+        comment="cameras of a group: so many frames of one instant, each of another camera; 0: no groups"),
+    **_of(DATA, "useSubjectBatches", "every_nth_frame", "validation_fraction"),
+    "batch_size_train": replace(DATA["batch_size_train"], default=16,
+        comment="frames; with torchrun, of all processes together"),
+    "batch_size_test": replace(DATA["batch_size_test"], default=8, comment="frames in a batch of evaluation"),
+    "num_workers": replace(DATA["num_workers"], comment="processes that decode images, 0: none"),
+}
+
+SCENE_NETWORK = {
+    **_of(NETWORK, method="scene"),
+    **_of(NETWORK, "pretrained_network_path"),
+    "training_mode": Key("NVS", "NVS: an image decoder, for novel views; pose: a pose decoder in its place",
+        choices=("NVS", "pose")),
+    "spatial_transformer": Key("GaussBSqSqr", "how a crop fades to its border, from which its box gets gradients "
+        "(models/scene/boxes.py); True: not at all", choices=("GaussBSqSqr", "GaussBsq", "GaussB", "Gauss", True)),
+    "spatial_transformer_num": Key(2, "boxes in each frame: so many people", at_least=1),
+    "spatial_transformer_bounds": Key({"border_factor": 0.8, "min_size": 0.2, "max_size": 1.0}, "of boxes: how far "
+        "from the frame's center theirs may be, in half frame sides; least and largest side, in frame sides",
+        above=0, at_most=2),
+    "disable_detector": Key(False, "every box is the whole frame"),
+    "detector_width": Key(64, "channels of the detector's first layer", at_least=1),
+    "offset_crop": Key(False, "in training, the detector sees the frame moved by up to 5 % of half its side"),
+    **_of(NETWORK, "encoderType", "encoder_weights", "freeze_encoder_stem", "encoder_width", "encoder_side",
+        "encoder_frozen_stages", "encoder_statistics", "encoder_max_pool"),
+    "inputDimension": replace(NETWORK["inputDimension"], comment="side of the crops that the network makes, pixels"),
+    **_of(NETWORK, "sigmoid_bottleneck", "num_encoding_layers", "feature_scale", "latent_fg", "latent_3d",
+        "latent_dropout"),
+    "shuffle_fg": replace(NETWORK["shuffle_fg"], default=False),
+    "shuffle_3d": replace(NETWORK["shuffle_3d"],
+        comment="the target is the next view of its group: always in tests, in training of every other group"),
+    "match_crops": Key(True, "match boxes of two views by their appearance; False: by their number"),
+    "similarity_bandwidth": Key(10.0, "of match_crops: how decided matches are in training", above=0),
+    "masked_blending": Key(True, "decode a mask of each person; False: its crop is opaque but for its faded border"),
+    "scale_mask_max_to_1": Key(True, "divide each mask by its maximum"),
+    "normalize_mask_density": Key(False, "people whose mask covers more of its crop contribute less"),
+    "predict_transformer_depth": Key(True, "people hide each other by predicted depths; False: they share pixels"),
+    "upsampling_bilinear": Key("upper", "upper: bilinear in all levels of the decoder; False: transposed convolutions",
+        choices=("upper", False)),
+    **_of(NETWORK, "n_hidden_to3Dpose", "width_to3Dpose", "dropout_to3Dpose"),
+    "output_types": Key(["img", "spatial_transformer"], "what the network computes: img is novel views, 3D is poses "
+        "(more in models/scene/network.py)", choices=(
+            "img", "3D", "spatial_transformer", "spatial_transformer_raw", "ST_depth", "similarity_matrix", "latent_fg",
+            "latent_3d", "latent_3d_rotated", "cam2cam", "img_crop", "blend_mask_crop", "bg_crop",
+            "spatial_transformer_img_crop", "radiance_normalized", "blend_mask", "depth_map", "img_downscaled",
+            "shuffled_pose", "shuffled_pose_inv", "shuffled_appearance")),
+}
+
+SCENE_LOSS = {
+    "MAE": replace(LOSS["MAE"], default=False),
+    **_of(LOSS, "loss_weight_rgb", "loss_weight_imageNet", "perceptual_weights"),
+    "loss_weight_boxes": Key(0.1, "of the box prior: average position the frame's center, average height 0.4 of it",
+        at_least=0),
+}
+
+SCENE_SCHEDULE = {
+    "num_training_iterations": replace(SCHEDULE["num_training_iterations"], default=600_000),
+    **_of(SCHEDULE, "learning_rate", "print_every", "test_every", "plot_every"),
+}
+# fmt: on
+
+SCENE_GROUPS = {
+    "data": SCENE_DATA,
+    "network": SCENE_NETWORK,
+    "loss": SCENE_LOSS,
+    "schedule": SCENE_SCHEDULE,
+    "machine": MACHINE,
+    "stage 2": _of(STAGE2, "network_path", "label_subjects", "label_fraction", "freeze_encoder"),
+}
+SCENE_KEYS = {name: key for group in SCENE_GROUPS.values() for name, key in group.items()}
+SCENE_STAGE1_KEYS = {name: key for name, key in SCENE_KEYS.items() if name not in SCENE_GROUPS["stage 2"]}
