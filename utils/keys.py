@@ -19,8 +19,9 @@ from utils.paths import WORK
 class Key:
     """What is known of a config key. Its type is that of `default`, or `kind` where the default is None.
 
-    A list must not be empty, a dictionary has the names of the default, and limits hold for the elements of both. `optional`: None is allowed. `names_run`: another
-    value makes another run; False for what does not change what is learned.
+    A list must not be empty, a dictionary has the names of the default, and limits hold for the elements of both.
+    `optional`: None is allowed. `names_run`: another value makes another run; False for what does not change what is
+    learned.
     """
 
     default: Any

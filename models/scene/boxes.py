@@ -47,10 +47,14 @@ def paste_crops(crops: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int],
     return frames.unflatten(0, crops.shape[:2])
 
 
-def bump(kind: str, side: int) -> torch.Tensor:
-    """A weight (side,side) that is 1 in the middle of a crop and fades to its border, of a `kind` of BUMPS."""
-    # A box gets a gradient from where it ends only if what it shows fades there.
-    steps = torch.linspace(-1, 1, side, dtype=torch.float64)
+def bump(kind: str | bool, crops: torch.Tensor) -> torch.Tensor:
+    """A weight (R,R) for crops (...,R,R): 1 in the middle, fading to the border, of a `kind` of BUMPS; True: ones."""
+    side = crops.shape[-1]
+    if kind is True:
+        return crops.new_ones(side, side)
+    # A box gets a gradient from where it ends only if what it shows fades there. It costs next to nothing, and is
+    # computed in the precision of the crops.
+    steps = torch.linspace(-1, 1, side, dtype=crops.dtype, device=crops.device)
     return BUMPS[kind](steps[None, :], steps[:, None])
 
 

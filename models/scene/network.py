@@ -64,9 +64,7 @@ class DetectEncodeDecode(nn.Module):
             raise UserError("config: latent_fg = 0, expected at least 1 with match_crops, which compares appearances")
         self.detector = _build_detector(config) if self.depths or not self.whole_frame else None
         self.encoder = build_encoder(config, load)
-        kind = option(config, "spatial_transformer")
-        weight = torch.ones(self.size, self.size) if kind is True else bump(kind, self.size)
-        self.register_buffer("bump", weight.to(torch.get_default_dtype()), persistent=False)
+        self.bump = option(config, "spatial_transformer")
         self.decoder = self.pose_decoder = None
         if option(config, "training_mode") == "NVS":
             self.decoder = _build_decoder(config)
@@ -112,7 +110,8 @@ class DetectEncodeDecode(nn.Module):
             return {name: outputs[name] for name in self.output_types}
         self._detect(frames, input_dict, outputs)
         boxes = outputs["spatial_transformer"]
-        crops = crop_frames(frames, boxes, self.size) * self.bump.to(frames.dtype)
+        crops = crop_frames(frames, boxes, self.size)
+        crops = crops * bump(self.bump, crops)
         outputs["spatial_transformer_img_crop"] = self._frame_major(crops)
         if "bg_crop" in wanted:
             outputs["bg_crop"] = self._frame_major(crop_frames(input_dict["bg"], boxes, self.size))
@@ -163,10 +162,10 @@ class DetectEncodeDecode(nn.Module):
         """Appearance (K,B,A) and points (K,B,N,3) -> normalized images (K,B,3,R,R) and masks (K,B,1,R,R) in 0..1."""
         decoded = at_least_float32(self.decoder(appearance.flatten(0, 1), points.flatten(0, 1)))
         decoded = decoded.unflatten(0, (self.boxes, -1))
-        images, bump = decoded[:, :, :3], self.bump.to(decoded)
+        images, fading = decoded[:, :, :3], bump(self.bump, decoded)
         if not self.masks:
-            return images, bump.expand_as(images[:, :, :1])
-        masks = (EPSILON + (1 - EPSILON) * torch.sigmoid(decoded[:, :, 3:])) * bump
+            return images, fading.expand_as(images[:, :, :1])
+        masks = (EPSILON + (1 - EPSILON) * torch.sigmoid(decoded[:, :, 3:])) * fading
         return images, _scale_to_1(masks) if self.scale_masks else masks
 
     def pose(self, points: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
