@@ -101,8 +101,8 @@ def test_losses_and_gradients_agree(views, weights, mode, tmp_path):
             assert losses[ours].item() == pytest.approx(reference[theirs], rel=1e-5)
         parameters = dict(views.named_parameters())
         norms = {key: parameters[name].grad.norm() for name, key in published_names(parameters, weights).items()}
-        assert norms.keys() == reference["grad_norm"].keys()
-        for key, norm in reference["grad_norm"].items():
+        assert norms.keys() == reference["gradient_norms"].keys()
+        for key, norm in reference["gradient_norms"].items():
             # Biases before a batch norm have no gradient in training.
             assert norms[key].item() == pytest.approx(norm, rel=1e-4, abs=1e-9), key
     finally:
