@@ -103,8 +103,10 @@ def test_losses_and_gradients_agree(views, weights, mode, tmp_path):
         norms = {key: parameters[name].grad.norm() for name, key in published_names(parameters, weights).items()}
         assert norms.keys() == reference["gradient_norms"].keys()
         for key, norm in reference["gradient_norms"].items():
-            # Biases before a batch norm have no gradient in training.
-            assert norms[key].item() == pytest.approx(norm, rel=1e-4, abs=1e-9), key
+            # Biases before a batch norm have no gradient in training. Batch norm of the batch amplifies rounding (of
+            # float32, by a factor of 1000), which then switches single units of the early layers on or off.
+            limit = 1e-4 if mode == "eval" else 2e-3
+            assert norms[key].item() == pytest.approx(norm, rel=limit, abs=1e-9), key
     finally:
         views.zero_grad()
         load_published_weights(views.float().eval(), weights)
