@@ -322,7 +322,7 @@ def test_calibration_files_that_are_none(tmp_path):
         ("camera,frame,x0,y0,w,h\nleft,0,1,1,2,2\nleft,0,1,1,2,2\n", "box 2: a second box of camera 'left' in frame 0"),
         ("camera,frame,x0,y0,w,h\nleft,0,1,1,2,?\n", r"box 1: 'h' is '\?'; expected 1 number$"),
         ("camera,frame,x0,y0,w,h\nleft,0,1,1,2,nan\n", "box 1: 'h' holds NaN"),
-        ("camera,frame,x0,y0,w,h\nleft,0\n", "box 1: 'x0' is None"),
+        ("camera,frame,x0,y0,w,h\nleft,0\n", "box 1: 'x0' holds NaN"),
         ("camera;frame;x0;y0;w;h\nleft;0;1,5;1;2;2\n", "separates its columns by semicolons; expected commas"),
     ],
 )
