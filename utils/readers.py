@@ -9,12 +9,13 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-import numpy as np
-
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_ARRAY_BYTES = 1 << 30  # of one file of arrays: a few MB of zip may hold terabytes
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x1f\x7f-\x9f]")
@@ -130,11 +131,14 @@ def read_xml(path: str | os.PathLike, expected: str) -> ElementTree.Element:
 
 def read_arrays(
     path: str | os.PathLike, names: Sequence[str] | None = None, expected: str = "arrays of NumPy, .npy or .npz"
-) -> dict[str, np.ndarray]:
+) -> dict[str, "np.ndarray"]:
     """Arrays of a .npz file by name, all or those of `names`; that of a .npy file under the name "". Never unpickles.
 
     Raises UserError for a file that is missing or damaged, holds objects, or takes more than `MAX_ARRAY_BYTES`.
     """
+    # Here, so that scripts can be interrupted while it is imported (utils/interrupts.py).
+    import numpy as np
+
     with reading(path, expected):
         # Mapped, so that a shape that is larger than the file is found before memory is asked for.
         content = np.load(path, mmap_mode="r", allow_pickle=False)
