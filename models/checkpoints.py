@@ -139,11 +139,12 @@ def load_published_weights(
     Prints one line that counts loaded and unused keys. Raises UserError that names the first key that is
     missing or has another shape; the network is then unchanged.
     """
-    if isinstance(path_or_state_dict, (str, Path)):
+    of_file = isinstance(path_or_state_dict, (str, Path))
+    if of_file:
         source, content = repr(str(path_or_state_dict)), read_file(path_or_state_dict)
     else:
         source, content = "published weights", path_or_state_dict
-    return _load_published(network, require_tensors(content, source), source)
+    return _load_published(network, require_tensors(content, source, of_file), source)
 
 
 def _load_published(

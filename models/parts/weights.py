@@ -35,10 +35,12 @@ def read_file(path: str | Path) -> Any:
         raise UserError(f"{str(path)!r} is not a file of plain weights and was refused: {why}") from error
 
 
-def require_tensors(content: Any, source: str) -> dict[str, torch.Tensor]:
+def require_tensors(content: Any, source: str, of_file: bool = True) -> dict[str, torch.Tensor]:
     """Return `content` if it maps names to plain, finite tensors, else raise UserError that names `source`.
 
-    What training tools put around weights is taken off: see `unwrapped`.
+    Tensors `of_file` must be as large as they say, since a few bytes of a file may stand for any number of equal
+    elements; those that a program gives may be expanded. What training tools put around weights is taken off: see
+    `unwrapped`.
     """
     content = unwrapped(content)
     if not isinstance(content, Mapping) or not content:
@@ -46,7 +48,7 @@ def require_tensors(content: Any, source: str) -> dict[str, torch.Tensor]:
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, torch.Tensor):
             raise UserError(f"{source}: {key!r} holds {type(value).__name__}, expected a tensor")
-        if fault := _fault(value):
+        if fault := _fault(value, of_file):
             raise UserError(f"{source}: {key!r} {fault}")
     return dict(content)
 
@@ -64,12 +66,11 @@ def unwrapped(content: Any) -> Any:
     return content
 
 
-def _fault(tensor: torch.Tensor) -> str | None:
+def _fault(tensor: torch.Tensor, of_file: bool) -> str | None:
     """What makes a tensor no weights."""
     if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized:
         return f"is {tensor.dtype}, {tensor.layout}; expected plain numbers"
-    # A few bytes in the file may stand for any number of equal elements.
-    if tensor.nbytes > tensor.untyped_storage().nbytes():
+    if of_file and tensor.nbytes > tensor.untyped_storage().nbytes():
         return f"has shape {tuple(tensor.shape)}, but fewer numbers; expected one number for each element"
     if tensor.is_floating_point() and not tensor.isfinite().all():
         return "holds NaN or infinity; expected finite numbers"

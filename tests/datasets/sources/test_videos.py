@@ -131,13 +131,13 @@ def test_resumes_where_it_stopped(filmed, with_poses, tmp_path, monkeypatch):
     source, written = recording(filmed, poses=filmed.poses), []
     monkeypatch.setattr("datasets.video.crops_of_views.CHUNK", 4)
     monkeypatch.setattr(
-        "datasets.layout.writer.write_png", lambda path, image: written.append(path) or write_until(30, path)
+        "datasets.layout.writer.write_png", lambda path, image: written.append(path) or write_until(30, path, image)
     )
 
-    def write_until(limit, path):
+    def write_until(limit, path, image):
         if len(written) > limit:
             raise KeyboardInterrupt
-        open(path, "wb").close()
+        write_png(path, image)
 
     with pytest.raises(KeyboardInterrupt):
         prepare_videos([source], tmp_path / "out", SIZE, cut=5, workers=1, progress=False)
