@@ -17,16 +17,14 @@ from torch import nn
 
 from models import geometry_aware, scene
 from models.parts.sizes import bounded_size
-from utils.config import check_value
-from utils.keys import KEYS
+from utils.config import method_name
 
 METHODS = {"geometry_aware": geometry_aware, "scene": scene}
 
 
 def method_of(config: Mapping[str, Any]) -> ModuleType:
     """The package of the method that `config` names. UserError for an unknown one."""
-    # The first configs had no such key, because there was one method only.
-    return METHODS[check_value("method", config.get("method", KEYS["method"].default))]
+    return METHODS[method_name(config)]
 
 
 def build_network(config_dict: Mapping[str, Any], load: bool = True, most: int | None = None) -> nn.Module:

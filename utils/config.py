@@ -75,6 +75,9 @@ def check_config(config: Mapping[str, Any], keys: Mapping[str, Key] = KEYS, comp
     with `complete`, missing. What ties two keys together is checked where it matters.
     """
     checked = {}
+    # First, because the keys of another method are unknown here.
+    if "method" in keys and "method" in config:
+        check_value("method", config["method"], keys)
     for key, value in config.items():
         if key in keys:
             checked[key] = check_value(key, value, keys)
@@ -95,10 +98,19 @@ def check_value(key: str, value: Any, keys: Mapping[str, Key] = KEYS) -> Any:
     return keys[key].plain(value)
 
 
+def method_name(config: Mapping[str, Any]) -> str:
+    """The method that `config` names. UserError for an unknown one."""
+    # The first configs had no such key, because there was one method only.
+    method = config.get("method", KEYS["method"].default)
+    if not isinstance(method, str) or method not in TABLES:
+        expected = " or ".join(map(repr, TABLES))
+        raise UserError(f"config key 'method' is {_shown(method)}; expected {expected}")
+    return method
+
+
 def table_of(config: Mapping[str, Any]) -> Mapping[str, Key]:
     """The table of keys of the method that `config` names. UserError for an unknown one."""
-    # The first configs had no such key, because there was one method only.
-    return TABLES[check_value("method", config.get("method", KEYS["method"].default))]
+    return TABLES[method_name(config)]
 
 
 def _check_retired(key: str, value: Any, keys: Mapping[str, Key]) -> None:

@@ -154,8 +154,7 @@ DATA = {
 }
 
 NETWORK = {
-    "method": Key("geometry_aware", "which network, by its folder in models/",
-        choices=("geometry_aware", "scene")),
+    "method": Key("geometry_aware", "which network, by its folder in models/", choices=("geometry_aware",)),
     "pretrained_network_path": Key(None, "run folder or weights file to start from: all of the network in stage 1, the "
         "pose decoder in stage 2; None: new weights", kind=str, optional=True),
     "encoderType": Key("ResNet", "ResNet: ResNet-50 (published); ResNet18: small, of width encoder_width; "

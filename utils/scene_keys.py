@@ -35,7 +35,7 @@ SCENE_DATA = {
 }
 
 SCENE_NETWORK = {
-    **_of(NETWORK, method="scene"),
+    "method": replace(NETWORK["method"], default="scene", choices=("scene",)),
     **_of(NETWORK, "pretrained_network_path"),
     "training_mode": Key("NVS", "NVS: an image decoder, for novel views; pose: a pose decoder in its place",
         choices=("NVS", "pose")),

@@ -6,9 +6,9 @@ from configs.config_train_encodeDecode import config_dict
 from models import METHODS, build_network, method_of
 from tests.networks import SMALL
 from tests.scene_networks import SMALL as SMALL_SCENE
-from utils.config import TABLES
+from utils.config import TABLES, check_config
 from utils.errors import UserError
-from utils.keys import KEYS, defaults
+from utils.keys import defaults
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -22,7 +22,13 @@ def test_a_method_gives_its_network_keys_and_names(name):
 
 
 def test_the_table_of_keys_knows_the_methods():
-    assert KEYS["method"].choices == tuple(METHODS) == tuple(TABLES)
+    assert tuple(METHODS) == tuple(TABLES)
+    assert all(table["method"].choices == (name,) for name, table in TABLES.items())
+
+
+def test_scripts_of_one_method_say_that_a_config_is_of_the_other():
+    with pytest.raises(UserError, match=r"'method' is 'scene'; expected 'geometry_aware'$"):
+        check_config(defaults(TABLES["scene"]))
 
 
 def test_a_config_names_its_method():
