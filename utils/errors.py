@@ -11,6 +11,11 @@ from utils.interrupts import catch_signals, end_at_once, interrupt_behind, word_
 
 _CLOSED = 141  # what a shell reports of a program whose reader, such as `head`, has enough
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_EXPECTED = {
+    errno.EEXIST: "; expected a folder, or a name that nothing has",
+    errno.ENOTDIR: "; expected folders on the way, and not a file",
+    errno.EISDIR: "; expected a file",
+}
 
 
 class UserError(ValueError):
@@ -79,7 +84,7 @@ def _ending_of_system_error(error: OSError) -> tuple[str, int] | None:
     if error.errno in _FULL:
         return f"error: {error.strerror}{where}; make room, and run the same command again to go on", 2
     # Without a file it is no wrong path of the user's but a failure of ours, which needs its traceback.
-    return (f"error: {error.strerror}{where}", 2) if where else None
+    return (f"error: {error.strerror}{where}{_EXPECTED.get(error.errno, '')}", 2) if where else None
 
 
 def _broken_output() -> OSError | None:

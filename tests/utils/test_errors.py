@@ -25,6 +25,9 @@ def failing(error):
         ),
         (PermissionError(errno.EACCES, "Permission denied", "a.h5"), 2, "error: no permission for 'a.h5'; expected"),
         (OSError(errno.ENOSPC, "No space left on device", "b.pth"), 2, "error: No space left on device: 'b.pth'"),
+        (OSError(errno.EEXIST, "File exists", "out"), 2, "error: File exists: 'out'; expected a folder"),
+        (OSError(errno.ENOTDIR, "Not a directory", "a/b"), 2, "error: Not a directory: 'a/b'; expected folders"),
+        (OSError(errno.EISDIR, "Is a directory", "out"), 2, "error: Is a directory: 'out'; expected a file"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
