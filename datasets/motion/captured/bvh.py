@@ -19,6 +19,7 @@ from utils.errors import UserError
 _ROTATIONS = (rotation_x, rotation_y, rotation_z)
 _CHANNELS = {f"{axis}{kind}": (kind, index) for kind in ("position", "rotation") for index, axis in enumerate("XYZ")}
 END = "_end"  # an End Site has no name: it gets its parent's, with this appended, and a number from the second on
+LARGEST = 1e7  # of lengths and degrees: a kilometer in tenths of a millimeter
 MIN_FRAME_TIME, MAX_FRAME_TIME = 1e-4, 1.0  # seconds; others are milliseconds or frames per second
 
 
@@ -177,9 +178,9 @@ class _Hierarchy:
         self.channels.append([])
 
     def _numbers(self, number: int, words: list[str]) -> np.ndarray:
-        values = _floats(words)
+        values = _floats(words, LARGEST)
         if values is None or len(values) != 3:
-            raise _error(self.file, number, f"OFFSET {' '.join(words)}; expected three numbers")
+            raise _error(self.file, number, f"OFFSET {' '.join(words)}; expected three numbers below {LARGEST:g}")
         return values
 
     def _channel_list(self, number: int, words: list[str]) -> list[tuple[str, int]]:
@@ -211,9 +212,9 @@ def _read_motion(file: str, lines: list[str], start: int, width: int) -> tuple[n
     rows = rows[2:]
     values = np.empty((len(rows), width))
     for index, (number, line) in enumerate(rows):
-        row = _floats(line.split())
+        row = _floats(line.split(), LARGEST)
         if row is None or len(row) != width:
-            found = "a value that is not a finite number" if row is None else f"{len(row)} numbers"
+            found = f"a value that is not a finite number below {LARGEST:g}" if row is None else f"{len(row)} numbers"
             raise _error(file, number, f"{found}; expected {width} numbers, one per channel")
         values[index] = row
     if not len(rows):
@@ -233,13 +234,13 @@ def _setting(file: str, row: list[tuple[int, str]], name: str, last: int) -> flo
     return float(value[0])
 
 
-def _floats(words: list[str]) -> np.ndarray | None:
-    """The numbers, or None if any word is not a finite number."""
+def _floats(words: list[str], limit: float = np.inf) -> np.ndarray | None:
+    """The numbers, or None if any word is not a finite number below `limit`."""
     try:
         values = np.array(words, dtype=np.float64)
     except ValueError:
         return None
-    return values if np.isfinite(values).all() else None
+    return values if (np.abs(values) < limit).all() else None  # not so for NaN
 
 
 def _error(file: str, number: int, problem: str) -> UserError:

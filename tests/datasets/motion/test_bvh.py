@@ -109,6 +109,8 @@ def test_spikes_are_repaired_and_fast_rotations_kept(tmp_path):
         (dict(frame_time="33333"), "walk.bvh line 17: Frame Time: 33333; expected seconds"),
         (dict(frame_time="1e-9"), "walk.bvh line 17: Frame Time: 1e-09; expected seconds"),
         (dict(frame_time="1e300"), "walk.bvh line 17: Frame Time: 1e+300; expected seconds"),
+        (dict(rows=["1 2 1e300 4 5 6"]), "walk.bvh line 18: a value that is not a finite number below 1e"),
+        (dict(header=HEADER.replace("2 0 0", "2e9 0 0")), "walk.bvh line 7: OFFSET 2e9 0 0; expected three numbers"),
         (dict(header=HEADER.replace("2 0 0", "2 0")), "walk.bvh line 7: OFFSET 2 0; expected three numbers"),
         (dict(header=HEADER.replace("2 yRotation", "3 yRotation")), "walk.bvh line 8: CHANNELS 3 yRotation"),
         (dict(header=HEADER.replace("yRotation", "wRotation")), "walk.bvh line 8: CHANNELS 2 wRotation"),
