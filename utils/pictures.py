@@ -1,6 +1,7 @@
 """Picture files of users, as 8-bit RGB: what would come out white or black is refused."""
 
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,13 @@ def read_picture(path: str | Path) -> np.ndarray:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(Path(path).expanduser()) as image:
-            shown = ImageOps.exif_transpose(image)
-            shown.format = image.format
-            return as_rgb(shown, repr(str(path)))
+        with warnings.catch_warnings():
+            # Pillow warns, in two lines of its own, about what it repairs or refuses.
+            warnings.simplefilter("ignore")
+            with Image.open(Path(path).expanduser()) as image:
+                shown = ImageOps.exif_transpose(image)
+                shown.format = image.format
+                return as_rgb(shown, repr(str(path)))
     except UserError:
         raise
     except FileNotFoundError as error:

@@ -50,6 +50,7 @@ def test_too_large_a_picture_is_one_line(tmp_path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.filterwarnings("error")
 def test_damaged_pictures_are_one_line(tmp_path):
     """A short fuzz of the reader: any cut and any flipped bytes give a picture or one line."""
     rng = np.random.default_rng(0)
