@@ -1,9 +1,10 @@
 """Unsupervised geometry-aware representation for 3D human pose (Rhodin, Salzmann, Fua, ECCV 2018)."""
 
-from models.geometry_aware.network import ARCHITECTURE_KEYS, ENCODER_START_KEYS, POSE_DECODER_KEYS
+from models.geometry_aware.network import ARCHITECTURE_KEYS
 from models.geometry_aware.network import EncodeDecode as Network
 from models.geometry_aware.published import is_published, published_names
 from models.geometry_aware.run_name import name_parts
+from models.parts.options import ENCODER_START_KEYS, POSE_DECODER_KEYS
 
 __all__ = [
     "ARCHITECTURE_KEYS",

@@ -9,7 +9,7 @@ from torch import nn
 from models.parts.decoders import ImageDecoder, PoseDecoder
 from models.parts.encoders import build_encoder
 from models.parts.latent import ImplicitRotation, camera_to_camera, evaluation_permutations, invert
-from models.parts.options import coarsest_grid, decoder_widths, option
+from models.parts.options import PART_KEYS, POSE_DECODER_KEYS, coarsest_grid, decoder_widths, option
 from models.parts.trust import TrustHead
 from utils.errors import UserError
 from utils.geometry import rotate_points
@@ -17,21 +17,10 @@ from utils.keys import KEYS
 from utils.skeleton import NUM_JOINTS
 
 OUTPUT_TYPES = KEYS["output_types"].choices
-# Architecture of the part that stage 2 trains: the only keys in which it may differ from its stage 1.
-POSE_DECODER_KEYS = ("n_hidden_to3Dpose", "width_to3Dpose")
 # Keys that decide which tensors a network has: a network can only load weights of a config that agrees in these.
 ARCHITECTURE_KEYS = (
     "method",
-    "encoderType",
-    "encoder_width",
-    "encoder_max_pool",
-    "encoder_side",
-    "sigmoid_bottleneck",
-    "inputDimension",
-    "num_encoding_layers",
-    "feature_scale",
-    "latent_fg",
-    "latent_3d",
+    *PART_KEYS,
     "implicit_rotation",
     "upsampling_bilinear",
     "skip_background",
@@ -39,8 +28,6 @@ ARCHITECTURE_KEYS = (
     "color_by_appearance",
     *POSE_DECODER_KEYS,
 )
-# Keys of how a pretrained encoder trains on: stage 2 keeps those of its stage 1.
-ENCODER_START_KEYS = ("encoder_weights", "freeze_encoder_stem", "encoder_frozen_stages", "encoder_statistics")
 _NEED_POINTS = {"3D", "img_crop", "latent_3d"}
 _NEED_VIEWS = {"img_crop", "cam2cam", "shuffled_pose", "shuffled_appearance"}
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping
 
+from models.parts.weights import renamed
+
 # our prefix -> published prefix; {} is our index plus one
 _PREFIXES = (
     (r"encoder\.to_vector", "encoder.l4_reg_toVec"),
@@ -41,12 +43,7 @@ def published_name(name: str, stacks: Mapping[str, str]) -> str:
     layer, _, tensor = name.rpartition(".")
     if layer in stacks:
         return f"{stacks[layer]}.{tensor}"
-    for ours, published in _PREFIXES:
-        match = re.match(ours + r"\.", name)
-        if match:
-            prefix = published.format(int(match[1]) + 1) if match.groups() else published
-            return f"{prefix}.{name[match.end() :]}"
-    return name
+    return renamed(name, _PREFIXES)
 
 
 def _match_stacks(our_keys: list[str], their_keys: list[str]) -> dict[str, str]:

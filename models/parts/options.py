@@ -6,6 +6,24 @@ from typing import Any
 from utils.config import check_value, table_of
 from utils.errors import UserError
 
+# Architecture of the part that stage 2 trains: the only keys in which it may differ from its stage 1.
+POSE_DECODER_KEYS = ("n_hidden_to3Dpose", "width_to3Dpose")
+# Architecture of the encoder, of the latents and of the image decoder's levels.
+PART_KEYS = (
+    "encoderType",
+    "encoder_width",
+    "encoder_max_pool",
+    "encoder_side",
+    "sigmoid_bottleneck",
+    "inputDimension",
+    "num_encoding_layers",
+    "feature_scale",
+    "latent_fg",
+    "latent_3d",
+)
+# Keys of how a pretrained encoder trains on: stage 2 keeps those of its stage 1.
+ENCODER_START_KEYS = ("encoder_weights", "freeze_encoder_stem", "encoder_frozen_stages", "encoder_statistics")
+
 
 def option(config: Mapping[str, Any], key: str) -> Any:
     """Return `config[key]`, checked by the table of keys of the config's method (utils/keys.py, utils/scene_keys.py).

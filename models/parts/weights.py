@@ -1,7 +1,8 @@
 """Reading state dictionaries safely, and matching them to modules by name."""
 
+import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,19 @@ def unwrapped(content: Any) -> Any:
         if names and all(isinstance(name, str) and name.startswith(prefix) for name in names):
             content = {name.removeprefix(prefix): value for name, value in content.items()}
     return content
+
+
+def renamed(name: str, prefixes: Iterable[tuple[str, str]]) -> str:
+    """`name` under another implementation's prefix.
+
+    `prefixes`: patterns of ours, and theirs, in which {} stands for our index plus one. The first that fits counts.
+    """
+    for ours, theirs in prefixes:
+        match = re.match(ours + r"\.", name)
+        if match:
+            prefix = theirs.format(int(match[1]) + 1) if match.groups() else theirs
+            return f"{prefix}.{name[match.end() :]}"
+    return name
 
 
 def _fault(tensor: torch.Tensor, of_file: bool) -> str | None:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-# Architecture of the part that stage 2 trains: the only keys in which it may differ from its stage 1.
-POSE_DECODER_KEYS = ("n_hidden_to3Dpose", "width_to3Dpose")
+from models.parts.options import PART_KEYS, POSE_DECODER_KEYS
+
 # Keys that decide which tensors a network has: a network can only load weights of a config that agrees in these.
 ARCHITECTURE_KEYS = (
     "method",
@@ -13,22 +13,11 @@ ARCHITECTURE_KEYS = (
     "disable_detector",
     "predict_transformer_depth",
     "detector_width",
-    "encoderType",
-    "encoder_width",
-    "encoder_max_pool",
-    "encoder_side",
-    "sigmoid_bottleneck",
-    "inputDimension",
-    "num_encoding_layers",
-    "feature_scale",
-    "latent_fg",
-    "latent_3d",
+    *PART_KEYS,
     "masked_blending",
     "upsampling_bilinear",
     *POSE_DECODER_KEYS,
 )
-# Keys of how a pretrained encoder trains on: stage 2 keeps those of its stage 1.
-ENCODER_START_KEYS = ("encoder_weights", "freeze_encoder_stem", "encoder_frozen_stages", "encoder_statistics")
 
 
 def name_parts(config: Mapping[str, Any]) -> list[str]:

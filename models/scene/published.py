@@ -1,8 +1,8 @@
 """How checkpoints of the published implementation name the tensors of this network."""
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 
+from models.parts.weights import renamed
 from utils.errors import UserError
 
 # our prefix -> published prefix; {} is our index plus one
@@ -34,13 +34,4 @@ def published_names(names: Iterable[str], keys: Collection[str]) -> dict[str, st
     (other,) = (part for part in _STAGES if part != ours)
     if _STAGES[ours][0] not in keys and _STAGES[other][0] in keys:
         raise UserError(f"published weights are of {_STAGES[other][1]}, expected those of {_STAGES[ours][1]}")
-    return {name: _published_name(name) for name in names}
-
-
-def _published_name(name: str) -> str:
-    for ours, published in _PREFIXES:
-        match = re.match(ours + r"\.", name)
-        if match:
-            prefix = published.format(int(match[1]) + 1) if match.groups() else published
-            return f"{prefix}.{name[match.end() :]}"
-    return name
+    return {name: renamed(name, _PREFIXES) for name in names}

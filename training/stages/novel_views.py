@@ -143,7 +143,7 @@ class ViewLosses(torch.nn.Module):
         super().__init__()
         self.network, self.criterion = network, criterion
         self.pose_weight, self.statistics = config["loss_weight_3d"], statistics
-        self.agreement_weight, self.cameras = config["loss_weight_agreement"], config["useCamBatches"]
+        self.config = config
 
     def forward(self, inputs: Batch) -> dict[str, torch.Tensor]:
         """Scalars by name, as `ImageLoss` gives them, and `pose` and `agreement`, weighted, where they count."""
@@ -152,12 +152,19 @@ class ViewLosses(torch.nn.Module):
         if self.pose_weight:
             losses["pose"] = self.pose_weight * known_pose_loss(outputs["3D"], inputs["3D"], *self.statistics)
             losses["loss"] = losses["loss"] + losses["pose"]
-        if self.agreement_weight:
-            to_world = inputs["extrinsic_rot_inv"]
-            agreement = agreement_loss(outputs["3D"], to_world, inputs["3D"], self.cameras, *self.statistics)
-            losses["agreement"] = self.agreement_weight * agreement
-            losses["loss"] = losses["loss"] + losses["agreement"]
+        if self.config["loss_weight_agreement"]:
+            add_agreement(losses, outputs, inputs, self.config, self.statistics)
         return losses
+
+
+def add_agreement(
+    losses: Batch, outputs: Batch, inputs: Batch, config: dict, statistics: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    """Add `agreement`, the weighted `agreement_loss` of the network's poses, to `losses` and to their sum, `loss`."""
+    to_world, cameras = inputs["extrinsic_rot_inv"], config["useCamBatches"]
+    agreement = agreement_loss(outputs["3D"], to_world, inputs["3D"], cameras, *statistics)
+    losses["agreement"] = config["loss_weight_agreement"] * agreement
+    losses["loss"] = losses["loss"] + losses["agreement"]
 
 
 class NovelViewStep:
@@ -273,7 +280,6 @@ def evaluate_views(
     The loss has the part of agreement, too: views alone would choose the network before its poses agree.
     """
     network.eval()
-    weight, cameras = config["loss_weight_agreement"], config["useCamBatches"]
 
     @torch.no_grad()
     def compare(batch: Batch) -> tuple[int, dict[str, torch.Tensor]]:
@@ -287,10 +293,8 @@ def evaluate_views(
             # Held-out crops of a recording have no labels.
             if torch.isfinite(label).all():
                 losses["n_mpjpe"] = 1000 * n_mpjpe(pose, label).mean()
-            elif weight:
-                to_world, statistics = inputs["extrinsic_rot_inv"], (network.pose_mean, network.pose_std)
-                losses["agreement"] = weight * agreement_loss(outputs["3D"], to_world, label, cameras, *statistics)
-                losses["loss"] = losses["loss"] + losses["agreement"]
+            elif config["loss_weight_agreement"]:
+                add_agreement(losses, outputs, inputs, config, (network.pose_mean, network.pose_std))
         losses["psnr"] = psnr(denormalize(output), denormalize(inputs["img_crop"])).mean()
         return len(output), losses
 
