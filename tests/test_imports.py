@@ -52,8 +52,9 @@ ALLOWED = {
 ROOMS_OF_TRAINING = {
     "training.loop": {"training.metrics"},
     "training.metrics": set(),
-    "training.stages": {"training.loop", "training.trained", "training.metrics"},
-    "training.trained": {"training.loop", "training.stages", "training.metrics"},
+    "training.scene_metrics": set(),
+    "training.stages": {"training.loop", "training.trained", "training.metrics", "training.scene_metrics"},
+    "training.trained": {"training.loop", "training.stages", "training.metrics", "training.scene_metrics"},
     "training.experiments": {"training.loop", "training.stages", "training.trained", "training.metrics"},
 }
 

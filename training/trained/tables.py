@@ -88,7 +88,7 @@ def group_means(subjects: np.ndarray, motions: np.ndarray, scores: Mapping[str, 
         for motion in [*kinds, ALL]:
             chosen = ((subjects == subject) | (subject == ALL)) & ((motions == motion) | (motion == ALL))
             if chosen.any():
-                means = {name: _mean(values[chosen]) for name, values in scores.items()}
+                means = {name: mean_without_nan(values[chosen]) for name, values in scores.items()}
                 table.append({"subject": subject, "motion": motion, "crops": int(chosen.sum()), **means})
     return table
 
@@ -107,12 +107,12 @@ def summary_text(overall: Row) -> str:
         if "fused_n_mpjpe_mm" in overall:
             fused = _values(overall, POSE_SUMMARY, "fused_")
             rows["cameras of an instant fused"] = [f"{value:.1f}" for value in fused]
-        parts.append(_aligned("3D pose, error in mm", list(POSE_SUMMARY.values()), rows))
+        parts.append(aligned("3D pose, error in mm", list(POSE_SUMMARY.values()), rows))
     if "trust" in overall:
         rows = {f"quarter {number}": _quarter(overall, f"_quarter_{number}") for number in range(1, 5)}
         rows["all"] = _quarter(overall, "")
         title = f"trust ({100 * overall['flagged']:.1f} % flagged)"
-        parts.append(_aligned(title, ["trust", "expected mm", "N-MPJPE"], rows))
+        parts.append(aligned(title, ["trust", "expected mm", "N-MPJPE"], rows))
     # NaN: every camera was alone, so that no view had another one to be rendered from.
     if np.isfinite(overall.get("psnr", np.nan)):
         columns = {name: header for name, header in VIEW_SUMMARY.items() if name in overall}
@@ -123,7 +123,7 @@ def summary_text(overall: Row) -> str:
             gain = ours - background
             rows["background only"] = [_format(name, value) for name, value in zip(columns, background, strict=True)]
             rows["gain"] = [_format(name, value, "+") for name, value in zip(columns, gain, strict=True)]
-        parts.append(_aligned("novel views", list(columns.values()), rows))
+        parts.append(aligned("novel views", list(columns.values()), rows))
     return "\n\n".join(parts)
 
 
@@ -144,6 +144,11 @@ def table_text(table: list[Row]) -> str:
 
 def write_table(folder: str | os.PathLike, table: list[Row], note: str = "") -> None:
     """Write `evaluation.csv` (every row, the total last) and `evaluation.md`, `note` first, into `folder`."""
+    write_evaluation(folder, table, "\n\n".join(filter(None, [note, table_text(table)])))
+
+
+def write_evaluation(folder: str | os.PathLike, table: list[Row], markdown: str) -> None:
+    """Write the rows of `table` to `evaluation.csv` and `markdown` to `evaluation.md` in `folder`, atomically."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = io.StringIO(newline="")
@@ -151,10 +156,7 @@ def write_table(folder: str | os.PathLike, table: list[Row], note: str = "") -> 
     writer.writeheader()
     writer.writerows(table)
     # newline="": the csv module ends its lines itself.
-    for name, content in (
-        ("evaluation.csv", text.getvalue()),
-        ("evaluation.md", "\n\n".join(filter(None, [note, table_text(table)]))),
-    ):
+    for name, content in (("evaluation.csv", text.getvalue()), ("evaluation.md", markdown)):
         write_atomically(folder / name, lambda part, content=content: part.write_text(content, newline=""))
 
 
@@ -187,7 +189,8 @@ def _without_repeats(table: list[Row]) -> list[Row]:
     return [row for row in table if is_new(row)]
 
 
-def _aligned(title: str, headers: list[str], rows: dict[str, list[str]]) -> str:
+def aligned(title: str, headers: list[str], rows: dict[str, list[str]]) -> str:
+    """A table for the terminal: a title and headers, then named rows; at most 77 columns for three headers."""
     lines = [[title, *headers], *([name, *cells] for name, cells in rows.items())]
     return "\n".join(f"{line[0]:<32}" + "".join(f"{cell:>15}" for cell in line[1:]) for line in lines)
 
@@ -200,7 +203,8 @@ def _quarter(overall: Row, suffix: str) -> list[str]:
     return [_format(name, overall[name + suffix]) for name in QUARTER_SCORES]
 
 
-def _mean(values: np.ndarray) -> float:
+def mean_without_nan(values: np.ndarray) -> float:
+    """The mean of what is not NaN; NaN where nothing is left."""
     with warnings.catch_warnings():
         # A group without any value has the mean NaN, which is shown as "-".
         warnings.simplefilter("ignore", RuntimeWarning)
