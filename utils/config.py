@@ -16,9 +16,12 @@ from utils.errors import UserError
 from utils.files import write_atomically
 from utils.keys import ALIASES, GROUPS, KEYS, RETIRED, Key
 from utils.readers import reason
-from utils.scene_keys import SCENE_KEYS
+from utils.scene_keys import SCENE_GROUPS, SCENE_KEYS
 
 TABLES = {"geometry_aware": KEYS, "scene": SCENE_KEYS}
+_GROUPS = {"geometry_aware": GROUPS, "scene": SCENE_GROUPS}
+# The script of each method that has all of its keys.
+_KEYS_SCRIPTS = {"geometry_aware": "train_encodeDecode_pose", "scene": "train_detect_encode_decode_pose"}
 
 
 def read_config_file(path: str | os.PathLike, name: str = "config_dict") -> dict:
@@ -43,7 +46,8 @@ def load_config(
     Known are the keys of `defaults`, whose values stand where neither file nor pair gives one. Returns the config
     and the set of keys that the user changed.
     """
-    keys, config, given = {key: KEYS[key] for key in defaults}, dict(defaults), set()
+    table = table_of(defaults)
+    keys, config, given = {key: table[key] for key in defaults}, dict(defaults), set()
     for file in files:
         changes = check_config(read_config_file(file), keys)
         # A file that has every key was made from a whole config: what it does not change is not its own choice,
@@ -68,13 +72,16 @@ def parse_override(text: str) -> tuple[str, object]:
         return key, value
 
 
-def check_config(config: Mapping[str, Any], keys: Mapping[str, Key] = KEYS, complete: bool = False) -> dict[str, Any]:
+def check_config(
+    config: Mapping[str, Any], keys: Mapping[str, Key] | None = None, complete: bool = False
+) -> dict[str, Any]:
     """Check `config` by the table `keys`; return it without retired keys, and with floats for whole numbers.
 
-    Raises UserError, one line, for the first key that is unknown, retired, of a wrong type, out of its limits, or,
+    `keys` None: the table of the method that `config` names. Raises UserError, one line, for the first key that is unknown, retired, of a wrong type, out of its limits, or,
     with `complete`, missing. What ties two keys together is checked where it matters.
     """
     checked = {}
+    keys = table_of(config) if keys is None else keys
     # First, because the keys of another method are unknown here.
     if "method" in keys and "method" in config:
         check_value("method", config["method"], keys)
@@ -127,18 +134,23 @@ def _check_retired(key: str, value: Any, keys: Mapping[str, Key]) -> None:
 
 def _hint(key: str, keys: Mapping[str, Key]) -> str:
     """What the user may have meant by `key`."""
-    if key in KEYS:
-        return f"it is a key of {_group(key)}"
+    method = keys["method"].default if "method" in keys else KEYS["method"].default
+    table = TABLES[method]
+    if key in table:
+        return f"it is a key of {_group(key, method)}"
+    others = [name for name, keys_of in TABLES.items() if key in keys_of]
+    if others:
+        return f"it is a key of the method {others[0]!r}, expected one of {method!r}"
     alias = ALIASES.get(key.lower())
-    if alias in KEYS:
-        return f"expected {alias!r}" + ("" if alias in keys else f", a key of {_group(alias)}")
-    names, every_key = {name.lower(): name for name in keys}, command_for("train_encodeDecode_pose") + " --keys"
+    if alias in table:
+        return f"expected {alias!r}" + ("" if alias in keys else f", a key of {_group(alias, method)}")
+    names, every_key = {name.lower(): name for name in keys}, command_for(_KEYS_SCRIPTS[method]) + " --keys"
     nearest = difflib.get_close_matches(key.lower(), names, n=1, cutoff=0.6)
     return f"the nearest known key is {names[nearest[0]]!r}" if nearest else f"`{every_key}` lists all keys"
 
 
-def _group(key: str) -> str:
-    return next(name for name, members in GROUPS.items() if key in members)
+def _group(key: str, method: str) -> str:
+    return next(name for name, members in _GROUPS[method].items() if key in members)
 
 
 def _shown(value: Any) -> str:
@@ -150,7 +162,7 @@ def _shown(value: Any) -> str:
 def keys_text(config: Mapping[str, Any]) -> str:
     """The table of the keys of `config`, by group: value in `config`, what is allowed, meaning."""
     lines = []
-    for group, members in GROUPS.items():
+    for group, members in _GROUPS[method_name(config)].items():
         shown = [key for key in members if key in config]
         lines += [f"\n{group}"] if shown else []
         for key in shown:

@@ -27,11 +27,16 @@ SCENE_DATA = {
         "decides where the box prior draws boxes", at_least=32),
     "useCamBatches": replace(DATA["useCamBatches"], at_least=0,
         comment="cameras of a group: so many frames of one instant, each of another camera; 0: no groups"),
-    **_of(DATA, "useSubjectBatches", "every_nth_frame", "validation_fraction"),
+    **_of(DATA, "useSubjectBatches", "every_nth_frame"),
+    "validation_fraction": replace(DATA["validation_fraction"],
+        comment="of the training frames, whole sequences held out to choose the best network"),
+    "validation_crops": replace(DATA["validation_crops"], comment="held-out frames in one evaluation, at most"),
     "batch_size_train": replace(DATA["batch_size_train"], default=16,
         comment="frames; with torchrun, of all processes together"),
     "batch_size_test": replace(DATA["batch_size_test"], default=8, comment="frames in a batch of evaluation"),
-    "num_workers": replace(DATA["num_workers"], comment="processes that decode images, 0: none"),
+    "num_workers": replace(DATA["num_workers"], comment="processes that decode images, 0: none; unused where frames are "
+        "in memory, or packed and on a CPU"),
+    **_of(DATA, "preload_images", "crops_on_device"),
 }
 
 SCENE_NETWORK = {
@@ -82,7 +87,25 @@ SCENE_LOSS = {
 
 SCENE_SCHEDULE = {
     "num_training_iterations": replace(SCHEDULE["num_training_iterations"], default=600_000),
-    **_of(SCHEDULE, "learning_rate", "print_every", "test_every", "plot_every"),
+    **_of(SCHEDULE, "optimizer", "learning_rate"),
+    "decoder_rate": Key(0.2, "learning rate of the image decoder's convolutions, times learning_rate", above=0,
+        at_most=1),
+    **_of(SCHEDULE, "learning_rate_schedule", "weight_decay", "print_every"),
+    "test_every": replace(SCHEDULE["test_every"],
+        comment="iterations between evaluations on held-out frames, and between checkpoints"),
+    **_of(SCHEDULE, "plot_every"),
+}
+
+SCENE_STAGE2 = {
+    **_of(STAGE2, "network_path", "label_subjects"),
+    "label_fraction": replace(STAGE2["label_fraction"],
+        comment="of their frames that are labeled, chosen at random; a part of them validates"),
+    "freeze_encoder": replace(STAGE2["freeze_encoder"],
+        comment="train the pose decoder only; False: detector and encoder too (without network_path: plain "
+        "supervision)"),
+    "loss_weight_true_boxes": Key(1.0, "without freeze_encoder: of the boxes' distance to those of the labels, where "
+        "the set has some", at_least=0),
+    **_of(STAGE2, "augment_yaw", "augment_points", "pose_variance_floor"),
 }
 # fmt: on
 
@@ -92,7 +115,7 @@ SCENE_GROUPS = {
     "loss": SCENE_LOSS,
     "schedule": SCENE_SCHEDULE,
     "machine": MACHINE,
-    "stage 2": _of(STAGE2, "network_path", "label_subjects", "label_fraction", "freeze_encoder"),
+    "stage 2": SCENE_STAGE2,
 }
 SCENE_KEYS = {name: key for group in SCENE_GROUPS.values() for name, key in group.items()}
 SCENE_STAGE1_KEYS = {name: key for name, key in SCENE_KEYS.items() if name not in SCENE_GROUPS["stage 2"]}

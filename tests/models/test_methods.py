@@ -26,9 +26,11 @@ def test_the_table_of_keys_knows_the_methods():
     assert all(table["method"].choices == (name,) for name, table in TABLES.items())
 
 
-def test_scripts_of_one_method_say_that_a_config_is_of_the_other():
-    with pytest.raises(UserError, match=r"'method' is 'scene'; expected 'geometry_aware'$"):
-        check_config(defaults(TABLES["scene"]))
+@pytest.mark.parametrize(("own", "other"), [("geometry_aware", "scene"), ("scene", "geometry_aware")])
+def test_scripts_of_one_method_say_that_a_config_is_of_the_other(own, other):
+    with pytest.raises(UserError, match=rf"'method' is '{other}'; expected '{own}'$"):
+        check_config(defaults(TABLES[other]), TABLES[own])
+    assert check_config(defaults(TABLES[own])) == defaults(TABLES[own])
 
 
 def test_a_config_names_its_method():

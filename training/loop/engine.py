@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -48,13 +48,26 @@ class Stage:
     plot: Callable[[str], None] | None = None
 
 
-def make_optimizer(parameters: Iterable[torch.nn.Parameter], config: dict) -> torch.optim.Optimizer:
-    """The optimizer that `optimizer` in `config` names, over the parameters that train, with decoupled weight decay."""
+def make_optimizer(
+    parameters: Iterable[torch.nn.Parameter],
+    config: dict,
+    slower: Collection[torch.nn.Parameter] = (),
+    factor: float = 1.0,
+) -> torch.optim.Optimizer:
+    """The optimizer that `optimizer` in `config` names, over the parameters that train, with decoupled weight decay.
+
+    Those among them that are in `slower` learn at `factor` times the learning rate.
+    """
     kind = OPTIMIZERS[config["optimizer"]]
-    parameters = [parameter for parameter in parameters if parameter.requires_grad]
-    device, rate = parameters[0].device, config["learning_rate"]
+    trained, slower = [parameter for parameter in parameters if parameter.requires_grad], set(slower)
+    groups = [
+        {"params": [parameter for parameter in trained if parameter not in slower], "factor": 1.0},
+        {"params": [parameter for parameter in trained if parameter in slower], "factor": factor},
+    ]
+    groups = [group for group in groups if group["params"]]
+    device, rate = trained[0].device, config["learning_rate"]
     on_gpu, fused = device.type == "cuda", device.type in ("cpu", "cuda")
-    optimizer = kind(parameters, lr=rate, weight_decay=config["weight_decay"], fused=fused, capturable=on_gpu)
+    optimizer = kind(groups, lr=rate, weight_decay=config["weight_decay"], fused=fused, capturable=on_gpu)
     if on_gpu:
         # A step that is captured in a CUDA graph reads the learning rate, and counts, on the GPU.
         for group in optimizer.param_groups:
@@ -63,17 +76,19 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], config: dict) -> to
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of all groups, in place where it is a tensor."""
+    """Set the learning rate of all groups, times the factor of each, in place where it is a tensor."""
     for group in optimizer.param_groups:
+        own = rate * group.get("factor", 1.0)
         if isinstance(group["lr"], torch.Tensor):
-            group["lr"].fill_(rate)
+            group["lr"].fill_(own)
         else:
-            group["lr"] = rate
+            group["lr"] = own
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict) -> None:
     """Load what an optimizer of the same kind saved, on whatever device that was."""
-    kept = [{key: group[key] for key in ("lr", "fused", "capturable")} for group in optimizer.param_groups]
+    own = ("lr", "fused", "capturable", "factor")
+    kept = [{key: group[key] for key in own if key in group} for group in optimizer.param_groups]
     try:
         optimizer.load_state_dict(state)
     # It compares the numbers of groups and parameters only, and looks up whatever else it expects.
@@ -82,8 +97,8 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict) -> None:
     for parameter, held in optimizer.state.items():
         if any(torch.is_tensor(value) and value.dim() and value.shape != parameter.shape for value in held.values()):
             raise UserError("the state of the optimizer of another network; expected that of this training")
-    for group, own in zip(optimizer.param_groups, kept, strict=True):
-        group.update(own)
+    for group, values in zip(optimizer.param_groups, kept, strict=True):
+        group.update(values)
 
 
 def learning_rate(config: dict, iteration: int) -> float:

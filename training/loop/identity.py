@@ -14,8 +14,8 @@ from typing import Any
 
 from datasets.layout.labels import ROW_KEYS, STATISTIC_KEYS, Labels, fingerprint
 from models.methods import method_of
-from utils.config import config_hash
-from utils.keys import KEYS, RETIRED
+from utils.config import config_hash, table_of
+from utils.keys import KEYS, RETIRED, Key
 
 BEST_NETWORK = "models/network_best_val_t1.pth"
 MAX_NAME = 99  # characters
@@ -55,9 +55,9 @@ def run_name(config: Mapping[str, Any], stage: str) -> str:
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """What differs between two identities, one phrase for each key; a key that an identity lacks has its default."""
-    phrases = []
+    phrases, table = [], table_of(ours)
     for key in sorted(ours.keys() | theirs.keys()):
-        mine, other = (identity.get(key, _default(key)) for identity in (ours, theirs))
+        mine, other = (identity.get(key, _default(key, table)) for identity in (ours, theirs))
         if mine != other:
             phrases.append(
                 f"{key} (other contents)" if key in _CONTENT_KEYS else f"{key} ({other!r} there, {mine!r} here)"
@@ -77,19 +77,23 @@ def identity_of_old_run(config: Mapping[str, Any], ours: Mapping[str, Any]) -> d
 
 
 def _changed_keys(config: Mapping[str, Any]) -> dict[str, Any]:
-    keys = [key for key, about in KEYS.items() if about.names_run and key not in _CONTENT_KEYS]
+    table = table_of(config)
+    keys = [key for key, about in table.items() if about.names_run and key not in _CONTENT_KEYS]
     # By way of JSON, as the identity is stored: there, tuples are lists.
-    return json.loads(json.dumps({key: KEYS[key].plain(config[key]) for key in keys if _differs(config, key)}))
+    return json.loads(json.dumps({key: table[key].plain(config[key]) for key in keys if _differs(config, key)}))
 
 
 def _differs(config: Mapping[str, Any], key: str) -> bool:
-    return config.get(key, _default(key)) != _default(key)
+    default = _default(key, table_of(config))
+    return config.get(key, default) != default
 
 
-def _default(key: str) -> Any:
+def _default(key: str, table: Mapping[str, Key]) -> Any:
     if key in RETIRED:
         return RETIRED[key].neutral
-    return KEYS[key].default if key in KEYS else None
+    # What names no method is of the first one.
+    table = KEYS if key == "method" else table
+    return table[key].default if key in table else None
 
 
 def network_file(network_path: str) -> Path:

@@ -28,23 +28,27 @@ class Muon(torch.optim.AdamW):
     with small gradients are learned as fast as others. First convolutions of images, linear layers (here all of them
     read or write latents), biases and batch norm are left to AdamW. The state is that of any optimizer of torch.
     With `capturable` a step can be captured in a CUDA graph; the learning rates of groups then are tensors there.
+    `parameters`: parameters, or groups of them as torch's optimizers take them.
     """
 
     def __init__(
         self,
-        parameters: Iterable[torch.nn.Parameter],
+        parameters: Iterable[torch.nn.Parameter] | Iterable[dict],
         lr: float,
         weight_decay: float,
         fused: bool,
         capturable: bool = False,
     ):
         parameters = list(parameters)
-        hidden = [parameter for parameter in parameters if _is_hidden(parameter)]
-        others = [parameter for parameter in parameters if not _is_hidden(parameter)]
-        groups = [{"params": hidden, "orthogonal": True}, {"params": others, "orthogonal": False}]
-        groups = [group for group in groups if group["params"]]
+        given = parameters if isinstance(parameters[0], dict) else [{"params": parameters}]
+        groups = [
+            {**group, "params": chosen, "orthogonal": hidden}
+            for group in given
+            for hidden in (True, False)
+            if (chosen := [parameter for parameter in group["params"] if _is_hidden(parameter) == hidden])
+        ]
         super().__init__(groups, lr=lr, weight_decay=weight_decay, fused=fused, capturable=capturable)
-        device = parameters[0].device
+        device = groups[0]["params"][0].device
         self.dtype = torch.bfloat16 if device.type == "cuda" or computes_in_bfloat16(device) else torch.float32
 
     @torch.no_grad()

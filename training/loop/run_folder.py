@@ -16,15 +16,19 @@ from models.parts.weights import read_file
 from training.loop.identity import BEST_NETWORK, differences, identity_of_old_run, run_identity, run_name
 from training.loop.provenance import read_record
 from utils.commands import command_for
-from utils.config import write_config
+from utils.config import method_name, table_of, write_config
 from utils.errors import UserError
 from utils.files import naming, part_of, remove_dead_parts, write_atomically
-from utils.keys import KEYS
 from utils.readers import read_csv, read_json, reading, whole_number
 
 LATEST = "latest"  # the link beside the run folders
 # What stage 2 takes over from stage 1 by its command line; the architecture it takes from the network.
 _DATA_KEYS = ("dataset_folder_train", "dataset_folder_test", "actor_subset", "pretrained_network_path")
+# The scripts of each method that go on from stage 1 and from stage 2.
+_SCRIPTS = {
+    "geometry_aware": ("train_encodeDecode_pose", "test_encodeDecode"),
+    "scene": ("train_detect_encode_decode_pose", "test_detect_encode_decode"),
+}
 
 
 class RunFolder:
@@ -130,13 +134,14 @@ def point_latest_to(run: Path) -> None:
 
 def next_command(folder: RunFolder, config: Mapping[str, Any]) -> str:
     """The command that goes on from a trained run: stage 2 after a stage 1 without poses, else the test."""
-    given = {"network_path": str(folder.path)}
-    if folder.stage == "encode" and not config["loss_weight_3d"]:
+    given, table = {"network_path": str(folder.path)}, table_of(config)
+    stage2, test = _SCRIPTS[method_name(config)]
+    if folder.stage == "encode" and not config.get("loss_weight_3d"):
         # Stage 2 takes the architecture from the network, but the labels are the user's choice.
-        given |= {key: str(config[key]) for key in _DATA_KEYS if config[key] != KEYS[key].default}
-        command = command_for("train_encodeDecode_pose")
+        given |= {key: str(config[key]) for key in _DATA_KEYS if config[key] != table[key].default}
+        command = command_for(stage2)
     else:
-        command = command_for("test_encodeDecode", "--evaluate")
+        command = command_for(test, "--evaluate")
     return " ".join([command, *(shlex.quote(f"{key}={value}") for key, value in given.items())])
 
 

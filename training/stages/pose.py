@@ -23,6 +23,7 @@ from training.trained.copies import direct_poses
 from training.trained.load import open_for_pose
 from utils.config import check_config
 from utils.images import denormalize
+from utils.keys import KEYS
 from utils.plotting import save_examples
 
 NUM_EXAMPLES = 4  # held-out labels in a picture
@@ -34,7 +35,7 @@ def train_pose(config: dict, resume: bool = False, given: frozenset[str] = froze
     With `freeze_encoder` every labeled crop is encoded once, so that an epoch costs no more than the pose decoder.
     `given` names the keys that the user gave; those of the architecture must agree with `network_path`.
     """
-    config = check_config(config, complete=True)
+    config = check_config(config, KEYS, complete=True)
     with process_group(config["device"]):
         return _train(config, resume, given)
 
