@@ -77,8 +77,9 @@ def check_config(
 ) -> dict[str, Any]:
     """Check `config` by the table `keys`; return it without retired keys, and with floats for whole numbers.
 
-    `keys` None: the table of the method that `config` names. Raises UserError, one line, for the first key that is unknown, retired, of a wrong type, out of its limits, or,
-    with `complete`, missing. What ties two keys together is checked where it matters.
+    `keys` None: the table of the method that `config` names. Raises UserError, one line, for the first key that is
+    unknown, retired, of a wrong type, out of its limits, or, with `complete`, missing. What ties two keys together is
+    checked where it matters.
     """
     checked = {}
     keys = table_of(config) if keys is None else keys

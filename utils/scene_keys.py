@@ -34,8 +34,8 @@ SCENE_DATA = {
     "batch_size_train": replace(DATA["batch_size_train"], default=16,
         comment="frames; with torchrun, of all processes together"),
     "batch_size_test": replace(DATA["batch_size_test"], default=8, comment="frames in a batch of evaluation"),
-    "num_workers": replace(DATA["num_workers"], comment="processes that decode images, 0: none; unused where frames are "
-        "in memory, or packed and on a CPU"),
+    "num_workers": replace(DATA["num_workers"], comment="processes that decode images, 0: none; unused where frames "
+        "are in memory, or packed and on a CPU"),
     **_of(DATA, "preload_images", "crops_on_device"),
 }
 
