@@ -32,6 +32,12 @@ def invert_boxes(boxes: torch.Tensor) -> torch.Tensor:
     return box_matrices(1 / size, -boxes[..., 2] / size)
 
 
+def left_to_right(boxes: torch.Tensor) -> torch.Tensor:
+    """Numbers (K,B) of the boxes (K,B,2,3) of each frame by their centers, from left to right."""
+    # Of boxes at the same place the later one comes first, as published.
+    return len(boxes) - 1 - boxes[..., 0, 2].flip(0).argsort(dim=0, stable=True)
+
+
 def crop_frames(frames: torch.Tensor, boxes: torch.Tensor, side: int) -> torch.Tensor:
     """Cut boxes (K,B,2,3) out of frames (B,C,H,W): crops (K*B,C,side,side), box by box; zero outside of the frame."""
     # One box at a time: the frames need not be repeated.

@@ -13,7 +13,7 @@ from models.parts.decoders import ImageDecoder, PoseDecoder
 from models.parts.encoders import build_encoder
 from models.parts.latent import camera_to_camera, evaluation_permutations, invert
 from models.parts.options import coarsest_grid, decoder_widths, option
-from models.scene.boxes import box_matrices, bump, crop_frames, paste_crops
+from models.scene.boxes import box_matrices, bump, crop_frames, left_to_right, paste_crops
 from models.scene.compositing import (
     EPSILON,
     color_code,
@@ -171,9 +171,7 @@ class DetectEncodeDecode(nn.Module):
     def pose(self, points: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
         """Unrotated points (K,B,N,3) and boxes (K,B,2,3) -> normalized poses (B,K,17,3), from left to right."""
         poses = at_least_float32(self.pose_decoder(points.flatten(0, 1))).unflatten(0, (self.boxes, -1))
-        # Of boxes at the same place the later one comes first, as published.
-        order = self.boxes - 1 - boxes[..., 0, 2].flip(0).argsort(dim=0, stable=True)
-        ordered = poses.gather(0, order[..., None].expand_as(poses))
+        ordered = poses.gather(0, left_to_right(boxes)[..., None].expand_as(poses))
         return ordered.transpose(0, 1).unflatten(2, (NUM_JOINTS, 3))
 
     def set_pose_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
