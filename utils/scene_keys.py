@@ -50,8 +50,14 @@ SCENE_NETWORK = {
     "spatial_transformer_bounds": Key({"border_factor": 0.8, "min_size": 0.2, "max_size": 1.0}, "of boxes: how far "
         "from the frame's center theirs may be, in half frame sides; least and largest side, in frame sides",
         above=0, at_most=2),
+    "square_boxes": Key(False, "boxes are square in pixels, and the limits of their sides hold for the height; False: "
+        "width and height are free"),
+    "distinct_starts": Key(False, "boxes start side by side, and the box prior holds for the average of all; False: "
+        "all start in the middle, and the prior holds for each"),
     "disable_detector": Key(False, "every box is the whole frame"),
     "detector_width": Key(64, "channels of the detector's first layer", at_least=1),
+    "detector_background": Key(False, "the detector also sees the difference of frame and background"),
+    "smooth_detector_input": Key(False, "a low-pass filter before frames are reduced for the detector"),
     "offset_crop": Key(False, "in training, the detector sees the frame moved by up to 5 % of half its side"),
     **_of(NETWORK, "encoderType", "encoder_weights", "freeze_encoder_stem", "encoder_width", "encoder_side",
         "encoder_frozen_stages", "encoder_statistics", "encoder_max_pool"),
@@ -61,12 +67,16 @@ SCENE_NETWORK = {
     "shuffle_fg": replace(NETWORK["shuffle_fg"], default=False),
     "shuffle_3d": replace(NETWORK["shuffle_3d"],
         comment="the target is the next view of its group: always in tests, in training of every other group"),
+    "target_other_view": replace(NETWORK["target_other_view"],
+        comment="with shuffle_3d: in training, too, the target is always another view"),
     "match_crops": Key(True, "match boxes of two views by their appearance; False: by their number"),
     "similarity_bandwidth": Key(10.0, "of match_crops: how decided matches are in training", above=0),
     "masked_blending": Key(True, "decode a mask of each person; False: its crop is opaque but for its faded border"),
     "scale_mask_max_to_1": Key(True, "divide each mask by its maximum"),
+    "empty_masks": Key(False, "masks may be empty, where there is nobody: scale_mask_max_to_1 does nothing"),
     "normalize_mask_density": Key(False, "people whose mask covers more of its crop contribute less"),
     "predict_transformer_depth": Key(True, "people hide each other by predicted depths; False: they share pixels"),
+    "opaque_masks": Key(False, "a mask of 1 hides all that is behind it; False: 86.5 %"),
     "upsampling_bilinear": Key("upper", "upper: bilinear in all levels of the decoder; False: transposed convolutions",
         choices=("upper", False)),
     **_of(NETWORK, "n_hidden_to3Dpose", "width_to3Dpose", "dropout_to3Dpose"),
@@ -81,6 +91,7 @@ SCENE_NETWORK = {
 SCENE_LOSS = {
     "MAE": replace(LOSS["MAE"], default=False),
     **_of(LOSS, "loss_weight_rgb", "loss_weight_imageNet", "perceptual_weights"),
+    "match_statistics": Key(True, "compare frames whose mean and contrast were matched; False: as they are"),
     "loss_weight_boxes": Key(0.1, "of the box prior: average position the frame's center, average height 0.4 of it",
         at_least=0),
 }

@@ -18,11 +18,13 @@ from utils.errors import UserError
 
 
 class ResidualTrunk(nn.Module):
-    """ResNet's stem and layer1..layer3 with torchvision's names: (B,3,R,R) -> (B,C,R/16,R/16); R/8 without max-pool."""
+    """ResNet's stem and layer1..layer3 with torchvision's names: (B,C,R,R) -> (B,D,R/16,R/16); R/8 without max-pool."""
 
-    def __init__(self, block: type, counts: tuple[int, int, int], width: int, max_pool: bool = True):
+    def __init__(
+        self, block: type, counts: tuple[int, int, int], width: int, max_pool: bool = True, in_channels: int = 3
+    ):
         super().__init__()
-        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if max_pool else nn.Identity()

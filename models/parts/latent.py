@@ -75,22 +75,25 @@ def training_permutations(
     shuffle_3d: bool = True,
     shuffle_fg: bool = True,
     other_view: bool = False,
+    rolls: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Random permutations for training: index tensors (pose (B,), appearance (B,)) on the CPU.
 
     Both shuffle within each sub-batch (`sub_batch` views of one instant). With `use_subject_batches` appearance then
     swaps sub-batches 2k and 2k+1, so that it comes from another instant of the sequence. The published shuffle may
-    leave a crop as its own target; with `other_view` the target is always another camera.
+    leave a crop as its own target; with `other_view` the target is always another camera. `rolls`: as the published
+    method of several people draws them, a sub-batch that is shuffled rolls by one or, as often, stays as it is.
     """
     order = torch.arange(batch)
     pose = appearance = order
+    shuffle_groups = _roll_groups if rolls else _shuffle_groups
     if shuffle_3d:
-        shuffle = _derange_groups if other_view else _shuffle_groups
+        shuffle = _derange_groups if other_view else shuffle_groups
         pose = shuffle(_groups(order, sub_batch), generator).flatten()
     if shuffle_fg:
         # Appearance from another instant, in another pose, cannot carry the pose: what is encoded there must hold for
         # both instants, and is therefore clothes and build.
-        groups = _shuffle_groups(_groups(order, sub_batch), generator)
+        groups = shuffle_groups(_groups(order, sub_batch), generator)
         if use_subject_batches:
             groups = _groups(groups, 2, what="pairs of sub-batches").flip(1).flatten(0, 1)
         appearance = groups.flatten()
@@ -110,6 +113,11 @@ def _groups(order: torch.Tensor, size: int, what: str = "sub-batches") -> torch.
 
 def _shuffle_groups(groups: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return groups.gather(1, torch.rand(groups.shape, generator=generator).argsort(dim=1))
+
+
+def _roll_groups(groups: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    rolled = torch.rand(len(groups), 1, generator=generator) < 0.5
+    return torch.where(rolled, groups.roll(1, dims=1), groups)
 
 
 def _derange_groups(groups: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -16,11 +16,13 @@ from models.parts.options import coarsest_grid, decoder_widths, option
 from models.scene.boxes import box_matrices, bump, crop_frames, left_to_right, paste_crops
 from models.scene.compositing import (
     EPSILON,
+    Layers,
     color_code,
     compose,
     depth_map,
     layers_by_depth,
     layers_side_by_side,
+    opaque_layers,
     weaken_dense,
 )
 from models.scene.detector import Bounds, Detector, reduce_frames
@@ -34,6 +36,7 @@ _OF_CAMERAS = {"cam2cam", "shuffled_pose", "shuffled_pose_inv", "shuffled_appear
 _OF_BOXES = {"spatial_transformer", "spatial_transformer_raw", "ST_depth", "spatial_transformer_img_crop", "bg_crop"}
 _OF_CROPS = {"img_crop", "blend_mask_crop"}
 _OF_FRAMES = {"img", "radiance_normalized", "blend_mask", "depth_map"}
+_OF_INPUTS = {*_OF_CAMERAS, "img_downscaled"}
 _OF_DECODER = {*_OF_CROPS, *_OF_FRAMES}
 _NEED_CAMERAS = {*_OF_CAMERAS, *_OF_DECODER, "similarity_matrix", "latent_3d_rotated"}
 
@@ -54,7 +57,9 @@ class DetectEncodeDecode(nn.Module):
         self.size = option(config, "inputDimension")
         self.shuffle_3d = option(config, "shuffle_3d")
         self.depths = option(config, "predict_transformer_depth")
-        self.masks, self.scale_masks = option(config, "masked_blending"), option(config, "scale_mask_max_to_1")
+        self.opaque = option(config, "opaque_masks")
+        self.masks = option(config, "masked_blending")
+        self.scale_masks = option(config, "scale_mask_max_to_1") and not option(config, "empty_masks")
         self.weaken_dense = option(config, "normalize_mask_density")
         # One box has nothing to be matched with.
         self.matches = option(config, "match_crops") and self.boxes > 1
@@ -63,6 +68,7 @@ class DetectEncodeDecode(nn.Module):
         if self.matches and not option(config, "latent_fg"):
             raise UserError("config: latent_fg = 0, expected at least 1 with match_crops, which compares appearances")
         self.detector = _build_detector(config) if self.depths or not self.whole_frame else None
+        self.smooth = option(config, "smooth_detector_input")
         self.encoder = build_encoder(config, load)
         self.bump = option(config, "spatial_transformer")
         self.decoder = self.pose_decoder = None
@@ -103,10 +109,10 @@ class DetectEncodeDecode(nn.Module):
         frames = self._frames(input_dict, wanted)
         outputs: dict[str, torch.Tensor] = {}
         if "img_downscaled" in wanted:
-            outputs["img_downscaled"] = reduce_frames(frames)
+            outputs["img_downscaled"] = reduce_frames(frames, smooth=self.smooth)
         if wanted & _NEED_CAMERAS:
             self._permute(input_dict, outputs)
-        if wanted <= _OF_CAMERAS | {"img_downscaled"}:
+        if wanted <= _OF_INPUTS:
             return {name: outputs[name] for name in self.output_types}
         self._detect(frames, input_dict, outputs)
         boxes = outputs["spatial_transformer"]
@@ -115,7 +121,7 @@ class DetectEncodeDecode(nn.Module):
         outputs["spatial_transformer_img_crop"] = self._frame_major(crops)
         if "bg_crop" in wanted:
             outputs["bg_crop"] = self._frame_major(crop_frames(input_dict["bg"], boxes, self.size))
-        if wanted - _OF_CAMERAS - _OF_BOXES - {"img_downscaled"}:
+        if wanted - _OF_INPUTS - _OF_BOXES:
             appearance, points = self.encode(crops)
             outputs |= {"latent_fg": appearance, "latent_3d": points.flatten(0, 1)}
         if "3D" in wanted:
@@ -135,11 +141,16 @@ class DetectEncodeDecode(nn.Module):
             self._compose(images, masks, input_dict["bg"], outputs)
         return {name: outputs[name] for name in self.output_types}
 
-    def detect(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Frames (B,3,H,W) -> boxes (K,B,2,3) and depths (K,B). Without a detector: whole frames, and None."""
+    def detect(
+        self, frames: torch.Tensor, backgrounds: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Frames (B,3,H,W), with `detector_background` their backgrounds -> boxes (K,B,2,3) and depths (K,B).
+
+        Without a detector: whole frames, and None.
+        """
         boxes = depths = None
         if self.detector is not None:
-            boxes, depths = self.detector(frames)
+            boxes, depths = self.detector(frames, backgrounds)
         if self.whole_frame:
             ones = torch.ones(self.boxes, len(frames), 2, device=frames.device, dtype=frames.dtype)
             boxes = box_matrices(ones, 0 * ones)
@@ -208,9 +219,13 @@ class DetectEncodeDecode(nn.Module):
     def _frames(self, input_dict: Mapping[str, torch.Tensor], wanted: set[str]) -> torch.Tensor:
         """The input frames (B,3,H,W); UserError where an input is missing, or shapes do not fit together."""
         names = {"img"} | ({"R_cam_2_world"} if wanted & _NEED_CAMERAS else set())
-        for name in sorted(names | ({"bg"} if wanted & {*_OF_FRAMES, "bg_crop"} else set())):
+        names |= {"bg"} if wanted & {*_OF_FRAMES, "bg_crop"} else set()
+        for name in sorted(names):
             if name not in input_dict:
                 raise UserError(f"input {name!r} is missing, expected it for output_types = {self.output_types}")
+        background = wanted - _OF_INPUTS and self.detector is not None and self.detector.background
+        if background and "bg" not in input_dict:
+            raise UserError("input 'bg' is missing, expected the background of each frame for detector_background")
         frames = input_dict["img"]
         if frames.dim() != 4 or frames.shape[1] != 3:
             raise UserError(f"img has shape {tuple(frames.shape)}, expected (frames, 3, height, width)")
@@ -242,7 +257,7 @@ class DetectEncodeDecode(nn.Module):
     def _detect(
         self, frames: torch.Tensor, input_dict: Mapping[str, torch.Tensor], outputs: dict[str, torch.Tensor]
     ) -> None:
-        boxes, depths = self.detect(frames)
+        boxes, depths = self.detect(frames, input_dict.get("bg"))
         if boxes is not None:
             outputs["spatial_transformer_raw"] = boxes.transpose(0, 1).flatten(0, 1)
         if "spatial_transformer" in input_dict:
@@ -271,12 +286,18 @@ class DetectEncodeDecode(nn.Module):
             images = paste_crops(mix(images, weights), boxes, size, padding="border")
             pasted = paste_crops(masks, boxes, size, padding="zeros")
             pasted = _scale_to_1(pasted) if self.scale_masks else pasted
-            layers = layers_by_depth(pasted, outputs["ST_depth"]) if self.depths else layers_side_by_side(pasted)
+            layers = self._layers(pasted, outputs)
             radiance = weaken_dense(layers.radiance, masks) if self.weaken_dense else layers.radiance
             outputs["img"] = compose(images, radiance, background)
             outputs |= {"radiance_normalized": radiance, "blend_mask": color_code(radiance)}
             if self.depths:
                 outputs["depth_map"] = depth_map(layers._replace(radiance=radiance), outputs["ST_depth"])
+
+    def _layers(self, masks: torch.Tensor, outputs: dict[str, torch.Tensor]) -> Layers:
+        """Masks (K,B,1,H,W) in frames -> who is seen where."""
+        if not self.depths:
+            return layers_side_by_side(masks)
+        return (opaque_layers if self.opaque else layers_by_depth)(masks, outputs["ST_depth"])
 
     def _frame_major(self, crops: torch.Tensor) -> torch.Tensor:
         """Crops (K*B,...), box by box -> (B*K,...), frame by frame."""
@@ -291,7 +312,16 @@ def _build_detector(config: Mapping[str, Any]) -> Detector:
             f"{bounds.max_size}"
         )
     boxes, width = option(config, "spatial_transformer_num"), option(config, "detector_width")
-    return Detector(boxes, width, bounds, shifts=option(config, "offset_crop"))
+    return Detector(
+        boxes,
+        width,
+        bounds,
+        shifts=option(config, "offset_crop"),
+        square=option(config, "square_boxes"),
+        spread=option(config, "distinct_starts"),
+        smooth=option(config, "smooth_detector_input"),
+        background=option(config, "detector_background"),
+    )
 
 
 def _build_decoder(config: Mapping[str, Any]) -> ImageDecoder:

@@ -13,6 +13,8 @@ ARCHITECTURE_KEYS = (
     "disable_detector",
     "predict_transformer_depth",
     "detector_width",
+    "square_boxes",
+    "detector_background",
     *PART_KEYS,
     "masked_blending",
     "upsampling_bilinear",

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from models.parts.options import option
 from models.parts.perceptual import perceptual_features
+from models.scene.boxes import box_sizes
 from utils.errors import UserError
 from utils.geometry import at_least_float32
 
@@ -18,13 +19,16 @@ _HEIGHT = 0.4  # of the frame: the average box of the prior, which is two thirds
 class FrameLoss(nn.Module):
     """Weighted sum of the losses of composed frames, by published config keys.
 
-    Outputs are compared after their mean and deviation were matched with those of the target. `MAE`: absolute errors,
-    else squared ones. `loss_weight_rgb`: pixels. `loss_weight_imageNet`: mean over three maps of a fixed network
-    (`perceptual_weights`). `loss_weight_boxes`: the prior of boxes. Parts of weight 0 are neither built nor computed.
+    `match_statistics`: outputs are compared after their mean and deviation were matched with those of the target, so
+    that brightness and contrast do not count. `MAE`: absolute errors, else squared ones. `loss_weight_rgb`: pixels.
+    `loss_weight_imageNet`: mean over three maps of a fixed network (`perceptual_weights`). `loss_weight_boxes`: the
+    prior of boxes. Parts of weight 0 are neither built nor computed.
     """
 
     def __init__(self, config: Mapping[str, Any]):
         super().__init__()
+        self.match_statistics = option(config, "match_statistics")
+        self.square_boxes, self.distinct = option(config, "square_boxes"), option(config, "distinct_starts")
         self.compare = functional.l1_loss if option(config, "MAE") else functional.mse_loss
         self.weight_rgb = option(config, "loss_weight_rgb")
         self.weight_perceptual = option(config, "loss_weight_imageNet")
@@ -55,12 +59,12 @@ class FrameLoss(nn.Module):
             errors = [self._compare(*maps) for maps in zip(self.features(output), true_maps, strict=True)]
             parts["imageNet"] = self.weight_perceptual * sum(errors) / len(errors)
         if self.weight_boxes and boxes is not None:
-            parts["boxes"] = self.weight_boxes * box_prior(boxes, self.ratio)
+            parts["boxes"] = self.weight_boxes * box_prior(boxes, self.ratio, self.square_boxes, self.distinct)
         return {"loss": sum(parts.values()), **parts}
 
     def _compare(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         output, target = at_least_float32(output), at_least_float32(target)
-        return self.compare(match_statistics(output, target), target)
+        return self.compare(match_statistics(output, target) if self.match_statistics else output, target)
 
 
 def match_statistics(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -69,17 +73,18 @@ def match_statistics(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     return (output - mean) / (std + 1e-5) * (true_std + 1e-5) + true_mean
 
 
-def box_prior(boxes: torch.Tensor, ratio: float) -> torch.Tensor:
+def box_prior(boxes: torch.Tensor, ratio: float, square: bool = False, together: bool = False) -> torch.Tensor:
     """How far the average of boxes (K,B,2,3) over the batch is from the frame's center, and from its size.
 
-    `ratio`: width of the frames over their height.
+    `ratio`: width of the frames over their height. `square`: of the size, the height counts only. `together`: the
+    average is of the boxes, too, which may then stay on sides of their own.
     """
     # The batch's average, not each box: people may be anywhere, and near or far.
-    average = boxes.mean(1)
+    average = boxes.mean((0, 1) if together else 1)
     scale = average.new_tensor([1.5 * ratio, 1.0])
     position = (average[..., 2] * scale).square().mean()
-    size = average[..., :2].diagonal(dim1=-2, dim2=-1)
-    return position + (size * scale - _HEIGHT).square().mean()
+    size = box_sizes(average) * scale
+    return position + ((size[..., 1:] if square else size) - _HEIGHT).square().mean()
 
 
 def scene_pose_loss(
