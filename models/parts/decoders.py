@@ -64,7 +64,7 @@ class ColoredLayers(nn.Module):
         """layers (B,L,R,R), appearance (B,A), background (B,C,R,R) -> image (B,C,R,R)."""
         mix = self.colors(appearance).unflatten(1, (-1, self.channels))
         if self.shares is not None:
-            mix = torch.cat([mix, self.shares[:, None].expand(len(mix), -1, 1)], dim=2)
+            mix = torch.cat([mix, self.shares[:, None].expand(mix.shape[0], -1, 1)], dim=2)
         # One matrix product per crop, over all pixels. In channels-last memory the pixels of a crop are the rows of
         # a matrix already, so that nothing is copied.
         mixed = layers.permute(0, 2, 3, 1).flatten(1, 2) @ mix.to(layers.dtype)

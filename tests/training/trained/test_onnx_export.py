@@ -1,0 +1,111 @@
+"""Networks as ONNX files: the same numbers in onnxruntime, for any number of crops."""
+
+import subprocess
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+from configs.config_test_encodeDecode import config_dict
+from models import build_network, save_weights
+from tests.networks import SMALL
+from tests.tiny import ROOT, run_script
+from training.trained.load import open_network
+from training.trained.onnx_export import export_onnx
+from utils.errors import UserError
+from utils.images import denormalize, normalize
+from utils.skeleton import JOINT_NAMES
+
+SMALLER = {**SMALL, "inputDimension": 32, "network_path": None}
+# between them: every kind of layer, both ways to rotate, and a network without poses
+COLORED = {
+    **SMALLER,
+    "output_types": ["img_crop", "3D"],
+    "skip_background": False,
+    "add_background": True,
+    "color_by_appearance": True,
+    "upsampling_bilinear": False,
+}
+ABLATION = {
+    **SMALLER,
+    "output_types": ["img_crop"],
+    "encoderType": "UNet",
+    "num_encoding_layers": 2,
+    "latent_fg": 8,
+    "implicit_rotation": True,
+    "skip_background": True,
+    "upsampling_bilinear": True,
+}
+
+
+def save_network(path, config):
+    """A file of random weights whose batch norms and pose statistics are not those of a new network."""
+    torch.manual_seed(0)
+    network = build_network(config)
+    for name, values in network.state_dict().items():
+        if name.endswith(("running_mean", "running_var", "shares")):
+            values.uniform_(0.5, 2)
+    network.set_pose_statistics(torch.rand(51), torch.rand(51))
+    save_weights(path, network, config)
+    return {**config_dict, "network_path": str(path)}
+
+
+def check_parity(config, folder, outputs):
+    """`outputs` of the ONNX files in `folder` are those of the network of `config`, for any number of crops."""
+    sessions = {file.stem: onnxruntime.InferenceSession(file) for file in folder.iterdir()}
+    network = open_network({**config, "device": "cpu", "precision": "float32"}).network
+    generator = np.random.default_rng(0)
+    for count in (1, 3):
+        crops = generator.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+        rotations = np.linalg.qr(generator.normal(size=(count, 3, 3)))[0].astype(np.float32)
+        images = normalize(torch.from_numpy(crops).movedim(3, 1))
+        with torch.no_grad():
+            appearance, points = network.encode(images)
+            poses = network.denormalize_pose(network.pose(points)).reshape(-1, 17, 3)
+            rotated = network.rotate(points, torch.from_numpy(rotations))
+            views = denormalize(network.decode(appearance, rotated, images)).movedim(1, 3)
+        expected = {"appearance": appearance, "points": points, "poses": poses, "views": views}
+        latents = {"appearance": appearance.numpy(), "points": points.numpy()}
+        inputs = {"crops": crops, "rotations": rotations, "backgrounds": crops, **latents}
+        found = set()
+        for session in sessions.values():
+            taken = {given.name: inputs[given.name] for given in session.get_inputs()}
+            names = [output.name for output in session.get_outputs()]
+            for name, values in zip(names, session.run(names, taken), strict=True):
+                np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-4, err_msg=name)
+                assert expected[name].std() > 1e-3
+                found.add(name)
+        assert found == outputs
+
+
+def test_script_writes_what_pytorch_gives_and_the_example_uses_it_without(tmp_path):
+    config = save_network(tmp_path / "network.safetensors", COLORED)
+    folder = tmp_path / "onnx"
+    arguments = ("--onnx", "--output", folder, f"network_path={config['network_path']}")
+    result = run_script("export_weights.py", *arguments)
+    assert result.returncode == 0 and result.stderr == "", result.stderr
+    assert result.stdout.count("written: ") == 3
+    check_parity(config, folder, {"poses", "appearance", "points", "views"})
+    example = ROOT / "examples" / "onnx_without_pytorch.py"
+    command = [sys.executable, example, folder, tmp_path / "views.png"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert [line.split()[0] for line in printed.splitlines()] == list(JOINT_NAMES)
+    assert Image.open(tmp_path / "views.png").size == (8 * 32, 32)
+    assert "torch" not in example.read_text().split('"""')[2]
+
+
+def test_a_network_without_poses_has_no_file_for_them(tmp_path):
+    config = save_network(tmp_path / "network.safetensors", ABLATION)
+    files = export_onnx(config, frozenset(), tmp_path / "onnx")
+    assert files == [tmp_path / "onnx" / "encode.onnx", tmp_path / "onnx" / "decode.onnx"]
+    check_parity(config, tmp_path / "onnx", {"appearance", "points", "views"})
+
+
+def test_without_the_extra_one_line_says_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(UserError, match=r'pip install -e "\.\[export\]"'):
+        export_onnx({**config_dict, "network_path": "nowhere"}, frozenset(), tmp_path / "onnx")
+    assert not (tmp_path / "onnx").exists()
