@@ -56,7 +56,9 @@ def coverage_report(root: str | Path, covering: str | Path, mirror: bool = False
 def _poses(labels: Labels) -> np.ndarray:
     if "3D" not in labels:
         raise UserError(f"{labels.path} has no '3D'; expected a set with poses")
-    return labels["3D"]
+    poses = labels["3D"].reshape(-1, 3 * NUM_JOINTS)
+    # Full frames have columns of nobody.
+    return poses[np.isfinite(poses).all(1)]
 
 
 def _joints(poses: np.ndarray) -> torch.Tensor:

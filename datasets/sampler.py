@@ -1,7 +1,8 @@
 """Selects the rows of an epoch and arranges them in the published batch structure.
 
-An *instant* is one (subj, seq, frame). A batch is a list of *sub-batches*, each of `use_cam_batches` cameras of one
-instant. With `use_subject_batches`, sub-batches 2k and 2k+1 are two instants of the same sequence.
+An *instant* is one (subj, seq, frame); of full frames, which show several people, one (seq, frame). A batch is a list
+of *sub-batches*, each of `use_cam_batches` cameras of one instant. With `use_subject_batches`, sub-batches 2k and 2k+1
+are two instants of the same sequence.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from datasets.layout.groups import Groups, group_rows, group_sorted_rows
-from datasets.layout.labels import INSTANT_KEYS
+from datasets.layout.labels import NOBODY, instant_keys, sequence_keys
 from utils.errors import UserError
 
 
@@ -22,37 +23,51 @@ def select_rows(
 ) -> np.ndarray:
     """Sorted rows of the subjects in `actor_subset` (None: all), of every N-th instant of each sequence.
 
-    Instants are counted, not frame numbers, so that a set of every 5th frame is not thinned twice. `rows` restricts
-    the choice, for instance to the training part of `split_validation`. Raises UserError for an unknown subject.
+    Of full frames, those instants are kept all of whose people are in `actor_subset`. Instants are counted, not frame
+    numbers, so that a set of every 5th frame is not thinned twice. `rows` restricts the choice, for instance to the
+    training part of `split_validation`. Raises UserError for an unknown subject.
     """
-    subjects = labels["subj"]
-    keep = np.ones(len(subjects), dtype=bool)
+    keep = np.ones(len(labels["subj"]), dtype=bool)
     if rows is not None:
         keep[:] = False
         keep[rows] = True
     if actor_subset is not None:
-        unknown = sorted(set(actor_subset) - set(np.unique(subjects).tolist()))
-        if unknown:
-            raise UserError(
-                f"actor_subset {list(actor_subset)}: no subject {unknown[0]}; expected some of {np.unique(subjects)}"
-            )
-        keep &= np.isin(subjects, np.asarray(actor_subset))
+        keep &= _shows_only(labels, actor_subset)
     if every_nth_frame < 1:
         raise UserError(f"every_nth_frame is {every_nth_frame}; expected 1 or more")
     if every_nth_frame > 1:
-        instants = group_rows(labels, INSTANT_KEYS)
-        sequences = group_sorted_rows(labels, ("subj", "seq"), instants.first)
+        instants = group_rows(labels, instant_keys(labels))
+        sequences = group_sorted_rows(labels, sequence_keys(labels), instants.first)
         rank = np.arange(len(instants.start)) - np.repeat(sequences.start, sequences.count)
         keep[instants.order] &= np.repeat(rank % every_nth_frame == 0, instants.count)
     return np.flatnonzero(keep)
+
+
+def _shows_only(labels: Mapping[str, np.ndarray], actor_subset: Sequence[int]) -> np.ndarray:
+    """Whether all people of the instant of each row are in `actor_subset`, bool (N,)."""
+    subjects = labels["subj"]
+    present = np.unique(subjects)
+    present = present[present != NOBODY] if subjects.ndim > 1 else present
+    unknown = sorted(set(actor_subset) - set(present.tolist()))
+    if unknown:
+        raise UserError(f"actor_subset {list(actor_subset)}: no subject {unknown[0]}; expected some of {present}")
+    if subjects.ndim == 1:
+        return np.isin(subjects, np.asarray(actor_subset))
+    others = ~np.isin(subjects, [*actor_subset, NOBODY]).all(axis=1)
+    # A camera may not show everybody: the people of an instant are those of all cameras.
+    instants = group_rows(labels, instant_keys(labels))
+    kept = np.empty(len(others), dtype=bool)
+    kept[instants.order] = np.repeat(~np.logical_or.reduceat(others[instants.order], instants.start), instants.count)
+    return kept
 
 
 def split_validation(labels: Mapping[str, np.ndarray], fraction: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Split all rows into (training rows, validation rows) by whole sequences.
 
     Of each subject with two or more sequences, random ones are held out: about `fraction` of the subject's rows, at
-    least one sequence and never all. Where no subject has two, the only sequence of one subject is held out. With
-    fraction 0 nothing is held out. Raises UserError where there is only one sequence.
+    least one sequence and never all. Where no subject has two, the only sequence of one subject is held out. Of full
+    frames, whose sequences show several people, sequences are drawn from all. With fraction 0 nothing is held out.
+    Raises UserError where there is only one sequence.
     """
     if not 0 <= fraction < 1:
         raise UserError(f"validation fraction is {fraction}; expected 0 <= fraction < 1")
@@ -61,8 +76,10 @@ def split_validation(labels: Mapping[str, np.ndarray], fraction: float, seed: in
         return np.flatnonzero(~held_out), np.flatnonzero(held_out)
     # Neighboring frames are nearly equal: validation frames of training sequences would measure memory.
     rng = np.random.default_rng(seed)
-    sequences = group_rows(labels, ("subj", "seq"))
+    sequences = group_rows(labels, sequence_keys(labels))
     subject_of = labels["subj"][sequences.first]
+    if subject_of.ndim > 1:
+        subject_of = np.zeros(len(subject_of), dtype=int)
     chosen: list[int] = []
     for subject in np.unique(subject_of):
         shuffled = rng.permutation(np.flatnonzero(subject_of == subject))
@@ -85,7 +102,7 @@ def split_last_instants(labels: Mapping[str, np.ndarray], fraction: float) -> tu
 
     For a recording of one sequence, which `split_validation` cannot split. Raises UserError where there is one instant.
     """
-    instants = group_rows(labels, INSTANT_KEYS)
+    instants = group_rows(labels, instant_keys(labels))
     count = max(1, round(fraction * len(instants.start)))
     if count >= len(instants.start):
         raise UserError(f"there are {len(instants.start)} instants; expected two or more, some of which are held out")
@@ -94,7 +111,7 @@ def split_last_instants(labels: Mapping[str, np.ndarray], fraction: float) -> tu
 
 
 class GroupedBatchSampler(Sampler):
-    """Batch sampler of row indices, int64 (batch_size,), for MultiViewDataset.
+    """Batch sampler of row indices, int64 (batch_size,), for MultiViewDataset and FrameDataset.
 
     Instants with fewer than `use_cam_batches` cameras are skipped. One epoch:
 
@@ -108,7 +125,8 @@ class GroupedBatchSampler(Sampler):
     alone. `batch_size` counts all processes together: rank r of `world_size` takes the r-th share of every batch, in
     whole groups.
 
-    labels: `subj`, `seq`, `frame`, `cam` (N,). actor_subset, every_nth_frame, rows: see `select_rows`.
+    labels: `seq`, `frame`, `cam` (N,), and `subj` (N,) or, of full frames, (N,P). actor_subset, every_nth_frame, rows:
+    see `select_rows`.
     Raises UserError when batch_size is not a multiple of the group size, or when there is less than one batch.
     """
 
@@ -139,10 +157,10 @@ class GroupedBatchSampler(Sampler):
             )
         self.batch_size = batch_size
         selected = select_rows(labels, actor_subset, every_nth_frame, rows)
-        instants = group_rows(labels, INSTANT_KEYS, selected, within="cam")
+        instants = group_rows(labels, instant_keys(labels), selected, within="cam")
         enough = instants.count >= self.cams
         self.instants = Groups(instants.order, instants.start[enough], instants.count[enough])
-        self.sequences = group_sorted_rows(labels, ("subj", "seq"), self.instants.first)
+        self.sequences = group_sorted_rows(labels, sequence_keys(labels), self.instants.first)
         groups = len(self.instants.start) if shuffle else len(self._fixed_groups())
         self.num_batches = groups * self.group_size // batch_size
         if not drop_last:

@@ -19,6 +19,7 @@ ALLOWED = {
     "datasets.triangulation": {"datasets.cameras", "datasets.detection"},
     "datasets.motion": {"datasets.people"},
     "datasets.reader": {"datasets.layout"},
+    "datasets.frames": {"datasets.reader", "datasets.layout"},
     "datasets.sampler": {"datasets.layout"},
     "datasets.joined": {"datasets.reader"},
     "datasets.coverage": {"datasets.layout"},
@@ -35,7 +36,14 @@ ALLOWED = {
     },
     "datasets.sources.ski": {"datasets.video", "datasets.cameras", "datasets.layout"},
     # the face: what notebooks import
-    "datasets": {"datasets.cameras", "datasets.layout", "datasets.reader", "datasets.sampler", "datasets.validation"},
+    "datasets": {
+        "datasets.cameras",
+        "datasets.layout",
+        "datasets.reader",
+        "datasets.frames",
+        "datasets.sampler",
+        "datasets.validation",
+    },
     "models.parts": set(),
     "models.geometry_aware": {"models.parts"},
     "models.scene": {"models.parts"},

@@ -44,12 +44,16 @@ def find_dataset(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def read_numbers(
-    file: h5py.File, name: str, dtype: type, row_name: Callable[[int], str] = " in row {}".format
+    file: h5py.File,
+    name: str,
+    dtype: type,
+    row_name: Callable[[int], str] = " in row {}".format,
+    allow_nan: bool = False,
 ) -> np.ndarray:
     """The numbers of a data set as `dtype`, in the shape in which they are stored. row_name: of a row, for messages.
 
-    UserError for text and complex numbers, NaN and infinity, and for integers where there are fractions, or numbers
-    beyond 64 bits.
+    UserError for text and complex numbers, infinity and (unless `allow_nan`) NaN, and for integers where there are
+    fractions, or numbers beyond 64 bits.
     """
     where = f"{file.filename}: '{name}'"
     array = np.asarray(find_dataset(file, name)[()])
@@ -60,9 +64,12 @@ def read_numbers(
     if values.dtype.kind == "i":
         if not np.array_equal(values, array) or (np.abs(values) > 1 << 62).any():
             raise UserError(f"{where} holds fractions, or numbers beyond 64 bits; expected whole numbers")
-    elif not np.isfinite(values).all():
-        row = row_name(np.argwhere(~np.isfinite(values))[0, 0]) if values.ndim else ""
-        raise UserError(f"{where} holds NaN or infinity{row}; expected finite numbers")
+        return values
+    bad = np.isinf(values) if allow_nan else ~np.isfinite(values)
+    if bad.any():
+        row = row_name(np.argwhere(bad)[0, 0]) if values.ndim else ""
+        what = "infinity" if allow_nan else "NaN or infinity"
+        raise UserError(f"{where} holds {what}{row}; expected finite numbers")
     return values
 
 

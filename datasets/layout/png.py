@@ -1,4 +1,4 @@
-"""Crops as PNG files, and a thread pool to encode or decode many of them."""
+"""Images as PNG files, and a thread pool to encode or decode many of them."""
 
 import os
 import stat
@@ -46,8 +46,8 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def read_png(path: str, channels: int = 3) -> np.ndarray:
-    """Read one crop as uint8 (H,W,channels): 3 for RGB, 1 for gray.
+def read_png(path: str, channels: int = 3, name: str = "crop", form: str = "PNG") -> np.ndarray:
+    """Read one crop as uint8 (H,W,channels): 3 for RGB, 1 for gray. name, form: what it is, for messages.
 
     Raises UserError with the file's name when it is missing or corrupt.
     """
@@ -56,19 +56,19 @@ def read_png(path: str, channels: int = 3) -> np.ndarray:
     try:
         # To open a named pipe is to wait for ever.
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise UserError(f"corrupt crop {path} (not a file); expected a whole PNG")
+            raise UserError(f"corrupt {name} {path} (not a file); expected a whole {form}")
         with Image.open(path) as image:
             # Pillow would cut all that is above 255.
             if image.mode.startswith(("I", "F")):
-                raise UserError(f"crop {path} has 16 bits or more per color; expected 8")
+                raise UserError(f"{name} {path} has 16 bits or more per color; expected 8")
             return np.asarray(image.convert("RGB" if channels == 3 else "L")).reshape(*image.size[::-1], channels)
     except FileNotFoundError as error:
-        raise UserError(f"missing crop {path}; expected a PNG") from error
+        raise UserError(f"missing {name} {path}; expected a {form}") from error
     except UserError:
         raise
     # Pillow's decoders raise many things, one of them for a picture that declares too many pixels.
     except Exception as error:
-        raise UserError(f"corrupt crop {path} ({reason(error)}); expected a whole PNG") from error
+        raise UserError(f"corrupt {name} {path} ({reason(error)}); expected a whole {form}") from error
 
 
 def map_threads(

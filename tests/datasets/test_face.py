@@ -6,8 +6,9 @@ import pkgutil
 import datasets
 
 
-def test_face_has_six_names():
-    expected = {"CropCamera", "GroupedBatchSampler", "Labels", "LayoutWriter", "MultiViewDataset", "validate"}
+def test_face_has_eight_names():
+    expected = {"CropCamera", "GroupedBatchSampler", "Labels", "validate"}
+    expected |= {"LayoutWriter", "MultiViewDataset", "FrameWriter", "FrameDataset"}
     assert set(datasets.__all__) == expected
     assert all(hasattr(datasets, name) for name in expected)
 

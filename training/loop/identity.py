@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets.layout.labels import ROW_KEYS, STATISTIC_KEYS, Labels, fingerprint
+from datasets.layout.labels import STATISTIC_KEYS, Labels, fingerprint
 from models.methods import method_of
 from utils.config import config_hash, table_of
 from utils.keys import KEYS, RETIRED, Key
@@ -111,7 +111,7 @@ def labels_fingerprint(folder: str) -> str:
 @functools.lru_cache
 def _fingerprint_of(folder: str, *version: int) -> str:
     labels = Labels(folder)
-    return fingerprint(labels, [key for key in (*ROW_KEYS, *STATISTIC_KEYS) if key in labels])
+    return fingerprint(labels, [key for key in (*labels.row_shapes, *STATISTIC_KEYS) if key in labels])
 
 
 def _weights_digest(value: str | None) -> str | None:

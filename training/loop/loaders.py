@@ -51,7 +51,7 @@ def open_test_set(config: dict, keys: tuple[str, ...], masks: bool = False) -> M
     folder, size = config["dataset_folder_test"], config["inputDimension"]
     expected = f"dataset_folder_test=FOLDER, a set in the training layout with crops of {size} px"
     _check_folder("dataset_folder_test", folder, expected)
-    present = MultiViewDataset(folder, keys=()).crop_kinds if masks else ()
+    present = MultiViewDataset(folder, keys=()).kinds if masks else ()
     return _open(folder, config, keys, "the network expects", [kind for kind in MASK_KINDS if kind in present])
 
 
@@ -61,7 +61,7 @@ def mask_kinds(config: dict) -> tuple[str, ...]:
     UserError where there are none. A mixed set has masks where the set to train on may have none.
     """
     folders = [config[key] for key in ("dataset_folder_train", "dataset_folder_mixed") if config[key] is not None]
-    present = [MultiViewDataset(folder, keys=()).crop_kinds for folder in folders]
+    present = [MultiViewDataset(folder, keys=()).kinds for folder in folders]
     kinds = ("mask_crop",) if "mask_crop" in present[-1] else ()
     kinds += ("bg_crop",) if all("bg_crop" in of_set for of_set in present) else ()
     if not kinds:

@@ -122,7 +122,7 @@ def _pictures(dataset: MultiViewDataset, rows: np.ndarray, seed: int) -> Iterato
     yield Pictures(DISTURBED, changed, rolled, rows)
     few = rows[:CROPS_WITHOUT_PERSON]
     rooms = None
-    if "bg_crop" in dataset.crop_kinds:
+    if "bg_crop" in dataset.kinds:
         rooms = normalize(MultiViewDataset(dataset.root, ("bg_crop",)).__getitems__(few)["bg_crop"])
     for kind, pictures in without_person(crops[: len(few)], rooms, generator).items():
         yield Pictures(kind, pictures, true[: len(few)], few)

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 from datasets.cameras.crop_camera import project_to_crop
 from datasets.layout.labels import Labels, is_finished
-from datasets.layout.writer import LayoutWriter, image_path, pose_statistics
+from datasets.layout.pieces import pose_statistics
+from datasets.layout.writer import LayoutWriter, image_path
 from datasets.reader import MultiViewDataset, collate_batch
 from datasets.sampler import GroupedBatchSampler
 from tests.synthetic import write_synthetic_layout

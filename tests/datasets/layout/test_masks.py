@@ -33,7 +33,7 @@ def test_masks_are_read_the_same_from_files_memory_and_packed_crops(layout):
     assert torch.equal(batches(layout, preload=True)["mask_crop"], mask)
     assert "24 distinct mask_crop" in pack(layout, progress=False)
     dataset = MultiViewDataset(layout, keys=KEYS)
-    assert not dataset.decodes and dataset.crop_kinds == KEYS
+    assert not dataset.decodes and dataset.kinds == KEYS
     # Four backgrounds of static cameras, 24 crops and 24 masks.
     assert dataset.nbytes == SIZE**2 * (3 * 4 + 3 * 24 + 24)
     assert torch.equal(batches(layout)["mask_crop"], mask)
@@ -47,7 +47,7 @@ def test_a_set_without_masks_says_so(tmp_path):
     root = write_synthetic_layout(tmp_path / "set", size=SIZE, subjects=(1,), instants=2)
     pack(root, progress=False)
     assert tuple(open_packed(MultiViewDataset(root).labels)) == ("img_crop", "bg_crop")
-    assert "mask_crop" not in MultiViewDataset(root).crop_kinds
+    assert "mask_crop" not in MultiViewDataset(root).kinds
     with pytest.raises(UserError, match=r"missing crop .*mask_crop"):
         MultiViewDataset(root, keys=KEYS)
 

@@ -72,7 +72,7 @@ def test_backgrounds_that_repeat_are_stored_once(layout):
     # The synthetic cameras are static: one background each.
     line = pack(layout, progress=False)
     packed = open_packed(MultiViewDataset(layout).labels)
-    assert len(packed["bg_crop"].crops) == 4 and len(packed["img_crop"].crops) == 40
+    assert len(packed["bg_crop"].images) == 4 and len(packed["img_crop"].images) == 40
     assert "4 distinct bg_crop" in line and "40 rows" in line
 
 
