@@ -1,0 +1,68 @@
+"""Rays through boxes: where two calibrated cameras see the same person, their rays nearly meet.
+
+A box says only in which direction its person is. With the cameras' places, the rays of two views give its true depth.
+They match no boxes: of people who stand on one floor all rays nearly meet.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+LARGEST_MISS = 0.4  # meters: half the width of a person, and what two boxes' centers differ by
+DEPTH_OF_ZERO = 5.0  # meters: the depth that the detector's 0 stands for
+_BEHIND = 10.0  # meters, added to the miss where rays meet behind a camera
+_LEAST_SQUARED_SINE = 0.02  # of the angle between rays: those of cameras that look alike meet anywhere
+
+
+class Meetings(NamedTuple):
+    """Of target box t of view j and source box s of its source view: (K,K,B) tensors in meters.
+
+    miss: least distance of their rays. depth: along the viewing direction of view j, to where that is.
+    """
+
+    miss: torch.Tensor
+    depth: torch.Tensor
+
+
+def box_directions(boxes: torch.Tensor, intrinsics: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Points at depth 1 (K,B,3) of the camera frame that boxes (K,B,2,3) of frames of `size` (H,W) are centered on.
+
+    `intrinsics` (B,3,3): pixels of the frame.
+    """
+    height, width = size
+    # The first pixel of a row is at -1, the last at 1.
+    pixels = (boxes[..., 2] + 1) / 2 * boxes.new_tensor([width - 1, height - 1])
+    homogeneous = torch.cat([pixels, torch.ones_like(pixels[..., :1])], dim=-1)
+    return torch.einsum("bij,kbj->kbi", torch.linalg.inv(intrinsics), homogeneous)
+
+
+def meet(
+    directions: torch.Tensor, cam_to_world: torch.Tensor, centers: torch.Tensor, source: torch.Tensor
+) -> Meetings:
+    """Where rays of all boxes of view j meet those of all boxes of view `source[j]` (B,).
+
+    `directions` (K,B,3): points at depth 1, camera frames. `cam_to_world` (B,3,3), `centers` (B,3): the cameras, world.
+    """
+    world = torch.einsum("bij,kbj->kbi", cam_to_world, directions)
+    length = world.norm(dim=-1, keepdim=True)
+    world = world / length
+    ours, theirs = world[:, None], world[None, :, source]
+    between = (centers[source] - centers)[None, None]
+    cosine = (ours * theirs).sum(-1)
+    along_ours, along_theirs = (ours * between).sum(-1), (theirs * between).sum(-1)
+    squared_sine = (1 - cosine.square()).clamp(min=_LEAST_SQUARED_SINE)
+    ours_at = (along_ours - cosine * along_theirs) / squared_sine
+    theirs_at = (cosine * along_ours - along_theirs) / squared_sine
+    miss = (ours * ours_at[..., None] - theirs * theirs_at[..., None] - between).norm(dim=-1)
+    miss = miss + _BEHIND * (ours_at <= 0) + _BEHIND * (theirs_at <= 0)
+    return Meetings(miss, ours_at / length[:, None, :, 0])
+
+
+def matched_depths(meetings: Meetings, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Depths (K,B) of the target boxes, as the detector says them, by the most likely match; and which are known.
+
+    `weights` (K,K,B): of the source boxes. Known are depths in front of both cameras, of rays that nearly meet.
+    """
+    best = weights.argmax(1, keepdim=True)
+    miss, depth = (values.gather(1, best).squeeze(1) for values in meetings)
+    return depth - DEPTH_OF_ZERO, miss < LARGEST_MISS
