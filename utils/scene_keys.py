@@ -63,7 +63,9 @@ SCENE_NETWORK = {
         "encoder_frozen_stages", "encoder_statistics", "encoder_max_pool"),
     "inputDimension": replace(NETWORK["inputDimension"], comment="side of the crops that the network makes, pixels"),
     **_of(NETWORK, "sigmoid_bottleneck", "num_encoding_layers", "feature_scale", "latent_fg", "latent_3d",
-        "latent_dropout"),
+        "latent_dropout", "color_by_appearance"),
+    "decoder_batch_norm": Key(False, "the image decoder normalizes what it enlarges; without, it diverges unless "
+        "decoder_rate is low"),
     "shuffle_fg": replace(NETWORK["shuffle_fg"], default=False),
     "shuffle_3d": replace(NETWORK["shuffle_3d"],
         comment="the target is the next view of its group: always in tests, in training of every other group"),
@@ -92,6 +94,8 @@ SCENE_LOSS = {
     "MAE": replace(LOSS["MAE"], default=False),
     **_of(LOSS, "loss_weight_rgb", "loss_weight_imageNet", "perceptual_weights"),
     "match_statistics": Key(True, "compare frames whose mean and contrast were matched; False: as they are"),
+    "loss_weight_depth": Key(0.0, "of the predicted depths' distance to where the rays through matched boxes of both "
+        "views meet; needs cameras with known places", at_least=0),
     "loss_weight_boxes": Key(0.1, "of the box prior: average position the frame's center, average height 0.4 of it",
         at_least=0),
 }

@@ -334,15 +334,16 @@ def _build_decoder(config: Mapping[str, Any]) -> ImageDecoder:
         upsampling_bilinear=option(config, "upsampling_bilinear") == "upper",
         skip_background=False,
         add_background=False,
-        color_by_appearance=False,
+        color_by_appearance=option(config, "color_by_appearance"),
         channels=4 if option(config, "masked_blending") else 3,
-        batch_norm=False,
+        batch_norm=option(config, "decoder_batch_norm"),
     )
-    # The start that was published.
-    for part in decoder.modules():
-        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.xavier_normal_(part.weight)
-            nn.init.zeros_(part.bias)
+    if not option(config, "decoder_batch_norm"):
+        # The start that was published.
+        for part in decoder.modules():
+            if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.xavier_normal_(part.weight)
+                nn.init.zeros_(part.bias)
     return decoder
 
 

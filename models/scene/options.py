@@ -18,6 +18,8 @@ ARCHITECTURE_KEYS = (
     *PART_KEYS,
     "masked_blending",
     "upsampling_bilinear",
+    "color_by_appearance",
+    "decoder_batch_norm",
     *POSE_DECODER_KEYS,
 )
 
