@@ -22,6 +22,7 @@ class FrameDataset(LayoutDataset):
         mask: (H,W) uint8, 0 nobody, p + 1 the person of column p that is visible there.
         extrinsic_rot, extrinsic_rot_inv: (3,3) float32, world -> camera and its inverse.
         intrinsics: (3,3) float32, camera -> pixels of the frame, pixel centers at integers.
+        camera_position: (3,) float32, the camera's center in the world, meters, where the set has it.
         subj: (P,) int64, the people; -1: nobody in this column.
         3D: (P,51) float32, meters, camera frame, root-centered. NaN where unknown, as in all that follow.
         box: (P,4) float32, left, top, width, height in pixels of the whole silhouette inside the frame.

@@ -54,6 +54,7 @@ def synthetic_scene(
     bg = {(seq, cam): rng.integers(0, 100, (height, width, 3)).astype(np.uint8) for cam in range(cameras)}
     count = instants * cameras
     rows = {
+        "camera_position": np.tile(center, (instants, 1)),
         "frame": np.repeat(5 * np.arange(instants), cameras),
         "cam": np.tile(np.arange(cameras), instants),
         "seq": np.full(count, seq),

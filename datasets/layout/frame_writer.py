@@ -60,7 +60,8 @@ class FrameWriter(PieceWriter):
             piece wrote may be missing. mask: (N,H,W) uint8, 0 nobody, p + 1 the person of column p; None: not known.
         rows: the per-row keys of labels.h5, each (N,...): `frame`, `cam`, `seq`, `subj` (N,P), -1 where there is
             nobody, `extrinsic_rot`, `extrinsic_rot_inv`, `intrinsics` and, NaN where unknown, `3D` (N,P,51) or
-            (N,P,17,3), `box` (N,P,4), `position` (N,P,3), `occlusion` (N,P), which may be missing. Further keys
+            (N,P,17,3), `box` (N,P,4), `position` (N,P,3), `occlusion` (N,P), which may be missing, as may
+            `camera_position` (N,3), the cameras' centers in the world, meters. Further keys
             (numbers or short strings, such as `motion`) are stored as given. All pieces must have the same keys; P may
             differ: pieces of fewer people get columns of nobody.
         """

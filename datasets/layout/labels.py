@@ -47,10 +47,11 @@ PERSON_SHAPES = {
     "occlusion": ((), np.float32),
 }
 FRAME_SHAPES = {key: ROW_SHAPES[key] for key in ("frame", "cam", "seq", "extrinsic_rot", "extrinsic_rot_inv")} | {
-    "intrinsics": ((3, 3), np.float32)
+    "intrinsics": ((3, 3), np.float32),
+    "camera_position": ((3,), np.float32),
 }
 FRAME_ROW_KEYS = (*FRAME_SHAPES, *PERSON_SHAPES)
-OPTIONAL_FRAME_KEYS = ("3D", "box", "position", "occlusion")
+OPTIONAL_FRAME_KEYS = ("3D", "box", "position", "occlusion", "camera_position")
 NOBODY = -1  # `subj` of a column without a person
 FURTHER_ROW_KEYS = ("motion", "shifted")  # per row too, where a set has them
 INSTANT_KEYS = ("subj", "seq", "frame")  # equal for all cameras that see one instant
@@ -113,7 +114,8 @@ class Labels(Mapping):
     may store other number types and shapes of the same size, such as (N,1). Other keys come as stored, strings as str.
 
     Full frames (`version` 2) have P = `num_people` columns: `subj` (N,P), -1 where there is nobody, `3D` (N,P,51),
-    `box` (N,P,4), `position` (N,P,3) and `occlusion` (N,P), NaN where unknown; and `intrinsics` (N,3,3), pixels.
+    `box` (N,P,4), `position` (N,P,3) and `occlusion` (N,P), NaN where unknown; `intrinsics` (N,3,3), pixels;
+    `camera_position` (N,3), world, meters.
 
     Raises UserError where there is no complete layout, for a version that is none, and for a missing or misshapen key,
     by name.
@@ -193,7 +195,7 @@ class Labels(Mapping):
         shape = row_shape if name in STATISTIC_KEYS else (self.num_rows, *row_shape)
         # Ids name rows: of their own faults, the number of the row must do.
         named = {} if dtype is np.int64 or name in STATISTIC_KEYS else {"row_name": self.row_name}
-        unknown = self.version == FRAMES and name in OPTIONAL_FRAME_KEYS
+        unknown = self.version == FRAMES and name in PERSON_SHAPES
         array = read_numbers(file, name, dtype, allow_nan=unknown, **named)
         # Published files store (N,1), (N,9) or other types: equal sizes are enough.
         if array.size != np.prod(shape) or (name not in STATISTIC_KEYS and array.shape[:1] != shape[:1]):

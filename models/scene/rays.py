@@ -36,9 +36,7 @@ def box_directions(boxes: torch.Tensor, intrinsics: torch.Tensor, size: tuple[in
     return torch.einsum("bij,kbj->kbi", torch.linalg.inv(intrinsics), homogeneous)
 
 
-def meet(
-    directions: torch.Tensor, cam_to_world: torch.Tensor, centers: torch.Tensor, source: torch.Tensor
-) -> Meetings:
+def meet(directions: torch.Tensor, cam_to_world: torch.Tensor, centers: torch.Tensor, source: torch.Tensor) -> Meetings:
     """Where rays of all boxes of view j meet those of all boxes of view `source[j]` (B,).
 
     `directions` (K,B,3): points at depth 1, camera frames. `cam_to_world` (B,3,3), `centers` (B,3): the cameras, world.
