@@ -2,8 +2,12 @@
 
 import argparse
 import importlib
+import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NoReturn
 
 from utils.commands import as_started
 from utils.config import config_text, keys_text, load_config
@@ -22,13 +26,45 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         return f"{action.help} (default: {shown})" if shown else action.help
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as the scripts do, and takes `--option=~/folder`, which shells leave as it is."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.register("type", int, partial(_number, int, "a whole number"))
+        self.register("type", float, partial(_number, float, "a number"))
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None):
+        words = sys.argv[1:] if args is None else args
+        return super().parse_known_args([_expanded(word) for word in words], namespace)
+
+    def error(self, message: str) -> NoReturn:
+        line = message.removeprefix("argument ").replace(": is ", " is ", 1)
+        if line.startswith("unrecognized"):
+            line += "; expected what --help lists"
+        self.exit(2, f"error: {line}\n")
+
+
+def _number(kind: type, expected: str, word: str) -> int | float:
+    try:
+        return kind(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"is {word!r}; expected {expected}") from None
+
+
+def _expanded(word: str) -> str:
+    """ "~/folder" and "--option=~/folder" with the folder of the user."""
+    option, path = re.fullmatch(r"(--[\w-]+=)?(.*)", word, re.DOTALL).groups()
+    return (option or "") + os.path.expanduser(path) if path.startswith("~/") else word
+
+
 def script_parser(doc: str, **options) -> argparse.ArgumentParser:
     """The parser of a script, whose docstring `doc` has a summary and, after an empty line, usage and examples.
 
     `--help` shows both as they are written, and the default of each option: `help=` need not name it.
     """
     summary, _, usage = as_started(doc).partition("\n\n")
-    return argparse.ArgumentParser(description=summary, epilog=usage, formatter_class=_Help, **options)
+    return _Parser(description=summary, epilog=usage, formatter_class=_Help, **options)
 
 
 def add_output_argument(parser: argparse._ActionsContainer) -> None:

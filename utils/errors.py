@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -44,7 +45,12 @@ def run_script(main: Callable[[], None]) -> None:
 def _kill_children() -> None:
     # Readers of data leave SIGTERM, by which torch stops those that hang, to this process.
     if processes := sys.modules.get("multiprocessing"):
-        for child in processes.active_children():
+        children = processes.active_children()
+        if children and hasattr(signal, "SIGCHLD"):
+            # PyTorch's handler would raise an error after the last line, for each reader that ends.
+            with suppress(ValueError):
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for child in children:
             child.kill()
 
 

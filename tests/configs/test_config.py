@@ -165,6 +165,31 @@ def test_help_keeps_line_breaks_and_shows_defaults(capsys):
     assert (given.background, given.size, given.every, given.workers) == (False, 64, 5, None)
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--size", "x"], "error: --size is 'x'; expected a whole number"),
+        (["--box-metres=1,5"], "error: --box-metres is '1,5'; expected a number"),
+        (["--nonsense"], "error: unrecognized arguments: --nonsense; expected what --help lists"),
+        (["--size"], "error: --size: expected one argument"),
+    ],
+)
+def test_wrong_options_are_one_line(words, line, capsys):
+    parser = script_parser("What it does.")
+    add_layout_arguments(parser, box_metres=2.0)
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(words)
+    assert (end.value.code, capsys.readouterr().err) == (2, f"{line}\n")
+
+
+def test_home_folder_in_options(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/a"), monkeypatch.setenv("USERPROFILE", "/home/a")
+    parser = script_parser("What it does.")
+    parser.add_argument("--output"), parser.add_argument("--offsets"), parser.add_argument("folders", nargs="*")
+    given = parser.parse_args(["--output=~/x", "--offsets=left=~/3", "~/d", "a~/b"])
+    assert vars(given) == {"output": "/home/a/x", "offsets": "left=~/3", "folders": ["/home/a/d", "a~/b"]}
+
+
 def run(monkeypatch, capsys, script, *arguments):
     """Standard output of a script's main() that is to print and end."""
     monkeypatch.setattr("sys.argv", [f"{script}.py", *arguments])

@@ -94,6 +94,20 @@ def test_forked_readers_leave_ctrl_c_to_their_parent(tmp_path):
     assert run_code(code, tmp_path).returncode == 7
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="the system has no SIGCHLD")
+def test_readers_that_are_stopped_at_the_end_raise_nothing_after_the_last_line(tmp_path):
+    code = """
+        import multiprocessing, time
+        def handler(*_): raise RuntimeError("a reader was killed")
+        def main():
+            signal.signal(signal.SIGCHLD, handler)  # as PyTorch does
+            multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,)).start()
+            raise UserError("size is 0")
+        """
+    result = run_code(code, tmp_path)
+    assert (result.returncode, result.stderr) == (2, "error: size is 0\n")
+
+
 @pytest.mark.parametrize(
     ("sign", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)], ids=["SIGINT", "SIGTERM"]
 )
