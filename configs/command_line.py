@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from utils.commands import as_started
 from utils.config import config_text, keys_text, load_config
+from utils.errors import plain_text
 from utils.paths import WORK
 
 
@@ -42,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
         line = message.removeprefix("argument ").replace(": is ", " is ", 1)
         if line.startswith("unrecognized"):
             line += "; expected what --help lists"
-        self.exit(2, f"error: {line}\n")
+        self.exit(2, f"error: {plain_text(line)}\n")
 
 
 def _number(kind: type, expected: str, word: str) -> int | float:

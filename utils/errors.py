@@ -11,6 +11,7 @@ from io import UnsupportedOperation
 from utils.interrupts import catch_signals, end_at_once, interrupt_behind, word_and_code
 
 _CLOSED = 141  # what a shell reports of a program whose reader, such as `head`, has enough
+_LONGEST = 1000  # characters of a message
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _EXPECTED = {
     errno.EEXIST: "; expected a folder, or a name that nothing has",
@@ -121,8 +122,17 @@ def one_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [""]
     # An error raised in a DataLoader's process arrives with that process's traceback in front, as one string.
     if lines[0].startswith(("Caught UserError in ", "Traceback ")):
-        return lines[-1].removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")
-    return " ".join(lines)
+        lines = [lines[-1].removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")]
+    return plain_text(" ".join(lines))
+
+
+def plain_text(text: str) -> str:
+    """`text` with escapes for what terminals would obey, and without the middle of what is very long.
+
+    Messages quote names and values, which come from files.
+    """
+    text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
 def _report(line: str, code: int) -> int:

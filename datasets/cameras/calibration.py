@@ -17,7 +17,7 @@ import numpy as np
 from datasets.cameras.calibration_formats import READERS, read_opencv_yaml
 from datasets.cameras.camera import Camera, opencv
 from utils.errors import UserError
-from utils.readers import read_json, whole_number
+from utils.readers import read_json, reading, whole_number
 
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 # World axis that points up -> rotation into a world whose z axis points up.
@@ -52,10 +52,11 @@ def read_calibration(path: str | Path) -> Calibration:
     reader = READERS.get(path.suffix.lower(), read_json)
     if not path.is_file():
         raise UserError(f"no file {str(path)!r}; expected a calibration: JSON, {', '.join(READERS)}")
-    try:
-        content = reader(path)
-    except KeyError as error:
-        raise UserError(f"{path}: no {error}; expected a calibration of this format") from error
+    with reading(path, "a calibration of this format"):
+        try:
+            content = reader(path)
+        except KeyError as error:
+            raise UserError(f"{path}: no {error}; expected a calibration of this format") from error
     if not isinstance(content, dict) or not isinstance(content.get("cameras"), dict) or not content["cameras"]:
         raise UserError(f"{path}: no 'cameras'; expected an object of cameras by name")
     _check_fields(content, {"unit", "up", "cameras"}, str(path))

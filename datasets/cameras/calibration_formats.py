@@ -3,15 +3,18 @@
 Qualisys (`.qca.txt`), TOML of Pose2Sim, anipose, FreeMoCap and Caliscope, and OpenCV's YAML as EasyMocap writes it.
 """
 
+import re
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 
-from datasets.cameras.camera import opencv
+from utils.commands import install_extra
 from utils.errors import UserError
+from utils.readers import reading
 
 # Qualisys' camera axes: x right, y up, z backward.
 _QUALISYS_AXES = np.diag([1.0, -1.0, -1.0])
@@ -104,31 +107,36 @@ def read_opencv_yaml(path: Path) -> dict[str, Any]:
     The files hold no sizes of images, which are then those of the videos.
     """
     files = {name: path.with_name(f"{name}{path.suffix}") for name in ("intri", "extri")}
-    cv2 = opencv()
-    stores = {}
-    for name, file in files.items():
+    for file in files.values():
         if not file.is_file():
             raise UserError(f"no file {str(file)!r}; expected intri{path.suffix} and extri{path.suffix} side by side")
-        try:
-            stores[name] = cv2.FileStorage(str(file), cv2.FILE_STORAGE_READ)
-        except cv2.error as error:
-            raise UserError(f"{file} is not valid YAML of OpenCV; expected cv2.FileStorage's") from error
-    names = stores["intri"].getNode("names")
+    inner, outer = _read_yaml(files["intri"]), _read_yaml(files["extri"])
     cameras = {}
-    for index in range(names.size()):
-        name = names.at(index).string()
+    for name in inner["names"]:
         found = {
-            "K": stores["intri"].getNode(f"K_{name}").mat(),
-            "distortion": stores["intri"].getNode(f"dist_{name}").mat(),
-            "rvec": stores["extri"].getNode(f"R_{name}").mat(),
-            "R": stores["extri"].getNode(f"Rot_{name}").mat(),
-            "t": stores["extri"].getNode(f"T_{name}").mat(),
+            "K": inner.get(f"K_{name}"),
+            "distortion": inner.get(f"dist_{name}"),
+            "rvec": outer.get(f"R_{name}"),
+            "R": outer.get(f"Rot_{name}"),
+            "t": outer.get(f"T_{name}"),
         }
         if found["R"] is not None:
             del found["rvec"]
-        cameras[name] = {key: value.tolist() for key, value in found.items() if value is not None}
-        cameras[name] |= {"width": 0, "height": 0}
+        matrices = {key: [float(word) for word in matrix["data"]] for key, matrix in found.items() if matrix is not None}
+        cameras[str(name)] = matrices | {"width": 0, "height": 0}
     return {"cameras": cameras}
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    """The content of a YAML file of OpenCV, numbers as text. OpenCV's own reader aborts on damaged ones."""
+    try:
+        import yaml
+    except ImportError as error:
+        raise UserError(f"YAML files need the package 'pyyaml': {install_extra('video')}") from error
+    with reading(path, "YAML as cv2.FileStorage writes it"):
+        # The head that OpenCV writes, "%YAML:1.0", is no valid one.
+        text = re.sub(r"\A%YAML.*", "", path.read_text(encoding="utf-8-sig"))
+        return dict(yaml.load(text, Loader=yaml.BaseLoader))
 
 
 READERS = {

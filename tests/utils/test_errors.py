@@ -23,6 +23,8 @@ def failing(error):
             2,
             "error: size is 0",
         ),
+        (UserError("\x1b[31m\x07 is\nred \udcff"), 2, r"error: \x1b[31m\x07 is red \udcff"),
+        (UserError("x" * 5000 + "; expected less"), 2, f"error: {'x' * 500} ... {'x' * 485}; expected less"),
         (PermissionError(errno.EACCES, "Permission denied", "a.h5"), 2, "error: no permission for 'a.h5'; expected"),
         (OSError(errno.ENOSPC, "No space left on device", "b.pth"), 2, "error: No space left on device: 'b.pth'"),
         (OSError(errno.EEXIST, "File exists", "out"), 2, "error: File exists: 'out'; expected a folder"),

@@ -4,11 +4,11 @@ import json
 import os
 import random
 import re
-import struct
 
 import numpy as np
 import pytest
 
+from tests.damage import mutated
 from utils import readers
 from utils.errors import UserError
 from utils.readers import read_arrays, read_csv, read_json, read_xml, reading, reason, whole_number
@@ -134,12 +134,3 @@ def write_good(file):
     else:
         content = json.dumps({"a": [1, 2.5, {"b": "text"}]})
         file.write_text({".json": content, ".csv": "a,b\n1,2\n3,4\n", ".xml": "<a><b c='1'>2</b></a>"}[file.suffix])
-
-
-def mutated(content, rng):
-    content = bytearray(content)
-    for _ in range(rng.choice((1, 1, 2, 4))):
-        at = rng.randrange(len(content) + 1)
-        new = rng.choice((b"", rng.randbytes(1), rng.randbytes(4), struct.pack("<Q", rng.choice((0, 2**31, 2**63)))))
-        content[at : at + rng.choice((0, 1, 8))] = new
-    return bytes(content[: rng.randrange(len(content) + 1)] if rng.random() < 0.2 else content)

@@ -132,9 +132,9 @@ def _costs(folders: Sequence[RunFolder]) -> dict[str, Any]:
             for session in record["sessions"]:
                 begin, end = (datetime.fromisoformat(session[key]) for key in ("begin", "end"))
                 seconds += (end - begin).total_seconds()
-                commits.add(session["commit"] or "-")
-    commit = ", ".join(sorted(commit[:7] + commit[40:] for commit in commits))
-    return {"held_out_mm": best, "minutes": seconds / 60, "commit": commit}
+                commit = session["commit"] or "-"
+                commits.add(commit[:7] + commit[40:])
+    return {"held_out_mm": best, "minutes": seconds / 60, "commit": ", ".join(sorted(commits))}
 
 
 def _stages(run: Run) -> Iterator[tuple[str, dict, RunFolder]]:

@@ -155,6 +155,8 @@ class CsvLog:
         logged = iteration and path.exists() and (not path.is_file() or path.stat().st_size)
         rows = read_csv(path, ["iteration"]) if logged else []
         # A killed run has logged iterations after its last checkpoint, and will do them again.
+        if any(None in row for row in rows):
+            raise UserError(f"{str(path)!r} has a row with more cells than columns; move the log away to go on")
         kept = [row for row in rows if _is_complete(row, iteration)]
         text = io.StringIO()
         if kept:

@@ -12,6 +12,7 @@ import cv2
 
 from datasets.cameras.calibration import read_calibration
 from datasets.cameras.camera import Camera
+from tests.damage import assert_refused_or_read
 from tests.synthetic import ring_cameras
 from tests.tiny import ROOT
 from utils.errors import UserError
@@ -87,8 +88,8 @@ def test_qualisys(cameras, tmp_path, left):
     assert_same(read_calibration(tmp_path / "Calib.qca.txt").cameras, cameras)
 
 
-def test_yaml_of_opencv_has_no_size(cameras, tmp_path):
-    stores = [cv2.FileStorage(str(tmp_path / f"{name}.yml"), cv2.FILE_STORAGE_WRITE) for name in ("intri", "extri")]
+def write_yaml(cameras, folder):
+    stores = [cv2.FileStorage(str(folder / f"{name}.yml"), cv2.FILE_STORAGE_WRITE) for name in ("intri", "extri")]
     for store in stores:
         store.startWriteStruct("names", cv2.FileNode_SEQ)
         for name in cameras:
@@ -101,6 +102,10 @@ def test_yaml_of_opencv_has_no_size(cameras, tmp_path):
         stores[1].write(f"T_{name}", (-camera.rotation @ camera.center)[:, None])
     for store in stores:
         store.release()
+
+
+def test_yaml_of_opencv_has_no_size(cameras, tmp_path):
+    write_yaml(cameras, tmp_path)
     unsized = {name: camera._replace(width=0, height=0) for name, camera in cameras.items()}
     for name in ("intri", "extri"):
         assert_same(read_calibration(tmp_path / f"{name}.yml").cameras, unsized)
@@ -140,6 +145,16 @@ def test_wrong_files_are_named(cameras, tmp_path, name, change, message):
     (tmp_path / name).write_text(change(text))
     with pytest.raises(UserError, match=message):
         read_calibration(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["c.toml", "c.qca.txt", "intri.yml", "extri.yml"])
+def test_random_damage_is_read_or_is_one_line(cameras, tmp_path, name):
+    """A seeded fuzz."""
+    if name.endswith("yml"):
+        write_yaml(cameras, tmp_path)
+    else:
+        (tmp_path / name).write_text(toml(cameras) if name.endswith("toml") else qualisys(cameras))
+    assert_refused_or_read(read_calibration, tmp_path / name, 150)
 
 
 def test_the_recording_in_the_box():

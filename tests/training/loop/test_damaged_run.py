@@ -80,6 +80,7 @@ def make_optimizer(inputs):
         (bytes(range(256)), "cannot be read"),
         (b"a,b\n1,2\n", "no column 'iteration'"),
         (b"iteration,foo\r\n1,2\r\n", "has the columns iteration, foo; expected iteration, loss"),
+        (b"iteration,loss\r\n1,2,3\r\n", "more cells than columns"),
     ],
 )
 def test_a_log_of_another_kind_is_kept(content, message, tmp_path):
