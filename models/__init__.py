@@ -6,6 +6,7 @@ from models.checkpoints import (
     load_pose_decoder,
     load_published_weights,
     load_weights,
+    network_of,
     read_checkpoint,
     save_weights,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "load_published_weights",
     "load_weights",
     "method_of",
+    "network_of",
     "read_checkpoint",
     "save_weights",
     "training_permutations",

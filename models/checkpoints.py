@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from models.methods import METHODS, method_of
+from models.methods import METHODS, build_network, method_of
 from models.parts.trust import PREFIX
-from models.parts.weights import is_within, match_weights, read_file, require_tensors
+from models.parts.weights import is_within, match_weights, read_file, require_tensors, write_file
 from utils.config import check_value, table_of
 from utils.errors import UserError
 from utils.files import write_atomically
@@ -64,7 +64,7 @@ def write_checkpoint(path: str | Path, weights: Mapping[str, torch.Tensor], conf
 
             save_file(weights, part, metadata={"config": text})
         else:
-            torch.save({"config": text, "weights": weights}, part)
+            write_file({"config": text, "weights": weights}, part)
 
     write_atomically(path, save)
 
@@ -91,6 +91,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not any(method.is_published(weights) for method in METHODS.values()):
         raise UserError(f"{source} is neither a checkpoint of this project nor a published one")
     return Checkpoint(weights, None, source)
+
+
+def network_of(checkpoint: Checkpoint, config: Mapping[str, Any], load: bool = True) -> nn.Module:
+    """`build_network`, no larger than the weights of `checkpoint` may fill. UserError that names their file."""
+    try:
+        return build_network(config, load, checkpoint.most)
+    except UserError as error:
+        raise UserError(f"{checkpoint.source}: {error}") from error
 
 
 def load_weights(network: nn.Module, checkpoint: Checkpoint, keep: str | None = None) -> None:

@@ -8,7 +8,23 @@ from pathlib import Path
 
 from utils.errors import UserError, one_line
 
-ODD = ("nan", "inf", "-1", "1e308", "9" * 400, "", "[]", "{}", "null", '"x"', "\x00", "\x1b[31m", "²", "x" * 3000, "<a>")
+ODD = (
+    "nan",
+    "inf",
+    "-1",
+    "1e308",
+    "9" * 400,
+    "",
+    "[]",
+    "{}",
+    "null",
+    '"x"',
+    "\x00",
+    "\x1b[31m",
+    "²",
+    "x" * 3000,
+    "<a>",
+)
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:

@@ -23,6 +23,8 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], object]) -
     A full disk is an OSError that names `path`, whatever error the writer raises for it.
     """
     path = Path(path)
+    if path.is_dir():  # to rename would be refused, or replace a link to a folder
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     # In the same folder, because renaming is atomic only within one file system.
     part = part_of(path)
     _sweep(path.parent.absolute())

@@ -96,8 +96,11 @@ def parse_json(text: str) -> Any:
     Raises ValueError or RecursionError for other text, and for strings that no file name and no label can hold.
     """
     content = json.loads(text, parse_int=_integer)
+    try:
+        json.dumps(content, ensure_ascii=False).encode()
     # Escapes can spell halves of characters, which nothing can write.
-    json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"a text in it has {error.object[error.start]!r}, half a character") from None
     return content
 
 

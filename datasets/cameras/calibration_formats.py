@@ -122,7 +122,9 @@ def read_opencv_yaml(path: Path) -> dict[str, Any]:
         }
         if found["R"] is not None:
             del found["rvec"]
-        matrices = {key: [float(word) for word in matrix["data"]] for key, matrix in found.items() if matrix is not None}
+        matrices = {
+            key: [float(word) for word in matrix["data"]] for key, matrix in found.items() if matrix is not None
+        }
         cameras[str(name)] = matrices | {"width": 0, "height": 0}
     return {"cameras": cameras}
 

@@ -11,6 +11,7 @@ from utils.errors import UserError
 from utils.readers import names_text, reading
 
 MAX_COMPRESSION = 1100  # declared by stored bytes; deflate reaches 1,032
+HARMLESS = 256 << 20  # declared bytes that any machine can take, however well a filter packed them
 NUMBERS = "biuf"  # kinds of numpy's types
 
 
@@ -35,10 +36,10 @@ def find_dataset(file: h5py.File, name: str) -> h5py.Dataset:
         raise UserError(f"{where} is a link to data elsewhere; expected the data itself")
     if not isinstance(data, h5py.Dataset) or data.shape is None:
         raise UserError(f"{where} is a {type(data).__name__.lower()} without data; expected an array")
-    if data.nbytes > MAX_COMPRESSION * data.id.get_storage_size():
+    stored = data.id.get_storage_size()
+    if data.nbytes > max(MAX_COMPRESSION * stored, HARMLESS if stored else 0):
         raise UserError(
-            f"{where} declares {data.nbytes} bytes in shape {data.shape}, but {data.id.get_storage_size()} are stored; "
-            "expected whole data"
+            f"{where} declares {data.nbytes} bytes in shape {data.shape}, but {stored} are stored; expected whole data"
         )
     return data
 

@@ -110,9 +110,9 @@ def split_folder(source: str | Path, split: str) -> Path:
 def read_labels(path: str | Path) -> SkiLabels:
     """Read labels.h5. Raises UserError for a missing or misshapen key."""
     with open_hdf5(path, "an HDF5 file, the labels of Ski-PosePTZ") as file:
-        rows = find_dataset(file, "seq").size
-        if not rows:
-            raise UserError(f"{path} has no rows in 'seq'; expected one per image")
+        ids = find_dataset(file, "seq")
+        if ids.ndim == 0 or not (rows := ids.size):
+            raise UserError(f"{path} has no rows in 'seq', which has shape {ids.shape}; expected one per image")
         ids = {name: _read(file, name, (rows,), np.int64) for name in ("frame", "cam", "seq", "subj")}
         poses = _read(file, "3D", (rows, 17, 3))
         labels = SkiLabels(

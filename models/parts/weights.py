@@ -36,6 +36,12 @@ def read_file(path: str | Path) -> Any:
         raise UserError(f"{str(path)!r} is not a file of plain weights and was refused: {why}") from error
 
 
+def write_file(content: Any, path: str | Path) -> None:
+    """Write `content` to a .pth file. Equal contents are equal bytes: torch.save would store a file's name, too."""
+    with open(path, "wb") as file:
+        torch.save(content, file)
+
+
 def require_tensors(content: Any, source: str, of_file: bool = True) -> dict[str, torch.Tensor]:
     """Return `content` if it maps names to plain, finite tensors, else raise UserError that names `source`.
 

@@ -35,6 +35,13 @@ def test_round_trip(network, tmp_path, name):
     assert os.listdir(tmp_path) == [name]
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_equal_networks_are_equal_bytes_under_every_name(network, tmp_path, suffix):
+    for name in ("a", "network"):
+        save_weights(tmp_path / f"{name}{suffix}", network, SMALL)
+    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"network{suffix}").read_bytes()
+
+
 def test_half_precision_file_loads_as_float32(network, tmp_path):
     save_weights(tmp_path / "half.safetensors", network, SMALL, dtype=torch.float16)
     save_weights(tmp_path / "full.safetensors", network, SMALL)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models import build_network, read_checkpoint
+from models import build_network, network_of, read_checkpoint
 from models.parts.weights import read_file, require_tensors
 from tests.networks import SMALL
 from utils.errors import UserError
@@ -70,6 +70,12 @@ def test_a_network_that_no_memory_holds_is_one_line(changes):
 def test_a_network_is_no_larger_than_its_weights():
     with pytest.raises(UserError, match=r"the network of this config needs more than .*expected at most"):
         build_network(SMALL, most=10_000)
+
+
+def test_a_network_that_its_file_cannot_fill_names_the_file(tmp_path):
+    torch.save({"final_stage0.weight": torch.ones(1)}, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"w\.pth': the network .* more than .* MiB; expected at most 64 MiB"):
+        network_of(read_checkpoint(tmp_path / "w.pth"), {**SMALL, "width_to3Dpose": 8000})
 
 
 @pytest.mark.parametrize("stored", [None, 5, [], ["depth"]])

@@ -28,6 +28,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_link_to_a_folder_is_not_replaced(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    with pytest.raises(IsADirectoryError) as caught:
+        write_atomically(tmp_path / "link", lambda part: part.write_text("new"))
+    assert caught.value.filename == str(tmp_path / "link") and (tmp_path / "link").is_symlink()
+
+
 @pytest.mark.parametrize(
     "message, free", [("unexpected pos 2 vs 1", 512), ("I/O error: No space left on device", 1 << 30)]
 )

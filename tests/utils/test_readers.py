@@ -22,7 +22,7 @@ DAMAGED = [
     (read_json, b"[" * 100_000, "recursion"),
     (read_json, b'{"a":' * 100_000, "recursion"),
     (read_json, b"\xff\xfe", "utf-8"),
-    (read_json, rb'["\ud800"]', "surrogates"),
+    (read_json, rb'["\ud800"]', "half a character"),
     (read_json, b"\n<!DOCTYPE html><html>", "web page"),
     (read_json, b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
     (read_arrays, b"", "No data"),

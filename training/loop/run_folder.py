@@ -10,9 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 
-from models.parts.weights import read_file
+from models.parts.weights import read_file, write_file
 from training.loop.identity import BEST_NETWORK, differences, identity_of_old_run, run_identity, run_name
 from training.loop.provenance import read_record
 from utils.commands import command_for
@@ -84,7 +83,7 @@ class RunFolder:
 
     def save_state(self, state: dict) -> None:
         """Write the state of a resumable run, atomically."""
-        write_atomically(self.state_file, lambda part: torch.save(state, part))
+        write_atomically(self.state_file, lambda part: write_file(state, part))
 
     def _read_state(self) -> dict:
         try:

@@ -14,6 +14,7 @@ from models import (
     load_pose_decoder,
     load_weights,
     method_of,
+    network_of,
     read_checkpoint,
 )
 from models.parts.trust import TrustHead
@@ -59,7 +60,7 @@ def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
     if stored is not None and "dataset_folder_test" not in given:
         config = {**config, "dataset_folder_test": stored.get("dataset_folder_test", SAMPLE_SET)}
     # Pretrained weights would be downloaded only to be overwritten.
-    network = build_network({**config, "encoder_weights": None}, most=checkpoint.most)
+    network = network_of(checkpoint, {**config, "encoder_weights": None})
     load_weights(network, checkpoint)
     if checkpoint.trust is not None:
         network.trust = TrustHead(checkpoint.trust)
@@ -92,7 +93,7 @@ def open_for_views(config: dict, given: frozenset[str] = frozenset()) -> tuple[E
     file = weights_file(config["pretrained_network_path"], "pretrained_network_path")
     checkpoint = read_checkpoint(file)
     config = _inherited(config, checkpoint, given, method_of(checkpoint.config or config).ARCHITECTURE_KEYS)
-    network = build_network(config, load=False, most=checkpoint.most)
+    network = network_of(checkpoint, config, load=False)
     load_weights(network, checkpoint)
     return network, config, _has_poses(checkpoint)
 

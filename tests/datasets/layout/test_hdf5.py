@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+from datasets.layout.hdf5 import MAX_COMPRESSION, read_numbers
 from datasets.layout.labels import Labels
 from tests.synthetic import write_synthetic_layout
 from utils.errors import UserError
@@ -79,6 +80,13 @@ FAULTS = {
     ),
     "damaged chunk": ("3D", damage_chunk, "cannot be read"),
 }
+
+
+def test_what_a_strong_filter_has_packed_is_read(tmp_path):
+    with h5py.File(tmp_path / "labels.h5", "w") as file:
+        file.create_dataset("a", data=np.zeros(10_000_000), compression="gzip", scaleoffset=1)
+        assert file["a"].id.get_storage_size() * MAX_COMPRESSION < file["a"].nbytes
+        assert not read_numbers(file, "a", np.float32).any()
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -92,6 +92,7 @@ WRONG = [
     ("2D", lambda array: 256 * array, r"'3D' projected by 'cam_intrinsic' misses '2D' by .* expected at most 0\.05"),
     ("3D", lambda array: array[:, :48], r"'3D' has shape \(24, 48\); expected finite numbers of \(24, 17, 3\)"),
     ("R_cam_2_world", lambda array: np.tile(np.eye(3).reshape(9), (24, 1)), r"disagree about '3D' by .* m in the"),
+    ("seq", lambda array: 5, r"no rows in 'seq', which has shape \(\)"),
     ("subj", lambda array: np.arange(24), r"seq 0 has subjects 0 and 1; expected one subject per sequence"),
 ]
 
