@@ -6,7 +6,6 @@ Qualisys (`.qca.txt`), TOML of Pose2Sim, anipose, FreeMoCap and Caliscope, and O
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 

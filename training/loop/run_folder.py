@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-
 from models.parts.weights import read_file, write_file
 from training.loop.identity import BEST_NETWORK, differences, identity_of_old_run, run_identity, run_name
 from training.loop.provenance import read_record
