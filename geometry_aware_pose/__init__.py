@@ -8,11 +8,25 @@ The import puts the project's own `configs`, `datasets`, `models`, `training` an
 beside it. `geometry_aware_pose.models` is the same module as `models`.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from geometry_aware_pose.hub import encode_decode, pose_from_crop
 from geometry_aware_pose.own_packages import PACKAGES, ROOT, alias_packages, put_first
 
-__all__ = ["PACKAGES", "ROOT", "__version__", "encode_decode", "pose_from_crop"]
+if TYPE_CHECKING:
+    from geometry_aware_pose.hugging_face import PretrainedNetwork
+
+__all__ = ["PACKAGES", "ROOT", "PretrainedNetwork", "__version__", "encode_decode", "pose_from_crop"]
 __version__ = "0.2.0"
 
 put_first()
 alias_packages()
+
+
+def __getattr__(name: str) -> Any:
+    """`PretrainedNetwork`, which needs torch and huggingface_hub, is imported when it is asked for."""
+    if name == "PretrainedNetwork":
+        from geometry_aware_pose.hugging_face import PretrainedNetwork
+
+        return PretrainedNetwork
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

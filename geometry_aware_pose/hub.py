@@ -3,7 +3,7 @@
 `weights` is one of the packaged "benchmark64" (64 px, five rendered people, 1 % of their labels; its novel views are
 sharper) and "wild128" (128 px, for poses in real pictures: 240 rendered people in as many rooms, all labels),
 "published" (the network of the published implementation, 128 px, Human3.6M; the file must be downloaded by hand), the
-path of a run folder or of a weights file, or None.
+path of a run folder or of a weights file, "hf://OWNER/NAME" (a repository on the Hugging Face Hub), or None.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from models import EncodeDecode
     from training.trained.inference import PoseFromCrop
 
-_PACKAGED = ("benchmark64", "wild128")
+PACKAGED_WEIGHTS = ("benchmark64", "wild128")
 _PUBLISHED_FILE = "network_best_val_t1.pth"
 _PUBLISHED_HOME = "https://github.com/hrhodin/UnsupervisedGeometryAwareRepresentationLearning"
 
@@ -45,7 +45,7 @@ def encode_decode(weights: str | Path | None = "benchmark64", **config: Any) -> 
     config = check_config(config)
     if weights is not None:
         on_cpu = {"device": "cpu", "precision": "float32"}
-        resolved = {**config_dict, **on_cpu, **config, "network_path": _weights_path(weights)}
+        resolved = {**config_dict, **on_cpu, **config, "network_path": weights_path(weights)}
         network, network.config, *_ = open_network(resolved, frozenset(config))
         return network
     random_weights = {"encoder_weights": None, "output_types": ["img_crop", "3D"]}
@@ -99,18 +99,23 @@ def pose_from_crop(
     return PoseFromCrop(network, device, precision, flip_test, trust)
 
 
-def _weights_path(weights: str | Path) -> str:
+def weights_path(weights: str | Path) -> str:
+    """The path that `weights`, as described above, means."""
     from utils.errors import UserError
 
     if not isinstance(weights, str | Path) or not str(weights) or "\0" in str(weights):
         raise UserError(f"weights is {weights!r}; expected a name or a path")
-    if weights in _PACKAGED:
+    if weights in PACKAGED_WEIGHTS:
         return str(ROOT / "examples" / "weights" / f"{weights}.safetensors")
     if weights == "published":
         return _published_weights()
+    if str(weights).startswith("hf://"):
+        from geometry_aware_pose.hugging_face import weights_file_of
+
+        return weights_file_of(weights)
     weights = Path(weights).expanduser()
     if not weights.exists():
-        expected = ", ".join(map(repr, (*_PACKAGED, "published")))
+        expected = ", ".join(map(repr, (*PACKAGED_WEIGHTS, "published")))
         raise UserError(f"weights {str(weights)!r} do not exist; expected {expected}, a path, or None")
     return str(weights)
 

@@ -5,11 +5,18 @@ from pathlib import Path
 import torch
 
 from models.checkpoints import save_weights
-from training.trained.load import open_network, run_of, weights_file
+from training.trained.load import Trained, open_network, run_of, weights_file
 from utils.errors import UserError
 from utils.locks import writing_file
 
-_FOLDER_KEYS = ("dataset_folder_train", "dataset_folder_test", "output_folder")
+_FOLDER_KEYS = (
+    "dataset_folder_train",
+    "dataset_folder_test",
+    "dataset_folder_mixed",
+    "augment_background_folder",
+    "output_folder",
+)
+_FILE_KEYS = ("network_path", "pretrained_network_path", "encoder_weights", "perceptual_weights")
 
 
 def export_weights(config: dict, given: frozenset[str], path: str | Path) -> None:
@@ -20,14 +27,21 @@ def export_weights(config: dict, given: frozenset[str], path: str | Path) -> Non
     if Path(path).suffix != ".safetensors":
         raise UserError(f"cannot export to {str(path)!r}; expected a name that ends in .safetensors")
     trained = open_network(config, given)
-    if trained.trained_with is None:
-        raise UserError(f"{config['network_path']!r} holds published weights; expected a network trained here")
-    kept = {key: value for key, value in trained.trained_with.items() if key not in _FOLDER_KEYS}
-    # That there was a stage 1 tells which outputs are trained; where it was is nobody's business.
-    if kept.get("network_path"):
-        kept["network_path"] = Path(str(kept["network_path"])).name
+    kept = shared_config(trained)
     with writing_file(path):
         save_weights(path, trained.network, kept, dtype=torch.float16)
+
+
+def shared_config(trained: Trained) -> dict:
+    """The config of the training of `trained`, without the folders of this machine.
+
+    UserError for published weights, which have none.
+    """
+    if trained.trained_with is None:
+        raise UserError(f"{trained.config['network_path']!r} holds published weights; expected a network trained here")
+    kept = {key: value for key, value in trained.trained_with.items() if key not in _FOLDER_KEYS}
+    # That there was a stage 1 tells which outputs are trained; where it was is nobody's business.
+    return kept | {key: Path(kept[key]).name for key in _FILE_KEYS if isinstance(kept.get(key), str)}
 
 
 def result_folder(config: dict) -> Path:
