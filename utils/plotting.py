@@ -1,9 +1,12 @@
 """Plots of crops and skeletons with matplotlib, on given figures or into files."""
 
+import itertools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D
@@ -12,6 +15,7 @@ from utils.files import write_atomically
 from utils.skeleton import BONES, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
 
 LEFT_COLOR, RIGHT_COLOR, TRUNK_COLOR = "tab:blue", "tab:red", "0.25"
+PEOPLE_COLORS = ((1.0, 0.25, 0.2), (0.2, 0.85, 0.3), (0.3, 0.5, 1.0), (1.0, 0.8, 0.1))  # RGB of boxes and masks
 SKELETON_RADIUS = 1.0  # meters around the root that a skeleton's axes show
 
 # Nothing here uses pyplot, which chooses a backend and may need a screen: training writes pictures on machines
@@ -19,7 +23,7 @@ SKELETON_RADIUS = 1.0  # meters around the root that a skeleton's axes show
 
 
 def crop_to_image(crop) -> np.ndarray:
-    """A crop (3,R,R), tensor or array, uint8 or float in 0..1 -> (R,R,3) float32 in 0..1."""
+    """A crop (3,R,R), or a frame, tensor or array, uint8 or float in 0..1 -> (R,R,3) float32 in 0..1."""
     array = to_array(crop)
     if array.ndim != 3 or array.shape[0] != 3:
         raise ValueError(f"a crop has shape {array.shape}; expected (3,R,R)")
@@ -101,14 +105,23 @@ def save_examples(
     network, the true view, the reconstructed view, and the background that the network was given.
     `predicted_pose` and `true_pose` (N,17,3) or (N,51), meters, camera frame, are plotted beside them.
     """
-    named = {"input": input, "background": background, "output": output, "target": target}
-    columns = {name: crops[:max_rows] for name, crops in named.items() if crops is not None}
-    poses = {"predicted pose": predicted_pose, "true pose": true_pose}
-    poses = {name: pose[:max_rows] for name, pose in poses.items() if pose is not None}
-    count = len(next(iter(columns.values())))
-    side = 1.6  # inches per crop
-    widths = [len(columns)] + [1] * len(poses)
-    figure = Figure(figsize=(side * sum(widths), side * count + 0.4), layout="constrained")
+    columns = {"input": input, "background": background, "output": output, "target": target}
+    save_columns(path, columns, {"predicted pose": predicted_pose, "true pose": true_pose}, max_rows)
+
+
+def save_columns(path: str | os.PathLike, columns: Mapping, poses: Mapping | None = None, max_rows: int = 8) -> None:
+    """Write a picture of up to `max_rows` examples, one per row, to `path` (.png), atomically.
+
+    `columns`: images (N,3,H,W), uint8 or float in 0..1, by their title; `poses` as in `save_examples`, plotted beside
+    them. What is None is left out.
+    """
+    columns = {name: images[:max_rows] for name, images in columns.items() if images is not None}
+    poses = {name: pose[:max_rows] for name, pose in (poses or {}).items() if pose is not None}
+    count, shape = len(next(iter(columns.values()))), np.shape(next(iter(columns.values())))
+    height = 1.6  # inches of an image
+    width = height * shape[-1] / shape[-2]
+    widths = [width * len(columns)] + [height] * len(poses)
+    figure = Figure(figsize=(sum(widths), height * count + 0.4), layout="constrained")
     grid = figure.add_gridspec(count, len(widths), width_ratios=widths)
     axes = figure.add_subplot(grid[:, 0])
     picture = image_grid(list(columns.values()))
@@ -123,6 +136,30 @@ def save_examples(
             title = name if row == 0 else ""
             draw_skeleton(figure.add_subplot(grid[row, column], projection="3d"), to_array(pose[row]), title)
     save_figure(figure, path, bbox_inches="tight", pad_inches=0.05)
+
+
+def outline_boxes(frames: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    """Frames (B,3,H,W) in 0..1 with the outlines of boxes (B,K,2,3), in frame sides as models/scene/boxes.py has them.
+
+    Box k has the color PEOPLE_COLORS[k], from the start again where there are more.
+    """
+    height, width = frames.shape[-2:]
+    outlined = frames.clone().clamp(0, 1)
+    scale = torch.tensor([width - 1, height - 1])
+    corners = [(boxes[..., 2] + sign * boxes[..., :2].diagonal(dim1=-2, dim2=-1) + 1) / 2 for sign in (-1, 1)]
+    first, last = (torch.minimum((corner.cpu() * scale).round().long().clamp(min=0), scale) for corner in corners)
+    for frame, (start, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+        for (left, top), (right, bottom), color in zip(start, end, itertools.cycle(PEOPLE_COLORS)):
+            color = outlined.new_tensor(color)[:, None]
+            outlined[frame, :, [top, bottom], left : right + 1] = color[..., None]
+            outlined[frame, :, top : bottom + 1, [left, right]] = color[..., None]
+    return outlined
+
+
+def color_masks(masks: torch.Tensor) -> torch.Tensor:
+    """Masks (B,K,H,W) in 0..1 -> images (B,3,H,W): person k in PEOPLE_COLORS[k], nobody black."""
+    colors = itertools.islice(itertools.cycle(PEOPLE_COLORS), masks.shape[1])
+    return torch.einsum("bkhw,kc->bchw", masks.float(), masks.new_tensor(list(colors), dtype=torch.float32))
 
 
 def save_figure(figure: Figure, path: str | os.PathLike, **options) -> None:

@@ -7,8 +7,9 @@ import ignite.distributed as idist
 import numpy as np
 import torch
 
+from datasets import FrameDataset
 from datasets.reader import MultiViewDataset, collate_batch
-from datasets.sampler import GroupedBatchSampler, split_validation
+from datasets.sampler import GroupedBatchSampler, select_rows, split_validation
 from training.loop.distributed import is_main
 from utils.commands import command_for
 from utils.cores import available_cores
@@ -19,8 +20,10 @@ from utils.interrupts import leave_to_parent
 CROP_KEYS = ("img_crop", "bg_crop")
 MASK_KINDS = ("mask_crop", "bg_crop")  # either shows where the person is
 VIEW_KEYS = (*CROP_KEYS, "extrinsic_rot", "extrinsic_rot_inv")  # what a novel view is made of
+FRAME_KEYS = ("img", "bg")  # in full frames, what crops are to one person
 
-Batch = dict[str, torch.Tensor]  # by label name: crops (B,3,R,R), rotations (B,3,3), poses (B,51), indices (B,)
+# By label name: crops (B,3,R,R) or frames (B,3,H,W), rotations (B,3,3), poses (B,51) or (B,P,51), indices (B,).
+Batch = dict[str, torch.Tensor]
 
 
 def open_training_set(config: dict, keys: tuple[str, ...], masks: Sequence[str] = ()) -> MultiViewDataset:
@@ -53,6 +56,35 @@ def open_test_set(config: dict, keys: tuple[str, ...], masks: bool = False) -> M
     _check_folder("dataset_folder_test", folder, expected)
     present = MultiViewDataset(folder, keys=()).kinds if masks else ()
     return _open(folder, config, keys, "the network expects", [kind for kind in MASK_KINDS if kind in present])
+
+
+def open_frames(config: dict, keys: tuple[str, ...], folder_key: str = "dataset_folder_train") -> FrameDataset:
+    """`keys` of the full frames in the folder that `folder_key` names.
+
+    UserError where they are missing or have another size, and where a scene has more people than a frame has boxes.
+    """
+    folder, (width, height) = config[folder_key], _two_sides(config["fullFrameResolution"])
+    _check_folder(folder_key, folder, f"a set of full frames of {width} x {height} px, as render_dataset.py writes")
+    dataset = FrameDataset(folder, keys=keys, preload=config["preload_images"], progress=is_main())
+    if dataset.size != (height, width):
+        raise UserError(
+            f"the frames in {folder!r} have {dataset.size[1]} x {dataset.size[0]} px, but fullFrameResolution is "
+            f"[{width}, {height}]; expected a set that was rendered or prepared at that size"
+        )
+    boxes = config["spatial_transformer_num"]
+    if dataset.num_people > boxes:
+        raise UserError(
+            f"{folder!r} has up to {dataset.num_people} people in a scene, but spatial_transformer_num is {boxes}; "
+            "expected at least one box for each person"
+        )
+    return dataset
+
+
+def _two_sides(resolution: Sequence[int]) -> tuple[int, int]:
+    if len(resolution) != 2:
+        raise UserError(f"fullFrameResolution is {list(resolution)}; expected width and height")
+    width, height = resolution
+    return width, height
 
 
 def mask_kinds(config: dict) -> tuple[str, ...]:
@@ -110,10 +142,8 @@ def training_rows(
 
     `split(labels, fraction, seed)`: what is held out.
     """
-    train, validation = split(labels, config["validation_fraction"], config["seed"])
-    if config["actor_subset"] is not None:
-        subjects = np.asarray(labels["subj"]).reshape(-1)
-        train, validation = (rows[np.isin(subjects[rows], config["actor_subset"])] for rows in (train, validation))
+    parts = split(labels, config["validation_fraction"], config["seed"])
+    train, validation = (rows_of_subjects(labels, rows, config["actor_subset"]) for rows in parts)
     if len(train) == 0:
         raise UserError(
             f"actor_subset {config['actor_subset']!r} leaves no training crops in {config['dataset_folder_train']!r}"
@@ -126,12 +156,22 @@ def training_rows(
     return train, validation
 
 
+def rows_of_subjects(labels: dict, rows: np.ndarray, subjects: Sequence[int] | None) -> np.ndarray:
+    """Those of `rows` that show `subjects` (None: all); of full frames, nobody else at their instant."""
+    if subjects is None:
+        return rows
+    shown = np.asarray(labels["subj"])
+    if shown.ndim > 1:
+        return select_rows(labels, subjects, rows=rows)
+    return rows[np.isin(shown[rows], subjects)]
+
+
 def grouped_sampler(labels: dict, rows: np.ndarray, config: dict, shuffle: bool) -> GroupedBatchSampler:
     """Batches in the published structure: with `shuffle`, of this process's share; without, in a fixed order."""
     return GroupedBatchSampler(
         labels,
         batch_size=config["batch_size_train" if shuffle else "batch_size_test"],
-        use_cam_batches=config["useCamBatches"],
+        use_cam_batches=max(1, config["useCamBatches"]),
         use_subject_batches=config["useSubjectBatches"] and shuffle,
         every_nth_frame=config["every_nth_frame"],
         rows=rows,
@@ -210,6 +250,6 @@ def _leave_signals(worker: int) -> None:
 
 
 def normalize_batch(batch: dict) -> dict:
-    """A batch on its device -> the network's input: normalized crops (B,3,R,R) and rotations (B,3,3)."""
-    crops = {key: normalize(batch[key]) for key in CROP_KEYS if key in batch}
-    return {**batch, **crops}
+    """A batch on its device -> the network's input: normalized crops or frames (B,3,...) and rotations (B,3,3)."""
+    images = {key: normalize(batch[key]) for key in (*CROP_KEYS, *FRAME_KEYS) if key in batch}
+    return {**batch, **images}

@@ -14,7 +14,14 @@ from models import EncodeDecode
 from models.parts.folding import fold_batch_norm
 from training.loop.distributed import is_main
 from training.loop.hardware import Hardware
-from training.loop.loaders import Batch, make_loader, normalize_batch, training_batches, training_rows
+from training.loop.loaders import (
+    Batch,
+    make_loader,
+    normalize_batch,
+    rows_of_subjects,
+    training_batches,
+    training_rows,
+)
 from training.loop.threads import map_batches
 from training.stages.augmentation import change_input, changes_input_view, draw_input_view, make_backgrounds
 from utils.errors import UserError
@@ -35,8 +42,7 @@ def labeled_rows(
     rng = np.random.default_rng(config["seed"])
     parts = []
     for rows in training_rows(labels, config, split):
-        if subjects is not None:
-            rows = rows[np.isin(labels["subj"][rows], subjects)]
+        rows = rows_of_subjects(labels, rows, subjects)
         count = round(fraction * len(rows))
         # Sorted, so that encoding reads the files in their order.
         parts.append(np.sort(rng.choice(rows, max(1, count), replace=False)) if len(rows) else rows)

@@ -16,11 +16,9 @@ from training.loop.distributed import (
     is_main,
     local_items,
     local_shard,
-    mean_over_processes,
     process_group,
 )
 from training.loop.engine import Stage, fit, make_optimizer, seed_everything
-from training.loop.graphs import make_step
 from training.loop.hardware import Hardware
 from training.loop.loaders import (
     VIEW_KEYS,
@@ -42,7 +40,6 @@ from training.loop.mixing import (
     training_parts,
 )
 from training.loop.run_folder import RunFolder
-from training.loop.threads import map_batches
 from training.metrics import n_mpjpe, psnr
 from training.stages.augmentation import (
     augment,
@@ -52,6 +49,7 @@ from training.stages.augmentation import (
     needs_masks,
 )
 from training.stages.losses import ImageLoss, agreement_loss, known_pose_loss
+from training.stages.step import Losses, TrainingStep, mean_scores
 from training.trained.load import open_for_views
 from utils.config import check_config
 from utils.errors import UserError
@@ -167,7 +165,7 @@ def add_agreement(
     losses["loss"] = losses["loss"] + losses["agreement"]
 
 
-class NovelViewStep:
+class NovelViewStep(TrainingStep):
     """One step of stage 1 on a batch of uint8 crops, or of their rows in a `dataset` that lies on the device."""
 
     def __init__(
@@ -179,20 +177,13 @@ class NovelViewStep:
         config: dict,
         dataset: MultiViewDataset | None = None,
     ):
-        self.network, self.criterion, self.optimizer, self.dataset = network, criterion, optimizer, dataset
+        self.network, self.criterion = network, criterion
         statistics = network.pose_mean, network.pose_std
         losses = ViewLosses(average_gradients(network), criterion, config, statistics)
         self.compare = compile_training(losses, config, hardware.device)
-        self.hardware, self.config = hardware, config
         self.group = group_size(config)
         self.backgrounds = make_backgrounds(config, hardware.device)
-        self.train = make_step(self.compute, config, hardware)
-
-    def __call__(self, batch: Batch, iteration: int) -> dict[str, torch.Tensor]:
-        """Train on one batch, and return its losses, detached scalars by name."""
-        losses = self.train(batch | self.draw(batch, seed_everything(self.config["seed"], iteration)))
-        # A copy, because a CUDA graph overwrites its outputs in the next step.
-        return dict(zip(losses, torch.stack(list(losses.values())), strict=True))
+        super().__init__(optimizer, hardware, config, dataset)
 
     def draw(self, batch: Batch, generator: torch.Generator) -> Batch:
         """All that is random in a step but dropout: augmentation and permutations, on the CPU."""
@@ -208,22 +199,18 @@ class NovelViewStep:
             drawn["shuffled_appearance"] = donors_in_true_colors(drawn["shuffled_appearance"], true, cameras)
         return drawn
 
+    def set_modes(self) -> None:
+        self.network.train()
+
     def prepare(self, batch: Batch) -> Batch:
         """A batch on the device with what was drawn for it -> the network's input: normalized, augmented crops."""
-        if "row" in batch:
-            batch = batch | self.dataset.take(batch["row"])
+        batch = self.held(batch)
         return augment(put_on_backgrounds(normalize_batch(batch)), batch, self.config, self.backgrounds)
 
-    def compute(self, batch: Batch) -> Batch:
-        """Train on a batch on the device with what was drawn for it: a function of tensors, the same in each step."""
-        self.network.train()
-        self.optimizer.zero_grad(set_to_none=True)
+    def losses(self, batch: Batch) -> Losses:
         inputs = self.prepare(batch)
         with self.hardware.autocast():
-            losses = self.compare(inputs)
-        losses["loss"].backward()
-        self.optimizer.step()
-        return {name: loss.detach() for name, loss in losses.items()}
+            return self.compare(inputs)
 
 
 def group_size(config: dict) -> int:
@@ -242,16 +229,20 @@ def mixes_backgrounds(config: dict) -> bool:
     return True
 
 
-def permutations(count: int, config: dict, generator: torch.Generator) -> Batch:
-    """`shuffled_pose` and `shuffled_appearance` (count,) of this process's share of the batch, on the CPU."""
+def permutations(count: int, config: dict, generator: torch.Generator, rolls: bool = False) -> Batch:
+    """`shuffled_pose` and `shuffled_appearance` (count,) of this process's share of the batch, on the CPU.
+
+    `rolls`: as `training_permutations` has it.
+    """
     pose, appearance = training_permutations(
         count * idist.get_world_size(),
-        config["useCamBatches"],
+        max(1, config["useCamBatches"]),
         config["useSubjectBatches"],
         generator,
         shuffle_3d=config["shuffle_3d"],
         shuffle_fg=config["shuffle_fg"],
         other_view=config["target_other_view"],
+        rolls=rolls,
     )
     # Positions in the joined batch become positions in the share, which holds whole groups.
     return {"shuffled_pose": local_shard(pose) % count, "shuffled_appearance": local_shard(appearance) % count}
@@ -298,13 +289,7 @@ def evaluate_views(
         losses["psnr"] = psnr(denormalize(output), denormalize(inputs["img_crop"])).mean()
         return len(output), losses
 
-    totals: dict[str, float] = {}
-    count = 0
-    for size, losses in map_batches(compare, batches, hardware.device):
-        for name, value in losses.items():
-            totals[name] = totals.get(name, 0.0) + float(value) * size
-        count += size
-    return mean_over_processes({name: total / count for name, total in totals.items()}, count)
+    return mean_scores(compare, batches, hardware.device)
 
 
 @torch.no_grad()

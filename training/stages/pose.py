@@ -10,7 +10,6 @@ from datasets import MultiViewDataset
 from models import EncodeDecode
 from training.loop.distributed import average_gradients, is_main, local_items, mean_over_processes, process_group
 from training.loop.engine import Stage, fit, make_optimizer, seed_everything
-from training.loop.graphs import make_step
 from training.loop.hardware import Hardware
 from training.loop.loaders import Batch, cache_on_device, normalize_batch
 from training.loop.mixing import JoinedBatches, open_training_sets, training_parts
@@ -19,6 +18,7 @@ from training.metrics import mpjpe, n_mpjpe
 from training.stages.augmentation import augment, draw_augmentation, make_backgrounds, needs_masks
 from training.stages.labels import LABEL_KEYS, CachedLatents, LabeledCrops, ShuffledBatches, labeled_rows
 from training.stages.losses import pose_loss
+from training.stages.step import Losses, TrainingStep
 from training.trained.copies import direct_poses
 from training.trained.load import open_for_pose
 from utils.config import check_config
@@ -115,7 +115,7 @@ class PoseFromCrops(torch.nn.Module):
         return self.network.pose(self.network.encode(crops)[1])
 
 
-class PoseStep:
+class PoseStep(TrainingStep):
     """One step of stage 2, and its evaluation. The loss is the mean squared error of normalized poses.
 
     It trains on `points` where the encoder is frozen, otherwise on crops, or on the rows of either in `source`.
@@ -129,20 +129,13 @@ class PoseStep:
         config: dict,
         source: CachedLatents | LabeledCrops | None = None,
     ):
-        self.network, self.optimizer, self.hardware, self.config = network, optimizer, hardware, config
-        self.source = source
+        self.network = network
         self.branch = network.to_pose if config["freeze_encoder"] else PoseFromCrops(network)
         self.norms = [part for part in network.to_pose.modules() if isinstance(part, torch.nn.BatchNorm1d)]
         # The encoder also gives an appearance code, which no pose depends on.
         self.trained = average_gradients(self.branch, some_unused=not config["freeze_encoder"])
         self.backgrounds = None if config["freeze_encoder"] else make_backgrounds(config, hardware.device)
-        self.train = make_step(self.compute, config, hardware)
-
-    def __call__(self, batch: Batch, iteration: int) -> Batch:
-        """Train on one batch, and return its loss, a detached scalar."""
-        losses = self.train(batch | self.draw(batch, seed_everything(self.config["seed"], iteration)))
-        # A copy, because a CUDA graph overwrites its outputs in the next step.
-        return {"loss": losses["loss"].clone()}
+        super().__init__(optimizer, hardware, config, source)
 
     def draw(self, batch: Batch, generator: torch.Generator) -> Batch:
         """The random numbers of the augmentation of a batch, on the CPU."""
@@ -151,24 +144,7 @@ class PoseStep:
             points = self.source.points_shape
         return draw_augmentation(len(next(iter(batch.values()))), self.config, generator, points=points)
 
-    def compute(self, batch: Batch) -> Batch:
-        """Train on a batch on the device with what was drawn for it: a function of tensors, the same in each step."""
-        self._set_modes()
-        self.optimizer.zero_grad(set_to_none=True)
-        if "row" in batch:
-            batch = batch | self.source.take(batch["row"])
-        batch = augment(normalize_batch(batch), batch, self.config, self.backgrounds)
-        with self.hardware.autocast():
-            prediction = self.trained(_input(batch)).float()
-        loss = pose_loss(prediction, batch["3D"], self.network.pose_mean, self.network.pose_std)
-        loss.backward()
-        self.optimizer.step()
-        # A unit that is active on none of the few labels has no variance, and would blow up on other crops.
-        for norm in self.norms:
-            norm.running_var.clamp_(min=self.config["pose_variance_floor"])
-        return {"loss": loss.detach()}
-
-    def _set_modes(self) -> None:
+    def set_modes(self) -> None:
         """Train mode for what trains, and no more: a frozen encoder keeps its batch norm statistics too."""
         if self.network.to_pose.training and not self.network.training:
             return
@@ -176,6 +152,18 @@ class PoseStep:
         self.network.to_pose.train()
         if not self.config["freeze_encoder"]:
             self.network.encoder.train()
+
+    def losses(self, batch: Batch) -> Losses:
+        batch = self.held(batch)
+        batch = augment(normalize_batch(batch), batch, self.config, self.backgrounds)
+        with self.hardware.autocast():
+            prediction = self.trained(_input(batch)).float()
+        return {"loss": pose_loss(prediction, batch["3D"], self.network.pose_mean, self.network.pose_std)}
+
+    def finish(self) -> None:
+        # A unit that is active on none of the few labels has no variance, and would blow up on other crops.
+        for norm in self.norms:
+            norm.running_var.clamp_(min=self.config["pose_variance_floor"])
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:

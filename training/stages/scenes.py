@@ -1,0 +1,211 @@
+"""Stage 1 of several people in full frames: learn to compose what another camera saw."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from datasets import FrameDataset
+from models import evaluation_permutations
+from training.loop.compiling import compile_training
+from training.loop.distributed import average_gradients, is_main, local_items, process_group
+from training.loop.engine import Stage, fit, make_optimizer, seed_everything
+from training.loop.hardware import Hardware
+from training.loop.loaders import (
+    FRAME_KEYS,
+    Batch,
+    TrainingBatches,
+    cache_on_device,
+    evenly_spaced,
+    grouped_sampler,
+    make_loader,
+    normalize_batch,
+    open_frames,
+    training_batches,
+    training_rows,
+)
+from training.loop.run_folder import RunFolder
+from training.metrics import psnr
+from training.stages.novel_views import permutations
+from training.stages.scene_losses import FrameLoss
+from training.stages.step import Losses, TrainingStep, mean_scores
+from training.trained.load import open_for_views
+from utils.config import check_config
+from utils.errors import UserError
+from utils.images import denormalize
+from utils.plotting import color_masks, outline_boxes, save_columns
+from utils.scene_keys import SCENE_STAGE1_KEYS
+
+_LEARNED = ("img", "spatial_transformer")  # outputs that the losses need
+_SHOWN = (*_LEARNED, "radiance_normalized")
+_EXAMPLES = 6  # frames in a picture
+
+
+def train_scenes(config: dict, resume: bool = False, given: frozenset[str] = frozenset()) -> RunFolder:
+    """Train the network of `config` to compose novel views of scenes, with all processes of torchrun.
+
+    `given` names the keys that the user gave; those of the architecture must agree with `pretrained_network_path`.
+    Returns the run folder.
+    """
+    config = check_config(config, SCENE_STAGE1_KEYS, complete=True)
+    if config["training_mode"] != "NVS":
+        raise UserError(f"training_mode is {config['training_mode']!r}; expected 'NVS', which stage 1 trains")
+    with process_group(config["device"]):
+        return _train(config, resume, given)
+
+
+def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
+    hardware = Hardware(config["device"], config["precision"])
+    # Before the network is built: its weights are a function of the seed.
+    seed_everything(config["seed"])
+    network, config, _ = open_for_views(config, given)
+    hardware.place(network)
+    dataset = cache_on_device(open_frames(config, scene_keys(config)), config, hardware.device)
+    folder = RunFolder(config, "encode")
+    train, held_out_rows = training_rows(dataset.labels, config)
+    sampler = grouped_sampler(dataset.labels, train, config, shuffle=True)
+    held_out = list(grouped_sampler(dataset.labels, held_out_rows, config, shuffle=False))
+    held_out = evenly_spaced(held_out, config["validation_crops"])
+    criterion = hardware.place(FrameLoss(config))
+    optimizer = make_optimizer(
+        network.stage1_parameters(), config, convolutions_of_decoder(network), config["decoder_rate"]
+    )
+    if is_main():
+        print(f"{len(train)} frames to train on, {len(held_out_rows)} held out; {hardware}; {folder.path}")
+
+    def batches(first: int, last: int) -> Iterable[Batch]:
+        return training_batches(dataset, TrainingBatches(sampler, first, last), config)
+
+    def evaluate() -> dict[str, float]:
+        return evaluate_frames(network, criterion, make_loader(dataset, local_items(held_out), config), hardware)
+
+    def plot(path: str | Path) -> None:
+        plot_frames(network, dataset, held_out[0][:_EXAMPLES], hardware, path)
+
+    step = SceneStep(network, criterion, optimizer, hardware, config, dataset)
+    fit(Stage(network, optimizer, step, evaluate, batches, "loss", plot), config, folder, resume)
+    return folder
+
+
+def scene_keys(config: dict) -> tuple[str, ...]:
+    """What of a set of full frames a novel view is composed of."""
+    return (*FRAME_KEYS, "extrinsic_rot_inv", *(("intrinsics",) if config.get("perspectiveCorrection") else ()))
+
+
+def convolutions_of_decoder(network: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """The parameters of the image decoder but its first layer: without batch norm, they diverge at a higher rate."""
+    named = network.decoder.named_parameters()
+    return [parameter for name, parameter in named if not name.startswith("from_points.")]
+
+
+class FrameLosses(torch.nn.Module):
+    """The network's input -> the losses of its frames, as one module: what is compiled, and as one graph."""
+
+    def __init__(self, network: torch.nn.Module, criterion: FrameLoss):
+        super().__init__()
+        self.network, self.criterion = network, criterion
+
+    def forward(self, inputs: Batch) -> Losses:
+        """Scalars by name, as `FrameLoss` gives them, with the prior of boxes."""
+        outputs = self.network(inputs)
+        return self.criterion(outputs["img"], inputs["img"], outputs["spatial_transformer"])
+
+
+class SceneStep(TrainingStep):
+    """One step of stage 1 on a batch of uint8 frames, or of their rows in a `dataset` that lies on the device."""
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        criterion: FrameLoss,
+        optimizer: torch.optim.Optimizer,
+        hardware: Hardware,
+        config: dict,
+        dataset: FrameDataset | None = None,
+    ):
+        self.network = network
+        self.compare = compile_training(FrameLosses(average_gradients(network), criterion), config, hardware.device)
+        super().__init__(optimizer, hardware, config, dataset)
+
+    def draw(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """The permutations of poses and appearances, on the CPU."""
+        return permutations(len(next(iter(batch.values()))), self.config, generator, rolls=True)
+
+    def set_modes(self) -> None:
+        self.network.train()
+        self.network.output_types = _LEARNED
+
+    def losses(self, batch: Batch) -> Losses:
+        with self.hardware.autocast():
+            return self.compare(scene_inputs(self.held(batch)))
+
+
+def scene_inputs(batch: Batch) -> Batch:
+    """A batch of frames on its device -> the network's input: normalized frames, and rotations under their names."""
+    return normalize_batch(batch) | {"R_cam_2_world": batch["extrinsic_rot_inv"]}
+
+
+@contextmanager
+def computing(network: torch.nn.Module, outputs: tuple[str, ...]) -> Iterator[None]:
+    """The network in evaluation mode, computing `outputs`."""
+    before = network.output_types
+    network.eval()
+    network.output_types = outputs
+    try:
+        yield
+    finally:
+        network.output_types = before
+
+
+def evaluate_frames(
+    network: torch.nn.Module, criterion: FrameLoss, batches: Iterable[Batch], hardware: Hardware
+) -> dict[str, float]:
+    """Mean losses and PSNR (dB) of composed frames, over those of all processes, and PSNR of the background alone.
+
+    As published, each is composed from the next camera of its group, with the best matches of boxes, and the loss
+    leaves out the prior of boxes.
+    """
+
+    @torch.no_grad()
+    def compare(batch: Batch) -> tuple[int, Losses]:
+        inputs = scene_inputs(hardware.move(batch))
+        with hardware.autocast():
+            output = network(inputs)["img"]
+            scores = criterion(output, inputs["img"])
+        target = denormalize(inputs["img"])
+        scores["psnr"] = psnr(denormalize(output), target).mean()
+        scores["psnr_background"] = psnr(denormalize(inputs["bg"]), target).mean()
+        return len(output), scores
+
+    with computing(network, ("img",)):
+        return mean_scores(compare, batches, hardware.device)
+
+
+@torch.no_grad()
+def plot_frames(
+    network: torch.nn.Module, dataset: FrameDataset, rows: np.ndarray, hardware: Hardware, path: str | Path
+) -> None:
+    """Save a picture of examples, each composed from the frame of another camera: input and target with their boxes,
+    output, and masks.
+
+    `rows` (B,) of the dataset: sub-batches of the network's `sub_batch` cameras.
+    """
+    rows = rows[: len(rows) // network.sub_batch * network.sub_batch]
+    inputs = scene_inputs(hardware.move(dataset.__getitems__(rows)))
+    # Given, because a network that does not shuffle would otherwise render the same view.
+    target, donor = evaluation_permutations(len(rows), network.sub_batch, device=hardware.device)
+    with computing(network, _SHOWN), hardware.autocast():
+        outputs = network({**inputs, "shuffled_pose": target, "shuffled_appearance": donor})
+    # Slot j of the output was rendered from the frame whose target is j.
+    source = torch.argsort(target)
+    boxes = outputs["spatial_transformer"].transpose(0, 1)
+    frames = outline_boxes(denormalize(inputs["img"]), boxes)
+    columns = {
+        "input": frames[source],
+        "output": denormalize(outputs["img"]),
+        "target": frames,
+        "masks": color_masks(outputs["radiance_normalized"].squeeze(2).transpose(0, 1)),
+    }
+    save_columns(path, columns)
