@@ -72,6 +72,11 @@ SCENE_NETWORK = {
     "target_other_view": replace(NETWORK["target_other_view"],
         comment="with shuffle_3d: in training, too, the target is always another view"),
     "match_crops": Key(True, "match boxes of two views by their appearance; False: by their number"),
+    "match_one_to_one": Key(False, "of match_crops: no two boxes take the same one"),
+    "match_appearance": Key(False, "with shuffle_fg: appearance is that of the matched box; False: of the box of the "
+        "same number"),
+    "perspectiveCorrection": Key(False, "points are of a camera that looks at the box, and not of the frame's; needs "
+        "the cameras' intrinsics. In training all pairs of boxes are decoded"),
     "similarity_bandwidth": Key(10.0, "of match_crops: how decided matches are in training", above=0),
     "masked_blending": Key(True, "decode a mask of each person; False: its crop is opaque but for its faded border"),
     "scale_mask_max_to_1": Key(True, "divide each mask by its maximum"),

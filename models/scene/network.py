@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.parts.decoders import ImageDecoder, PoseDecoder
+from models.parts.decoders import PoseDecoder
 from models.parts.encoders import build_encoder
 from models.parts.latent import camera_to_camera, evaluation_permutations, invert
-from models.parts.options import coarsest_grid, decoder_widths, option
+from models.parts.options import option
 from models.scene.boxes import box_matrices, bump, crop_frames, left_to_right, paste_crops
+from models.scene.build import build_decoder, build_detector
 from models.scene.compositing import (
     EPSILON,
     Layers,
@@ -25,8 +26,10 @@ from models.scene.compositing import (
     opaque_layers,
     weaken_dense,
 )
-from models.scene.detector import Bounds, Detector, reduce_frames
-from models.scene.matching import best_matches, mix, no_matches, similarities, soft_matches
+from models.scene.detector import reduce_frames
+from models.scene.inputs import checked_frames
+from models.scene.matching import Matcher, mix, mix_pairs
+from models.scene.perspective import crop_rotations, pair_rotations
 from utils.errors import UserError
 from utils.geometry import at_least_float32, rotate_points
 from utils.skeleton import NUM_JOINTS
@@ -38,6 +41,7 @@ _OF_CROPS = {"img_crop", "blend_mask_crop"}
 _OF_FRAMES = {"img", "radiance_normalized", "blend_mask", "depth_map"}
 _OF_INPUTS = {*_OF_CAMERAS, "img_downscaled"}
 _OF_DECODER = {*_OF_CROPS, *_OF_FRAMES}
+_NEED_POINTS_TURNED = {*_OF_DECODER, "latent_3d_rotated", "3D"}
 _NEED_CAMERAS = {*_OF_CAMERAS, *_OF_DECODER, "similarity_matrix", "latent_3d_rotated"}
 
 
@@ -61,19 +65,17 @@ class DetectEncodeDecode(nn.Module):
         self.masks = option(config, "masked_blending")
         self.scale_masks = option(config, "scale_mask_max_to_1") and not option(config, "empty_masks")
         self.weaken_dense = option(config, "normalize_mask_density")
-        # One box has nothing to be matched with.
-        self.matches = option(config, "match_crops") and self.boxes > 1
-        self.bandwidth = option(config, "similarity_bandwidth")
+        self.match = Matcher(config)
+        self.match_appearance = option(config, "match_appearance") and option(config, "shuffle_fg")
+        self.perspective = option(config, "perspectiveCorrection")
         self.whole_frame = option(config, "disable_detector")
-        if self.matches and not option(config, "latent_fg"):
-            raise UserError("config: latent_fg = 0, expected at least 1 with match_crops, which compares appearances")
-        self.detector = _build_detector(config) if self.depths or not self.whole_frame else None
+        self.detector = build_detector(config) if self.depths or not self.whole_frame else None
         self.smooth = option(config, "smooth_detector_input")
         self.encoder = build_encoder(config, load)
         self.bump = option(config, "spatial_transformer")
         self.decoder = self.pose_decoder = None
         if option(config, "training_mode") == "NVS":
-            self.decoder = _build_decoder(config)
+            self.decoder = build_decoder(config)
         else:
             self.pose_decoder = PoseDecoder(
                 option(config, "latent_3d"),
@@ -89,7 +91,8 @@ class DetectEncodeDecode(nn.Module):
     def forward(self, input_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Compute the outputs named in `output_types`, and nothing that they do not need.
 
-        `input_dict`: `img`, `bg` (B,3,H,W) normalized frames and backgrounds; `R_cam_2_world` (B,3,3). Optional:
+        `input_dict`: `img`, `bg` (B,3,H,W) normalized frames and backgrounds; `R_cam_2_world` (B,3,3); with
+        `perspectiveCorrection` also `intrinsics` (B,3,3), pixels whose centers are at integers. Optional:
         `spatial_transformer` (B*K,2,3), boxes in place of the detector's; `shuffled_pose`, `shuffled_appearance` (B,)
         indices in place of the evaluation permutations; in evaluation mode `external_rotation_global` of the world and
         `external_rotation_cam` of the camera, (3,3) or (B,3,3), with which each frame is rendered for its own camera,
@@ -97,6 +100,7 @@ class DetectEncodeDecode(nn.Module):
 
         Returns a subset of the keys below. Frame j shows what input frame j shows, from the source view of the same
         instant. Slot i is the source frame i, rendered for view `shuffled_pose[i]`.
+        With `perspectiveCorrection` what is per slot or before matching is per frame and matched, except `cam2cam`.
         - `img` (B,3,H,W), `depth_map` (B,1,H,W), `radiance_normalized` (K,B,1,H,W), `blend_mask` (B,3,H,W) to look at;
         - `spatial_transformer` (K,B,2,3), `ST_depth` (K,B), `spatial_transformer_raw` (B*K,2,3) of the detector;
         - `similarity_matrix` (K,K,B): weights of the source boxes, by target box, source box and target view;
@@ -124,19 +128,21 @@ class DetectEncodeDecode(nn.Module):
         if wanted - _OF_INPUTS - _OF_BOXES:
             appearance, points = self.encode(crops)
             outputs |= {"latent_fg": appearance, "latent_3d": points.flatten(0, 1)}
+        turns = None
+        if self.perspective and wanted & _NEED_POINTS_TURNED:
+            turns = crop_rotations(boxes, input_dict["intrinsics"], frames.shape[-2:])
         if "3D" in wanted:
-            outputs["3D"] = self.pose(points, boxes)
-        if "similarity_matrix" in wanted or wanted & _OF_FRAMES:
+            outputs["3D"] = self.pose(points, boxes, turns)
+        if wanted & {*_OF_DECODER, "similarity_matrix", "latent_3d_rotated"}:
             outputs["similarity_matrix"] = self.match(appearance, outputs["shuffled_pose_inv"])
-        if "latent_3d_rotated" in wanted or wanted & _OF_DECODER:
-            outputs["latent_3d_rotated"] = self._rotate(points, input_dict, outputs["cam2cam"])
+        if wanted & {*_OF_DECODER, "latent_3d_rotated"}:
+            donor = outputs["shuffled_appearance"]
+            donated = appearance[:, donor]
+            if self.match_appearance:
+                donated = mix(donated, self.match(appearance, donor))
+            people = self._rotate(donated, points, turns, input_dict, outputs)
         if wanted & _OF_DECODER:
-            donated = appearance[:, outputs["shuffled_appearance"]]
-            source = outputs["shuffled_pose_inv"]
-            # Decoded by slot, and put in the order of the views that are rendered.
-            images, masks = (part[:, source] for part in self.decode(donated, outputs["latent_3d_rotated"]))
-            outputs["img_crop"] = self._frame_major(images.flatten(0, 1))
-            outputs["blend_mask_crop"] = self._frame_major(masks.flatten(0, 1))
+            images, masks = self._decode(*people, turns is not None, outputs)
         if wanted & _OF_FRAMES:
             self._compose(images, masks, input_dict["bg"], outputs)
         return {name: outputs[name] for name in self.output_types}
@@ -162,26 +168,24 @@ class DetectEncodeDecode(nn.Module):
         # Under autocast they come in bfloat16, which is too coarse for coordinates that are rotated.
         return appearance.unflatten(0, (self.boxes, -1)), at_least_float32(points).unflatten(0, (self.boxes, -1))
 
-    def match(self, appearance: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-        """Appearance (K,B,A) of all views, and the source `source[j]` (B,) of view j -> weights (K,K,B)."""
-        if not self.matches:
-            return no_matches(self.boxes, like=at_least_float32(appearance[0]))
-        cosines = similarities(at_least_float32(appearance), source)
-        return soft_matches(cosines, self.bandwidth) if self.training else best_matches(cosines)
-
     def decode(self, appearance: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Appearance (K,B,A) and points (K,B,N,3) -> normalized images (K,B,3,R,R) and masks (K,B,1,R,R) in 0..1."""
-        decoded = at_least_float32(self.decoder(appearance.flatten(0, 1), points.flatten(0, 1)))
-        decoded = decoded.unflatten(0, (self.boxes, -1))
-        images, fading = decoded[:, :, :3], bump(self.bump, decoded)
+        """Appearance (...,A) and points (...,N,3) -> normalized images (...,3,R,R) and masks (...,1,R,R) in 0..1."""
+        people = appearance.shape[:-1]
+        decoded = at_least_float32(self.decoder(appearance.flatten(0, -2), points.flatten(0, -3)))
+        images, fading = decoded[:, :3].unflatten(0, people), bump(self.bump, decoded)
         if not self.masks:
-            return images, fading.expand_as(images[:, :, :1])
-        masks = (EPSILON + (1 - EPSILON) * torch.sigmoid(decoded[:, :, 3:])) * fading
+            return images, fading.expand(*people, 1, -1, -1)
+        masks = (EPSILON + (1 - EPSILON) * torch.sigmoid(decoded[:, 3:].unflatten(0, people))) * fading
         return images, _scale_to_1(masks) if self.scale_masks else masks
 
-    def pose(self, points: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-        """Unrotated points (K,B,N,3) and boxes (K,B,2,3) -> normalized poses (B,K,17,3), from left to right."""
+    def pose(self, points: torch.Tensor, boxes: torch.Tensor, turns: torch.Tensor | None = None) -> torch.Tensor:
+        """Unrotated points (K,B,N,3) and boxes (K,B,2,3) -> normalized poses (B,K,17,3), from left to right.
+
+        They are in the frame's camera; `turns` (K,B,3,3): rotations from it to the cameras of the boxes.
+        """
         poses = at_least_float32(self.pose_decoder(points.flatten(0, 1))).unflatten(0, (self.boxes, -1))
+        if turns is not None:
+            poses = self._turn_back(poses, turns)
         ordered = poses.gather(0, left_to_right(boxes)[..., None].expand_as(poses))
         return ordered.transpose(0, 1).unflatten(2, (NUM_JOINTS, 3))
 
@@ -217,29 +221,18 @@ class DetectEncodeDecode(nn.Module):
         return wanted
 
     def _frames(self, input_dict: Mapping[str, torch.Tensor], wanted: set[str]) -> torch.Tensor:
-        """The input frames (B,3,H,W); UserError where an input is missing, or shapes do not fit together."""
-        names = {"img"} | ({"R_cam_2_world"} if wanted & _NEED_CAMERAS else set())
-        names |= {"bg"} if wanted & {*_OF_FRAMES, "bg_crop"} else set()
-        for name in sorted(names):
-            if name not in input_dict:
-                raise UserError(f"input {name!r} is missing, expected it for output_types = {self.output_types}")
-        background = wanted - _OF_INPUTS and self.detector is not None and self.detector.background
-        if background and "bg" not in input_dict:
-            raise UserError("input 'bg' is missing, expected the background of each frame for detector_background")
-        frames = input_dict["img"]
-        if frames.dim() != 4 or frames.shape[1] != 3:
-            raise UserError(f"img has shape {tuple(frames.shape)}, expected (frames, 3, height, width)")
-        expected = {
-            "bg": tuple(frames.shape),
-            "R_cam_2_world": (len(frames), 3, 3),
-            "spatial_transformer": (len(frames) * self.boxes, 2, 3),
-        }
-        for name, shape in expected.items():
-            if name in input_dict and tuple(input_dict[name].shape) != shape:
-                found = tuple(input_dict[name].shape)
-                boxes = f" (spatial_transformer_num = {self.boxes} a frame)" if name == "spatial_transformer" else ""
-                raise UserError(f"{name} has shape {found}, expected {shape}{boxes} for img {tuple(frames.shape)}")
-        return frames
+        """The input frames (B,3,H,W), checked with all other inputs that `wanted` outputs need."""
+        asked = f"output_types = {self.output_types}"
+        needed = {"img": asked}
+        if wanted & _NEED_CAMERAS:
+            needed["R_cam_2_world"] = asked
+        if self.detector is not None and self.detector.background and wanted - _OF_INPUTS:
+            needed["bg"] = "detector_background"
+        if wanted & {*_OF_FRAMES, "bg_crop"}:
+            needed["bg"] = asked
+        if self.perspective and wanted & _NEED_POINTS_TURNED:
+            needed["intrinsics"] = "perspectiveCorrection (pixels of the frames)"
+        return checked_frames(input_dict, needed, self.boxes)
 
     def _permute(self, input_dict: Mapping[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> None:
         """Which slot renders which view, and by which rotation."""
@@ -266,24 +259,71 @@ class DetectEncodeDecode(nn.Module):
             {"spatial_transformer": boxes} if depths is None else {"spatial_transformer": boxes, "ST_depth": depths}
         )
 
+    def _turn_back(self, poses: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+        """Normalized poses (K,B,51) in the cameras of boxes -> the same in the cameras of their frames."""
+        joints = self.denormalize_pose(poses.unflatten(2, (NUM_JOINTS, 3)))
+        joints = rotate_points(joints.flatten(0, 1), turns.mT.flatten(0, 1)).view_as(poses)
+        # The root, which is at 0, may have no deviation.
+        return (joints - self.pose_mean) / torch.where(self.pose_std > 0, self.pose_std, 1.0)
+
     def _rotate(
-        self, points: torch.Tensor, input_dict: Mapping[str, torch.Tensor], cam2cam: torch.Tensor
-    ) -> torch.Tensor:
-        """Points (K,B,N,3) of slots, as the target cameras see them."""
-        rotated = rotate_points(points.flatten(0, 1), cam2cam).unflatten(0, points.shape[:2])
+        self,
+        appearance: torch.Tensor,
+        points: torch.Tensor,
+        turns: torch.Tensor | None,
+        input_dict: Mapping[str, torch.Tensor],
+        outputs: dict[str, torch.Tensor],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Appearance (K,B,A) and points (K,B,N,3) of slots -> what is decoded, as the target cameras see it.
+
+        With `turns` (K,B,3,3), from the cameras of frames to those of boxes, rotations depend on both boxes: the result
+        is of matched people (K,B,...) by target box and view, or, where matches are soft, of all pairs (K,K,B,...).
+        """
+        boxes, rotations = points.shape[:2], outputs["cam2cam"]
+        if turns is not None:
+            # A view has as many rotations as pairs of its boxes with those of its source.
+            source = outputs["shuffled_pose_inv"]
+            appearance, points = (x[:, source].expand(self.boxes, *x.shape) for x in (appearance, points))
+            boxes, rotations = (
+                points.shape[:3],
+                pair_rotations(rotations[source], turns, turns[:, source]).flatten(0, 2),
+            )
+        rotated = rotate_points(points.flatten(0, -3), rotations).unflatten(0, boxes)
         if "shuffled_pose_weight" in input_dict and not self.training:
             rotated = torch.lerp(points, rotated, input_dict["shuffled_pose_weight"].to(points))
-        return rotated
+        outputs["latent_3d_rotated"] = rotated
+        if turns is not None:
+            weights = outputs["similarity_matrix"]
+            outputs["latent_3d_rotated"] = mix_pairs(rotated, weights)
+            if not self.match.soft:
+                return mix_pairs(appearance, weights), outputs["latent_3d_rotated"]
+        return appearance, rotated
+
+    def _decode(
+        self, appearance: torch.Tensor, points: torch.Tensor, matched: bool, outputs: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `_rotate` returned -> images and masks (K,B,C,R,R) of views, after matching."""
+        weights = outputs["similarity_matrix"]
+        crops = self.decode(appearance, points)
+        if not matched:
+            # Decoded by slot, and put in the order of the views that are rendered.
+            crops = tuple(part[:, outputs["shuffled_pose_inv"]] for part in crops)
+        elif self.match.soft:
+            crops = tuple(mix_pairs(part, weights) for part in crops)
+        for name, part in zip(("img_crop", "blend_mask_crop"), crops, strict=True):
+            outputs[name] = self._frame_major(part.flatten(0, 1))
+        if matched:
+            return crops
+        images, masks = crops
+        return mix(images, weights), mix(masks, weights) if self.masks else masks
 
     def _compose(
         self, images: torch.Tensor, masks: torch.Tensor, background: torch.Tensor, outputs: dict[str, torch.Tensor]
     ) -> None:
-        """Match images and masks (K,B,C,R,R) of people with the boxes of their views, and compose the frames."""
-        boxes, weights, size = outputs["spatial_transformer"], outputs["similarity_matrix"], background.shape[-2:]
-        # In 16 bits the matrix products of autocast would shift colors visibly.
+        """Put images and masks (K,B,C,R,R) of people into the boxes of their views, and compose the frames."""
+        boxes, size = outputs["spatial_transformer"], background.shape[-2:]
         with torch.autocast(background.device.type, enabled=False):
-            masks = mix(masks, weights) if self.masks else masks
-            images = paste_crops(mix(images, weights), boxes, size, padding="border")
+            images = paste_crops(images, boxes, size, padding="border")
             pasted = paste_crops(masks, boxes, size, padding="zeros")
             pasted = _scale_to_1(pasted) if self.scale_masks else pasted
             layers = self._layers(pasted, outputs)
@@ -302,49 +342,6 @@ class DetectEncodeDecode(nn.Module):
     def _frame_major(self, crops: torch.Tensor) -> torch.Tensor:
         """Crops (K*B,...), box by box -> (B*K,...), frame by frame."""
         return crops.unflatten(0, (self.boxes, -1)).transpose(0, 1).flatten(0, 1)
-
-
-def _build_detector(config: Mapping[str, Any]) -> Detector:
-    bounds = Bounds(**option(config, "spatial_transformer_bounds"))
-    if bounds.min_size > bounds.max_size:
-        raise UserError(
-            f"config: spatial_transformer_bounds has min_size = {bounds.min_size}, expected at most its max_size = "
-            f"{bounds.max_size}"
-        )
-    boxes, width = option(config, "spatial_transformer_num"), option(config, "detector_width")
-    return Detector(
-        boxes,
-        width,
-        bounds,
-        shifts=option(config, "offset_crop"),
-        square=option(config, "square_boxes"),
-        spread=option(config, "distinct_starts"),
-        smooth=option(config, "smooth_detector_input"),
-        background=option(config, "detector_background"),
-    )
-
-
-def _build_decoder(config: Mapping[str, Any]) -> ImageDecoder:
-    decoder = ImageDecoder(
-        decoder_widths(config),
-        coarsest_grid(config),
-        option(config, "latent_fg"),
-        option(config, "latent_3d"),
-        option(config, "latent_dropout"),
-        upsampling_bilinear=option(config, "upsampling_bilinear") == "upper",
-        skip_background=False,
-        add_background=False,
-        color_by_appearance=option(config, "color_by_appearance"),
-        channels=4 if option(config, "masked_blending") else 3,
-        batch_norm=option(config, "decoder_batch_norm"),
-    )
-    if not option(config, "decoder_batch_norm"):
-        # The start that was published.
-        for part in decoder.modules():
-            if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
-                nn.init.xavier_normal_(part.weight)
-                nn.init.zeros_(part.bias)
-    return decoder
 
 
 def _scale_to_1(masks: torch.Tensor) -> torch.Tensor:
