@@ -19,7 +19,7 @@ from training.loop.distributed import is_main, mean_over_processes, sync_buffers
 from training.loop.monitors import VisdomCurves
 from training.loop.muon import Muon
 from training.loop.progress import ShownLosses, scores_text, to_floats
-from training.loop.provenance import RunRecord, environment
+from training.loop.provenance import RunRecord, environment, read_record
 from training.loop.run_folder import CsvLog, RunFolder, next_command
 from training.loop.threads import compute_threads, training_threads
 from utils.errors import UserError
@@ -152,7 +152,9 @@ def _fit(stage: Stage, config: dict, folder: RunFolder, resume: bool) -> dict:
         print(f"threads: {loop.threads}, with which this run began, in place of {config['threads']}")
     done = loop.iteration >= config["num_training_iterations"]
     loop.plot_missed()
-    if not done:
+    if done:
+        loop.complete_record()
+    else:
         loop.open_logs()
         with loop.record.session_status() if loop.record else nullcontext():
             _run(loop)
@@ -212,12 +214,23 @@ class _Loop:
             return
         self.training_log = CsvLog(self.folder.path / "debug_log_training.txt", self.iteration)
         self.testing_log = CsvLog(self.folder.path / "debug_log_testing.txt", self.iteration)
+        self._open_record()
+        if self.config["visdom"]:
+            self.curves = VisdomCurves(self.folder.path.name)
+
+    def complete_record(self) -> None:
+        """Write the record of a run that was killed after its last state."""
+        record = read_record(self.folder.record_file) if is_main() else None
+        if record is not None and record.get("status") != "finished":
+            self._open_record()
+            with self.record.session_status():
+                pass
+
+    def _open_record(self) -> None:
         device = next(self.stage.network.parameters()).device
         about = environment(device) | {"threads": self.threads}
         self.record = RunRecord(self.folder.record_file, self.folder.identity, self.stage.score, about)
         self.record.update(self.iteration, self.best, self.best_iteration)
-        if self.config["visdom"]:
-            self.curves = VisdomCurves(self.folder.path.name)
 
     def process(self, engine: Engine, batch: dict) -> dict:
         # From the iteration alone, without a scheduler, whose state a resumed run would need.

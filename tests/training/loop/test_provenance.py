@@ -67,6 +67,18 @@ def interrupt():
     raise KeyboardInterrupt
 
 
+def test_a_run_that_was_killed_before_its_last_record_gets_it(data, tmp_path):
+    config = tiny_config(data, tmp_path)
+    path = train_novel_views(config).record_file
+    whole = read_record(path)
+    running = {"status": "running", "best_score": None, "iterations": 3}
+    path.write_text(json.dumps({**whole, **running, "sessions": [{**whole["sessions"][0], "status": "running"}]}))
+    train_novel_views(config, resume=True)
+    record = read_record(path)
+    assert [session["status"] for session in record["sessions"]] == ["interrupted", "finished"]
+    assert {**record, "sessions": []} == {**whole, "sessions": []}
+
+
 def test_a_damaged_record_is_one_line(tmp_path):
     (tmp_path / "run.json").write_text('{"status": ')
     with pytest.raises(UserError, match=r"run.json' cannot be read \(.*line 1.*\); expected JSON, an object"):
