@@ -5,7 +5,9 @@ LiteRT. The first finds people in the whole image, the second finds landmarks in
 Pixels: x right, y down, (0, 0) is the center of the first pixel.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -15,6 +17,7 @@ import numpy as np
 from utils.commands import install_extra
 from utils.errors import UserError
 from utils.paths import ROOT
+from utils.readers import reading
 
 MODELS_FOLDER = ROOT / "examples" / "blazepose"
 DETECTION_FILE, LANDMARK_FILE = "pose_detection.tflite", "pose_landmark_full.tflite"
@@ -125,10 +128,23 @@ def _interpreter(path: Path):
     litert = _litert()
     if not path.is_file():
         raise UserError(f"no model {str(path)!r}; expected {DETECTION_FILE} and {LANDMARK_FILE} of MediaPipe")
-    # One thread: the preparation runs one process per core.
-    interpreter = litert.Interpreter(model_path=str(path), num_threads=1)
-    interpreter.allocate_tensors()
+    with reading(path, f"{DETECTION_FILE} and {LANDMARK_FILE} of MediaPipe"), _silence():
+        # One thread: the preparation runs one process per core.
+        interpreter = litert.Interpreter(model_path=str(path), num_threads=1)
+        interpreter.allocate_tensors()
     return interpreter
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Native code prints to standard error what nobody needs, such as which instructions it will use."""
+    shown, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown), os.close(nowhere)
 
 
 def _litert() -> ModuleType:

@@ -79,3 +79,15 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
     with pytest.raises(UserError, match=r"needs the package 'ai-edge-litert': pip install .*detect"):
         BlazePose()
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>a login page</html>"])
+def test_damaged_models_are_named(tmp_path, content):
+    (tmp_path / "pose_detection.tflite").write_bytes(content)
+    with pytest.raises(UserError, match=r"pose_detection\.tflite' cannot be read \("):
+        BlazePose(tmp_path)
+
+
+def test_native_code_is_silent(capfd):
+    BlazePose()
+    assert capfd.readouterr().err == ""
