@@ -1,0 +1,41 @@
+"""Stage 1 of several people on frames of 228 x 128 px with a small network: hours on two cores."""
+
+from configs.config_train_detect_encode_decode import config_dict as published
+
+config_dict = {
+    **published,
+    "fullFrameResolution": [228, 128],
+    "preload_images": True,
+    # A small network for small crops, without ImageNet weights, which would have to be downloaded.
+    "encoderType": "ResNet18",
+    "encoder_width": 32,
+    "encoder_weights": None,
+    "detector_width": 16,
+    "inputDimension": 64,
+    "feature_scale": 8,
+    "latent_fg": 32,
+    "width_to3Dpose": 512,
+    # So few iterations do not overfit: dropout would only slow them down.
+    "latent_dropout": 0.0,
+    "loss_weight_imageNet": 0.0,
+    "perceptual_weights": None,
+    # Boxes: they start apart, are square in pixels as crops are, and see what differs from the background.
+    "distinct_starts": True,
+    "square_boxes": True,
+    "smooth_detector_input": True,
+    "detector_background": True,
+    # Masks: of nobody they are empty, and nothing shines through a person.
+    "empty_masks": True,
+    "opaque_masks": True,
+    # The frame's brightness counts, and the target is always another view.
+    "match_statistics": False,
+    "target_other_view": True,
+    "batch_size_train": 16,
+    "batch_size_test": 16,
+    "validation_crops": 256,
+    # A short run gains most from a schedule that ends at zero.
+    "num_training_iterations": 8000,
+    "learning_rate_schedule": "cosine",
+    "test_every": 1000,
+    "plot_every": 1000,
+}
