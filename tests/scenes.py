@@ -66,10 +66,8 @@ def _scene(seq: int, subjects: np.ndarray, instants: int, cameras: int, rng: np.
     intrinsics = np.array([[FOCAL, 0, (width - 1) / 2], [0, FOCAL, (height - 1) / 2], [0, 0, 1]])
     cam = np.tile(np.arange(cameras), instants)
     backgrounds = {(seq, c): _background(c) for c in range(cameras)}
-    frames, masks, boxes = zip(
-        *(_draw(backgrounds[seq, c], people_of[:, 0], intrinsics, subjects) for c, people_of in zip(cam, in_camera)),
-        strict=True,
-    )
+    drawn = [_draw(backgrounds[seq, c], of[:, 0], intrinsics, subjects) for c, of in zip(cam, in_camera, strict=True)]
+    frames, masks, boxes = zip(*drawn, strict=True)
     nobody = subjects < 0
     positions = np.where(nobody[:, None], np.nan, in_camera[:, :, 0])
     poses = np.where(nobody[:, None, None], np.nan, in_camera - in_camera[:, :, :1])
