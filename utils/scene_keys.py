@@ -101,6 +101,7 @@ SCENE_LOSS = {
     "match_statistics": Key(True, "compare frames whose mean and contrast were matched; False: as they are"),
     "loss_weight_depth": Key(0.0, "of the predicted depths' distance to where the rays through matched boxes of both "
         "views meet; needs cameras with known places", at_least=0),
+    "loss_around_boxes": Key(False, "in training, compare what is around boxes; False: whole frames"),
     "loss_weight_boxes": Key(0.1, "of the box prior: average position the frame's center, average height 0.4 of it",
         at_least=0),
 }

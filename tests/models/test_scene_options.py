@@ -161,3 +161,32 @@ def test_published_targets_roll_or_stay_and_others_always_roll():
         stayed.append((pose == torch.arange(16)).float().mean())
         assert training_permutations(4, 2, True, generator, rolls=True, other_view=True)[0].tolist() == [1, 0, 3, 2]
     assert 0.4 < torch.stack(stayed).mean() < 0.6
+
+
+@pytest.mark.parametrize("changes", [{}, {"MAE": True, "match_statistics": False}])
+def test_losses_around_a_box_of_the_frame_are_those_of_the_frame(changes):
+    output, target = torch.randn(2, 2, 3, 32, 32).requires_grad_()
+    whole, around = (FrameLoss({**SMALL, "loss_around_boxes": here, **changes}).eval() for here in (False, True))
+    boxes = box_matrices(torch.full((1, 2, 2), 0.8), torch.zeros(1, 2, 2))
+    expected, found = whole(output, target, boxes), around(output, target, boxes)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6)
+    # Tests have no boxes, and compare whole frames.
+    torch.testing.assert_close(around(output, target)["rgb"], expected["rgb"])
+
+
+def test_losses_around_boxes_are_as_large_as_those_of_whole_frames_and_leave_boxes_alone():
+    background, person = torch.randn(2, 3, 64, 64), torch.randn(2, 3, 20, 20)
+    output = background.clone()
+    output[..., 20:40, 10:30] = person
+    output.requires_grad_()
+    center = 2 * torch.tensor([19.5, 29.5]) / 63 - 1
+    boxes = box_matrices(torch.full((1, 2, 2), 0.4), center.expand(1, 2, 2)).requires_grad_()
+    # Square errors of noise would be smoothed away by resampling: crops have the resolution of the frame here.
+    config = {**SMALL, "loss_weight_imageNet": 0.0, "loss_weight_boxes": 0.0, "match_statistics": False}
+    whole = FrameLoss(config)(output, background, boxes)["loss"]
+    around = FrameLoss({**config, "loss_around_boxes": True, "inputDimension": 256})(output, background, boxes)["loss"]
+    assert 0.3 * whole < around < 1.1 * whole
+    around.backward()
+    assert boxes.grad is None and output.grad[..., 25:35, 15:25].abs().min() > 0
+    assert not output.grad[..., 48:].any()

@@ -9,10 +9,11 @@ from torch.nn import functional
 
 from models.parts.options import option
 from models.parts.perceptual import perceptual_features
-from models.scene.boxes import box_sizes
+from models.scene.boxes import box_matrices, box_sizes, crop_frames
 from utils.errors import UserError
 from utils.geometry import at_least_float32
 
+_ENLARGED = 1.25  # what `loss_around_boxes` sees, in sides of a box: a person may reach out of it
 _HEIGHT = 0.4  # of the frame: the average box of the prior, which is two thirds as wide as high, in pixels
 
 
@@ -22,13 +23,15 @@ class FrameLoss(nn.Module):
     `match_statistics`: outputs are compared after their mean and deviation were matched with those of the target, so
     that brightness and contrast do not count. `MAE`: absolute errors, else squared ones. `loss_weight_rgb`: pixels.
     `loss_weight_imageNet`: mean over three maps of a fixed network (`perceptual_weights`). `loss_weight_boxes`: the
-    prior of boxes. Parts of weight 0 are neither built nor computed.
+    prior of boxes. `loss_around_boxes`: in training only boxes, enlarged, are compared, each as a crop of the
+    network's size. Parts of weight 0 are neither built nor computed.
     """
 
     def __init__(self, config: Mapping[str, Any]):
         super().__init__()
         self.match_statistics = option(config, "match_statistics")
         self.square_boxes, self.distinct = option(config, "square_boxes"), option(config, "distinct_starts")
+        self.crop = option(config, "inputDimension") if option(config, "loss_around_boxes") else None
         self.compare = functional.l1_loss if option(config, "MAE") else functional.mse_loss
         self.weight_rgb = option(config, "loss_weight_rgb")
         self.weight_perceptual = option(config, "loss_weight_imageNet")
@@ -44,27 +47,46 @@ class FrameLoss(nn.Module):
     def forward(
         self, output: torch.Tensor, target: torch.Tensor, boxes: torch.Tensor | None = None
     ) -> dict[str, torch.Tensor]:
-        """Compare normalized frames (B,3,H,W); `boxes` (K,B,2,3) of the detector, or None: no prior, as in tests.
+        """Compare normalized frames (B,3,H,W); `boxes` (K,B,2,3) of the detector, or None, as in tests: whole frames,
+        and no prior.
 
         Returns scalars: `loss`, to be minimized, and its weighted parts among `rgb`, `imageNet`, `boxes`.
         Gradients flow to `output` and `boxes` only.
         """
-        target = target.detach()
-        parts = {}
+        target, shares, parts = target.detach(), None, {}
+        if self.crop and boxes is not None:
+            output, target, shares = around_boxes(output, target, boxes, self.crop)
         if self.weight_rgb:
-            parts["rgb"] = self.weight_rgb * self._compare(output, target)
+            parts["rgb"] = self.weight_rgb * self._compare(output, target, shares)
         if self.features is not None:
             with torch.no_grad():
                 true_maps = self.features(target)
-            errors = [self._compare(*maps) for maps in zip(self.features(output), true_maps, strict=True)]
+            errors = [self._compare(*maps, shares) for maps in zip(self.features(output), true_maps, strict=True)]
             parts["imageNet"] = self.weight_perceptual * sum(errors) / len(errors)
         if self.weight_boxes and boxes is not None:
             parts["boxes"] = self.weight_boxes * box_prior(boxes, self.ratio, self.square_boxes, self.distinct)
         return {"loss": sum(parts.values()), **parts}
 
-    def _compare(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def _compare(self, output: torch.Tensor, target: torch.Tensor, shares: torch.Tensor | None) -> torch.Tensor:
         output, target = at_least_float32(output), at_least_float32(target)
-        return self.compare(match_statistics(output, target) if self.match_statistics else output, target)
+        output = match_statistics(output, target) if self.match_statistics else output
+        if shares is None:
+            return self.compare(output, target)
+        return (self.compare(output, target, reduction="none").mean((1, 2, 3)) * shares).sum()
+
+
+def around_boxes(
+    output: torch.Tensor, target: torch.Tensor, boxes: torch.Tensor, side: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What frames (B,3,H,W) show around boxes (K,B,2,3): crops (K*B,3,side,side), and their shares of all frames.
+
+    Weighted by their shares (K*B,), errors of crops are as large as those of frames that are right elsewhere.
+    """
+    # Without gradient: a box would flee to where nothing is to be drawn.
+    boxes = boxes.detach()
+    enlarged = box_matrices(_ENLARGED * box_sizes(boxes), boxes[..., 2])
+    shares = box_sizes(enlarged).prod(-1).flatten() / len(output)
+    return crop_frames(output, enlarged, side), crop_frames(target, enlarged, side), shares.to(output.dtype)
 
 
 def match_statistics(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
