@@ -1,9 +1,9 @@
-"""Pack the crops of a training layout into arrays beside the PNG files, so that training and testing decode nothing.
+"""Pack the images of a training layout into arrays beside the PNG files, so that training and testing decode nothing.
 
 Example:
   python configs/pack_dataset.py data/train data/test
-Interrupt it at any time; the same command resumes. Packed crops are used automatically; remove DIR/packed to return to
-the PNG files.
+Interrupt it at any time; the same command resumes. Packed images are used automatically; remove DIR/packed to return
+to the files.
 """
 
 import sys
@@ -19,7 +19,7 @@ def main() -> None:
     from datasets.layout.packed import pack
 
     parser = script_parser(__doc__)
-    parser.add_argument("folders", metavar="DIR", nargs="+", help="folder that holds labels.h5 and the crops")
+    parser.add_argument("folders", metavar="DIR", nargs="+", help="folder that holds labels.h5 and the images")
     for folder in parser.parse_args().folders:
         print(pack(folder))
 

@@ -17,7 +17,7 @@ def main() -> None:
     from datasets.validation import validate
 
     parser = script_parser(__doc__)
-    parser.add_argument("folder", metavar="DIR", help="folder that holds labels.h5 and seq_*/cam_*/img_crop_*.png")
+    parser.add_argument("folder", metavar="DIR", help="folder that holds labels.h5 and seq_*/cam_*/img*.png")
     print(validate(parser.parse_args().folder))
 
 

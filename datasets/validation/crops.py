@@ -1,74 +1,45 @@
-"""Checks a training layout: reports the first error, or a summary."""
+"""Checks a training layout of crops (version 1)."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from datasets.cameras.agreement import MAX_VIEW_DIFFERENCE, MIN_CAMERAS, view_disagreement
+from datasets.cameras.agreement import MAX_VIEW_DIFFERENCE, view_disagreement
 from datasets.layout.groups import Groups, group_rows
-from datasets.layout.labels import INSTANT_KEYS, MAX_JOINT_DISTANCE, POSE_KEYS, ROW_KEYS, STATISTIC_KEYS, Labels
+from datasets.layout.labels import MAX_JOINT_DISTANCE, ROW_KEYS, Labels
 from datasets.layout.png import map_threads, read_png
 from datasets.layout.writer import CROP_CHANNELS, image_path
+from datasets.validation.common import check_instants, check_labels, check_rotations, check_rows, check_views, listed
 from utils.errors import UserError
 from utils.skeleton import order_fault
 
-ROTATION_TOLERANCE = 1e-3
 MAX_EMPTY_MASKS = 0.01  # share of all masks
 
 
-def validate(root: str | Path) -> str:
-    """Check every label and decode every crop of the layout in `root`; returns a summary table.
+def validate_crops(labels: Labels) -> str:
+    """Check every label and decode every crop of a layout of version 1; returns a summary table.
 
     Raises UserError for the first error: a missing or misshapen key, NaN, a matrix that is not a rotation or not the
     inverse that it should be, a pose that is not root-centered or not in meters, joints in another order, cameras that
     disagree about a pose, duplicate rows, instants of one camera only, a crop that is missing, truncated or of another
     size. A layout may lack all background crops, all masks, and all 3D poses with their statistics.
     """
-    labels = Labels(root)
-    _check_labels(labels)
-    _check_rotations(labels)
+    check_labels(labels, ROW_KEYS)
+    check_rotations(labels)
     instants = _check_instants(labels)
     about_poses = _check_poses(labels, instants) if "3D" in labels else ["no 3D poses: stage 1 only"]
     size, kinds = _check_crops(labels)
     return "\n".join([*_table(labels, instants, size, kinds), *about_poses])
 
 
-def _check_labels(labels: Labels) -> None:
-    has_poses = any(name in labels for name in POSE_KEYS)
-    absent = () if has_poses else POSE_KEYS
-    # The reader checks what it reads.
-    for name in dict.fromkeys((*ROW_KEYS, *STATISTIC_KEYS, *labels)):
-        if name not in absent:
-            labels[name]
-
-
-def _check_rotations(labels: Labels) -> None:
-    rotation, inverse = labels["extrinsic_rot"], labels["extrinsic_rot_inv"]
-    product = rotation @ rotation.swapaxes(1, 2)
-    _check_rows(
-        labels,
-        np.abs(product - np.eye(3)).max(axis=(1, 2)) + np.abs(np.linalg.det(rotation) - 1),
-        "'extrinsic_rot' differs from a rotation by {:.3g}{}; expected an orthonormal matrix of determinant 1",
-        ROTATION_TOLERANCE,
-    )
-    _check_rows(
-        labels,
-        np.abs(rotation @ inverse - np.eye(3)).max(axis=(1, 2)),
-        "'extrinsic_rot_inv' differs from the inverse of 'extrinsic_rot' by {:.3g}{}; expected its inverse",
-        ROTATION_TOLERANCE,
-    )
-
-
 def _check_poses(labels: Labels, instants: Groups) -> list[str]:
     """Check root, unit and agreement between cameras. Returns lines for the summary."""
     poses = labels["3D"].reshape(-1, 17, 3)
     root = np.abs(poses[:, 0]).max(axis=1)
-    _check_rows(labels, root, "'3D' has its root {:.3g} m from the origin{}; expected joint 0 at zero", 1e-4)
+    check_rows(labels, root, "'3D' has its root {:.3g} m from the origin{}; expected joint 0 at zero", 1e-4)
     reach = np.linalg.norm(poses, axis=2).max(axis=1)
-    _check_rows(
-        labels, reach, "'3D' has a joint {:.3g} from the root{}; expected meters, at most 3", MAX_JOINT_DISTANCE
-    )
+    check_rows(labels, reach, "'3D' has a joint {:.3g} from the root{}; expected meters, at most 3", MAX_JOINT_DISTANCE)
     fault = order_fault(poses)
     if fault:
         raise UserError(f"{labels.path}: '3D': {fault}; expected the joints in the order of utils/skeleton.py")
@@ -82,26 +53,14 @@ def _check_poses(labels: Labels, instants: Groups) -> list[str]:
 
 
 def _check_instants(labels: Labels) -> Groups:
-    instants = group_rows(labels, INSTANT_KEYS, within="cam")
-    repeated = np.diff(labels["cam"][instants.order]) == 0
-    # The same camera number across a border between two instants is no repetition.
-    repeated[instants.start[1:] - 1] = False
-    if repeated.any():
-        row = instants.order[np.argmax(repeated) + 1]
-        raise UserError(f"{labels.path}: duplicate row{labels.row_name(row)}; expected one per instant and camera")
+    instants = check_instants(labels)
     # Folders are named by `seq` alone: crops of a second subject would overwrite those of the first.
     sequences = group_rows(labels, ("seq", "subj"))
     shared = np.flatnonzero(np.diff(labels["seq"][sequences.first]) == 0)
     if len(shared):
         seq = labels["seq"][sequences.first][shared[0]]
         raise UserError(f"{labels.path}: two subjects share seq {seq}; expected one subject per seq")
-    few = instants.count < MIN_CAMERAS
-    if few.any():
-        row = instants.first[np.argmax(few)]
-        raise UserError(
-            f"{labels.path}: {few.sum()} of {len(few)} instants have fewer than {MIN_CAMERAS} cameras, "
-            f"the first{labels.row_name(row)}; expected several views of each"
-        )
+    check_views(labels, instants)
     return instants
 
 
@@ -110,7 +69,7 @@ def _check_views_agree(labels: Labels, instants: Groups) -> float:
     world = np.einsum("nij,npj->npi", labels["extrinsic_rot_inv"], labels["3D"].reshape(-1, 17, 3))
     difference = np.zeros(labels.num_rows)
     difference[instants.first] = view_disagreement(world[instants.order], instants.start)
-    _check_rows(
+    check_rows(
         labels,
         difference,
         "the cameras of one instant disagree about '3D' by {:.3g} m{}; expected camera-frame poses that "
@@ -155,15 +114,6 @@ def _crop_checker(root: Path, kind: str, size: int, empty_masks: list[str]) -> C
     return check
 
 
-def _check_rows(labels: Labels, error: np.ndarray, message: str, limit: float) -> None:
-    """Raise UserError for the first row whose `error` (N,) exceeds `limit` or is NaN."""
-    # Negated, so that NaN is bad too.
-    bad = ~(error <= limit)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise UserError(f"{labels.path}: {message.format(error[row], labels.row_name(row))}")
-
-
 def _table(labels: Labels, instants: Groups, size: int, kinds: list[str]) -> list[str]:
     lines = [f"{'subject':>7} {'sequences':>9} {'instants':>9} {'cameras':>7} {'crops':>9}"]
     subjects = labels["subj"]
@@ -175,9 +125,5 @@ def _table(labels: Labels, instants: Groups, size: int, kinds: list[str]) -> lis
         name = "all" if subject is None else subject
         lines.append(f"{name:>7} {sequences:>9} {len(count):>9} {cameras:>7} {count.sum():>9}")
     fewest, most = instants.count.min(), instants.count.max()
-    lines.append(f"crops: {size}x{size} px, {_listed(kinds)}; cameras per instant: {fewest} to {most}")
+    lines.append(f"crops: {size}x{size} px, {listed(kinds)}; cameras per instant: {fewest} to {most}")
     return lines
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

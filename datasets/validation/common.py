@@ -1,0 +1,77 @@
+"""What the checks of both versions of the layout share."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from datasets.cameras.agreement import MIN_CAMERAS
+from datasets.layout.groups import Groups, group_rows
+from datasets.layout.labels import POSE_KEYS, STATISTIC_KEYS, Labels, instant_keys
+from utils.errors import UserError
+
+ROTATION_TOLERANCE = 1e-3
+
+
+def check_labels(labels: Labels, required: Sequence[str]) -> None:
+    """Read all keys. Raises UserError for one of `required`, or of the statistics of poses, that is missing."""
+    has_poses = any(name in labels for name in POSE_KEYS)
+    absent = () if has_poses else POSE_KEYS
+    # The reader checks what it reads.
+    for name in dict.fromkeys((*required, *STATISTIC_KEYS, *labels)):
+        if name not in absent:
+            labels[name]
+
+
+def check_rotations(labels: Labels) -> None:
+    """Raises UserError for a matrix that is no rotation, or not the inverse that it should be."""
+    rotation, inverse = labels["extrinsic_rot"], labels["extrinsic_rot_inv"]
+    product = rotation @ rotation.swapaxes(1, 2)
+    check_rows(
+        labels,
+        np.abs(product - np.eye(3)).max(axis=(1, 2)) + np.abs(np.linalg.det(rotation) - 1),
+        "'extrinsic_rot' differs from a rotation by {:.3g}{}; expected an orthonormal matrix of determinant 1",
+        ROTATION_TOLERANCE,
+    )
+    check_rows(
+        labels,
+        np.abs(rotation @ inverse - np.eye(3)).max(axis=(1, 2)),
+        "'extrinsic_rot_inv' differs from the inverse of 'extrinsic_rot' by {:.3g}{}; expected its inverse",
+        ROTATION_TOLERANCE,
+    )
+
+
+def check_instants(labels: Labels) -> Groups:
+    """Rows by instant. Raises UserError for two rows of one instant and camera."""
+    instants = group_rows(labels, instant_keys(labels), within="cam")
+    repeated = np.diff(labels["cam"][instants.order]) == 0
+    # The same camera number across a border between two instants is no repetition.
+    repeated[instants.start[1:] - 1] = False
+    if repeated.any():
+        row = instants.order[np.argmax(repeated) + 1]
+        raise UserError(f"{labels.path}: duplicate row{labels.row_name(row)}; expected one per instant and camera")
+    return instants
+
+
+def check_views(labels: Labels, instants: Groups) -> None:
+    """Raises UserError for an instant that too few cameras see."""
+    few = instants.count < MIN_CAMERAS
+    if few.any():
+        row = instants.first[np.argmax(few)]
+        raise UserError(
+            f"{labels.path}: {few.sum()} of {len(few)} instants have fewer than {MIN_CAMERAS} cameras, "
+            f"the first{labels.row_name(row)}; expected several views of each"
+        )
+
+
+def check_rows(labels: Labels, error: np.ndarray, message: str, limit: float) -> None:
+    """Raise UserError for the first row whose `error` (N,) exceeds `limit` or is NaN."""
+    # Negated, so that NaN is bad too.
+    bad = ~(error <= limit)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise UserError(f"{labels.path}: {message.format(error[row], labels.row_name(row))}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as text, such as "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
