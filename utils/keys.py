@@ -270,6 +270,9 @@ MACHINE = {
         # As long as a file's name may be, because it also names the folders of older runs, to resume them.
         pattern=r"(?!latest$)[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}",
         pattern_words="letters, digits, '.', '_' and '-' (at most 255, not 'latest')"),
+    "tensorboard": Key(False, "write curves for TensorBoard into the run folder", names_run=False),
+    "tracker": Key(None, "send curves and config to this tracker of experiments; None: to none",
+        choices=("wandb", "trackio"), optional=True, kind=str, names_run=False),
     "visdom": Key(True, "send curves to a visdom server at localhost:8097, if one is running", names_run=False),
 }
 

@@ -105,7 +105,8 @@ def test_every_key_stands_in_one_group():
 def test_keys_that_do_not_change_what_is_learned_name_no_run():
     assert {name for name, key in KEYS.items() if not key.names_run} == {
         "dataset_folder_test", "num_workers", "preload_images", "crops_on_device", "print_every", "plot_every",
-        "device", "threads", "compile", "output_folder", "name", "visdom", "flip_test",
+        "device", "threads", "compile", "output_folder", "name", "tensorboard", "tracker", "visdom",
+        "flip_test",
     }  # fmt: skip
 
 

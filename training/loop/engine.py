@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from models.checkpoints import save_weights
 from models.parts.weights import match_weights, require_tensors
+from training.loop.curves import LOGS, save_curves
 from training.loop.distributed import is_main, mean_over_processes, sync_buffers
-from training.loop.monitors import VisdomCurves
+from training.loop.monitors import Monitor, open_monitors, require_monitors
 from training.loop.muon import Muon
 from training.loop.progress import ShownLosses, scores_text, to_floats
 from training.loop.provenance import RunRecord, environment, read_record
@@ -141,6 +142,7 @@ def fit(stage: Stage, config: dict, folder: RunFolder, resume: bool = False) -> 
     `resume` from its last evaluation, one that is interrupted from where it was (of several
     processes, which do not stop together: from its last evaluation). Only the main process writes.
     """
+    require_monitors(config)
     with writing(folder.path) if is_main() else nullcontext():
         return _fit(stage, config, folder, resume)
 
@@ -175,7 +177,11 @@ def _run(loop: "_Loop") -> None:
     # Several processes do not stop at the same iteration, and would wait for one another forever.
     alone = idist.get_world_size() == 1
     with finishing(trainer.terminate) if alone else nullcontext([]) as interrupts:
-        trainer.run(loop.stage.batches(first, total))
+        try:
+            trainer.run(loop.stage.batches(first, total))
+        finally:
+            for monitor in loop.monitors:
+                monitor.close()
     if loop.broken is not None:
         raise UserError(loop.broken)
     if interrupts:
@@ -190,7 +196,8 @@ class _Loop:
         self.stage, self.config, self.folder = stage, config, folder
         self.iteration, self.best, self.best_iteration = 0, math.inf, None
         self.broken, self.evaluation = None, {}
-        self.record = self.curves = None
+        self.record = None
+        self.monitors: list[Monitor] = []
         # A run that has begun keeps its number, which decides the last digits.
         self.threads = folder.threads if state is not None and folder.threads else training_threads(config)
         if state is not None:
@@ -212,19 +219,18 @@ class _Loop:
         self.clock = (time.perf_counter(), self.iteration)
         if not is_main():
             return
-        self.training_log = CsvLog(self.folder.path / "debug_log_training.txt", self.iteration)
-        self.testing_log = CsvLog(self.folder.path / "debug_log_testing.txt", self.iteration)
+        self.training_log = CsvLog(self.folder.path / LOGS["training"], self.iteration)
+        self.testing_log = CsvLog(self.folder.path / LOGS["held-out"], self.iteration)
         self._open_record()
-        if self.config["visdom"]:
-            self.curves = VisdomCurves(self.folder.path.name)
+        self.monitors = open_monitors(self.config, self.folder.path, self.iteration)
 
     def complete_record(self) -> None:
-        """Write the record of a run that was killed after its last state."""
+        """Write the record and the curves of a run that was killed after its last state."""
         record = read_record(self.folder.record_file) if is_main() else None
         if record is not None and record.get("status") != "finished":
             self._open_record()
             with self.record.session_status():
-                pass
+                save_curves(self.folder.path)
 
     def _open_record(self) -> None:
         device = next(self.stage.network.parameters()).device
@@ -248,8 +254,8 @@ class _Loop:
         row = {"iteration": self.iteration, **losses, "learning_rate": learning_rate(self.config, self.iteration)}
         if is_main():
             self.training_log.append({**row, "iterations_per_second": round(rate, 3)})
-        if self.curves:
-            self.curves.add("training", self.iteration, losses)
+        for monitor in self.monitors:
+            monitor.add("training", self.iteration, losses)
         if not math.isfinite(losses["loss"]):
             self._stop(engine, losses["loss"])
 
@@ -267,8 +273,8 @@ class _Loop:
     def keep(self) -> None:
         """Log and show the evaluation, and save the network, also as the best one where it is."""
         self.testing_log.append({"iteration": self.iteration, **self.evaluation})
-        if self.curves:
-            self.curves.add("testing", self.iteration, self.evaluation)
+        for monitor in self.monitors:
+            monitor.add("testing", self.iteration, self.evaluation)
         score = self.evaluation[self.stage.score]
         line = f"iteration {self.iteration}: held-out {scores_text(self.evaluation, self.stage.score)}"
         if score < self.best:

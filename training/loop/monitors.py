@@ -1,11 +1,89 @@
-"""Optional curves in a visdom window; nothing where its package or its server is missing."""
+"""Where the curves of a training go: a picture in its folder, TensorBoard, a tracker of experiments, visdom.
+
+Each monitor has `add(window, iteration, values)`, which appends a point to the curves of "training" or "testing", and
+`close()`.
+"""
 
 import contextlib
+import importlib
+import importlib.util
 import logging
+from pathlib import Path
+from typing import Protocol
+
+from training.loop.curves import CurvesPicture
+from utils.commands import install_extra
+from utils.errors import UserError
+
+
+class Monitor(Protocol):
+    def add(self, window: str, iteration: int, values: dict[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def require_monitors(config: dict) -> None:
+    """UserError where a package of the monitors that `config` asks for is missing."""
+    if config["tensorboard"]:
+        try:
+            import torch.utils.tensorboard  # noqa: F401
+        except ImportError as error:
+            raise UserError(
+                f"tensorboard=True needs the package tensorboard: {install_extra('tensorboard')}"
+            ) from error
+    if config["tracker"] and importlib.util.find_spec(config["tracker"]) is None:
+        raise UserError(f"tracker is {config['tracker']!r}, which is not installed: pip install {config['tracker']}")
+
+
+def open_monitors(config: dict, folder: Path, iteration: int) -> list[Monitor]:
+    """The monitors of a run in `folder` that goes on from `iteration`."""
+    monitors: list[Monitor] = [CurvesPicture(folder)]
+    if config["tensorboard"]:
+        monitors.append(TensorboardCurves(folder / "tensorboard", iteration))
+    if config["tracker"]:
+        monitors.append(TrackerCurves(config["tracker"], folder.name, config))
+    if config["visdom"]:
+        monitors.append(VisdomCurves(folder.name))
+    return monitors
+
+
+class TensorboardCurves:
+    """Curves for TensorBoard in `folder`; what a killed run logged after `iteration` is hidden."""
+
+    def __init__(self, folder: Path, iteration: int):
+        from ignite.handlers.tensorboard_logger import TensorboardLogger
+
+        self.logger = TensorboardLogger(log_dir=str(folder), purge_step=iteration + 1)
+
+    def add(self, window: str, iteration: int, values: dict[str, float]) -> None:
+        """Append one point to each curve of a window."""
+        for name, value in values.items():
+            self.logger.writer.add_scalar(f"{window}/{name}", value, iteration)
+
+    def close(self) -> None:
+        self.logger.close()
+
+
+class TrackerCurves:
+    """Curves of wandb or trackio, which have the same functions."""
+
+    def __init__(self, package: str, name: str, config: dict):
+        self.tracker = importlib.import_module(package)
+        self.tracker.init(project="geometry-aware-pose", name=name, config=config)
+
+    def add(self, window: str, iteration: int, values: dict[str, float]) -> None:
+        """Append one point to each curve of a window."""
+        self.tracker.log({f"{window}/{name}": value for name, value in values.items()}, step=iteration)
+
+    def close(self) -> None:
+        self.tracker.finish()
 
 
 class VisdomCurves:
-    """Curves on the visdom server of this machine, in an environment that is named after the run."""
+    """Curves on the visdom server of this machine, in an environment that is named after the run.
+
+    Nothing where its package or its server is missing.
+    """
 
     def __init__(self, name: str, server: str = "http://localhost", port: int = 8097):
         self.client = None
@@ -36,3 +114,6 @@ class VisdomCurves:
         except Exception:
             # Whatever went wrong there, the training is worth more than its curves.
             self.client = None
+
+    def close(self) -> None:
+        """Nothing to do: the server keeps the curves."""

@@ -1,15 +1,24 @@
-"""Curves in visdom: drawn where its package and a server are there, silent everywhere else."""
+"""Curves: a picture of every run, TensorBoard and trackers where asked for, visdom where its server is there."""
 
+import importlib.machinery
 import json
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from types import ModuleType
 
 import pytest
+from PIL import Image
 
+from tests.runs import Died, die_at, losses, read_log
+from tests.synthetic import write_synthetic_layout
+from tests.tiny import SIZE, tiny_config
+from training.loop.curves import CurvesPicture, read_curves, save_curves
 from training.loop.monitors import VisdomCurves
+from training.stages.novel_views import train_novel_views
+from utils.errors import UserError
 
 SERVE = "import sys; from visdom.server.run_server import main; sys.argv[1:] = {!r}; main()"
 
@@ -68,3 +77,83 @@ def wait_for(what, seconds: float = 30):
             return result
         time.sleep(0.3)
     raise TimeoutError("the visdom server did not start")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_synthetic_layout(tmp_path_factory.mktemp("data"), size=SIZE, sequences_per_subject=3)
+
+
+@pytest.fixture
+def tracker(monkeypatch):
+    """A stand-in for wandb, which notes what it is told."""
+    module = ModuleType("wandb")
+    module.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
+    module.told = []
+    module.init = lambda **options: module.told.append(("init", options["name"], options["config"]["latent_3d"]))
+    module.log = lambda values, step: module.told.append((step, values))
+    module.finish = lambda: module.told.append("finish")
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    return module
+
+
+def test_a_resumed_run_has_one_curve_everywhere(data, tmp_path, tracker, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = tiny_config(data, tmp_path, name="run", tensorboard=True, tracker="wandb")
+    with monkeypatch.context() as patch:
+        die_at(patch, 5)
+        with pytest.raises(Died):
+            train_novel_views(config)
+    # drawn of what there was
+    Image.open(tmp_path / "run" / "curves.png").verify()
+    (tmp_path / "run" / "curves.png").unlink()
+    run = train_novel_views(config, resume=True)
+    Image.open(run.path / "curves.png").verify()
+    assert not list(run.path.glob(".*part"))
+    tested = read_log(run.path / "debug_log_testing.txt")
+    drawn = read_curves(run.path / "debug_log_training.txt")
+    assert drawn["loss"] == (list(losses(run)), list(losses(run).values())) and "learning_rate" not in drawn
+
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    scalars = {tag: {event.step: event.value for event in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
+    assert scalars["training/loss"] == pytest.approx(losses(run), rel=1e-5)
+    assert scalars["testing/psnr"] == pytest.approx({int(row["iteration"]): float(row["psnr"]) for row in tested})
+
+    told = [entry for entry in tracker.told if isinstance(entry, tuple) and entry[0] != "init"]
+    assert tracker.told[0] == ("init", "run", config["latent_3d"]) and tracker.told[-1] == "finish"
+    assert [step for step, values in told if "testing/psnr" in values] == [3, 6]
+
+
+def test_pictures_are_drawn_at_evaluations_half_a_minute_apart(tmp_path, monkeypatch):
+    log = tmp_path / "debug_log_testing.txt"
+    log.write_text("iteration,loss,psnr\n1,0.5,20\n2,nan,21\n")
+    assert read_curves(log) == {"loss": ([1], [0.5]), "psnr": ([1, 2], [20.0, 21.0])}
+    now = [0.0]
+    monkeypatch.setattr("training.loop.curves.time.monotonic", lambda: now[0])
+    picture = CurvesPicture(tmp_path)
+    for now[0], window, drawn in ((10, "testing", False), (31, "training", False), (31, "testing", True)):
+        picture.add(window, 2, {})
+        assert (tmp_path / "curves.png").exists() == drawn
+    log.write_text("")
+    (tmp_path / "curves.png").unlink()
+    save_curves(tmp_path)
+    assert not (tmp_path / "curves.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "package", "line"),
+    [
+        ({"tensorboard": True}, "tensorboard", r'pip install -e "\.\[tensorboard\]"'),
+        ({"tracker": "trackio"}, None, "pip install trackio"),
+    ],
+)
+def test_a_missing_package_is_one_line_before_anything_is_written(data, tmp_path, monkeypatch, key, package, line):
+    if package:
+        for name in [name for name in sys.modules if name.startswith("torch.utils.tensorboard")]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=line):
+        train_novel_views(tiny_config(data, tmp_path, **key))
+    assert list(tmp_path.iterdir()) == []
