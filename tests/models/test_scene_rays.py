@@ -18,7 +18,7 @@ def _cameras() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return rotation, centers, intrinsics
 
 
-def _boxes(people: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def people_boxes(people: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Boxes (K,2,2,3) centered on `people` (K,3), world, and their true depths (K,2)."""
     rotation, centers, intrinsics = _cameras()
     seen = torch.einsum("bij,kbj->kbi", rotation, people[:, None] - centers)
@@ -26,6 +26,13 @@ def _boxes(people: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     places = pixels / torch.tensor([SIZE[1] - 1, SIZE[0] - 1]) * 2 - 1
     boxes = torch.cat([torch.diag_embed(torch.full_like(places, 0.3)), places[..., None]], dim=-1)
     return boxes, seen[..., 2]
+
+
+def camera_inputs() -> dict[str, torch.Tensor]:
+    """Inputs of the network that say where the cameras are, with frames of SIZE."""
+    rotation, centers, intrinsics = _cameras()
+    frames = torch.zeros(2, 3, *SIZE)
+    return {"img": frames, "R_cam_2_world": rotation.mT, "camera_position": centers, "intrinsics": intrinsics}
 
 
 PEOPLE = torch.tensor([[0.8, 0.1, 0.3], [-0.6, 0.0, -0.9], [0.1, -0.2, 1.0]], dtype=torch.float64)
@@ -37,7 +44,7 @@ def _meetings(boxes: torch.Tensor, source: torch.Tensor = SOURCE):
 
 
 def test_rays_of_one_person_meet_at_its_depth():
-    boxes, depths = _boxes(PEOPLE)
+    boxes, depths = people_boxes(PEOPLE)
     meetings = _meetings(boxes)
     same = torch.eye(3, dtype=torch.bool)
     assert meetings.miss[same].max() < 1e-9
@@ -45,7 +52,7 @@ def test_rays_of_one_person_meet_at_its_depth():
 
 
 def test_depths_follow_the_matches():
-    boxes, depths = _boxes(PEOPLE)
+    boxes, depths = people_boxes(PEOPLE)
     order = torch.tensor([2, 0, 1])
     exchanged = torch.stack([boxes[:, 0], boxes[order][:, 1]], dim=1)
     weights = torch.zeros(3, 3, 2, dtype=torch.float64)
@@ -57,16 +64,16 @@ def test_depths_follow_the_matches():
 
 
 def test_depths_of_rays_that_miss_or_meet_behind_a_camera_are_unknown():
-    boxes, _ = _boxes(PEOPLE[:1])
+    boxes, _ = people_boxes(PEOPLE[:1])
     higher = boxes.clone()
     higher[:, 1, 1, 2] -= 0.5
     assert not matched_depths(_meetings(higher), torch.ones(1, 1, 2))[1].any()
-    behind, _ = _boxes(PEOPLE[:1] + 20 * (_cameras()[1][0] / 5))
+    behind, _ = people_boxes(PEOPLE[:1] + 20 * (_cameras()[1][0] / 5))
     assert not matched_depths(_meetings(behind), torch.ones(1, 1, 2))[1].any()
 
 
 def test_a_view_that_is_its_own_source_knows_no_depth():
-    boxes, _ = _boxes(PEOPLE)
+    boxes, _ = people_boxes(PEOPLE)
     meetings = _meetings(boxes, torch.tensor([0, 1]))
     _, known = matched_depths(meetings, torch.eye(3, dtype=torch.float64)[..., None].expand(-1, -1, 2))
     assert not known.any()

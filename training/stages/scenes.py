@@ -28,6 +28,7 @@ from training.loop.loaders import (
 )
 from training.loop.run_folder import RunFolder
 from training.metrics import psnr
+from training.stages.box_losses import DEPTH_KEYS, DEPTH_OUTPUTS, cover_loss, depth_loss
 from training.stages.novel_views import permutations
 from training.stages.scene_losses import FrameLoss
 from training.stages.step import Losses, TrainingStep, mean_scores
@@ -91,7 +92,8 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
 
 def scene_keys(config: dict) -> tuple[str, ...]:
     """What of a set of full frames a novel view is composed of."""
-    return (*FRAME_KEYS, "extrinsic_rot_inv", *(("intrinsics",) if config.get("perspectiveCorrection") else ()))
+    cameras = DEPTH_KEYS if config["loss_weight_depth"] else ("intrinsics",) if config.get("perspectiveCorrection") else ()
+    return (*FRAME_KEYS, "extrinsic_rot_inv", *cameras)
 
 
 def convolutions_of_decoder(network: torch.nn.Module) -> list[torch.nn.Parameter]:
@@ -103,14 +105,22 @@ def convolutions_of_decoder(network: torch.nn.Module) -> list[torch.nn.Parameter
 class FrameLosses(torch.nn.Module):
     """The network's input -> the losses of its frames, as one module: what is compiled, and as one graph."""
 
-    def __init__(self, network: torch.nn.Module, criterion: FrameLoss):
+    def __init__(self, network: torch.nn.Module, criterion: FrameLoss, config: dict):
         super().__init__()
         self.network, self.criterion = network, criterion
+        self.weight_cover, self.weight_depth = config["loss_weight_cover"], config["loss_weight_depth"]
 
     def forward(self, inputs: Batch) -> Losses:
-        """Scalars by name, as `FrameLoss` gives them, with the prior of boxes."""
+        """Scalars by name, as `FrameLoss` gives them, with the prior of boxes, and `cover`, `depth`, weighted."""
         outputs = self.network(inputs)
-        return self.criterion(outputs["img"], inputs["img"], outputs["spatial_transformer"])
+        boxes = outputs["spatial_transformer"]
+        losses = self.criterion(outputs["img"], inputs["img"], boxes)
+        parts = {}
+        if self.weight_cover:
+            parts["cover"] = self.weight_cover * cover_loss(boxes, inputs["img"], inputs["bg"])
+        if self.weight_depth:
+            parts["depth"] = self.weight_depth * depth_loss(outputs, inputs)
+        return {**losses, **parts, "loss": losses["loss"] + sum(parts.values())}
 
 
 class SceneStep(TrainingStep):
@@ -126,7 +136,7 @@ class SceneStep(TrainingStep):
         dataset: FrameDataset | None = None,
     ):
         self.network = network
-        self.compare = compile_training(FrameLosses(average_gradients(network), criterion), config, hardware.device)
+        self.compare = compile_training(FrameLosses(average_gradients(network), criterion, config), config, hardware.device)
         super().__init__(optimizer, hardware, config, dataset)
 
     def draw(self, batch: Batch, generator: torch.Generator) -> Batch:
@@ -135,7 +145,7 @@ class SceneStep(TrainingStep):
 
     def set_modes(self) -> None:
         self.network.train()
-        self.network.output_types = _LEARNED
+        self.network.output_types = (*_LEARNED, *(DEPTH_OUTPUTS if self.config["loss_weight_depth"] else ()))
 
     def losses(self, batch: Batch) -> Losses:
         with self.hardware.autocast():

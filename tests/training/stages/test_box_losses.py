@@ -1,0 +1,85 @@
+"""Losses that lead boxes to people, and depths to where they are."""
+
+import pytest
+import torch
+
+from models.scene.boxes import box_matrices
+from models.scene.rays import DEPTH_OF_ZERO
+from tests.models.test_scene_rays import PEOPLE, SOURCE, camera_inputs, people_boxes
+from training.stages.box_losses import cover_loss, depth_loss
+
+HEIGHT, WIDTH = 64, 96
+
+
+def _scene(*places: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """A frame and its background (1,3,H,W), with bright people of 24 x 8 pixels centered on (x, y)."""
+    background = torch.zeros(1, 3, HEIGHT, WIDTH)
+    frame = background.clone()
+    for x, y in places:
+        frame[..., y - 12 : y + 12, x - 4 : x + 4] = 1.5
+    return frame, background
+
+
+def _box(x: float, y: float, side: float = 0.45) -> torch.Tensor:
+    """A square box (1,2,3) of `side` heights centered on a pixel."""
+    size = torch.tensor([[side * HEIGHT / WIDTH, side]])
+    return box_matrices(size, torch.tensor([[2 * x / (WIDTH - 1) - 1, 2 * y / (HEIGHT - 1) - 1]]))
+
+
+def test_boxes_that_cover_all_people_cost_least():
+    scene = _scene((25, 30), (70, 34))
+    costs = [
+        cover_loss(torch.stack(boxes), *scene)
+        for boxes in (
+            [_box(25, 30), _box(70, 34)],
+            [_box(25, 30), _box(25, 30)],
+            [_box(48, 60), _box(90, 60)],
+        )
+    ]
+    assert costs[0] < costs[1] < costs[2]
+    torch.testing.assert_close(costs[0], cover_loss(torch.stack([_box(70, 34), _box(25, 30)]), *scene))
+
+
+def test_where_nobody_is_small_boxes_cost_less():
+    scene = _scene()
+    assert cover_loss(_box(48, 32, 0.3)[None], *scene) < cover_loss(_box(48, 32, 0.6)[None], *scene)
+
+
+def test_a_lost_box_is_led_to_the_person():
+    scene = _scene((25, 30))
+    center = torch.tensor([[[0.3, 0.5]]], requires_grad=True)
+    optimizer = torch.optim.Adam([center], lr=0.02)
+    for _ in range(150):
+        optimizer.zero_grad()
+        size = torch.tensor([[[0.5 * HEIGHT / WIDTH, 0.5]]])
+        cover_loss(box_matrices(size, center), *scene).backward()
+        optimizer.step()
+    torch.testing.assert_close(center[0, 0], _box(25, 30)[0, :, 2], atol=0.15, rtol=0)
+
+
+def _outputs(depths: torch.Tensor, boxes: torch.Tensor) -> dict[str, torch.Tensor]:
+    same = torch.eye(len(PEOPLE), dtype=torch.float64)[..., None].expand(-1, -1, 2)
+    return {
+        "spatial_transformer": boxes,
+        "similarity_matrix": same,
+        "ST_depth": depths,
+        "shuffled_pose_inv": SOURCE,
+    }
+
+
+def test_true_depths_cost_nothing_and_only_depths_get_gradients():
+    boxes, depths = people_boxes(PEOPLE)
+    inputs = camera_inputs()
+    assert depth_loss(_outputs(depths - DEPTH_OF_ZERO, boxes), inputs) < 1e-12
+    boxes.requires_grad_(True)
+    wrong = (depths - DEPTH_OF_ZERO + 0.5).requires_grad_(True)
+    loss = depth_loss(_outputs(wrong, boxes), inputs)
+    assert loss.item() == pytest.approx(0.5 - 0.15)
+    loss.backward()
+    assert (wrong.grad > 0).all() and boxes.grad is None
+
+
+def test_depths_that_nothing_tells_cost_nothing():
+    boxes, depths = people_boxes(PEOPLE)
+    boxes[:, 1, 1, 2] -= 0.5
+    assert depth_loss(_outputs(depths, boxes), camera_inputs()) == 0

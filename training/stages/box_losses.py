@@ -1,0 +1,62 @@
+"""Losses that tell the detector where people are, and how far, without a label: by what differs from the background,
+and by the rays of two calibrated cameras."""
+
+from collections.abc import Mapping
+
+import torch
+from torch.nn import functional
+
+from models.scene.boxes import box_sizes
+from models.scene.rays import box_directions, matched_depths, meet
+from utils.geometry import at_least_float32
+from utils.images import IMAGE_STD, per_channel
+
+DEPTH_OUTPUTS = ("spatial_transformer", "similarity_matrix", "ST_depth", "shuffled_pose_inv")
+DEPTH_KEYS = ("intrinsics", "camera_position")
+
+_ROWS = 32  # of the map of differences, to which frames are reduced: a box needs no more
+_FAINT, _CLEAR = 0.008, 0.08  # mean difference of colors (0..1) that is noise, and that is surely a person
+_SHRINK = 0.4  # what a box costs that is as high as the frame, where all of the foreground costs 1
+_FEW = 2.0  # pixels of the map: foreground that is too little to be a person
+_SURE = 0.3  # meters, where the loss of depths turns from square to linear
+
+
+def cover_loss(boxes: torch.Tensor, frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:
+    """Mean share of the foreground that no box covers, and how high boxes are; no gradient but to the boxes.
+
+    `boxes` (K,B,2,3); normalized `frames` and `backgrounds` (B,3,H,W). Foreground is what differs from the background.
+    A box that is lost in a corner gets no gradient from what is composed; from this it does.
+    """
+    boxes = at_least_float32(boxes)
+    foreground = _foreground(frames, backgrounds).to(boxes)
+    rows, columns = foreground.shape[-2:]
+    y, x = (torch.linspace(-1, 1, count, dtype=boxes.dtype, device=boxes.device) for count in (rows, columns))
+    size, center = box_sizes(boxes)[..., None], boxes[..., 2][..., None]
+    across, along = (x - center[..., 0, :]) / size[..., 0, :], (y - center[..., 1, :]) / size[..., 1, :]
+    inside = torch.exp(-(across[..., None, :] ** 4 + along[..., :, None] ** 4))
+    missed = (foreground * (1 - inside).prod(0)).sum((1, 2)) / (foreground.sum((1, 2)) + _FEW)
+    return missed.mean() + _SHRINK * size[..., 1, :].mean()
+
+
+def depth_loss(outputs: Mapping[str, torch.Tensor], inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """How far predicted depths are from where the rays through matched boxes of both views meet; 0 if none do.
+
+    `outputs`: DEPTH_OUTPUTS of the network. `inputs`: its frames `img`, `R_cam_2_world` and DEPTH_KEYS. No gradient but
+    to the depths: neither boxes nor matches are moved to make rays meet.
+    """
+    size = tuple(inputs["img"].shape[-2:])
+    boxes, source = at_least_float32(outputs["spatial_transformer"].detach()), outputs["shuffled_pose_inv"]
+    directions = box_directions(boxes, inputs["intrinsics"].to(boxes), size)
+    meetings = meet(directions, inputs["R_cam_2_world"].to(boxes), inputs["camera_position"].to(boxes), source)
+    depths, known = matched_depths(meetings, outputs["similarity_matrix"].detach())
+    error = functional.smooth_l1_loss(at_least_float32(outputs["ST_depth"]), depths, reduction="none", beta=_SURE)
+    return torch.where(known, error, 0.0).sum() / known.sum().clamp(min=1)
+
+
+def _foreground(frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:
+    """Where frames differ from their backgrounds (B,3,H,W), as a small map (B,rows,columns) in 0..1."""
+    height, width = frames.shape[-2:]
+    difference = ((frames - backgrounds).detach() * per_channel(IMAGE_STD, frames.device)).abs().mean(1, keepdim=True)
+    rows = min(_ROWS, height)
+    small = functional.adaptive_avg_pool2d(at_least_float32(difference), (rows, max(1, round(width * rows / height))))
+    return ((small - _FAINT) / (_CLEAR - _FAINT)).clamp(0, 1).squeeze(1)
