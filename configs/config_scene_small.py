@@ -24,6 +24,16 @@ config_dict = {
     "square_boxes": True,
     "smooth_detector_input": True,
     "detector_background": True,
+    "spatial_transformer_bounds": {"border_factor": 0.9, "min_size": 0.15, "max_size": 1.0},
+    # Boxes learn to cover what differs from the background: what is composed alone leaves some lost in a corner. Their
+    # depths are those at which rays through matched boxes meet.
+    "loss_weight_boxes": 0.0,
+    "loss_weight_cover": 0.02,
+    "loss_weight_depth": 0.001,
+    # A colored shape is a product of mask and color; batch norm lets the decoder learn as fast as the rest.
+    "color_by_appearance": True,
+    "decoder_batch_norm": True,
+    "decoder_rate": 1.0,
     # Masks: of nobody they are empty, and nothing shines through a person.
     "empty_masks": True,
     "opaque_masks": True,
@@ -35,6 +45,9 @@ config_dict = {
     "validation_crops": 256,
     # A short run gains most from a schedule that ends at zero.
     "num_training_iterations": 8000,
+    "optimizer": "muon",
+    "learning_rate": 2e-3,
+    "weight_decay": 0.05,
     "learning_rate_schedule": "cosine",
     "test_every": 1000,
     "plot_every": 1000,
