@@ -29,7 +29,10 @@ config_dict = {
     # depths are those at which rays through matched boxes meet.
     "loss_weight_boxes": 0.0,
     "loss_weight_cover": 0.02,
-    "loss_weight_depth": 0.001,
+    "loss_weight_depth": 0.005,
+    # No two boxes show one person, and points are of a camera that looks at the box, as its crop shows them.
+    "match_one_to_one": True,
+    "perspectiveCorrection": True,
     # A colored shape is a product of mask and color; batch norm lets the decoder learn as fast as the rest.
     "color_by_appearance": True,
     "decoder_batch_norm": True,

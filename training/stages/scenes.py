@@ -92,7 +92,9 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
 
 def scene_keys(config: dict) -> tuple[str, ...]:
     """What of a set of full frames a novel view is composed of."""
-    cameras = DEPTH_KEYS if config["loss_weight_depth"] else ("intrinsics",) if config.get("perspectiveCorrection") else ()
+    cameras = (
+        DEPTH_KEYS if config["loss_weight_depth"] else ("intrinsics",) if config.get("perspectiveCorrection") else ()
+    )
     return (*FRAME_KEYS, "extrinsic_rot_inv", *cameras)
 
 
@@ -136,7 +138,9 @@ class SceneStep(TrainingStep):
         dataset: FrameDataset | None = None,
     ):
         self.network = network
-        self.compare = compile_training(FrameLosses(average_gradients(network), criterion, config), config, hardware.device)
+        self.compare = compile_training(
+            FrameLosses(average_gradients(network), criterion, config), config, hardware.device
+        )
         super().__init__(optimizer, hardware, config, dataset)
 
     def draw(self, batch: Batch, generator: torch.Generator) -> Batch:
