@@ -224,7 +224,8 @@ def _parse_config(text: Any, source: str) -> dict[str, Any]:
 def _check_stored(config: Mapping[str, Any], source: str) -> None:
     """UserError for what opening a network reads from a stored config and the table of keys does not allow."""
     # Other keys may be of an older version, which allowed more.
-    for key in ("output_types", "dataset_folder_test", *method_of(config).ARCHITECTURE_KEYS):
+    method = method_of(config)
+    for key in ("output_types", "dataset_folder_test", *method.ARCHITECTURE_KEYS, *method.BEHAVIOR_KEYS):
         if key == "output_types" or key in config:
             try:
                 check_value(key, config.get(key), table_of(config))

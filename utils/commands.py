@@ -20,6 +20,10 @@ COMMANDS = {
     "pose": Command("train_encodeDecode_pose", "stage 2: learn 3D poses from few labels on stage 1's features"),
     "test": Command("test_encodeDecode", "measure a trained network's poses and novel views", ("--evaluate",)),
     "view": Command("test_encodeDecode", "rotate people of the test set in a window, or save pictures"),
+    "test-scenes": Command(
+        "test_detect_encode_decode", "measure what a trained network finds in full frames", ("--evaluate",)
+    ),
+    "view-scenes": Command("test_detect_encode_decode", "look at scenes of several people, or save pictures"),
     "export": Command("export_weights", "write a trained network to one small file"),
     "calibrate-trust": Command("calibrate_trust", "let a trained network say how far to trust each of its poses"),
     "coverage": Command("coverage", "measure how near the poses of one set are to those of another"),

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from utils.skeleton import BONES, LEFT_JOINTS, NUM_JOINTS, RIGHT_JOINTS
 LEFT_COLOR, RIGHT_COLOR, TRUNK_COLOR = "tab:blue", "tab:red", "0.25"
 PEOPLE_COLORS = ((1.0, 0.25, 0.2), (0.2, 0.85, 0.3), (0.3, 0.5, 1.0), (1.0, 0.8, 0.1))  # RGB of boxes and masks
 SKELETON_RADIUS = 1.0  # meters around the root that a skeleton's axes show
+PEOPLE_DISTANCE = 1.2  # meters between people whose skeletons are shown side by side
 
 # Nothing here uses pyplot, which chooses a backend and may need a screen: training writes pictures on machines
 # that have none.
@@ -60,6 +61,29 @@ def move_skeleton(lines: list, pose: np.ndarray) -> None:
     plotted = np.stack([right, forward, -down], axis=1)
     for line, bone in zip(lines, BONES, strict=True):
         line.set_data_3d(*plotted[list(bone)].T)
+
+
+def draw_people(axes: Axes3D, people: Sequence, title: str = "") -> list:
+    """Plot poses (17,3), meters, camera frame, side by side: `people` are pairs of a pose and a color (RGB in 0..1).
+
+    A person's right limbs are darker. Returns the lines.
+    """
+    count = max(1, len(people))
+    style_skeleton_axes(axes, title)
+    half = SKELETON_RADIUS + (count - 1) * PEOPLE_DISTANCE / 2
+    axes.set(xlim=(-half, half), xticks=[])
+    axes.set_box_aspect((half / SKELETON_RADIUS, 1, 1), zoom=1.25 + 0.15 * (count - 1))
+    drawn = []
+    for place, (pose, color) in enumerate(people):
+        aside = np.array([(place - (count - 1) / 2) * PEOPLE_DISTANCE, 0, 0])
+        lines = []
+        for bone in BONES:
+            shade = 0.5 if bone[1] in RIGHT_JOINTS else 1.0
+            (line,) = axes.plot([0, 0], [0, 0], [0, 0], color=shade * np.asarray(color), linewidth=2.5)
+            lines.append(line)
+        move_skeleton(lines, np.asarray(pose).reshape(NUM_JOINTS, 3) + aside)
+        drawn += lines
+    return drawn
 
 
 def style_skeleton_axes(axes: Axes3D, title: str = "") -> None:

@@ -42,8 +42,8 @@ SCENE_DATA = {
 SCENE_NETWORK = {
     "method": replace(NETWORK["method"], default="scene", choices=("scene",)),
     **_of(NETWORK, "pretrained_network_path"),
-    "training_mode": Key("NVS", "NVS: an image decoder, for novel views; pose: a pose decoder in its place",
-        choices=("NVS", "pose")),
+    "training_mode": Key("NVS", "NVS: an image decoder, for novel views; pose: a pose decoder in its place; "
+        "both: a pose decoder beside the image decoder", choices=("NVS", "pose", "both")),
     "spatial_transformer": Key("GaussBSqSqr", "how a crop fades to its border, from which its box gets gradients "
         "(models/scene/boxes.py); True: not at all", choices=("GaussBSqSqr", "GaussBsq", "GaussB", "Gauss", True)),
     "spatial_transformer_num": Key(2, "boxes in each frame: so many people", at_least=1),

@@ -1,12 +1,12 @@
-"""The viewer: input image, output image, predicted pose and true pose, a button and a slider.
+"""Viewers: panels that rotate with a slider, and a button for the next image; the panels of one person in a crop.
 
 It knows no network and no dataset: a callable gives the contents of the panels.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,9 +18,11 @@ from tqdm import tqdm
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.plotting import draw_image, draw_skeleton, move_skeleton, save_figure, skeleton_legend, style_skeleton_axes
+from utils.video import write_video
 
 TITLES = ("Input image", "Output image", "Predicted pose", "True pose")
 SCREENLESS_BACKENDS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
+SAVED_SUFFIXES = (".png", ".gif", ".mp4")
 SWEEP_FRAMES = 36
 WARNING_COLOR = "tab:red"
 FRAME_MILLISECONDS = 100
@@ -37,24 +39,36 @@ class Panels(NamedTuple):
     warned: bool = False  # the caption is red: do not rely on the predicted pose
 
 
-class Viewer:
-    """Four panels in a row on `figure` and, with `controls`, a button and a slider below.
+class RotatingPanels:
+    """Panels on `figure` and, with `controls`, a button and a slider below; the panels are those of a subclass.
 
-    `view(index, yaw)` gives the `Panels` of image `index`, 0 <= index < count, rotated by `yaw` radians about the
-    world's vertical axis. Keep a reference to the viewer: without it matplotlib's widgets stop responding.
+    `view(index, yaw)` gives what to show of image `index`, 0 <= index < count, rotated by `yaw` radians about the
+    world's vertical axis. Keep a reference to it: without one matplotlib's widgets stop responding.
     """
 
+    size = (12.0, 4.0)  # inches of a window
+    saved_size = (12.0, 3.4)  # of a picture, which has no controls
+    bottoms = 0.2, 0.05  # of the panels, with and without controls, of the height
+
     def __init__(
-        self, figure: Figure, view: Callable[[int, float], Panels], count: int, index: int = 0, controls: bool = True
+        self, figure: Figure, view: Callable[[int, float], Any], count: int, index: int = 0, controls: bool = True
     ):
         if not 0 <= index < count:
             raise UserError(f"there is no image {index}; expected 0 to {count - 1}")
         self.figure, self.view, self.count, self.index, self.yaw = figure, view, count, index, 0.0
-        self._add_panels(bottom=0.2 if controls else 0.05)
+        self.add_panels(self.bottoms[0 if controls else 1])
         self.button = self.slider = None
         if controls:
             self._add_controls()
         self.update()
+
+    def add_panels(self, bottom: float) -> None:
+        """Make the panels, above `bottom`."""
+        raise NotImplementedError
+
+    def show_panels(self, view: Any) -> None:
+        """Show what `view` gave."""
+        raise NotImplementedError
 
     def next_image(self, _event=None) -> None:
         """Show the next image, the first after the last, at the same yaw."""
@@ -68,7 +82,22 @@ class Viewer:
 
     def update(self) -> None:
         """Show the current image at the current yaw."""
-        view = self.view(self.index, self.yaw)
+        self.show_panels(self.view(self.index, self.yaw))
+        self.figure.canvas.draw_idle()
+
+    def _add_controls(self) -> None:
+        self.button = Button(self.figure.add_axes((0.02, 0.05, 0.12, 0.09)), "Next image")
+        self.button.on_clicked(self.next_image)
+        slider_axes = self.figure.add_axes((0.22, 0.05, 0.66, 0.09))
+        # A full rotation either way, so that no side of a person is at the end of the slider.
+        self.slider = Slider(slider_axes, "Yaw ", -2 * np.pi, 2 * np.pi, valinit=0.0, valfmt="%+.2f rad")
+        self.slider.on_changed(self.set_yaw)
+
+
+class Viewer(RotatingPanels):
+    """Four panels in a row, of `Panels`: input image, output image, predicted pose and true pose."""
+
+    def show_panels(self, view: Panels) -> None:
         self._input.set_data(view.input_image)
         self._output.set_data(np.ones_like(view.input_image) if view.output_image is None else view.output_image)
         for image in (self._input, self._output):
@@ -79,7 +108,6 @@ class Viewer:
         for axes, pose in zip(self._pose_axes, (view.predicted_pose, view.true_pose), strict=True):
             self._show_pose(axes, pose)
         self._caption.set(text=view.caption, color=WARNING_COLOR if view.warned else "black")
-        self.figure.canvas.draw_idle()
 
     def _show_pose(self, axes, pose: np.ndarray | None) -> None:
         # Lines are plotted once per panel and moved later, which is faster while the slider is dragged.
@@ -95,7 +123,7 @@ class Viewer:
             line.set_visible(True)
         move_skeleton(lines, pose)
 
-    def _add_panels(self, bottom: float) -> None:
+    def add_panels(self, bottom: float) -> None:
         height, width = 0.86 - bottom, 0.23
         lefts = [0.02 + column * (width + 0.01) for column in range(4)]
         blank = np.ones((1, 1, 3))
@@ -108,17 +136,11 @@ class Viewer:
         skeleton_legend(self.figure, (lefts[2] + lefts[3] + width) / 2, bottom + height)
         self._caption = self.figure.text(0.5, 0.99, "", ha="center", va="top")
 
-    def _add_controls(self) -> None:
-        self.button = Button(self.figure.add_axes((0.02, 0.05, 0.12, 0.09)), "Next image")
-        self.button.on_clicked(self.next_image)
-        slider_axes = self.figure.add_axes((0.22, 0.05, 0.66, 0.09))
-        # A full rotation either way, so that no side of a person is at the end of the slider.
-        self.slider = Slider(slider_axes, "Yaw ", -2 * np.pi, 2 * np.pi, valinit=0.0, valfmt="%+.2f rad")
-        self.slider.on_changed(self.set_yaw)
 
-
-def show(view: Callable[[int, float], Panels], count: int, index: int = 0) -> Viewer:
-    """Open the viewer in a window and wait until it is closed. UserError where no window can be opened."""
+def show(
+    view: Callable[[int, float], Any], count: int, index: int = 0, panels: type[RotatingPanels] = Viewer
+) -> RotatingPanels:
+    """Open a window with `panels` and wait until it is closed. UserError where no window can be opened."""
     # Imported here, because pyplot chooses a backend, which may need a screen that `save` does without.
     import matplotlib.pyplot as plt
 
@@ -126,34 +148,52 @@ def show(view: Callable[[int, float], Panels], count: int, index: int = 0) -> Vi
         backend = plt.get_backend().lower()
         if backend in SCREENLESS_BACKENDS:
             raise ImportError(f"matplotlib's backend is {backend!r}")
-        figure = plt.figure(figsize=(12, 4), num="Novel view and 3D pose")
+        figure = plt.figure(figsize=panels.size, num="Novel view and 3D pose")
     except ImportError as error:
         raise UserError(
-            f"no window can be opened ({error}; it needs a screen and tkinter); use --save FILE.png or FILE.gif"
+            f"no window can be opened ({error}; it needs a screen and tkinter); use --save FILE.png, FILE.gif or "
+            "FILE.mp4"
         ) from error
-    viewer = Viewer(figure, view, count, index)
+    viewer = panels(figure, view, count, index)
     plt.show()
     return viewer
 
 
-def save(path: str | os.PathLike, view: Callable[[int, float], Panels], count: int, index: int = 0) -> None:
-    """Write the panels to `path` without a screen: a .png of one view, or a .gif of a full rotation."""
+def check_save_path(path: str | os.PathLike) -> Path:
+    """`path`, if `save` can write it; else UserError."""
     path = Path(path)
-    if path.suffix not in (".png", ".gif"):
-        raise UserError(f"cannot save to {str(path)!r}; expected a name that ends in .png or .gif")
+    if path.suffix not in SAVED_SUFFIXES:
+        raise UserError(f"cannot save to {str(path)!r}; expected a name that ends in .png, .gif or .mp4")
+    return path
+
+
+def save(
+    path: str | os.PathLike,
+    view: Callable[[int, float], Any],
+    count: int,
+    index: int = 0,
+    panels: type[RotatingPanels] = Viewer,
+) -> None:
+    """Write `panels` to `path` without a screen: a .png of one view, or a .gif or .mp4 of a full rotation."""
+    path = check_save_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure = Figure(figsize=(12, 3.4))
+    figure = Figure(figsize=panels.saved_size)
     canvas = FigureCanvasAgg(figure)
-    viewer = Viewer(figure, view, count, index, controls=False)
+    viewer = panels(figure, view, count, index, controls=False)
     if path.suffix == ".png":
         save_figure(figure, path)
-        return
-    frames = []
+    elif path.suffix == ".mp4":
+        write_video(path, _rotation(viewer, canvas), round(1000 / FRAME_MILLISECONDS))
+    else:
+        # Dithering is noise that GIF cannot compress. Without it the file is half as large, and looks the same.
+        frames = [Image.fromarray(frame).quantize(128, dither=Image.Dither.NONE) for frame in _rotation(viewer, canvas)]
+        options = {"save_all": True, "append_images": frames[1:], "duration": FRAME_MILLISECONDS, "loop": 0}
+        write_atomically(path, lambda part: frames[0].save(part, "GIF", **options))
+
+
+def _rotation(viewer: RotatingPanels, canvas: FigureCanvasAgg) -> Iterator[np.ndarray]:
+    """Pictures (H,W,3) uint8 of a full rotation."""
     for yaw in tqdm(np.linspace(0, 2 * np.pi, SWEEP_FRAMES, endpoint=False), "rotating", unit="frame"):
         viewer.set_yaw(yaw)
         canvas.draw()
-        frame = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-        # Dithering is noise that GIF cannot compress. Without it the file is half as large, and looks the same.
-        frames.append(frame.quantize(128, dither=Image.Dither.NONE))
-    options = {"save_all": True, "append_images": frames[1:], "duration": FRAME_MILLISECONDS, "loop": 0}
-    write_atomically(path, lambda part: frames[0].save(part, "GIF", **options))
+        yield np.array(canvas.buffer_rgba())[..., :3]

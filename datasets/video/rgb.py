@@ -1,29 +1,17 @@
 """RGB pixels of decoded frames: of a whole frame, or of a crop only, which is much faster."""
 
 from collections.abc import Sequence
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils.commands import install_extra
-from utils.errors import UserError
+from utils.video import pyav
 
 if TYPE_CHECKING:
     from datasets.video.cropping import CropMap
 
 PLANAR = ("yuv420p", "yuvj420p")  # 8 bits, chroma at half the resolution: the formats of nearly all video
 NEUTRAL_CHROMA = 128
-
-
-def pyav() -> ModuleType:
-    """The module av, with messages of codecs turned off. Raises UserError with the pip command if it is missing."""
-    try:
-        import av
-    except ImportError as error:
-        raise UserError(f"reading video needs the package 'av': {install_extra('video')}") from error
-    av.logging.set_level(None)
-    return av
 
 
 class RgbConverter:

@@ -6,8 +6,11 @@ from models.geometry_aware.published import is_published, published_names
 from models.geometry_aware.run_name import name_parts
 from models.parts.options import ENCODER_START_KEYS, POSE_DECODER_KEYS
 
+BEHAVIOR_KEYS = ()
+
 __all__ = [
     "ARCHITECTURE_KEYS",
+    "BEHAVIOR_KEYS",
     "ENCODER_START_KEYS",
     "POSE_DECODER_KEYS",
     "Network",

@@ -48,7 +48,8 @@ _NEED_CAMERAS = {*_OF_CAMERAS, *_OF_DECODER, "similarity_matrix", "latent_3d_rot
 class DetectEncodeDecode(nn.Module):
     """Neural scene decomposition (Rhodin et al., CVPR 2019): several people in full frames.
 
-    `training_mode` "NVS" has the image decoder, which renders frames of other cameras, and "pose" the pose decoder.
+    `training_mode` "NVS" has the image decoder, which renders frames of other cameras, "pose" the pose decoder, and
+    "both" both of them.
     Apart from dropout, batch norm and `offset_crop`, `forward` is a pure function of its inputs and of the mode:
     matches of boxes are soft in training. `output_types` may be changed at any time.
     """
@@ -74,9 +75,10 @@ class DetectEncodeDecode(nn.Module):
         self.encoder = build_encoder(config, load)
         self.bump = option(config, "spatial_transformer")
         self.decoder = self.pose_decoder = None
-        if option(config, "training_mode") == "NVS":
+        mode = option(config, "training_mode")
+        if mode in ("NVS", "both"):
             self.decoder = build_decoder(config)
-        else:
+        if mode in ("pose", "both"):
             self.pose_decoder = PoseDecoder(
                 option(config, "latent_3d"),
                 option(config, "n_hidden_to3Dpose"),
@@ -208,7 +210,7 @@ class DetectEncodeDecode(nn.Module):
 
     def _wanted(self) -> set[str]:
         """The outputs to compute; UserError for one that this network has no part for."""
-        missing = {"3D"} if self.pose_decoder is None else {*_OF_DECODER}
+        missing = {"3D"} if self.pose_decoder is None else {*_OF_DECODER} if self.decoder is None else set()
         why = "NVS" if self.pose_decoder is None else "pose"
         wanted = set(self.output_types)
         for name in self.output_types:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from models.parts.options import PART_KEYS, POSE_DECODER_KEYS
+from utils.scene_keys import SCENE_NETWORK
 
 # Keys that decide which tensors a network has: a network can only load weights of a config that agrees in these.
 ARCHITECTURE_KEYS = (
@@ -21,6 +22,12 @@ ARCHITECTURE_KEYS = (
     "color_by_appearance",
     "decoder_batch_norm",
     *POSE_DECODER_KEYS,
+)
+
+# What else of a network's config decides what it computes: a trained one computes what it did in training.
+BEHAVIOR_KEYS = (
+    "fullFrameResolution",
+    *(key for key in SCENE_NETWORK if key not in (*ARCHITECTURE_KEYS, "pretrained_network_path", "encoder_weights")),
 )
 
 

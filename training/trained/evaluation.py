@@ -8,7 +8,7 @@ import torch
 from tqdm import tqdm
 
 from datasets import Labels, MultiViewDataset
-from datasets.layout.labels import INSTANT_KEYS
+from datasets.layout.labels import instant_keys
 from datasets.sampler import group_rows, select_rows
 from models import EncodeDecode
 from models.parts.folding import fold_batch_norm
@@ -66,7 +66,7 @@ def evaluate(
     if not {"3D", "img_crop"} & set(network.output_types):
         raise UserError(f"output_types is {list(network.output_types)}; expected 3D, img_crop or both")
     rows = _rows_not_shifted(dataset.labels) if skip_shifted else None
-    pairs = _pair_cameras(dataset.labels, config["every_nth_frame"], rows)
+    pairs = pair_cameras(dataset.labels, config["every_nth_frame"], rows)
     # Batches hold whole pairs, because a view is rendered from another crop of its batch.
     size = max(1, config["batch_size_test"] // 2)
     batches = [pairs[start : start + size].reshape(-1) for start in range(0, len(pairs), size)]
@@ -129,13 +129,13 @@ def _rows_not_shifted(labels: Labels) -> np.ndarray:
     return rows
 
 
-def _pair_cameras(labels: Labels, every_nth_frame: int, rows: np.ndarray | None = None) -> np.ndarray:
+def pair_cameras(labels: Labels, every_nth_frame: int, rows: np.ndarray | None = None) -> np.ndarray:
     """Pairs of rows (P,2) that cover all rows, or all of `rows`: two neighboring cameras of one instant each.
 
     The last of an odd number of cameras is paired with the first, and a single camera with itself.
     """
     rows = select_rows(labels, every_nth_frame=every_nth_frame, rows=rows)
-    instants = group_rows(labels, INSTANT_KEYS, rows, within="cam")
+    instants = group_rows(labels, instant_keys(labels), rows, within="cam")
     count = np.repeat(instants.count, instants.count)
     camera = np.arange(len(rows)) - np.repeat(instants.start, instants.count)
     first = np.flatnonzero(camera % 2 == 0)
@@ -161,20 +161,20 @@ def _batch_scores(
         output = network({**inputs, "shuffled_pose": target, "shuffled_appearance": donor})
     scores = {}
     if "3D" in output:
-        _check_finite(output["3D"], "pose")
+        check_finite(output["3D"], "pose")
         pose = network.denormalize_pose(output["3D"].float())
         if flip_test:
             with hardware.autocast():
                 pose = (pose + mirrored_poses(network, inputs["img_crop"])) / 2
-        scores |= {"pose": pose, **_pose_scores(pose, batch["3D"])}
+        scores |= {"pose": pose, **pose_scores(pose, batch["3D"])}
         if trust and network.trust is not None:
             with hardware.autocast():
                 judged = estimate_poses(network, inputs["img_crop"], flip_test)
             scores |= {"trust": judged.trust, "flagged": judged.flagged, "expected_error_mm": judged.expected_error}
         # The baseline is scored on the same crops by the same metrics.
-        scores |= _pose_scores(network.pose_mean.expand_as(batch["3D"]), batch["3D"], "mean_pose_")
+        scores |= pose_scores(network.pose_mean.expand_as(batch["3D"]), batch["3D"], "mean_pose_")
     if "img_crop" in output:
-        _check_finite(output["img_crop"], "image")
+        check_finite(output["img_crop"], "image")
         image, background = denormalize(inputs["img_crop"]), None
         if "bg_crop" in inputs:
             background = denormalize(inputs["bg_crop"])
@@ -185,7 +185,7 @@ def _batch_scores(
 
 def _fused_scores(dataset: MultiViewDataset, rows: np.ndarray, of_camera: np.ndarray) -> dict[str, np.ndarray]:
     """Errors of the fused poses of `rows` in the frames of their cameras, by the same metrics."""
-    errors = _pose_scores(torch.from_numpy(of_camera), torch.from_numpy(dataset.labels["3D"][rows]), "fused_")
+    errors = pose_scores(torch.from_numpy(of_camera), torch.from_numpy(dataset.labels["3D"][rows]), "fused_")
     scores = {name: np.full(len(dataset), np.nan) for name in errors}
     for name, values in errors.items():
         scores[name][rows] = values.numpy()
@@ -203,7 +203,8 @@ def _quarters(rows: np.ndarray, scores: dict[str, np.ndarray]) -> dict[str, np.n
     return columns
 
 
-def _pose_scores(predicted: torch.Tensor, target: torch.Tensor, prefix: str = "") -> dict[str, torch.Tensor]:
+def pose_scores(predicted: torch.Tensor, target: torch.Tensor, prefix: str = "") -> dict[str, torch.Tensor]:
+    """Every metric, with `prefix`, of poses (N,51) or (N,17,3) in meters: name -> (N,), mm."""
     return {prefix + name: 1000 * metric(predicted, target) for name, metric in POSE_METRICS.items()}
 
 
@@ -216,7 +217,8 @@ def _view_scores(
     return scores
 
 
-def _check_finite(values: torch.Tensor, what: str) -> None:
+def check_finite(values: torch.Tensor, what: str) -> None:
+    """UserError where an output of a network, its `what`, has no score."""
     if not values.isfinite().all():
         raise UserError(f"the network's {what} contains NaN or infinity; its training diverged, and it has no score")
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from datasets import MultiViewDataset
+from datasets import FrameDataset, MultiViewDataset
 from models import (
     Checkpoint,
     EncodeDecode,
@@ -18,10 +18,12 @@ from models import (
     read_checkpoint,
 )
 from models.parts.trust import TrustHead
+from models.scene.network import DetectEncodeDecode
 from training.loop.hardware import Hardware
 from training.loop.identity import network_file
-from training.loop.loaders import open_test_set
-from utils.config import check_config
+from training.loop.loaders import open_frames, open_test_set
+from utils.commands import command_for
+from utils.config import check_config, method_name
 from utils.errors import UserError
 from utils.paths import ROOT
 
@@ -35,7 +37,7 @@ class Trained(NamedTuple):
     `config` is the one to use it under. `trained_with` is the config of its training, None for a published file.
     """
 
-    network: EncodeDecode
+    network: EncodeDecode | DetectEncodeDecode
     config: dict
     hardware: Hardware
     trained_with: dict | None
@@ -56,7 +58,11 @@ def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
     file = weights_file(config["network_path"])
     checkpoint = read_checkpoint(file)
     stored = checkpoint.config
-    config = _agreed(config, checkpoint, given, ("method", *method_of(stored or config).ARCHITECTURE_KEYS))
+    _check_method(config, checkpoint)
+    method = method_of(stored or config)
+    config = _agreed(config, checkpoint, given, ("method", *method.ARCHITECTURE_KEYS))
+    # What the user gave is an experiment with a trained network.
+    config |= {key: stored[key] for key in method.BEHAVIOR_KEYS if key in (stored or {}) and key not in given}
     if stored is not None and "dataset_folder_test" not in given:
         config = {**config, "dataset_folder_test": stored.get("dataset_folder_test", SAMPLE_SET)}
     # Pretrained weights would be downloaded only to be overwritten.
@@ -70,6 +76,17 @@ def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
     return Trained(hardware.place(network.eval()), config, hardware, stored)
 
 
+def open_test_frames(trained: Trained) -> FrameDataset:
+    """All that the test set of `trained`, of full frames, has. A published network takes the set's pose statistics."""
+    dataset = open_frames(trained.config, None, "dataset_folder_test")
+    if trained.trained_with is None and trained.network.pose_decoder is not None:
+        if "pose_mean" not in dataset.labels:
+            folder = trained.config["dataset_folder_test"]
+            raise UserError(f"{folder!r} has no pose statistics, expected some: published files hold none")
+        _take_statistics(trained.network, dataset)
+    return dataset
+
+
 def open_test_data(trained: Trained, keys: tuple[str, ...], masks: bool = False, **changes: Any) -> MultiViewDataset:
     """`keys` of the test set of `trained`, and what of the set are `masks`, under its config with `changes`.
 
@@ -77,10 +94,25 @@ def open_test_data(trained: Trained, keys: tuple[str, ...], masks: bool = False,
     """
     dataset = open_test_set({**trained.config, **changes}, keys, masks)
     if trained.trained_with is None:
-        # A published file holds none, and the published test set holds those of the training poses.
-        mean, std = (torch.from_numpy(values) for values in (dataset.pose_mean, dataset.pose_std))
-        trained.network.set_pose_statistics(mean, std)
+        _take_statistics(trained.network, dataset)
     return dataset
+
+
+def _take_statistics(network: torch.nn.Module, dataset: MultiViewDataset | FrameDataset) -> None:
+    # A published file holds none, and the published test set holds those of the training poses.
+    mean, std = (torch.from_numpy(values) for values in (dataset.pose_mean, dataset.pose_std))
+    network.set_pose_statistics(mean, std)
+
+
+def _check_method(config: dict, checkpoint: Checkpoint) -> None:
+    """UserError where a checkpoint is of another method than the one that `config` is for."""
+    wanted, found = method_name(config), checkpoint.config and method_name(checkpoint.config)
+    if found not in (None, wanted):
+        script = {"geometry_aware": "test_encodeDecode", "scene": "test_detect_encode_decode"}[found]
+        raise UserError(
+            f"{checkpoint.source} is a network of the method {found!r}, expected {wanted!r} ({command_for(script)} "
+            "opens it)"
+        )
 
 
 def open_for_views(config: dict, given: frozenset[str] = frozenset()) -> tuple[EncodeDecode, dict, bool]:

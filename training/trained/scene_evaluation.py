@@ -1,0 +1,216 @@
+"""Evaluating a network on full frames: who is found, masks, depth order, poses and composed frames."""
+
+import copy
+import os
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from datasets import FrameDataset
+from models import evaluation_permutations
+from models.parts.folding import fold_batch_norm
+from models.scene.boxes import left_to_right
+from training.loop.hardware import Hardware
+from training.loop.loaders import Batch, make_loader
+from training.loop.threads import map_batches
+from training.metrics import psnr
+from training.scene_metrics import (
+    RECALL_IOU,
+    People,
+    boxes_in_pixels,
+    compare_people,
+    depth_order,
+    overlapping_pairs,
+    predicted_people,
+    true_people,
+)
+from training.stages.scenes import scene_inputs
+from training.trained.evaluation import check_finite, label_note, pair_cameras, pose_scores
+from training.trained.scene_tables import scene_table, scene_text
+from training.trained.tables import Row, write_evaluation
+from utils.errors import UserError
+from utils.images import denormalize
+from utils.skeleton import NUM_JOINTS
+
+_WHERE = ("box", "mask")  # labels of which either says where people are
+_LABELS = ("subj", "3D", "box", "mask", "position", "occlusion")
+
+
+class Seen(NamedTuple):
+    """What a network sees in B frames: its people, and their poses (B,K,17,3), meters, camera frame, or None."""
+
+    people: People
+    poses: torch.Tensor | None
+
+
+def evaluate_scenes(
+    network: nn.Module, dataset: FrameDataset, config: dict, hardware: Hardware, folder: str | os.PathLike | None = None
+) -> list[Row]:
+    """Evaluate `network` on every frame of `dataset`, each once, in a fixed order.
+
+    People are found in a frame by itself, and matched one to one with those of its labels. With an image decoder each
+    frame is also composed from another camera's of the same instant, beside its background alone; without one there are
+    no masks, and every box counts as a person. With a pose decoder, poses of people who were found are compared.
+
+    Returns rows as `scene_table` does, the last over all, with those scores of `SCENE_TABLES` that labels and network
+    allow. Also writes `evaluation.csv` and `evaluation.md` into `folder`, if given. `dataset` must read all that
+    the set has. Config keys: batch_size_test, every_nth_frame, num_workers, preload_images. Raises UserError
+    when an output is not finite, and for poses of people whose place in the frame no label tells.
+    """
+    if network.pose_decoder is not None and not set(_WHERE) & set(dataset.keys):
+        raise UserError(
+            f"{str(dataset.root)!r} has neither boxes nor masks of people; expected either, to tell whose pose is whose"
+        )
+    pairs = pair_cameras(dataset.labels, config["every_nth_frame"])
+    # Batches hold whole pairs, because a frame is composed from another one of its batch.
+    size = max(1, config["batch_size_test"] // 2)
+    batches = [pairs[start : start + size].reshape(-1) for start in range(0, len(pairs), size)]
+    score = partial(_batch_scores, fold_batch_norm(network), hardware)
+    scored = map_batches(score, make_loader(dataset, batches, config), hardware.device)
+    scores: dict[str, np.ndarray] = {}
+    for rows, values_of in zip(batches, tqdm(scored, "evaluating", len(batches), unit="batch"), strict=True):
+        alone = np.repeat(rows[::2] == rows[1::2], 2)  # composed from itself, which is no other camera
+        for name, values in values_of.items():
+            column = scores.setdefault(name, np.full((len(dataset), *values.shape[1:]), np.nan))
+            column[rows] = np.where(alone, np.nan, values) if "psnr" in name else values
+    # Of an odd number of cameras one is in two pairs; it counts once.
+    table = _table({name: values[np.unique(pairs)] for name, values in scores.items()})
+    if folder is not None:
+        write_evaluation(folder, table, "\n\n".join(filter(None, [label_note(dataset), scene_text(table)])))
+    return table
+
+
+def find_people(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Seen:
+    """The people of each frame, as the frame itself shows them. `inputs`: of the network (`scene_inputs`)."""
+    source = torch.arange(len(inputs["img"]), device=inputs["img"].device)
+    outputs = scene_outputs(network, inputs, seen_outputs(network), source)
+    return seen_people(network, outputs, inputs["img"].shape[-2:])
+
+
+def seen_outputs(network: nn.Module) -> list[str]:
+    """The outputs that `seen_people` needs, as far as `network` has them."""
+    has = {
+        "ST_depth": network.depths,
+        "radiance_normalized": network.decoder is not None,
+        "3D": network.pose_decoder is not None,
+    }
+    return ["spatial_transformer", *(name for name in has if has[name])]
+
+
+def scene_outputs(
+    network: nn.Module, inputs: Mapping[str, torch.Tensor], names: Iterable[str], target: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """The outputs `names` of `network`, where frame i is rendered for the view of frame `target[i]`."""
+    # Of a copy that shares its weights: threads may ask for other outputs at the same time.
+    asked = copy.copy(network)
+    asked.output_types = tuple(names)
+    own = torch.arange(len(target), device=target.device)
+    return asked({**inputs, "shuffled_pose": target, "shuffled_appearance": own})
+
+
+def seen_people(network: nn.Module, outputs: Mapping[str, torch.Tensor], size: tuple[int, int]) -> Seen:
+    """People and poses, box by box, of the outputs of `network` for frames of `size` (H,W)."""
+    boxes = outputs["spatial_transformer"]
+    check_finite(boxes, "box")
+    if "radiance_normalized" in outputs:
+        check_finite(outputs["radiance_normalized"], "mask")
+        people = predicted_people(outputs["radiance_normalized"], outputs.get("ST_depth"))
+    else:
+        everybody = torch.ones(boxes.shape[1::-1], dtype=torch.bool)
+        people = People(
+            everybody, boxes_in_pixels(boxes, size), depths=outputs["ST_depth"].T if network.depths else None
+        )
+    people = People(*(None if values is None else values.cpu() for values in people))
+    if "3D" not in outputs:
+        return Seen(people, None)
+    check_finite(outputs["3D"], "pose")
+    poses = network.denormalize_pose(outputs["3D"].float())
+    # They come from left to right.
+    order = left_to_right(boxes).T[..., None, None].expand_as(poses)
+    return Seen(people, torch.empty_like(poses).scatter(1, order, poses).cpu())
+
+
+@torch.no_grad()
+def _batch_scores(network: nn.Module, hardware: Hardware, batch: Batch) -> dict[str, np.ndarray]:
+    """Every score of one batch of camera pairs: of frames (B,), people (B,P) and pairs of people (B,P,P)."""
+    labels = {key: batch[key] for key in _LABELS if key in batch}
+    inputs = scene_inputs(hardware.move({key: values for key, values in batch.items() if key not in labels}))
+    scores = {"present": batch["subj"] >= 0}
+    if any(key in labels for key in _WHERE):
+        with hardware.autocast():
+            seen = find_people(network, inputs)
+        scores |= _people_scores(seen, labels, network)
+    if network.decoder is not None:
+        target, _ = evaluation_permutations(len(inputs["img"]), 2, device=hardware.device)
+        with hardware.autocast():
+            output = scene_outputs(network, inputs, ["img"], target)["img"]
+        scores |= _view_scores(output, inputs)
+    if "occlusion" in labels:
+        scores["occlusion"] = labels["occlusion"]
+    return {name: values.cpu().double().numpy() for name, values in scores.items()}
+
+
+def _people_scores(seen: Seen, labels: Batch, network: nn.Module) -> dict[str, torch.Tensor]:
+    true = true_people(labels)
+    found = compare_people(seen.people, true)
+    recall = (found.box_iou >= RECALL_IOU).double().masked_fill(~true.present, torch.nan)
+    scores = {"present": true.present, "recall": recall, "box_iou": found.box_iou}
+    if found.mask_iou is not None:
+        scores["mask_iou"] = found.mask_iou
+    scores |= {"missed": found.missed, "false": found.false}
+    if seen.people.depths is not None and true.depths is not None and "occlusion" in labels:
+        pairs = overlapping_pairs(true, labels["occlusion"], labels.get("box"))
+        scores["depth_order"] = depth_order(seen.people, found.match, pairs)
+    if seen.poses is not None and "3D" in labels:
+        scores |= _matched_pose_scores(seen.poses, labels["3D"], found.match, network.pose_mean.cpu())
+    return scores
+
+
+def _matched_pose_scores(
+    poses: torch.Tensor, labels: torch.Tensor, match: torch.Tensor, mean_pose: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Errors (B,P) of poses (B,K,17,3) against the labels (B,P,51) of people with a `match` (B,P); NaN for others."""
+    frame, person = torch.nonzero((match >= 0) & labels.isfinite().all(-1), as_tuple=True)
+    target = labels[frame, person].unflatten(-1, (NUM_JOINTS, 3))
+    predicted = poses[frame, match[frame, person]]
+    errors = pose_scores(predicted, target)
+    errors |= pose_scores(mean_pose.view(NUM_JOINTS, 3).expand_as(target), target, "mean_pose_")
+    scores = {}
+    for name, values in errors.items():
+        scores[name] = torch.full(match.shape, torch.nan, dtype=torch.float64)
+        scores[name][frame, person] = values.double()
+    return scores
+
+
+def _view_scores(output: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    check_finite(output, "image")
+    image, background = denormalize(inputs["img"]), denormalize(inputs["bg"])
+    return {"psnr": psnr(denormalize(output), image), "background_psnr": psnr(background, image)}
+
+
+def _table(scores: dict[str, np.ndarray]) -> list[Row]:
+    """Scores of N frames: (N,), of people (N,P) and of pairs (N,P,P) -> the rows of the table."""
+    present = scores.pop("present") > 0
+    occlusion = scores.pop("occlusion", np.full(present.shape, np.nan))
+    number = present.sum(1)
+    # Of a frame, that of the person who is hidden most; nobody is hidden where nobody is.
+    largest = np.where(present, occlusion, 0).max(1, initial=0)
+    frames = {name: values for name, values in scores.items() if values.ndim == 1}
+    people = {name: values[present] for name, values in scores.items() if values.ndim == 2}
+    pairs = {name: values for name, values in scores.items() if values.ndim == 3}
+    compared = np.isfinite(pairs["depth_order"]) if pairs else np.zeros((*present.shape, present.shape[1]), bool)
+    at, _, behind = np.nonzero(compared)
+    return scene_table(
+        {"people": number, "occlusion": largest, **frames},
+        {"people": np.repeat(number, number), "occlusion": occlusion[present], **people},
+        {
+            "people": number[at],
+            "occlusion": occlusion[at, behind],
+            **{name: values[compared] for name, values in pairs.items()},
+        },
+    )
