@@ -62,7 +62,14 @@ ROOMS_OF_TRAINING = {
     "training.metrics": set(),
     "training.scene_metrics": set(),
     "training.stages": {"training.loop", "training.trained", "training.metrics", "training.scene_metrics"},
-    "training.trained": {"training.loop", "training.stages", "training.metrics", "training.scene_metrics"},
+    "training.trained": {
+        "training.loop",
+        "training.stages",
+        "training.exports",
+        "training.metrics",
+        "training.scene_metrics",
+    },
+    "training.exports": set(),
     "training.experiments": {"training.loop", "training.stages", "training.trained", "training.metrics"},
 }
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from datasets.layout.labels import INSTANT_KEYS
+from training.exports.motion import JOINT_COLUMNS
+from training.exports.tables import save_npz
 from training.trained.fusion import Fused, fuse_cameras
 from utils.errors import UserError
 from utils.files import write_atomically
-from utils.skeleton import JOINT_NAMES, NUM_JOINTS
+from utils.skeleton import NUM_JOINTS
 
 JUDGED = ("trust", "expected_error_mm", "flagged")
 
@@ -59,8 +61,7 @@ def write_poses(
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".npz":
         columns |= {f"fused_{name}": values for name, values in (fused or {}).items()}
-        # A file, because savez would add a suffix to the temporary name.
-        write_atomically(path, lambda part: _save_npz(part, columns))
+        write_atomically(path, lambda part: save_npz(part, columns))
     elif path.suffix == ".csv":
         text = _csv_text(columns, fused)
         write_atomically(path, lambda part: part.write_text(text, newline=""))
@@ -68,17 +69,11 @@ def write_poses(
         raise UserError(f"cannot write poses to {str(path)!r}; expected a name that ends in .npz or .csv")
 
 
-def _save_npz(path: Path, columns: Mapping[str, np.ndarray]) -> None:
-    with open(path, "wb") as file:
-        np.savez_compressed(file, **columns)
-
-
 def _csv_text(columns: Mapping[str, np.ndarray], fused: Mapping[str, np.ndarray] | None) -> str:
-    joints = [f"{joint}_{axis}" for joint in JOINT_NAMES for axis in "xyz"]
     named = [*INSTANT_KEYS, "cam", *JUDGED]
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow([*named, *joints])
+    writer.writerow([*named, *JOINT_COLUMNS])
     for source in (columns, {**fused, "cam": np.full(len(fused["poses"]), "fused")} if fused else None):
         for index in range(len(source["poses"]) if source else 0):
             cells = [_cell(source, name, index) for name in named]

@@ -1,0 +1,45 @@
+"""Motions as tables of numbers: .npz for NumPy, CSV for spreadsheets. Meters, in the space of the motion."""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from training.exports.motion import JOINT_COLUMNS, Motion
+
+
+def write_npz(path: Path, motion: Motion) -> None:
+    """`poses` (T,17,3), NaN where unknown, `instants` (T,), `rate`, `space`, and `trust` (T,) if there is one."""
+    columns = {
+        "poses": motion.joints.astype(np.float32),
+        "instants": motion.instants,
+        "rate": np.array(motion.rate),
+        "space": np.array(motion.space),
+    }
+    if motion.trust is not None:
+        columns["trust"] = motion.trust.astype(np.float32)
+    save_npz(path, columns)
+
+
+def save_npz(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Write arrays to a file of exactly this name, compressed."""
+    # A file, because savez would add a suffix to a temporary name.
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **columns)
+
+
+def write_csv(path: Path, motion: Motion) -> None:
+    """A row per instant: `instant`, `seconds`, `trust`, and x, y, z of each joint; empty cells where unknown."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["instant", "seconds", "trust", *JOINT_COLUMNS])
+    trust = np.full(len(motion.joints), np.nan) if motion.trust is None else motion.trust
+    for instant, time, score, joints in zip(motion.instants, motion.times, trust, motion.joints, strict=True):
+        writer.writerow([instant, *map(_cell, (time, score, *joints.reshape(-1)))])
+    path.write_text(text.getvalue(), newline="")
+
+
+def _cell(value: float) -> str:
+    return f"{value:.4f}" if np.isfinite(value) else ""
