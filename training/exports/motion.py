@@ -7,16 +7,10 @@ import numpy as np
 from utils.skeleton import JOINT_NAMES
 
 WORLD, CAMERA = "world", "camera"
-# Points of a space @ axes: a world with z up, as C3D files have it, and one with y up, as TRC and BVH files have it.
-_Z_UP = {
-    WORLD: np.eye(3),
-    # Camera frame, x right, y down, z forward: x stays, forward is y.
-    CAMERA: np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
-}
-# Pose2Sim's: y, z, x of a world with z up.
-_Y_UP_OF_Z_UP = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
-# With y up, a camera frame keeps x to the right, so that its z axis points at the viewer.
-_Y_UP = {WORLD: _Y_UP_OF_Z_UP, CAMERA: np.diag([1.0, -1, -1])}
+# Points of a space @ axes = points of a space with z up. Of a camera frame, forward becomes y.
+_Z_UP = {WORLD: np.eye(3), CAMERA: np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])}
+# The same from z up to y up, with x as it is: what programs that import files with y up undo.
+_Y_UP_OF_Z_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 
 
 class Motion(NamedTuple):
@@ -53,8 +47,8 @@ class Motion(NamedTuple):
         return self.joints @ _Z_UP[self.space]
 
     def y_up(self) -> np.ndarray:
-        """Joints (T,17,3) with y up."""
-        return self.joints @ _Y_UP[self.space]
+        """Joints (T,17,3) with y up: x, z, -y of those with z up, so that Blender shows these."""
+        return self.z_up() @ _Y_UP_OF_Z_UP
 
 
 def fill_gaps(values: np.ndarray) -> np.ndarray:

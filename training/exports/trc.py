@@ -27,6 +27,7 @@ MARKERS = {
     "right_elbow": "RElbow",
     "right_wrist": "RWrist",
 }
+_AXES = [1, 2, 0]  # of a world with z up, as Pose2Sim has it
 
 
 def write_trc(path: Path, motion: Motion, name: str) -> None:
@@ -41,7 +42,7 @@ def write_trc(path: Path, motion: Motion, name: str) -> None:
         "Frame#\tTime\t" + "\t\t\t".join(markers) + "\t\t",
         "\t\t" + "\t".join(f"{axis}{number}" for number in range(1, len(markers) + 1) for axis in "XYZ"),
     ]
-    for instant, time, joints in zip(motion.instants, motion.times, motion.y_up(), strict=True):
+    for instant, time, joints in zip(motion.instants, motion.times, motion.z_up()[..., _AXES], strict=True):
         cells = (f"{value:.6f}" if np.isfinite(value) else "" for value in joints.reshape(-1))
         lines.append("\t".join([str(instant), f"{time:.6f}", *cells]))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="")

@@ -132,9 +132,7 @@ def test_bvh_rests_in_a_t_pose_that_faces_forward(motion, tmp_path):
 
 def test_the_camera_frame_becomes_an_upright_space(tmp_path):
     """Below in the image is below in y-up and z-up files, and right stays right."""
-    joints = np.zeros((1, 17, 3))
-    joints[0] = [0.2, 0.5, 4.0]
-    motion = Motion(joints, np.array([0]), 25.0, CAMERA)
+    motion = Motion(np.full((1, 17, 3), [0.2, 0.5, 4.0]), np.array([0]), 25.0, CAMERA)
     assert np.allclose(motion.z_up()[0, 0], [0.2, 4.0, -0.5]) and np.allclose(motion.y_up()[0, 0], [0.2, -0.5, -4.0])
     for space in (CAMERA, "world"):
         for axes in (Motion(np.eye(3), [0], 1, space).z_up(), Motion(np.eye(3), [0], 1, space).y_up()):
