@@ -56,6 +56,16 @@ ALLOWED = {
         "datasets.layout.labels",
         "models",
     },
+    "training.estimation": {
+        "datasets.cameras",
+        "datasets.layout",
+        "datasets.video",
+        "datasets.triangulation",
+        "datasets.sources.own_videos",
+        "models",
+        "training.exports",
+        "training.trained",
+    },
 }
 ROOMS_OF_TRAINING = {
     "training.loop": {"training.metrics"},
@@ -70,6 +80,14 @@ ROOMS_OF_TRAINING = {
         "training.scene_metrics",
     },
     "training.exports": set(),
+    "training.estimation": {
+        "training.trained",
+        "training.exports",
+        "datasets.cameras",
+        "datasets.video",
+        "datasets.triangulation",
+        "datasets.sources.own_videos",
+    },
     "training.experiments": {"training.loop", "training.stages", "training.trained", "training.metrics"},
 }
 

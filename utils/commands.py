@@ -26,6 +26,7 @@ COMMANDS = {
     "view-scenes": Command("test_detect_encode_decode", "look at scenes of several people, or save pictures"),
     "export": Command("export_weights", "write a trained network to one small file"),
     "calibrate-trust": Command("calibrate_trust", "let a trained network say how far to trust each of its poses"),
+    "estimate": Command("estimate_poses", "poses from videos and pictures: npz, CSV, TRC, C3D, BVH and an mp4"),
     "coverage": Command("coverage", "measure how near the poses of one set are to those of another"),
     "experiments": Command("experiments", "run a suite of trainings and write its report"),
     "render": Command("render_dataset", "render a training set of procedurally animated people"),

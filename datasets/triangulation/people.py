@@ -35,7 +35,7 @@ def follow_person(cameras: Sequence[Camera], pixels: Sequence[np.ndarray], secon
     there = np.isfinite(places).all((-1, -2))
     centers = np.stack([camera.center for camera in cameras])
     groups = [_groups(centers, rays[:, instant], there[:, instant]) for instant in range(places.shape[1])]
-    chain = _longest_chain(groups, MAX_SPEED * seconds)
+    chain = longest_chain(groups, MAX_SPEED * seconds)
     result = np.full(places.shape[:2], -1)
     for instant, group in chain.items():
         for camera, number in group.members.items():
@@ -103,7 +103,7 @@ def _distance(center: np.ndarray, rays: np.ndarray, points: np.ndarray) -> float
     return float(min(np.median(ray_misses(center[None], one[None], points)) for one in (rays, rays[MIRRORED_LIMBS])))
 
 
-def _longest_chain(groups: list[list[Group]], reach: float) -> dict[int, Group]:
+def longest_chain(groups: list[list[Group]], reach: float) -> dict[int, Group]:
     """The person who is seen in most images over all instants: one group by instant."""
     chains: list[dict[int, Group]] = []
     for instant, found in enumerate(groups):

@@ -25,6 +25,7 @@ from datasets.sources.own_videos.landmarks import LandmarkSearch, at_instants, b
 from datasets.sources.own_videos.overlays import write_overlays
 from datasets.sources.own_videos.plan import Plan, with_best_fits, with_boxes, with_checked_cameras, with_track
 from datasets.triangulation.people import follow_person
+from datasets.triangulation.triangulate import Triangulation
 from utils.files import write_atomically
 
 LANDMARKS_FOLDER, BOXES_FOLDER, POSES_FOLDER, OVERLAYS_FOLDER = "landmarks", "boxes", "poses", "overlays"
@@ -60,38 +61,59 @@ def with_people(
 ) -> Plan:
     """The plan with the track of the person whose rays meet in most images, and with notes on what was found."""
     recording, names = plan.recording, list(plan.recording.videos)
-    offsets = [recording.offsets[name] for name in names]
-    people = at_instants([read_people(task.file) for task in tasks], offsets, plan.instants)
-    seconds = every / (plan.rate or ASSUMED_RATE)
-    cameras = [plan.calibration.cameras[name] for name in names]
-    chosen, most = follow_person(cameras, [one.landmarks for one in people], seconds)
-    person = followed(people, chosen)
-    boxes = _boxes(plan, person)
+    seconds = seconds_between(plan, every)
+    person, notes = find_person(plan, tasks, seconds)
+    boxes = boxes_of_person(plan, person)
     key = f"recording_{number:03d}"
     write_boxes(output / BOXES_FOLDER / f"{key}.csv", boxes)
+    plan = plan._replace(notes=(*plan.notes, *notes))
+    if not options.triangulate:
+        return with_boxes(plan, boxes)
+    plan, found = triangulated(plan, person, boxes, seconds, options.correct_cameras)
+    plan = with_track(plan, track_of(recording, plan.calibration, found, plan.instants, plan.num_frames))
+    write_poses(output / POSES_FOLDER / f"{key}.npz", found, plan.instants)
+    write_cameras(output / POSES_FOLDER / f"{key}_cameras.json", plan.calibration, names)
+    write_overlays(output / OVERLAYS_FOLDER / f"{key}.png", plan, found)
+    return plan
+
+
+def seconds_between(plan: Plan, every: int) -> float:
+    """Seconds between two instants of a plan."""
+    return every / (plan.rate or ASSUMED_RATE)
+
+
+def find_person(plan: Plan, tasks: list[LandmarkSearch], seconds: float) -> tuple[Followed, list[str]]:
+    """The person whose rays meet in most images, and lines of the report."""
+    names = list(plan.recording.videos)
+    offsets = [plan.recording.offsets[name] for name in names]
+    people = at_instants([read_people(task.file) for task in tasks], offsets, plan.instants)
+    cameras = [plan.calibration.cameras[name] for name in names]
+    chosen, most = follow_person(cameras, [one.landmarks for one in people], seconds)
     notes = _notes_on_people(people, names, most)
     if plan.rate is None:
         notes.append(f"no frame rate in the files: {ASSUMED_RATE:g} per second assumed")
-    if not options.triangulate:
-        return with_boxes(plan._replace(notes=(*plan.notes, *notes)), boxes)
+    return followed(people, chosen), notes
+
+
+def triangulated(
+    plan: Plan, person: Followed, boxes: Boxes, seconds: float, correct_cameras: bool
+) -> tuple[Plan, Triangulation]:
+    """The skeleton of a person, and the plan with the cameras it belongs to and notes on it."""
+    names = list(plan.recording.videos)
     plan, _ = with_checked_cameras(with_best_fits(plan, boxes), boxes)
     cameras = [plan.calibration.cameras[name] for name in names]
-    found, lines = label(cameras, person, seconds, options.correct_cameras)
-    notes += [*lines, *error_table(names, found)]
+    found, lines = label(cameras, person, seconds, correct_cameras)
+    notes = [*lines, *error_table(names, found)]
     if found.passed.any():
         notes.append(single_view_line(found.cameras, person, found))
     calibration = plan.calibration._replace(
         cameras={**plan.calibration.cameras, **dict(zip(names, found.cameras, strict=True))}
     )
-    plan = plan._replace(calibration=calibration, notes=(*plan.notes, *notes))
-    plan = with_track(plan, track_of(recording, calibration, found, plan.instants, plan.num_frames))
-    write_poses(output / POSES_FOLDER / f"{key}.npz", found, plan.instants)
-    write_cameras(output / POSES_FOLDER / f"{key}_cameras.json", calibration, names)
-    write_overlays(output / OVERLAYS_FOLDER / f"{key}.png", plan, found)
-    return plan
+    return plan._replace(calibration=calibration, notes=(*plan.notes, *notes)), found
 
 
-def _boxes(plan: Plan, person: Followed) -> Boxes:
+def boxes_of_person(plan: Plan, person: Followed) -> Boxes:
+    """Boxes around the person's landmarks, by camera and frame."""
     boxes: Boxes = {}
     for column, name in enumerate(plan.recording.videos):
         frames = np.array(plan.instants) + plan.recording.offsets[name]

@@ -9,13 +9,12 @@ from datasets.layout.png import write_png
 from datasets.sources.own_videos.plan import Plan
 from datasets.triangulation.triangulate import Triangulation
 from datasets.video.frames import read_frames
+from datasets.video.writing import draw_bones
 from utils.files import write_atomically
-from utils.skeleton import BONES, LEFT_JOINTS, RIGHT_JOINTS
 
 INSTANTS = 8
 TILE = 240  # side of a picture, pixels
 METERS = 2.2  # shown at the person's distance
-LEFT, RIGHT, MIDDLE, FAILED = (60, 170, 255), (255, 90, 60), (250, 220, 60), (255, 255, 255)
 
 
 def write_overlays(file: Path, plan: Plan, found: Triangulation) -> None:
@@ -46,8 +45,5 @@ def _tile(image: np.ndarray, camera: Camera, joints: np.ndarray, passed: bool) -
     corner = pixels[0] - TILE / scale / 2
     matrix = np.array([[scale, 0, -scale * corner[0]], [0, scale, -scale * corner[1]]])
     tile = cv2.warpAffine(image, matrix, (TILE, TILE), flags=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    for first, second in BONES:
-        color = LEFT if second in LEFT_JOINTS else RIGHT if second in RIGHT_JOINTS else MIDDLE
-        ends = [tuple(int(v) for v in (scale * (pixels[joint] - corner)).round()) for joint in (first, second)]
-        cv2.line(tile, *ends, color if passed else FAILED, 2, cv2.LINE_AA)
+    draw_bones(tile, scale * (pixels - corner), plain=not passed)
     return tile

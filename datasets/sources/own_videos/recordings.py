@@ -45,18 +45,19 @@ def one_recording(
     fields = {
         "name": name,
         "subject": subject,
-        "videos": _by_camera(videos),
+        "videos": by_camera(videos),
         "offsets": parsed,
         "boxes": boxes,
         "poses": poses,
     }
     given = {key: value for key, value in fields.items() if value is not None}
     if empty:
-        given["empty"] = _by_camera(empty)
+        given["empty"] = by_camera(empty)
     return _recording({**given, "calibration": str(calibration)}, Path(), "the command line")
 
 
-def _by_camera(files: Sequence[str]) -> dict[str, str]:
+def by_camera(files: Sequence[str]) -> dict[str, str]:
+    """Files by camera: such as "left=a.mp4", or files that are named after their camera."""
     named: dict[str, str] = {}
     for given in files:
         camera, separator, file = given.partition("=")

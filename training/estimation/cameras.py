@@ -1,0 +1,79 @@
+"""Calibrated cameras of one moment: the person whose rays meet in most images, at the place where they meet."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from datasets.cameras.camera import Camera
+from datasets.sources.own_videos.boxes import Boxes
+from datasets.sources.own_videos.clocks import ASSUMED_RATE
+from datasets.sources.own_videos.detected import (
+    boxes_of_person,
+    find_landmarks,
+    find_person,
+    seconds_between,
+    triangulated,
+)
+from datasets.sources.own_videos.free_labels import Followed
+from datasets.sources.own_videos.person_track import track_from_boxes
+from datasets.sources.own_videos.plan import Plan
+from datasets.triangulation.single_view import root_positions
+from training.estimation.shot import Shot
+from training.exports.motion import WORLD
+from utils.skeleton import ROOT_JOINT
+
+
+def shot_of_cameras(
+    plan: Plan, output: Path, every: int, correct_cameras: bool, workers: int | None, progress: bool
+) -> Shot:
+    """The shot of a recording; landmarks are found first, and kept in `output`.
+
+    The root is the triangulated hip where the cameras agree about the whole person, else where the rays through the
+    boxes meet, else where one camera alone sees the person. correct_cameras: as in prepare_videos.
+    """
+    (tasks,) = find_landmarks([plan], output, workers, progress)
+    seconds = seconds_between(plan, every)
+    person, notes = find_person(plan, tasks, seconds)
+    plan, boxes = plan._replace(notes=(*plan.notes, *notes)), boxes_of_person(plan, person)
+    plan, found = triangulated(plan, person, boxes, seconds, correct_cameras)
+    cameras = {name: plan.calibration.cameras[name] for name in plan.recording.videos}
+    joints = np.where(found.passed[:, None, None], found.joints, np.nan)
+    roots, lines = _roots(plan, list(cameras.values()), person, boxes, joints[:, ROOT_JOINT])
+    frames = np.array(plan.instants) + np.array([[plan.recording.offsets[name]] for name in cameras])
+    filmed = frames < np.array([[plan.num_frames[name]] for name in cameras])
+    in_image = np.stack([camera.sees(camera.world_to_cam(roots)) for camera in cameras.values()])
+    return Shot(
+        plan.recording.name,
+        plan.recording.videos,
+        cameras,
+        np.where(filmed, frames, -1),
+        np.array(plan.instants),
+        plan.rate or ASSUMED_RATE,
+        WORLD,
+        roots,
+        filmed & in_image,
+        joints,
+        (*plan.notes, *lines),
+    )
+
+
+def _roots(
+    plan: Plan, cameras: Sequence[Camera], person: Followed, boxes: Boxes, hips: np.ndarray
+) -> tuple[np.ndarray, list[str]]:
+    """The root (T,3) of all instants, world, and a line on where it comes from. hips: (T,3), NaN where untrusted."""
+    roots, left = hips.copy(), ~np.isfinite(hips).all(1)
+    counts = {"triangulated hip": int((~left).sum())}
+    track = track_from_boxes(plan.recording, plan.calibration, boxes, plan.instants)
+    rows = np.searchsorted(plan.instants, track.instants)
+    chosen = left[rows]
+    roots[rows[chosen]] = track.roots[chosen]
+    counts["rays of boxes"] = int(chosen.sum())
+    left = ~np.isfinite(roots).all(1)
+    for camera, pixels, visibility, world in zip(cameras, *person, strict=True):
+        alone = root_positions(camera, pixels, visibility, world) @ camera.rotation + camera.center
+        roots = np.where(left[:, None], alone, roots)
+        counts["size in one image"] = int(left.sum()) - int((~np.isfinite(roots).all(1)).sum())
+    counts["nowhere"] = int((~np.isfinite(roots).all(1)).sum())
+    listed = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+    return roots, [f"instants by where the root comes from: {listed}"]

@@ -1,0 +1,164 @@
+"""From videos to poses in files: the whole of the command `estimate`."""
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from datasets.cameras.calibration import Calibration, read_calibration
+from datasets.layout.arguments import check_at_least
+from datasets.layout.job import REPORT_FILE, claim_folder, read_text_report, write_text_report
+from datasets.layout.workers import map_processes
+from datasets.sources.own_videos.detected import LANDMARKS_FOLDER
+from datasets.sources.own_videos.landmarks import search
+from datasets.sources.own_videos.plan import make_plan
+from datasets.sources.own_videos.recordings import by_camera, one_recording
+from datasets.video.rgb import pyav
+from training.estimation.cameras import shot_of_cameras
+from training.estimation.crop_poses import CameraPoses, camera_poses, fuse_views
+from training.estimation.one_camera import landmark_search, shot_of_video
+from training.estimation.overlay import write_overlay
+from training.estimation.shot import DEFAULT_FIELD, Shot, assumed_camera
+from training.estimation.smoothing import check_filter, smooth
+from training.exports.formats import FORMATS, check_formats, write_motion
+from training.exports.motion import Motion
+from training.trained.inference import PoseFromCrop
+from utils.errors import UserError
+from utils.locks import writing
+from utils.pictures import picture_files
+
+TOGETHER = "poses"  # name of the files of several cameras' poses
+CROPS_FOLDER = "cameras"
+
+
+class Choices(NamedTuple):
+    """What is written: of every N-th frame; triangulated joints where there are, instead of the network's; how
+    smoothed; in which formats; with pictures; for videos without calibration the field of view, degrees."""
+
+    every: int = 1
+    triangulate: bool = False
+    correct_cameras: bool = True
+    smooth: str = "butterworth"
+    formats: tuple[str, ...] = FORMATS
+    pictures: bool = True
+    field: float = DEFAULT_FIELD
+
+
+def estimate(
+    videos: Sequence[str],
+    output: str | Path,
+    pose_from_crop: PoseFromCrop,
+    network: str,
+    calibration: str | Path | None = None,
+    offsets: Sequence[str] = (),
+    choices: Choices | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> str:
+    """Estimate the poses of videos, pictures, or folders of pictures, and write them to the folder `output`.
+
+    videos: files named after their camera, or such as "left=a.mp4". With a calibration, several are cameras of one
+    moment, whose poses are fused in its world; without, each is treated for itself, in the frame of its camera.
+    offsets: frame number at instant 0, such as "left=3". network: what the poses come from, for the folder's mark.
+    Returns the report, which is stored there too. An interrupted call resumes. Raises UserError for bad input.
+    """
+    choices, output = choices or Choices(), Path(output)
+    check_at_least(1, every=choices.every, workers=workers or None)
+    assumed_camera(2, 2, choices.field), check_filter(choices.smooth), check_formats(choices.formats), pyav()
+    files = _existing(by_camera(videos))
+    if choices.triangulate and (calibration is None or len(files) < 2):
+        raise UserError("--triangulate with one camera, or without --calibration; expected two calibrated cameras")
+    if offsets and (calibration is None or len(files) < 2):
+        raise UserError("--offsets without several calibrated cameras; expected --calibration and two videos")
+    cameras = None if calibration is None else read_calibration(calibration)
+    together = cameras is not None and len(files) > 1
+    plan = None
+    if together:
+        recording = one_recording(videos, calibration, name=TOGETHER, offsets=offsets)
+        plan = make_plan(recording, choices.every)
+    show = {"workers": workers, "progress": progress}
+    with writing(output):
+        claim_folder(output, "estimate.json", _job(files, calibration, network, offsets, choices))
+        if (output / REPORT_FILE).exists():
+            return read_text_report(output)
+        started = time.perf_counter()
+        if plan is not None:
+            shots = [shot_of_cameras(plan, output, choices.every, choices.correct_cameras, **show)]
+        else:
+            shots = _single_shots(files, cameras, output, choices, show)
+        lines = [line for shot in shots for line in _write_shot(shot, output, pose_from_crop, choices, progress)]
+        report = "\n".join([*lines, f"{time.perf_counter() - started:.0f} s"])
+        write_text_report(output, report)
+    return report
+
+
+def _existing(files: dict[str, str]) -> dict[str, Path]:
+    found = {name: Path(file).expanduser() for name, file in files.items()}
+    for path in found.values():
+        if not (path.is_file() or path.is_dir()):
+            raise UserError(f"no video {str(path)!r}; expected videos, pictures, or folders of pictures")
+    return found
+
+
+def _job(files: dict[str, Path], calibration: str | Path | None, network: str, offsets, choices: Choices) -> dict:
+    """What decides the content of the folder; of videos, only their paths and sizes."""
+    digest = hashlib.sha256(b"" if calibration is None else Path(calibration).read_bytes())
+    for name, video in files.items():
+        size = sum(file.stat().st_size for file in picture_files(video) or [video])
+        digest.update(f"{name} {video.resolve()} {size}".encode())
+    return {**choices._asdict(), "network": network, "offsets": list(offsets), "files": digest.hexdigest()[:16]}
+
+
+def _single_shots(
+    files: dict[str, Path], calibration: Calibration | None, output: Path, choices: Choices, show: dict
+) -> list[Shot]:
+    folder = output / LANDMARKS_FOLDER
+    tasks = {name: landmark_search(file, folder / f"{name}.npz", choices.every) for name, file in files.items()}
+    done = map_processes(search, tasks.values(), show["workers"])
+    deque(tqdm(done, "landmarks", len(tasks), unit="video", disable=not show["progress"]), maxlen=0)
+    return [shot_of_video(name, task, calibration, choices.field) for name, task in tasks.items()]
+
+
+def _write_shot(shot: Shot, output: Path, pose_from_crop: PoseFromCrop, choices: Choices, progress: bool) -> list[str]:
+    """Estimate and write one shot; returns the lines of the report."""
+    views = [
+        camera_poses(shot, name, pose_from_crop, output / CROPS_FOLDER / f"{name}.npz", progress)
+        for name in shot.cameras
+    ]
+    poses, trust = fuse_views(views)
+    joints = poses + shot.roots[:, None]
+    if choices.triangulate:
+        joints = np.where(np.isfinite(shot.triangulated), shot.triangulated, joints)
+    motion = smooth(Motion(joints, shot.instants, shot.rate, shot.space, trust), choices.smooth)
+    lines = [f"{shot.name}: {_summary(motion, views)}", *(f"  {note}" for note in shot.notes)]
+    if not motion.known.any():
+        return [*lines, "  nobody was found, and nothing written"]
+    for name in choices.formats:
+        write_motion(output / f"{shot.name}.{name}", motion)
+    written = [f"{shot.name}.{name}" for name in choices.formats]
+    if choices.pictures:
+        for name, view in zip(shot.cameras, views, strict=True):
+            file = f"{name}.mp4" if name == shot.name else f"{shot.name}_{name}.mp4"
+            write_overlay(output / file, shot, name, motion, view.flagged)
+            written.append(file)
+    space = "world, z up" if shot.space == "world" else "frame of the camera: x right, y down, z forward"
+    return [*lines, f"  {space}; meters; smoothing: {choices.smooth}", f"  written: {', '.join(written)}"]
+
+
+def _summary(motion: Motion, views: list[CameraPoses]) -> str:
+    words = f"{motion.known.sum()} of {len(motion.instants)} instants with the person"
+    if motion.trust is not None and np.isfinite(motion.trust).any():
+        words += f", trust {np.nanmean(motion.trust):.2f} on average"
+    flagged, crops = (sum(int(part.sum()) for part in parts) for parts in zip(*map(_counts, views), strict=True))
+    return words + (
+        f"; {flagged} of {crops} crops unlike those of the training: do not rely on them" if flagged else ""
+    )
+
+
+def _counts(view: CameraPoses) -> tuple[np.ndarray, np.ndarray]:
+    return view.flagged, np.isfinite(view.poses).all((1, 2))

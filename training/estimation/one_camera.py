@@ -1,0 +1,67 @@
+"""One camera's video: the person that it shows most often, at the distance that the person's size tells."""
+
+from pathlib import Path
+
+import numpy as np
+
+from datasets.cameras.calibration import Calibration
+from datasets.cameras.camera import Camera
+from datasets.sources.own_videos.clocks import ASSUMED_RATE
+from datasets.sources.own_videos.landmarks import LandmarkSearch, read_people
+from datasets.sources.own_videos.video_sizes import ways_to_fit
+from datasets.triangulation.single_view import follow_in_one_view, root_positions, steady_distances
+from datasets.video.frames import count_frames, frame_rate
+from datasets.video.image_area import video_size
+from training.estimation.shot import Shot, assumed_camera
+from training.exports.motion import CAMERA, WORLD
+from utils.errors import UserError
+
+
+def landmark_search(video: Path, file: Path, every: int) -> LandmarkSearch:
+    """The task to find people in every N-th frame of a video."""
+    return LandmarkSearch(file, video, np.arange(0, count_frames(video), every))
+
+
+def shot_of_video(name: str, task: LandmarkSearch, calibration: Calibration | None, field: float) -> Shot:
+    """The shot of a video whose landmarks are found. field: degrees, see `assumed_camera`, without calibration."""
+    camera, notes = _camera(name, task.video, calibration, field)
+    people = read_people(task.file)
+    rate = frame_rate(task.video)
+    notes += [] if rate or len(people.frames) == 1 else [f"no frame rate in the file: {ASSUMED_RATE:g} assumed"]
+    rate = rate or ASSUMED_RATE
+    seconds = (people.frames[1] - people.frames[0] if len(people.frames) > 1 else 1) / rate
+    found = root_positions(camera, people.landmarks, people.visibility, people.world)
+    chosen = follow_in_one_view(found, seconds)
+    several = int((np.isfinite(people.score).sum(1) > 1).sum())
+    if several:
+        notes.append(f"several people in {several} images; followed is the one who is seen most often, or nearest")
+    roots = np.where((chosen >= 0)[:, None], found[np.arange(len(found)), chosen], np.nan)
+    roots = steady_distances(roots, seconds)
+    seen = np.isfinite(roots).all(1)
+    return Shot(
+        name,
+        {name: task.video},
+        {name: camera},
+        people.frames[None],
+        people.frames,
+        rate,
+        CAMERA if calibration is None else WORLD,
+        roots @ camera.rotation + camera.center,
+        seen[None],
+        None,
+        tuple(notes),
+    )
+
+
+def _camera(name: str, video: Path, calibration: Calibration | None, field: float) -> tuple[Camera, list[str]]:
+    """The camera of a video, and lines of the report."""
+    if calibration is None:
+        width, height = video_size(video)
+        return assumed_camera(width, height, field), [f"no calibration: a field of view of {field:g} degrees assumed"]
+    if name not in calibration.cameras:
+        raise UserError(
+            f"no camera {name!r} in the calibration; it has {', '.join(calibration.cameras)} (a video is named after "
+            "its camera, or given as camera=file)"
+        )
+    fit = ways_to_fit(calibration, {name: video})[name][0]
+    return fit.camera, [fit.sentence] if fit.sentence else []

@@ -1,0 +1,60 @@
+"""Videos to judge poses by: the skeleton drawn over the pictures of each camera, with its trust."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from datasets.cameras.camera import opencv
+from datasets.video.frames import read_frames
+from datasets.video.writing import PLAIN, draw_bones, write_mp4
+from training.estimation.shot import Shot
+from training.exports.motion import Motion
+from utils.files import write_atomically
+
+LONGER_SIDE = 960  # pixels, at most
+WARNING = (255, 80, 60)
+
+
+def write_overlay(path: Path, shot: Shot, name: str, motion: Motion, flagged: np.ndarray) -> None:
+    """Write an mp4 of the frames of one camera with `motion` drawn into them, unless the file exists.
+
+    flagged: (T,) bool, for which the caption warns.
+    """
+    if not path.exists():
+        frames = drawn_frames(shot, name, motion, flagged)
+        write_atomically(path, lambda part: write_mp4(part, frames, motion.instants_per_second))
+
+
+def drawn_frames(shot: Shot, name: str, motion: Motion, flagged: np.ndarray) -> Iterator[np.ndarray]:
+    """The frames (H,W,3) uint8 of one camera with the skeletons, scaled to at most 960 pixels, H and W even."""
+    camera, frames = shot.cameras[name], shot.frames[list(shot.cameras).index(name)]
+    rows = np.flatnonzero(frames >= 0)
+    pixels = camera.project(camera.world_to_cam(motion.joints))
+    scale = min(1.0, LONGER_SIDE / max(camera.width, camera.height))
+    size = tuple(max(2, int(side * scale) // 2 * 2) for side in (camera.width, camera.height))
+    cv2 = opencv()
+    for row, (_, frame) in zip(rows, read_frames(shot.videos[name], frames[rows].tolist()), strict=True):
+        image = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        # Whole numbers are pixel centers.
+        factors = np.array(size) / (frame.shape[1], frame.shape[0])
+        draw_bones(image, (pixels[row] + 0.5) * factors - 0.5, thickness=max(2, max(size) // 240))
+        trust = None if motion.trust is None else motion.trust[row]
+        _caption(image, _words(motion.known[row], trust, flagged[row]), WARNING if flagged[row] else PLAIN)
+        yield image
+
+
+def _words(known: bool, trust: float | None, flagged: bool) -> str:
+    if not known:
+        return "nobody"
+    words = "" if trust is None or not np.isfinite(trust) else f"trust {trust:.2f}"
+    return f"{words} unlike the training".strip() if flagged else words
+
+
+def _caption(image: np.ndarray, words: str, color: tuple[int, int, int]) -> None:
+    cv2 = opencv()
+    scale = max(image.shape[:2]) / LONGER_SIDE
+    place = (round(16 * scale), round(36 * scale))
+    # A dark outline, so that the words are read on any picture.
+    for ink, thickness in (((0, 0, 0), 4), (color, 1)):
+        cv2.putText(image, words, place, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thickness, cv2.LINE_AA)
