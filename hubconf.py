@@ -1,7 +1,8 @@
-"""torch.hub entry points: a trained network, and poses from crops (geometry_aware_pose/hub.py).
+"""torch.hub entry points: a trained network, and poses from crops and photographs (geometry_aware_pose/hub.py).
 
     network = torch.hub.load(FOLDER, "encode_decode", source="local")  # FOLDER: a copy of this repository
     poses = torch.hub.load(FOLDER, "pose_from_crop", source="local")("crop.png")
+    poses, roots, picture = torch.hub.load(FOLDER, "pose_from_photo", "photo.jpg", source="local")
 
 With "owner/repository" in place of FOLDER, and without `source`, torch.hub downloads the repository.
 """
@@ -9,7 +10,7 @@ With "owner/repository" in place of FOLDER, and without `source`, torch.hub down
 import pathlib
 
 import geometry_aware_pose
-from geometry_aware_pose import encode_decode, pose_from_crop  # noqa: F401
+from geometry_aware_pose import encode_decode, pose_from_crop, pose_from_photo  # noqa: F401
 
 dependencies = ["torch", "torchvision", "numpy", "PIL", "h5py", "ignite", "roma", "safetensors", "tqdm"]
 

@@ -2,6 +2,7 @@
 
     import geometry_aware_pose
     poses = geometry_aware_pose.pose_from_crop()("crop.png")  # (1,17,3), meters
+    poses, roots, picture = geometry_aware_pose.pose_from_photo("photo.jpg")
 
 The import puts the project's own `configs`, `datasets`, `models`, `training` and `utils` first on `sys.path`, so that
 `from models import build_network` means them in this process. Installed, they are inside this package; in a checkout,
@@ -10,13 +11,13 @@ beside it. `geometry_aware_pose.models` is the same module as `models`.
 
 from typing import TYPE_CHECKING, Any
 
-from geometry_aware_pose.hub import encode_decode, pose_from_crop
+from geometry_aware_pose.hub import encode_decode, pose_from_crop, pose_from_photo
 from geometry_aware_pose.own_packages import PACKAGES, ROOT, alias_packages, put_first
 
 if TYPE_CHECKING:
     from geometry_aware_pose.hugging_face import PretrainedNetwork
 
-__all__ = ["PACKAGES", "ROOT", "PretrainedNetwork", "__version__", "encode_decode", "pose_from_crop"]
+__all__ = ["PACKAGES", "ROOT", "PretrainedNetwork", "__version__", "encode_decode", "pose_from_crop", "pose_from_photo"]
 __version__ = "0.2.0"
 
 put_first()

@@ -15,6 +15,7 @@ from geometry_aware_pose.own_packages import ROOT, put_first
 
 if TYPE_CHECKING:
     from models import EncodeDecode
+    from training.estimation.photo import PhotoPoses
     from training.trained.inference import PoseFromCrop
 
 PACKAGED_WEIGHTS = ("benchmark64", "wild128")
@@ -97,6 +98,24 @@ def pose_from_crop(
             raise UserError(f"statistics is {statistics!r}; expected the folder of a training layout")
         network.set_pose_statistics(*map(torch.as_tensor, read_statistics(statistics)))
     return PoseFromCrop(network, device, precision, flip_test, trust)
+
+
+def pose_from_photo(
+    photo: Any, weights: str | Path = "wild128", device: str = "auto", field: float = 60.0
+) -> PhotoPoses:
+    """The people in a whole photograph: a file, a PIL image, or an array (H,W,3) uint8 RGB.
+
+    Returns `poses` (N,17,3), as `pose_from_crop` gives them, in the frame of the photograph's camera and with trust;
+    `roots` (N,3), where the hips are, meters; and `picture`, a PIL image with the skeletons. N is 0 where nobody is
+    found. BlazePose finds the people (pip install "geometry-aware-pose[estimate]"). field: the camera's field of view
+    across the longer side of the photograph, degrees. weights, device: as of `pose_from_crop`.
+
+    For many photographs, load once: training.estimation.photo.PoseFromPhoto(pose_from_crop(...)).
+    """
+    put_first()
+    from training.estimation.photo import PoseFromPhoto
+
+    return PoseFromPhoto(pose_from_crop(weights, device, flip_test=True), field)(photo)
 
 
 def weights_path(weights: str | Path) -> str:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from datasets.cameras.calibration import Calibration, read_calibration
+from datasets.cameras.calibration import read_calibration
+from datasets.cameras.camera import Camera
 from datasets.layout.arguments import check_at_least
 from datasets.layout.job import REPORT_FILE, claim_folder, read_text_report, write_text_report
 from datasets.layout.workers import map_processes
@@ -21,12 +22,12 @@ from datasets.sources.own_videos.recordings import by_camera, one_recording
 from datasets.video.rgb import pyav
 from training.estimation.cameras import shot_of_cameras
 from training.estimation.crop_poses import CameraPoses, camera_poses, fuse_views
-from training.estimation.one_camera import landmark_search, shot_of_video
+from training.estimation.one_camera import camera_of_video, landmark_search, shot_of_video
 from training.estimation.overlay import write_overlay
 from training.estimation.shot import DEFAULT_FIELD, Shot, assumed_camera
 from training.estimation.smoothing import check_filter, smooth
 from training.exports.formats import FORMATS, check_formats, write_motion
-from training.exports.motion import Motion
+from training.exports.motion import CAMERA, WORLD, Motion
 from training.trained.inference import PoseFromCrop
 from utils.errors import UserError
 from utils.locks import writing
@@ -77,10 +78,12 @@ def estimate(
         raise UserError("--offsets without several calibrated cameras; expected --calibration and two videos")
     cameras = None if calibration is None else read_calibration(calibration)
     together = cameras is not None and len(files) > 1
-    plan = None
+    plan, alone = None, {}
     if together:
         recording = one_recording(videos, calibration, name=TOGETHER, offsets=offsets)
         plan = make_plan(recording, choices.every)
+    else:
+        alone = {name: camera_of_video(name, file, cameras, choices.field) for name, file in files.items()}
     show = {"workers": workers, "progress": progress}
     with writing(output):
         claim_folder(output, "estimate.json", _job(files, calibration, network, offsets, choices))
@@ -90,7 +93,8 @@ def estimate(
         if plan is not None:
             shots = [shot_of_cameras(plan, output, choices.every, choices.correct_cameras, **show)]
         else:
-            shots = _single_shots(files, cameras, output, choices, show)
+            space = CAMERA if cameras is None else WORLD
+            shots = _single_shots(files, alone, space, output, choices.every, show)
         lines = [line for shot in shots for line in _write_shot(shot, output, pose_from_crop, choices, progress)]
         report = "\n".join([*lines, f"{time.perf_counter() - started:.0f} s"])
         write_text_report(output, report)
@@ -115,13 +119,18 @@ def _job(files: dict[str, Path], calibration: str | Path | None, network: str, o
 
 
 def _single_shots(
-    files: dict[str, Path], calibration: Calibration | None, output: Path, choices: Choices, show: dict
+    files: dict[str, Path],
+    cameras: dict[str, tuple[Camera, list[str]]],
+    space: str,
+    output: Path,
+    every: int,
+    show: dict,
 ) -> list[Shot]:
     folder = output / LANDMARKS_FOLDER
-    tasks = {name: landmark_search(file, folder / f"{name}.npz", choices.every) for name, file in files.items()}
+    tasks = {name: landmark_search(file, folder / f"{name}.npz", every) for name, file in files.items()}
     done = map_processes(search, tasks.values(), show["workers"])
     deque(tqdm(done, "landmarks", len(tasks), unit="video", disable=not show["progress"]), maxlen=0)
-    return [shot_of_video(name, task, calibration, choices.field) for name, task in tasks.items()]
+    return [shot_of_video(name, task, cameras[name][0], space, cameras[name][1]) for name, task in tasks.items()]
 
 
 def _write_shot(shot: Shot, output: Path, pose_from_crop: PoseFromCrop, choices: Choices, progress: bool) -> list[str]:
@@ -146,7 +155,7 @@ def _write_shot(shot: Shot, output: Path, pose_from_crop: PoseFromCrop, choices:
             file = f"{name}.mp4" if name == shot.name else f"{shot.name}_{name}.mp4"
             write_overlay(output / file, shot, name, motion, view.flagged)
             written.append(file)
-    space = "world, z up" if shot.space == "world" else "frame of the camera: x right, y down, z forward"
+    space = "world, z up" if shot.space == WORLD else "frame of the camera: x right, y down, z forward"
     return [*lines, f"  {space}; meters; smoothing: {choices.smooth}", f"  written: {', '.join(written)}"]
 
 

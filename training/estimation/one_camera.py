@@ -13,7 +13,6 @@ from datasets.triangulation.single_view import follow_in_one_view, root_position
 from datasets.video.frames import count_frames, frame_rate
 from datasets.video.image_area import video_size
 from training.estimation.shot import Shot, assumed_camera
-from training.exports.motion import CAMERA, WORLD
 from utils.errors import UserError
 
 
@@ -22,12 +21,15 @@ def landmark_search(video: Path, file: Path, every: int) -> LandmarkSearch:
     return LandmarkSearch(file, video, np.arange(0, count_frames(video), every))
 
 
-def shot_of_video(name: str, task: LandmarkSearch, calibration: Calibration | None, field: float) -> Shot:
-    """The shot of a video whose landmarks are found. field: degrees, see `assumed_camera`, without calibration."""
-    camera, notes = _camera(name, task.video, calibration, field)
+def shot_of_video(name: str, task: LandmarkSearch, camera: Camera, space: str, notes: list[str]) -> Shot:
+    """The shot of a video whose landmarks are found. camera, notes: as of `camera_of_video`; space: of the camera."""
     people = read_people(task.file)
     rate = frame_rate(task.video)
-    notes += [] if rate or len(people.frames) == 1 else [f"no frame rate in the file: {ASSUMED_RATE:g} assumed"]
+    notes = (
+        [*notes]
+        if rate or len(people.frames) == 1
+        else [*notes, f"no frame rate in the file: {ASSUMED_RATE:g} assumed"]
+    )
     rate = rate or ASSUMED_RATE
     seconds = (people.frames[1] - people.frames[0] if len(people.frames) > 1 else 1) / rate
     found = root_positions(camera, people.landmarks, people.visibility, people.world)
@@ -45,7 +47,7 @@ def shot_of_video(name: str, task: LandmarkSearch, calibration: Calibration | No
         people.frames[None],
         people.frames,
         rate,
-        CAMERA if calibration is None else WORLD,
+        space,
         roots @ camera.rotation + camera.center,
         seen[None],
         None,
@@ -53,8 +55,8 @@ def shot_of_video(name: str, task: LandmarkSearch, calibration: Calibration | No
     )
 
 
-def _camera(name: str, video: Path, calibration: Calibration | None, field: float) -> tuple[Camera, list[str]]:
-    """The camera of a video, and lines of the report."""
+def camera_of_video(name: str, video: Path, calibration: Calibration | None, field: float) -> tuple[Camera, list[str]]:
+    """The camera of a video, and lines of the report. field: degrees, see `assumed_camera`, without calibration."""
     if calibration is None:
         width, height = video_size(video)
         return assumed_camera(width, height, field), [f"no calibration: a field of view of {field:g} degrees assumed"]

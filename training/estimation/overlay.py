@@ -54,7 +54,9 @@ def _words(known: bool, trust: float | None, flagged: bool) -> str:
 def _caption(image: np.ndarray, words: str, color: tuple[int, int, int]) -> None:
     cv2 = opencv()
     scale = max(image.shape[:2]) / LONGER_SIDE
-    place = (round(16 * scale), round(36 * scale))
-    # A dark outline, so that the words are read on any picture.
-    for ink, thickness in (((0, 0, 0), 4), (color, 1)):
-        cv2.putText(image, words, place, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thickness, cv2.LINE_AA)
+    margin = round(12 * scale)
+    (width, height), below = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    if words:
+        # On a dark ground, so that the words are read on any picture.
+        image[: height + below + 2 * margin, : width + 2 * margin] //= 3
+        cv2.putText(image, words, (margin, height + margin), cv2.FONT_HERSHEY_SIMPLEX, scale, color, 1, cv2.LINE_AA)

@@ -1,0 +1,174 @@
+"""The command `estimate` and `pose_from_photo` on frames of the recording in the box."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("cv2")
+pytest.importorskip("av")
+pytest.importorskip("ai_edge_litert")
+pytest.importorskip("scipy")
+pytest.importorskip("ezc3d")
+
+import geometry_aware_pose
+from configs import estimate_poses
+from datasets.video.frames import count_frames, read_frames
+from tests.tiny import ROOT
+from tests.video_files import write_video
+from training.estimation import crop_poses
+from training.exports.formats import FORMATS
+from utils.errors import UserError
+from utils.locks import writing
+from utils.skeleton import JOINT_NAMES
+
+RECORDING = ROOT / "examples/recording"
+NAMES = ("cam01", "cam03", "cam04")
+VIDEO = str(RECORDING / "videos/cam03.mp4")
+FRAMES = 4
+
+
+def run(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["estimate", *map(str, arguments), "--workers", "1", "--device", "cpu"])
+    estimate_poses.main()
+    return capsys.readouterr().out
+
+
+def content(folder):
+    with np.load(folder, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """The first frames of three cameras at half their size: options of the command, and the true poses."""
+    folder = tmp_path_factory.mktemp("clips")
+    calibration = json.loads((RECORDING / "cameras.json").read_text())
+    calibration["cameras"] = {name: calibration["cameras"][name] for name in NAMES}
+    for name, camera in calibration["cameras"].items():
+        frames = [frame for _, frame in read_frames(RECORDING / f"videos/{name}.mp4", range(FRAMES))]
+        write_video(folder / f"{name}.mp4", (frame[::2, ::2] for frame in frames), fps=60, crf=20)
+        # Every second pixel from the first one: pixel 2 is pixel 1.
+        matrix = np.array(camera["K"]) / 2
+        matrix[2, 2] = 1
+        camera |= {"K": matrix.tolist(), "width": camera["width"] // 2, "height": camera["height"] // 2}
+    (folder / "cameras.json").write_text(json.dumps(calibration))
+    poses = np.load(RECORDING / "poses.npz", allow_pickle=False)["poses"][:FRAMES]
+    return [*(folder / f"{name}.mp4" for name in NAMES), "--calibration", folder / "cameras.json"], poses
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    """A frame of the recording, and the same picture small, in files."""
+    folder = tmp_path_factory.mktemp("photos")
+    frame = next(read_frames(VIDEO, [0]))[1]
+    Image.fromarray(frame).resize((540, 960)).save(folder / "man.png")
+    Image.fromarray(np.full((64, 64, 3), 120, np.uint8)).save(folder / "gray.png")
+    return folder
+
+
+def test_calibrated_cameras(clips, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    given, truth = [*clips[0], "--keep-cameras", "--output", out], clips[1]
+    # Killed between two cameras: what is done stays, and the same command goes on.
+    estimate_one, left = crop_poses._estimate, [2]
+
+    def killed(*arguments):
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        return estimate_one(*arguments)
+
+    monkeypatch.setattr(crop_poses, "_estimate", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(monkeypatch, capsys, *given)
+    done = (out / "cameras/cam01.npz").stat().st_mtime_ns
+    assert not (out / "report.txt").exists() and not (out / "poses.npz").exists()
+    monkeypatch.setattr(crop_poses, "_estimate", estimate_one)
+    report = run(monkeypatch, capsys, *given)
+    assert (out / "cameras/cam01.npz").stat().st_mtime_ns == done
+    assert "poses: 4 of 4 instants" in report and "where the root comes from" in report
+    found = content(out / "poses.npz")
+    assert str(found["space"]) == "world" and found["rate"] == pytest.approx(60, rel=1e-3)
+    assert np.linalg.norm(found["poses"][:, 0] - truth[:, 0], axis=-1).max() < 0.1
+    assert (found["poses"][:, JOINT_NAMES.index("head_top"), 2] > found["poses"][:, 0, 2]).all()
+    assert ((found["trust"] > 0) & (found["trust"] <= 1)).all()
+    for name in FORMATS:
+        assert (out / f"poses.{name}").is_file()
+    assert count_frames(out / "poses_cam04.mp4") == 4
+    # A finished folder stays as it is; other options need another folder; a second writer is refused.
+    assert run(monkeypatch, capsys, *given) == report
+    with pytest.raises(UserError, match=r"expected \{'smooth': 'none'\}, or an empty folder"):
+        run(monkeypatch, capsys, *given, "--smooth", "none")
+    with writing(out), pytest.raises(UserError, match="is being written by this process"):
+        run(monkeypatch, capsys, *given)
+
+
+def test_triangulated_joints_replace_those_of_the_network(clips, tmp_path, monkeypatch, capsys):
+    given, truth = clips
+    given = [*given, "--every", "3", "--keep-cameras", "--triangulate"]
+    run(monkeypatch, capsys, *given, "--formats", "npz", "--no-video", "--smooth", "none", "--output", tmp_path / "out")
+    found = content(tmp_path / "out/poses.npz")
+    assert np.median(np.linalg.norm(found["poses"] - truth[::3], axis=-1)) < 0.06
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.*")) == ["estimate.json", "poses.npz", "report.txt"]
+
+
+def test_pictures_and_videos_alone(photo, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    report = run(monkeypatch, capsys, photo / "man.png", photo / "gray.png", "--formats", "csv", "npz", "--output", out)
+    assert "man: 1 of 1 instants" in report and "gray: 0 of 1" in report and "nobody was found" in report
+    assert {path.name for path in out.iterdir()} >= {"man.csv", "man.npz", "man.mp4"}
+    assert not list(out.glob("gray.*"))
+    found = content(out / "man.npz")
+    assert str(found["space"]) == "camera"
+    root = found["poses"][0, 0]
+    # He stands at about the middle of the picture, some meters away.
+    assert 2 < root[2] < 9 and abs(root[0]) < 1.5 and found["poses"][0, JOINT_NAMES.index("head_top"), 1] < root[1]
+
+
+def test_one_calibrated_camera_gives_the_world(clips, tmp_path, monkeypatch, capsys):
+    given = [*clips[0][2:], "--formats", "npz", "--no-video"]
+    run(monkeypatch, capsys, *given, "--output", tmp_path / "out")
+    found = content(tmp_path / "out/cam04.npz")
+    assert str(found["space"]) == "world"
+    assert np.linalg.norm(found["poses"][:, 0] - clips[1][:, 0], axis=-1).max() < 0.5
+
+
+def test_pose_from_photo(photo):
+    pytest.importorskip("torch")
+    poses, roots, picture = geometry_aware_pose.pose_from_photo(photo / "man.png", device="cpu")
+    assert poses.shape == (1, 17, 3) and roots.shape == (1, 3) and picture.size == (540, 960)
+    assert np.abs(poses[:, 0]).max() < 1e-3 and 0 < poses.trust[0] <= 1 and not poses.flagged[0]
+    assert (np.asarray(picture) != np.asarray(Image.open(photo / "man.png"))).any()
+    nobody = geometry_aware_pose.pose_from_photo(np.full((50, 80, 3), 90, np.uint8), device="cpu")
+    assert nobody.poses.shape == (0, 17, 3) and nobody.picture.size == (80, 50)
+    with pytest.raises(UserError, match=r"a photograph is list; expected a file, a PIL image, or uint8 RGB"):
+        geometry_aware_pose.pose_from_photo([1], device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.mp4"], "no video 'nothing.mp4'; expected videos, pictures, or folders of pictures"),
+        ([VIDEO, VIDEO], "two videos of camera 'cam03'"),
+        ([VIDEO, "--triangulate"], "--triangulate with one camera, or without --calibration"),
+        ([VIDEO, "--offsets", "cam03=2"], "--offsets without several calibrated cameras"),
+        ([VIDEO, "--formats", "fbx"], "unknown format 'fbx'"),
+        ([VIDEO, "--every", "0"], "every is 0"),
+        ([VIDEO, "--field", "500"], "field of view is 500 degrees"),
+        ([VIDEO, "--network", "missing.pth"], "weights 'missing.pth' do not exist"),
+        ([f"x={VIDEO}", "--calibration", str(RECORDING / "cameras.json")], "no camera 'x' in the calibration"),
+        ([VIDEO, "--calibration", "none.json"], "no file 'none.json'; expected a calibration"),
+    ],
+)
+def test_bad_input(arguments, message, tmp_path, monkeypatch, capsys):
+    with pytest.raises(UserError, match=message.replace("(", r"\(")):
+        run(monkeypatch, capsys, *arguments, "--output", tmp_path / "out")
+    assert not (tmp_path / "out/report.txt").exists()
+
+
+def test_the_mark_of_the_folder_is_json(photo, tmp_path, monkeypatch, capsys):
+    run(monkeypatch, capsys, photo / "gray.png", "--output", tmp_path / "out")
+    assert json.loads((tmp_path / "out/estimate.json").read_text())["network"] == "wild128"

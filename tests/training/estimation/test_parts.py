@@ -1,0 +1,97 @@
+"""The parts of the estimation: where a person is, who is followed, how a motion is smoothed, what is fused."""
+
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+pytest.importorskip("av")
+
+from datasets.detection.blazepose import NUM_LANDMARKS
+from datasets.triangulation.single_view import follow_in_one_view, root_positions, steady_distances
+from training.estimation.crop_poses import CameraPoses, fuse_views
+from training.estimation.shot import assumed_camera
+from training.estimation.smoothing import FILTERS, butterworth, check_filter, one_euro, smooth
+from training.exports.motion import Motion
+from utils.errors import UserError
+
+RATE = 50.0
+
+
+def test_the_root_is_where_the_landmarks_project_from():
+    rng = np.random.default_rng(0)
+    camera = assumed_camera(640, 480)
+    world = rng.normal(0, 0.4, (2, 3, NUM_LANDMARKS, 3))
+    place = rng.uniform([-1, -0.5, 3], [1, 0.5, 6], (2, 3, 3))
+    pixels = camera.project(world + place[:, :, None])
+    visibility = rng.uniform(0, 1, pixels.shape[:-1])
+    pixels[1, 2] = np.nan
+    found = root_positions(camera, pixels, visibility, world)
+    hips = world[..., 23:25, :].mean(-2)
+    expected = place + hips
+    expected[1, 2] = np.nan
+    assert np.allclose(found, expected, atol=1e-5, equal_nan=True)
+
+
+def test_an_assumed_camera_sees_the_angle_it_is_told():
+    camera = assumed_camera(200, 100, 90)
+    left = camera.project(np.array([-1.0, 0, 1]))
+    assert left == pytest.approx([99.5 - 100, 49.5])
+    with pytest.raises(UserError, match="field of view is 200 degrees; expected 5 to 150"):
+        assumed_camera(200, 100, 200)
+
+
+def test_the_person_who_is_there_most_often_is_followed():
+    roots = np.full((20, 2, 3), np.nan)
+    walker = np.stack([np.linspace(-1, 1, 20), np.zeros(20), np.full(20, 4.0)], axis=1)
+    # The detector exchanges the places of both, and loses one of them; the walker's distance jumps.
+    for instant in range(20):
+        roots[instant, instant % 2] = walker[instant] * (1 + 0.1 * (instant % 3))
+    roots[5:9, :][np.isnan(roots[5:9, :, 0])] = [1.5, 0, 2.5]
+    chosen = follow_in_one_view(roots, 0.04)
+    assert chosen.tolist() == [instant % 2 for instant in range(20)]
+    steady = steady_distances(roots[np.arange(20), chosen], 0.04)
+    assert np.ptp(np.linalg.norm(steady, axis=1)[8:12]) < np.ptp(np.linalg.norm(roots[np.arange(20), chosen], axis=1))
+    nearest = np.array([[[0, 0, 5.0], [1, 0, 3.0]]])
+    assert follow_in_one_view(nearest, 0.04).tolist() == [1]
+    assert follow_in_one_view(np.full((3, 2, 3), np.nan), 0.04).tolist() == [-1] * 3
+
+
+@pytest.mark.parametrize("name", ["butterworth", "one-euro"])
+def test_filters_remove_noise_and_keep_the_motion(name):
+    pytest.importorskip("scipy")
+    times = np.arange(150) / RATE
+    clean = np.sin(2 * np.pi * 0.7 * times)[:, None, None] * np.ones((17, 3))
+    noisy = clean + np.random.default_rng(1).normal(0, 0.03, clean.shape)
+    filtered = smooth(Motion(noisy, np.arange(150), RATE), name).joints
+    jitter = [np.abs(np.diff(values, 2, axis=0)).mean() for values in (noisy, filtered)]
+    assert jitter[1] < 0.5 * jitter[0]
+    assert np.abs(filtered - clean).mean() < (0.03 if name == "butterworth" else 0.1)
+    steady = np.ones((5, 2))
+    assert np.allclose(FILTERS[name](steady, RATE), steady)
+
+
+def test_gaps_stay_gaps_and_slow_motions_stay(monkeypatch):
+    joints = np.ones((10, 17, 3))
+    joints[4] = np.nan
+    assert np.allclose(smooth(Motion(joints, np.arange(10), RATE), "one-euro").joints, joints, equal_nan=True)
+    values = np.random.default_rng(0).normal(size=(6, 2))
+    assert (butterworth(values, 10.0) == values).all() and (one_euro(values, 10.0)[0] == values[0]).all()
+    with pytest.raises(UserError, match="unknown filter 'kalman'; expected one of butterworth, one-euro, none"):
+        check_filter("kalman")
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(UserError, match=r"needs the package 'scipy': pip install .*estimate"):
+        check_filter("butterworth")
+
+
+def test_views_are_fused_by_trust():
+    first = CameraPoses(np.zeros((3, 17, 3)), np.array([0.2, 0.5, np.nan]), np.zeros(3, bool))
+    second = CameraPoses(np.ones((3, 17, 3)), np.array([0.6, np.nan, np.nan]), np.zeros(3, bool))
+    first.poses[2] = second.poses[1] = second.poses[2] = np.nan
+    poses, trust = fuse_views([first, second])
+    assert np.allclose(poses[0], 0.75) and np.allclose(poses[1], 0) and np.isnan(poses[2]).all()
+    assert np.allclose(trust, [0.5, 0.5, np.nan], equal_nan=True)
+    unjudged = [view._replace(trust=np.full(3, np.nan)) for view in (first, second)]
+    poses, trust = fuse_views(unjudged)
+    assert np.allclose(poses[0], 0.5) and trust is None
