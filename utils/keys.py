@@ -33,7 +33,7 @@ class Key:
     below: float = math.inf
     multiple_of: int = 1
     pattern: str = r"[^\0\r\n]+"
-    pattern_words: str = "non-empty text"
+    pattern_words: str = "non-empty text in one line"
     kind: type | None = None
     optional: bool = False
     names_run: bool = True
