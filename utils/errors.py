@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from io import UnsupportedOperation
+from traceback import walk_tb
 
 from utils.interrupts import catch_signals, end_at_once, interrupt_behind, word_and_code
 
@@ -71,12 +72,19 @@ def _ending(error: BaseException) -> tuple[str, int] | None:
         return word_and_code(interrupt)
     if isinstance(error, UserError):
         return f"error: {one_line(error)}", 2
-    if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
-        # PyTorch's signal handler raises it wherever the process is when one of its readers dies.
+    if _is_end_of_a_reader(error):
         return f"error: a process that reads crops died ({one_line(error)}); start again with fewer num_workers", 2
     if isinstance(error, OSError):
         return _ending_of_system_error(error)
     return None
+
+
+def _is_end_of_a_reader(error: BaseException) -> bool:
+    """Whether `error` comes of the death of a process that reads data."""
+    # PyTorch's signal handler raises it wherever this process is. What was to be taken over was still the reader's.
+    return (isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")) or any(
+        frame.f_code.co_name == "rebuild_storage_fd" for frame, _ in walk_tb(error.__traceback__)
+    )
 
 
 def _ending_of_system_error(error: OSError) -> tuple[str, int] | None:

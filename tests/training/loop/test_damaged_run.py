@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.multiprocessing.reductions import rebuild_storage_fd
 
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import tiny_config
@@ -97,10 +98,20 @@ def test_a_damaged_record_is_one_line(content, tmp_path):
         read_record(tmp_path / "run.json")
 
 
-def test_a_reader_that_is_killed_is_one_line(capsys):
-    def main():
-        raise RuntimeError("DataLoader worker (pid 627) is killed by signal: Killed. ")
+def reader_is_reported_dead():
+    raise RuntimeError("DataLoader worker (pid 627) is killed by signal: Killed. ")
 
+
+def reader_is_dead_when_asked_for_a_tensor():
+    class Gone:
+        def detach(self):
+            raise ConnectionResetError(104, "Connection reset by peer")
+
+    rebuild_storage_fd(torch.UntypedStorage, Gone(), 8)
+
+
+@pytest.mark.parametrize("main", [reader_is_reported_dead, reader_is_dead_when_asked_for_a_tensor])
+def test_a_reader_that_is_killed_is_one_line(main, capsys):
     with pytest.raises(SystemExit) as ended:
         run_script(main)
     line = capsys.readouterr().err
