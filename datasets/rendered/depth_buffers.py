@@ -90,8 +90,8 @@ def project_vertices(vertices: wp.array(dtype=wp.vec3), buffer: DepthBuffer):
 
 
 @wp.func
-def rasterize_face(corner: wp.vec3i, face: int, buffer: DepthBuffer, camera: int, facing: float):
-    """Rasterize one triangle for one camera."""
+def rasterize_face(corner: wp.vec3i, face: int, buffer: DepthBuffer, camera: int, layer: int, facing: float):
+    """Rasterize one triangle for one camera into a layer of `nearest`."""
     # Most triangles of a body lie between the samples. Integers of its corners tell, before anything is computed.
     bounds = wp.min(
         wp.min(buffer.bounds[corner[0], camera], buffer.bounds[corner[1], camera]), buffer.bounds[corner[2], camera]
@@ -124,7 +124,7 @@ def rasterize_face(corner: wp.vec3i, face: int, buffer: DepthBuffer, camera: int
                 # The bits of positive floats sort like the floats. One atomic maximum over (inverse depth, triangle)
                 # keeps the nearest triangle and gives the same result whatever the order of the threads.
                 key = (wp.uint64(wp.cast(inverse, wp.uint32)) << wp.uint64(32)) | wp.uint64(face)
-                wp.atomic_max(buffer.nearest, camera, row, column, key)
+                wp.atomic_max(buffer.nearest, layer, row, column, key)
 
 
 @wp.kernel
@@ -132,7 +132,7 @@ def rasterize(faces: wp.array(dtype=wp.vec3i), buffer: DepthBuffer, facing: floa
     """Rasterize the triangles that show their front (facing 1), back (-1) or either (0)."""
     face = wp.tid()
     for camera in range(buffer.centers.shape[0]):
-        rasterize_face(faces[face], face, buffer, camera, facing)
+        rasterize_face(faces[face], face, buffer, camera, camera, facing)
 
 
 @wp.func

@@ -11,6 +11,7 @@ from datasets.rendered.depth_buffers import DepthBuffer, edge_functions, inverse
 wp.set_module_options({"enable_backward": False, "fast_math": True})
 
 SAME_COLOR = wp.constant(0.1)  # relative difference of two colors below which a pixel needs no further samples
+LAMPS = wp.constant(4)  # of a `Light`: one for each sample of a pixel
 BODY_TEXELS = wp.constant(clothes.TEXELS_PER_EDGE)
 
 
@@ -44,7 +45,7 @@ class PersonStruct:
     faces: wp.array(dtype=wp.vec3i)
     normals: wp.array(dtype=wp.vec3)
     colors: wp.array2d(dtype=wp.vec3)  # per triangle: albedo of its texels
-    shadow: DepthBuffer  # the backs of its triangles as the lamps see them
+    shadow: DepthBuffer  # the backs of its triangles as the lamps see them; of several people, one after the other
 
 
 @wp.func
@@ -153,6 +154,15 @@ def body_weights(cameras: DepthBuffer, camera: int, corner: wp.vec3i, row: int, 
 
 
 @wp.func
+def in_shadow(shadow: DepthBuffer, lamp: int, point: wp.vec3) -> bool:
+    """Whether one of the people in `shadow` hides a lamp from a point."""
+    for person in range(shadow.centers.shape[0] / LAMPS):
+        if occludes(shadow, LAMPS * person + lamp, point):
+            return True
+    return False
+
+
+@wp.func
 def body_color(person: PersonStruct, light: LightStruct, face: int, weights: wp.vec3, point: wp.vec3, k: int):
     """Light reflected by a point of the body when the k-th lamp is on."""
     corner = person.faces[face]
@@ -162,7 +172,7 @@ def body_color(person: PersonStruct, light: LightStruct, face: int, weights: wp.
         + weights[2] * person.normals[corner[2]]
     )
     direct = lamp_light(point, normal, light.lamps[k], light.spread)
-    if direct > 0.0 and occludes(person.shadow, k, point):
+    if direct > 0.0 and in_shadow(person.shadow, k, point):
         direct = 0.0
     amount = light.ambient * ambient_from(normal) + light.key * direct
     return amount * person.colors[face, body_texel(weights[0], weights[1])]
@@ -220,7 +230,7 @@ def render(
             weights = body_weights(body, camera, person.faces[face], row, column)
             color = body_color(person, light, face, weights, center + ray / inverse, k)
             covered += 1.0
-        elif is_room and occludes(person.shadow, k, point):
+        elif is_room and in_shadow(person.shadow, k, point):
             color = light.ambient * texel[4] * albedo
         with_person += color
         without_person += lit

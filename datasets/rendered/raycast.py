@@ -71,8 +71,8 @@ class RenderView(NamedTuple):
 
 
 @functools.cache
-def warp_kernels() -> tuple[ModuleType, ModuleType, ModuleType]:
-    """The modules warp (initialized quietly), `kernels` and `depth_buffers`.
+def warp_kernels() -> tuple[ModuleType, ...]:
+    """The modules warp (initialized quietly), `kernels`, `depth_buffers` and `frame_kernels`.
 
     Raises UserError with the pip command if Warp is missing.
     """
@@ -86,9 +86,9 @@ def warp_kernels() -> tuple[ModuleType, ModuleType, ModuleType]:
     else:
         warp.config.quiet = True
     warp.init()
-    from datasets.rendered import depth_buffers, kernels
+    from datasets.rendered import depth_buffers, frame_kernels, kernels
 
-    return warp, kernels, depth_buffers
+    return warp, kernels, depth_buffers, frame_kernels
 
 
 @functools.cache
@@ -119,7 +119,7 @@ class Room:
 
         spread: of the lamps, as in `Light`.
         """
-        warp, kernels, _ = warp_kernels()
+        warp, kernels, *_ = warp_kernels()
         load_kernels(device)
         array = functools.partial(warp.array, device=device)
         corners = surface.corners[surface.shell :].reshape(-1, 3).astype(np.float32)
@@ -161,7 +161,7 @@ class RenderedBody:
     """
 
     def __init__(self, room: Room, light: Light, triangles: Triangles, colors: np.ndarray, thickness: np.ndarray):
-        warp, kernels, _ = warp_kernels()
+        warp, kernels, *_ = warp_kernels()
         self.triangles, self.device, self.lamps = triangles, room.mesh.device, light.lamps
         array = functools.partial(warp.array, device=self.device)
         self.thickness = array(thickness.astype(np.float32), dtype=float)
@@ -174,15 +174,15 @@ class RenderedBody:
         """Move the body to vertices (V,3), meters, world; its shadow has `samples` along a side."""
         self._dress(vertices)
         # Shadows use the far side of the body, so that the lit side cannot shadow itself by rounding.
-        self.struct.shadow = self.seen(_lamp_view(self.lamps, vertices), samples, facing=-1)
+        self.struct.shadow = self.seen(lamp_view(self.lamps, vertices), samples, facing=-1)
 
     def seen(self, view: RenderView, samples: int, facing: int = 1):
         """The depth buffers of the body in cameras."""
-        return _rasterize(self.points, self.triangles.faces, view, samples, facing)
+        return rasterize_mesh(self.points, self.triangles.faces, view, samples, facing)
 
     def _dress(self, vertices: np.ndarray) -> None:
         """Set points and normals of the body with hair and clothes on."""
-        warp, kernels, _ = warp_kernels()
+        warp, kernels, *_ = warp_kernels()
         bare = warp.array(vertices.astype(np.float32), dtype=warp.vec3, device=self.device)
         normals = [self.triangles.faces, self.triangles.first, self.triangles.around, self.normals]
         for kernel, inputs in (
@@ -191,6 +191,22 @@ class RenderedBody:
             (kernels.vertex_normals, [self.points, *normals]),
         ):
             warp.launch(kernel, len(vertices), inputs, device=self.device)
+
+
+def light_struct(light: Light, device):
+    """A light on a device."""
+    warp, kernels, *_ = warp_kernels()
+    struct = kernels.LightStruct()
+    struct.lamps = warp.array(light.lamps.astype(np.float32), dtype=warp.vec3, device=device)
+    struct.key, struct.ambient, struct.spread = light.key, light.ambient, light.spread
+    struct.tint = warp.vec3(*light.tint)
+    return struct
+
+
+def plane_array(room: Room, centers: np.ndarray):
+    """The sides of a room as `_planes` has them, seen from centers (C,3), on the room's device."""
+    warp, *_ = warp_kernels()
+    return warp.array(_planes(room.sides, centers), dtype=warp.vec3, device=room.mesh.device)
 
 
 class Rendering(NamedTuple):
@@ -209,13 +225,10 @@ class Renderer:
     """
 
     def __init__(self, room: Room, light: Light, triangles: Triangles, colors, thickness, others=None):
-        warp, kernels, depth_buffers = warp_kernels()
+        warp, kernels, depth_buffers, _ = warp_kernels()
         self.room, self.device, self.others = room, room.mesh.device, others
         self.body = RenderedBody(room, light, triangles, colors, thickness)
-        self.light = kernels.LightStruct()
-        self.light.lamps = warp.array(light.lamps.astype(np.float32), dtype=warp.vec3, device=self.device)
-        self.light.key, self.light.ambient, self.light.spread = light.key, light.ambient, light.spread
-        self.light.tint = warp.vec3(*light.tint)
+        self.light = light_struct(light, self.device)
         self.nobody = kernels.PersonStruct(), depth_buffers.DepthBuffer()
 
     def __call__(self, vertices: np.ndarray, view: RenderView, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -224,39 +237,46 @@ class Renderer:
 
     def with_mask(self, vertices: np.ndarray, view: RenderView, size: int) -> Rendering:
         """Render vertices (V,3), meters, world."""
-        warp, kernels, _ = warp_kernels()
+        warp, kernels, *_ = warp_kernels()
         self.body.place(vertices, 2 * size)
         body = self.body.seen(view, 2 * size)
         others = (self.others.struct, self.others.seen(view, 2 * size)) if self.others else self.nobody
-        furniture = _rasterize(self.room.mesh.points, self.room.faces, view, 2 * size, facing=0)
+        furniture = rasterize_mesh(self.room.mesh.points, self.room.faces, view, 2 * size, facing=0)
         shape = (len(view.centers), size, size)
         img_crop, bg_crop = (warp.empty((*shape, 3), dtype=warp.uint8, device=self.device) for _ in range(2))
         mask_crop = warp.empty(shape, dtype=warp.uint8, device=self.device)
-        planes = warp.array(_planes(self.room.sides, view.centers), dtype=warp.vec3, device=self.device)
+        planes = plane_array(self.room, view.centers)
         inputs = [self.room.struct, self.light, self.body.struct, body, *others, furniture, planes, size]
         images = [img_crop, bg_crop, mask_crop]
         warp.launch(kernels.render, shape, inputs + images, device=self.device)
         return Rendering(*(image.numpy() for image in images))
 
 
-def _rasterize(points, faces, view: RenderView, samples: int, facing: int):
+def rasterize_mesh(points, faces, view: RenderView, samples: int, facing: int):
     """Depth buffers of a mesh, `samples` along a side. facing: front (1), back (-1) or both sides (0) of triangles."""
-    warp, _, depth_buffers = warp_kernels()
-    array, count = functools.partial(warp.array, device=points.device), len(view.centers)
-    buffer = depth_buffers.DepthBuffer()
-    buffer.centers = array(view.centers.astype(np.float32), dtype=warp.vec3)
-    buffer.rotations = array(view.rotations.astype(np.float32), dtype=warp.mat33)
-    buffer.focals = array(view.intrinsics[:, 0, 0].astype(np.float32), dtype=float)
-    buffer.samples = samples
-    buffer.projected = warp.empty((len(points), count), dtype=warp.vec3, device=points.device)
-    buffer.bounds = warp.empty((len(points), count), dtype=warp.vec4i, device=points.device)
-    buffer.nearest = warp.zeros((count, samples, samples), dtype=warp.uint64, device=points.device)
+    warp, _, depth_buffers, _ = warp_kernels()
+    buffer = empty_depth_buffer(view, samples, (len(points), len(view.centers)), len(view.centers), points.device)
     warp.launch(depth_buffers.project_vertices, len(points), [points, buffer], device=points.device)
     warp.launch(depth_buffers.rasterize, len(faces), [faces, buffer, float(facing)], device=points.device)
     return buffer
 
 
-def _lamp_view(lamps: np.ndarray, vertices: np.ndarray) -> RenderView:
+def empty_depth_buffer(view: RenderView, samples: int, projected: tuple[int, int], layers: int, device):
+    """A depth buffer that shows nothing. projected: numbers of vertices and of their projections; layers: of images."""
+    warp, _, depth_buffers, _ = warp_kernels()
+    array = functools.partial(warp.array, device=device)
+    buffer = depth_buffers.DepthBuffer()
+    buffer.centers = array(view.centers.astype(np.float32), dtype=warp.vec3)
+    buffer.rotations = array(view.rotations.astype(np.float32), dtype=warp.mat33)
+    buffer.focals = array(view.intrinsics[:, 0, 0].astype(np.float32), dtype=float)
+    buffer.samples = samples
+    buffer.projected = warp.empty(projected, dtype=warp.vec3, device=device)
+    buffer.bounds = warp.empty(projected, dtype=warp.vec4i, device=device)
+    buffer.nearest = warp.zeros((layers, samples, samples), dtype=warp.uint64, device=device)
+    return buffer
+
+
+def lamp_view(lamps: np.ndarray, vertices: np.ndarray) -> RenderView:
     """Cameras in the lamps (L,3) that look at a sphere around the vertices (V,3), which fills their images."""
     # One row for each axis: NumPy is ten times as fast along long rows as along points of three numbers.
     rows = np.ascontiguousarray(vertices.T)
@@ -281,7 +301,7 @@ def _vertex_faces(faces: np.ndarray, num_vertices: int) -> tuple[np.ndarray, np.
 
 def _bake(room, surface: Surface, lamp_points: np.ndarray, device: str, spread: float) -> np.ndarray:
     """Light of the lamps and ambient light on every texel of the room, (texels,2)."""
-    warp, kernels, _ = warp_kernels()
+    warp, kernels, *_ = warp_kernels()
     # Light varies slowly: it is computed on coarse grids, and interpolated to the texels.
     grids = [
         tuple(max(2, -(-count // LIGHT_TEXELS)) for count in (columns, rows)) for _, columns, rows in surface.tiles

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("warp")
 
-from datasets.rendered.raycast import DEVICE, RenderView, _rasterize, warp_kernels
+from datasets.rendered.raycast import DEVICE, RenderView, rasterize_mesh, warp_kernels
 
 SAMPLES = 32
 FOCAL = 0.8
@@ -28,7 +28,7 @@ def rasterize(triangles: np.ndarray, facing: int) -> tuple[np.ndarray, np.ndarra
     numbers = np.arange(3 * len(triangles), dtype=np.int32).reshape(-1, 3)
     faces = warp.array(numbers, dtype=warp.vec3i, device=DEVICE)
     view = RenderView(np.zeros((1, 3)), np.eye(3)[None], np.diag([FOCAL, FOCAL, 1])[None])
-    nearest = _rasterize(points, faces, view, SAMPLES, facing).nearest.numpy()[0]
+    nearest = rasterize_mesh(points, faces, view, SAMPLES, facing).nearest.numpy()[0]
     inverse = (nearest >> np.uint64(32)).astype(np.uint32).view(np.float32)
     return inverse, np.where(inverse > 0, (nearest & np.uint64(0xFFFFFFFF)).astype(int), -1)
 

@@ -1,0 +1,105 @@
+"""Renders a layout of full frames (version 2): scenes of several people, with exact labels and masks."""
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from datasets.layout.arguments import check_at_least, check_split
+from datasets.layout.frame_writer import FrameWriter
+from datasets.layout.job import claim_folder
+from datasets.layout.workers import map_processes
+from datasets.layout.writer import check_size
+from datasets.motion.motions import MOTIONS
+from datasets.people.body import load_body
+from datasets.rendered.raycast import DEVICE, load_kernels
+from datasets.rendered.scenes.planning import Scene, SceneSet, people_counts, plan_scenes
+from datasets.rendered.scenes.rendering import SceneRenderer
+from datasets.rendered.wild.sessions import FIRST_PERSON
+from utils.errors import UserError
+from utils.locks import writing
+
+FRAME_SIZE = (128, 228)  # height, width
+SET_FILE = "render.json"
+_WORLDS = ("room", "wild")
+
+
+def render_frames(
+    output: str | Path,
+    frames: int,
+    people_per_scene: str = "2",
+    size: tuple[int, int] = FRAME_SIZE,
+    seed: int = 0,
+    split: str = "train",
+    world: str = "room",
+    people: int | None = None,
+    kinds: tuple[str, ...] | None = None,
+    workers: int | None = None,
+    device: str = DEVICE,
+    progress: bool = True,
+) -> Path:
+    """Render `frames` frames, rounded up to whole instants of all cameras, into the folder `output`.
+
+    An interrupted call is resumed by the same call, and a finished set is left unchanged.
+
+    Args:
+        people_per_scene: numbers of people, as for `people_counts`. size: (height, width) of the frames, pixels.
+        split: "train" or "test", which have different people. world: "room", always the same one, or "wild", whose
+            interiors differ. people: number of people of the set; None: more in a large set.
+        kinds: of procedural motion, beside walking; None: all `MOTIONS`. workers, device: as for `render_dataset`.
+    Returns:
+        The folder.
+    Raises:
+        UserError: bad arguments, missing packages, or a folder that holds something else.
+    """
+    job = SceneSet(frames, tuple(size), seed, split, str(people_per_scene), world, people, kinds)
+    _check(job, workers)
+    output = Path(output)
+    # On first use both fill a cache on disk. That happens here once, and not in several workers at a time.
+    load_kernels(device), load_body(FIRST_PERSON[split])
+    with writing(output):
+        if claim_folder(output, SET_FILE, job.describe()):
+            return output
+        scenes = plan_scenes(job)
+        total = _count(scenes)
+        writer = FrameWriter(output, job.size, total)
+        todo = [scene for scene in scenes if not writer.has(scene.key)]
+        done = total - _count(todo)
+        with tqdm(total=total, initial=done, unit="frame", desc=f"render {split}", disable=not progress) as bar:
+            for count in map_processes(_render_and_write, todo, workers, _start_worker, (job, output, device)):
+                bar.update(count)
+        writer.finish()
+    return output
+
+
+def _count(scenes: list[Scene]) -> int:
+    return sum(scene.num_frames for scene in scenes)
+
+
+_worker = None  # (renderer, writer) of this process
+
+
+def _start_worker(job: SceneSet, output: Path, device: str) -> None:
+    global _worker
+    _worker = SceneRenderer(job, device), FrameWriter(output, job.size, threads=1)
+
+
+def _render_and_write(scene: Scene) -> int:
+    render, writer = _worker
+    rendered = render(scene)
+    writer.add(rendered.img, rendered.bg, rendered.rows, scene.key, rendered.mask)
+    return scene.num_frames
+
+
+def _check(job: SceneSet, workers: int | None) -> None:
+    """Raises UserError for arguments out of range."""
+    check_split(job.split, FIRST_PERSON)
+    for side in job.size:
+        check_size(side)
+    check_at_least(0, seed=job.seed)
+    check_at_least(1, crops=job.frames, people=job.people, workers=workers)
+    people_counts(job.people_per_scene)
+    if job.world not in _WORLDS:
+        raise UserError(f"world {job.world!r}; expected one of {', '.join(_WORLDS)}")
+    unknown = sorted(set(job.kinds or ()) - set(MOTIONS))
+    if unknown:
+        raise UserError(f"kind of motion {unknown[0]!r} is unknown; expected some of {', '.join(MOTIONS)}")
