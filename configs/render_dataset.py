@@ -4,8 +4,10 @@ A set of your own:     python configs/render_dataset.py --output data/train --cr
                        python configs/render_dataset.py --output data/test --crops 8000 --split test
 Captured motion (BVH): python configs/render_dataset.py --output data/train --crops 40000 --motion mocap
 Many people and rooms: python configs/render_dataset.py --output data/train --crops 24000 --world wild
+Several people:        python configs/render_dataset.py --output data/scenes --crops 4000 --frames --people-per-scene 0-3
 A standard benchmark:  python configs/render_dataset.py --output data/benchmark64 --preset benchmark64
-                       (writes train/ and test/; benchmark and wild: 128 px, benchmark64 and wild64: 64 px)
+                       (writes train/ and test/; benchmark and wild: 128 px, benchmark64 and wild64: 64 px; scenes:
+                       full frames of 0 to 3 people, 228x128 px)
 """
 
 import argparse
@@ -19,9 +21,13 @@ from configs.command_line import script_parser
 from utils.errors import UserError, run_script
 
 
+FRAME_OPTIONS = ("people_per_scene", "frame_size")
+
+
 def main() -> None:
     from datasets.rendered.dataset import render_dataset
     from datasets.rendered.presets import render_preset
+    from datasets.rendered.scenes.dataset import render_frames
 
     arguments = vars(_parser().parse_args())
     if "preset" in arguments:
@@ -29,16 +35,44 @@ def main() -> None:
         if fixed:
             raise UserError(f"--{fixed[0]} given with --preset, which fixes it; expected one or the other")
         print(render_preset(arguments.pop("preset"), **arguments))
+    elif "crops" in arguments and "frames" in arguments:
+        arguments = _frame_arguments(arguments)
+        print(f"{arguments['frames']} frames in {render_frames(**arguments)}")
     elif "crops" in arguments:
+        for option in FRAME_OPTIONS:
+            if option in arguments:
+                raise UserError(f"--{option.replace('_', '-')} given without --frames; expected both or neither")
         print(f"{arguments['crops']} crops in {render_dataset(**arguments)}")
     else:
         raise UserError("neither --crops nor --preset given; expected a number of crops, or a benchmark")
 
 
+def _frame_arguments(given: dict) -> dict:
+    """Arguments of `render_frames` from the options given. Raises UserError for those that only crops have."""
+    for option in ("size", "every", "motion", "masks"):
+        if option in given:
+            raise UserError(f"--{option} given with --frames, which have none; expected options of frames")
+    arguments = {name: value for name, value in given.items() if name not in ("crops", "frames", "frame_size")}
+    if "frame_size" in given:
+        arguments["size"] = parse_frame_size(given["frame_size"])
+    return arguments | {"frames": given["crops"]}
+
+
+def parse_frame_size(text: str) -> tuple[int, int]:
+    """(height, width) of a size such as "228x128", width first. Raises UserError for anything else."""
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdecimal() for side in sides):
+        raise UserError(f"frame-size is {text!r}; expected width x height in pixels, such as 228x128")
+    return int(sides[1]), int(sides[0])
+
+
 def _parser() -> argparse.ArgumentParser:
     from datasets.rendered.dataset import SPLIT_SUBJECTS, WORLDS, render_dataset
+    from datasets.rendered.frames import MOST_PEOPLE
     from datasets.rendered.presets import PRESETS
+    from datasets.rendered.scenes.dataset import FRAME_SIZE, render_frames
 
+    people_per_scene = inspect.signature(render_frames).parameters["people_per_scene"].default
     default = {name: parameter.default for name, parameter in inspect.signature(render_dataset).parameters.items()}
     subjects = "; ".join(f"{split}: {', '.join(map(str, numbers))}" for split, numbers in SPLIT_SUBJECTS.items())
     # Options that are not given stay out of the namespace: `main` refuses those that a preset fixes, even with their
@@ -47,10 +81,15 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--output", metavar="DIR", required=True, help="folder to write: a new one, or one to resume")
     add("--preset", metavar="NAME", help=f"standard benchmark with all other options fixed: {' or '.join(PRESETS)}")
-    add("--crops", type=int, metavar="N", help="number of crops, over all cameras")
+    add("--crops", type=int, metavar="N", help="number of crops, or of frames, over all cameras")
     worlds = "one room with four upright cameras, or people, rooms, cameras and boxes that differ"
     add("--world", metavar="WORLD", help=f"{' or '.join(WORLDS)}: {worlds} (default: {default['world']})")
     add("--people", type=int, metavar="N", help="people of the wild world (default: 72, test: 16; more in large sets)")
+    add("--frames", action="store_true", help="write full frames of several people (version 2 of the layout)")
+    counts = f"0 to {MOST_PEOPLE}, such as 2, 0-3 or 0,1,2,2"
+    add("--people-per-scene", metavar="N", help=f"of frames: {counts} (default: {people_per_scene})")
+    frame_size = "{1}x{0}".format(*FRAME_SIZE)
+    add("--frame-size", metavar="WxH", help=f"of frames, pixels (default: {frame_size})")
     add("--masks", action="store_true", help="write masks of the person too (the wild world always does)")
     add("--size", type=int, metavar="PIXELS", help=f"side of a crop (default: {default['size']})")
     add("--seed", type=int, metavar="N", help=f"seed of motions, clothes and light (default: {default['seed']})")

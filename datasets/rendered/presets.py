@@ -15,13 +15,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets.layout.labels import ROW_SHAPES, Labels
+from datasets.layout.labels import FRAME_ROW_KEYS, ROW_SHAPES, Labels
 from datasets.motion.motions import MOTIONS
 from datasets.rendered.dataset import RenderSet, render_dataset
 from datasets.rendered.raycast import DEVICE
+from datasets.rendered.scenes.dataset import FRAME_SIZE, render_frames
+from datasets.rendered.scenes.planning import SceneSet
 from utils.errors import UserError
 
 _IDS = ("subj", "seq", "frame", "cam")
+_OF_PIXELS = {"box", "occlusion"}  # computed from pictures, which differ between CPU and GPU
 _ROUNDING = 1e-4  # of labels before hashing: 0.1 mm for poses; the same number for rotations and boxes
 _TOLERANCE = 1e-4  # meters that means of poses may differ by between machines
 
@@ -31,19 +34,27 @@ KINDS = {"train": tuple(kind for kind in MOTIONS if kind not in TEST_KINDS), "te
 
 
 class Preset(NamedTuple):
-    """A benchmark: arguments of `render_dataset`, crops of each split, and the `label_checksums` of each split."""
+    """A benchmark: arguments of `render_dataset`, crops of each split, and the `label_checksums` of each split.
+
+    people_per_scene: of each split, for full frames of `size` (height, width); None: crops of one person.
+    """
 
     version: int
-    size: int
+    size: int | tuple[int, int]
     seed: int
     every: int
     crops: Mapping[str, int]
     checksums: Mapping[str, dict[str, Any]]
     world: str = "room"
     people: Mapping[str, int | None] = MappingProxyType({"train": None, "test": None})
+    people_per_scene: Mapping[str, str] | None = None
 
-    def render_set(self, split: str) -> RenderSet:
+    def render_set(self, split: str) -> RenderSet | SceneSet:
         """What to render for a split."""
+        if self.people_per_scene:
+            counts = self.people_per_scene[split]
+            return SceneSet(self.crops[split], self.size, self.seed, split, counts, self.world, self.people[split],
+                            KINDS[split])  # fmt: skip
         job = RenderSet(self.crops[split], self.size, self.seed, split, self.every, kinds=KINDS[split])
         return job._replace(world=self.world, people=self.people[split], masks=self.world == "wild")
 
@@ -88,12 +99,34 @@ _WILD = Preset(
     world="wild",
     people={"train": 240, "test": 16},
 )
+_SCENES = Preset(
+    version=1,
+    size=FRAME_SIZE,
+    seed=2019,
+    every=1,
+    crops={"train": 12_000, "test": 1_200},
+    checksums={
+        "train": {
+            "ids_sha256": "dfd39a70b83a416653fffda85903c752609d1dbbd0da2e16578b12dcd86238a4",
+            "labels_sha256": "4a26ddd2b613ccdbbb9a740f3113a04ffc1a9e36e2cbe3e923bbcb4ace4f8113",
+            "pose_statistics": [-0.00036, -0.084479, -0.018797, 0.141555, 0.430101, 0.172447],
+        },
+        "test": {
+            "ids_sha256": "c3896621997dccd3d16b3b2a7d93431d1cb64bf8cc952879afa3cb1393b13b68",
+            "labels_sha256": "db6c02c9bb5689e5fb7544fcfdb9f5cbb9aca270804a9eb2d7ce3afadc7e2843",
+            "pose_statistics": [-0.000333, -0.084007, -0.016935, 0.139799, 0.428549, 0.169712],
+        },
+    },
+    people={"train": 120, "test": 24},
+    people_per_scene={"train": "0,1,1,2,2,2,2,2,2,2,2,2,2,2,2", "test": "0,1,2,2,2,3"},
+)
 # The labels do not depend on the size of the crops.
 PRESETS = {
     "benchmark": _VERSION_1,
     "benchmark64": _VERSION_1._replace(size=64),
     "wild": _WILD,
     "wild64": _WILD._replace(size=64),
+    "scenes": _SCENES,
 }
 
 
@@ -107,7 +140,8 @@ def render_preset(name: str, output: str | Path, workers: int | None = None, dev
     preset, found = PRESETS[name], []
     for split in preset.crops:
         folder = Path(output) / split
-        render_dataset(folder, **_arguments(preset.render_set(split)), workers=workers, device=device)
+        render = render_frames if preset.people_per_scene else render_dataset
+        render(folder, **_arguments(preset.render_set(split)), workers=workers, device=device)
         found.append(f"{folder}: {check_labels(folder, preset, split)}")
     return "\n".join(found)
 
@@ -142,13 +176,14 @@ def label_checksums(labels: Mapping[str, np.ndarray]) -> dict[str, Any]:
         exact.update(np.asarray(labels[name]).astype("<i8").tobytes())
     exact.update("\n".join(np.asarray(labels["motion"]).astype(str)).encode())
     rounded.update(exact.digest())
-    for name in sorted(set(ROW_SHAPES) - set(_IDS)):
+    names = set(FRAME_ROW_KEYS) - _OF_PIXELS if "intrinsics" in labels else set(ROW_SHAPES)
+    for name in sorted(names - set(_IDS)):
         values = np.asarray(labels[name], dtype=np.float64).reshape(len(labels["subj"]), -1)
-        rounded.update(np.round(values / _ROUNDING).astype("<i8").tobytes())
+        rounded.update(np.round(np.nan_to_num(values) / _ROUNDING).astype("<i8").tobytes())
     poses = np.asarray(labels["3D"], dtype=np.float64).reshape(-1, 3)
-    statistics = np.concatenate([poses.mean(0), poses.std(0)]).round(6).tolist()
+    statistics = np.concatenate([np.nanmean(poses, 0), np.nanstd(poses, 0)]).round(6).tolist()
     return {"ids_sha256": exact.hexdigest(), "labels_sha256": rounded.hexdigest(), "pose_statistics": statistics}
 
 
-def _arguments(job: RenderSet) -> dict[str, Any]:
+def _arguments(job: RenderSet | SceneSet) -> dict[str, Any]:
     return {name: value for name, value in job._asdict().items() if value is not None}

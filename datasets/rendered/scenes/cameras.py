@@ -22,7 +22,8 @@ def draw_cameras(
     """Cameras around an interior's middle that see points (N,3) of the people, world, meters. size: height, width."""
     start = rng.uniform(0, 2 * np.pi)
     centers = np.stack([_place(interior, start + k * np.pi / 2, points, rng) for k in range(NUM_CAMERAS)])
-    targets = np.concatenate([rng.uniform(-0.25, 0.25, (NUM_CAMERAS, 2)), rng.uniform(0.75, 1.0, (NUM_CAMERAS, 1))], 1)
+    beside, height = rng.uniform(-0.25, 0.25, (NUM_CAMERAS, 2)), rng.uniform(0.75, 1.0, (NUM_CAMERAS, 1))
+    targets = np.concatenate([beside, height], axis=1)
     if len(points):
         targets[:, :2] += _AIM * points[:, :2].mean(0)
     rotations = look_at(centers, targets, np.radians(rng.normal(0, 1.0, NUM_CAMERAS)))

@@ -11,6 +11,7 @@ from datasets.layout.workers import map_processes
 from datasets.layout.writer import check_size
 from datasets.motion.motions import MOTIONS
 from datasets.people.body import load_body
+from datasets.rendered.dataset import SET_FILE, WORLDS
 from datasets.rendered.raycast import DEVICE, load_kernels
 from datasets.rendered.scenes.planning import Scene, SceneSet, people_counts, plan_scenes
 from datasets.rendered.scenes.rendering import SceneRenderer
@@ -19,8 +20,6 @@ from utils.errors import UserError
 from utils.locks import writing
 
 FRAME_SIZE = (128, 228)  # height, width
-SET_FILE = "render.json"
-_WORLDS = ("room", "wild")
 
 
 def render_frames(
@@ -98,8 +97,8 @@ def _check(job: SceneSet, workers: int | None) -> None:
     check_at_least(0, seed=job.seed)
     check_at_least(1, crops=job.frames, people=job.people, workers=workers)
     people_counts(job.people_per_scene)
-    if job.world not in _WORLDS:
-        raise UserError(f"world {job.world!r}; expected one of {', '.join(_WORLDS)}")
+    if job.world not in WORLDS:
+        raise UserError(f"world {job.world!r}; expected one of {', '.join(WORLDS)}")
     unknown = sorted(set(job.kinds or ()) - set(MOTIONS))
     if unknown:
         raise UserError(f"kind of motion {unknown[0]!r} is unknown; expected some of {', '.join(MOTIONS)}")

@@ -13,7 +13,7 @@ WALKS = ("walking", "turning")
 _WALKERS = 0.55  # share of the people who change their place
 _PERSONAL_AREA = (1.1, 0.5)  # meters around a place in which people walk, and in which others move
 _PLACES = 60  # tried for one motion
-_CHOICE = 4  # of so many places that are free, the nearest to the others is taken
+_CHOICE = 10  # of so many places that are free, the nearest to the others is taken
 _SHRINK = 0.9  # of the personal area, after each motion that fitted nowhere
 # Half the thickness of the body around its bones, meters.
 _RADII = {"head": 0.12, "neck": 0.10, "chest": 0.15, "spine": 0.14, "pelvis": 0.16, "clavicle": 0.09, "thigh": 0.09,

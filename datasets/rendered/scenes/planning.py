@@ -63,7 +63,9 @@ def people_counts(text: str) -> tuple[int, ...]:
     for part in str(text).split(","):
         ends = [int(end) if end.isdecimal() else -1 for end in part.strip().split("-")]
         if not (1 <= len(ends) <= 2 and 0 <= ends[0] <= ends[-1] <= MOST_PEOPLE):
-            raise UserError(f"people-per-scene is {text!r}; expected numbers from 0 to {MOST_PEOPLE}, such as 2, 0-3 or 0,1,2,2")  # noqa: E501
+            raise UserError(
+                f"people-per-scene is {text!r}; expected numbers from 0 to {MOST_PEOPLE}, such as 2, 0-3 or 0,1,2,2"
+            )
         counts += range(ends[0], ends[-1] + 1)
     return tuple(counts)
 
@@ -82,7 +84,7 @@ def plan_scenes(job: SceneSet) -> list[Scene]:
     for seq, (number, length) in enumerate(zip(numbers, lengths, strict=True)):
         subjects = []
         while len(subjects) < number:
-            subject = FIRST_PERSON[job.split] + next(queue)
+            subject = FIRST_PERSON[job.split] + int(next(queue))
             if subject not in subjects:
                 subjects.append(subject)
         scenes.append(Scene(seq, tuple(subjects), length))

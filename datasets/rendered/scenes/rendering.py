@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.people.body import Motion, load_body
-from datasets.people.clothes import Wardrobe
+from datasets.people.body import Body, Motion, load_body
+from datasets.people.clothes import Outfit, Wardrobe
 from datasets.rendered import room
 from datasets.rendered.frames import FrameCameras, FrameRenderer
 from datasets.rendered.raycast import DEVICE, Room
@@ -16,8 +16,20 @@ from datasets.rendered.wild.interiors import Interior, draw_interior, draw_light
 from datasets.rendered.wild.sessions import FIRST_PERSON
 
 _ROOM_AREA = 1.7  # meters; roots stay within |x|, |y| of the room's middle
+_INTERIORS = 500  # of the wild world that scenes choose from
 _LEAST_AREA = 1.3  # meters, of a wild interior that several people fit in
 _AMBIENT = 0.45
+_OUTFITS = 8  # tried until the next person looks unlike the others
+_LEAST_CONTRAST = 0.12  # of mean sRGB colors, 0..1
+
+
+class PosedScene(NamedTuple):
+    """What a scene shows: its bodies, the vertices (T,V,3) of each, world, meters; cameras; rows without outlines."""
+
+    bodies: list[Body]
+    vertices: list[np.ndarray]
+    cameras: FrameCameras
+    rows: dict[str, np.ndarray]
 
 
 class RenderedScene(NamedTuple):
@@ -29,6 +41,18 @@ class RenderedScene(NamedTuple):
     mask: np.ndarray
 
 
+def pose_scene(job: SceneSet, scene: Scene, interior: Interior, rng: np.random.Generator) -> PosedScene:
+    """Motions, cameras and labels of a scene."""
+    bodies = [load_body(subject) for subject in scene.subjects]
+    performances = perform_together(bodies, scene_kinds(job), STEP * scene.instants, FPS, interior.area, rng)
+    motions = [Motion(*(values[::STEP] for values in performance.motion)) for performance in performances]
+    points = [body_points(body, motion).reshape(-1, 3) for body, motion in zip(bodies, motions, strict=True)]
+    cameras = draw_cameras(interior, np.concatenate([np.zeros((0, 3)), *points]), job.size, rng)
+    posed = [body.pose(motion) for body, motion in zip(bodies, motions, strict=True)]
+    rows = scene_rows(scene, cameras, [joints for _, joints in posed], performances)
+    return PosedScene(bodies, [vertices for vertices, _ in posed], cameras, rows)
+
+
 class SceneRenderer:
     """Renders the scenes of one set. The fixed room is built once."""
 
@@ -38,21 +62,15 @@ class SceneRenderer:
 
     def __call__(self, scene: Scene) -> RenderedScene:
         rng = scene_rng(self.job, scene)
-        interior, built = self._room or self._build(_spacious_interior(self.job, scene, rng))
-        bodies = [load_body(subject) for subject in scene.subjects]
-        performances = perform_together(bodies, scene_kinds(self.job), STEP * scene.instants, FPS, interior.area, rng)
-        shown = [_thinned(performance.motion) for performance in performances]
-        points = [body_points(body, motion).reshape(-1, 3) for body, motion in zip(bodies, shown, strict=True)]
-        cameras = draw_cameras(interior, np.concatenate([np.zeros((0, 3)), *points]), self.job.size, rng)
-        people = [(body.faces, Wardrobe(body, body.subject).dress(rng)) for body in bodies]
-        render = FrameRenderer(built, draw_light(interior, rng), people, cameras)
-        posed = [body.pose(motion) for body, motion in zip(bodies, shown, strict=True)]
-        frames = [render([vertices[t] for vertices, _ in posed]) for t in range(scene.instants)]
+        interior, built = self._room or self._build(spacious_interior(self.job.split, rng))
+        posed = pose_scene(self.job, scene, interior, rng)
+        outfits = dress_differently(posed.bodies, rng)
+        people = [(body.faces, outfit) for body, outfit in zip(posed.bodies, outfits, strict=True)]
+        render = FrameRenderer(built, draw_light(interior, rng), people, posed.cameras)
+        frames = [render([vertices[t] for vertices in posed.vertices]) for t in range(scene.instants)]
         img, mask, silhouettes = (np.concatenate(images) for images in zip(*frames, strict=True))
         bg = {(scene.seq, cam): image for cam, image in enumerate(render.background())}
-        rows = scene_rows(scene, cameras, [joints for _, joints in posed], performances)
-        rows |= outline_rows(mask, silhouettes, rows["subj"])
-        return RenderedScene(img, bg, rows, mask)
+        return RenderedScene(img, bg, posed.rows | outline_rows(mask, silhouettes, posed.rows["subj"]), mask)
 
     def _build(self, interior: Interior) -> tuple[Interior, Room]:
         return interior, Room(interior.surface, interior.lamps, self.device, interior.spread)
@@ -64,16 +82,27 @@ def fixed_room() -> Interior:
     return Interior(room.build_room(), half, room.HEIGHT, _ROOM_AREA, room.lamp_points(), 0.0, _AMBIENT)
 
 
-def _spacious_interior(job: SceneSet, scene: Scene, rng: np.random.Generator) -> Interior:
-    """An interior of the split that several people fit in."""
+def spacious_interior(split: str, rng: np.random.Generator) -> Interior:
+    """An interior of a split that several people fit in."""
     while True:
-        interior = draw_interior(FIRST_PERSON[job.split] + int(rng.integers(500)))
+        interior = draw_interior(FIRST_PERSON[split] + int(rng.integers(_INTERIORS)))
         if interior.area >= _LEAST_AREA:
             return interior
 
 
-def _thinned(motion: Motion) -> Motion:
-    return Motion(motion.rotations[::STEP], motion.translation[::STEP])
+def dress_differently(bodies: list[Body], rng: np.random.Generator) -> list[Outfit]:
+    """Clothes for each of the people of a scene, whose colors differ on average."""
+    outfits, tones = [], []
+    for body in bodies:
+        wardrobe = Wardrobe(body, body.subject)
+        for _ in range(_OUTFITS):
+            outfit = wardrobe.dress(rng)
+            tone = np.sqrt(outfit.colors).mean((0, 1))
+            if all(np.linalg.norm(tone - other) > _LEAST_CONTRAST for other in tones):
+                break
+        outfits.append(outfit)
+        tones.append(tone)
+    return outfits
 
 
 def scene_rows(
@@ -99,6 +128,7 @@ def scene_rows(
         "extrinsic_rot": rotations,
         "extrinsic_rot_inv": rotations.swapaxes(1, 2),
         "intrinsics": np.tile(cameras.intrinsics, (scene.instants, 1, 1)),
+        "camera_position": np.tile(cameras.centers, (scene.instants, 1)),
         "motion": np.full(count, " + ".join(performance.kind for performance in performances) or "nobody"),
     }
 
