@@ -4,7 +4,7 @@ A set of your own:     python configs/render_dataset.py --output data/train --cr
                        python configs/render_dataset.py --output data/test --crops 8000 --split test
 Captured motion (BVH): python configs/render_dataset.py --output data/train --crops 40000 --motion mocap
 Many people and rooms: python configs/render_dataset.py --output data/train --crops 24000 --world wild
-Several people:        python configs/render_dataset.py --output data/scenes --crops 4000 --frames --people-per-scene 0-3
+Several people:        python configs/render_dataset.py --output data/two --crops 4000 --frames --people-per-scene 2
 A standard benchmark:  python configs/render_dataset.py --output data/benchmark64 --preset benchmark64
                        (writes train/ and test/; benchmark and wild: 128 px, benchmark64 and wild64: 64 px; scenes:
                        full frames of 0 to 3 people, 228x128 px)
@@ -19,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.command_line import script_parser
 from utils.errors import UserError, run_script
-
 
 FRAME_OPTIONS = ("people_per_scene", "frame_size")
 

@@ -50,9 +50,7 @@ def project_people(
 
 
 @wp.kernel
-def rasterize_people(
-    faces: wp.array(dtype=wp.vec3i), person: wp.array(dtype=int), buffer: DepthBuffer, facing: float
-):
+def rasterize_people(faces: wp.array(dtype=wp.vec3i), person: wp.array(dtype=int), buffer: DepthBuffer, facing: float):
     """Rasterize each person's triangles into layers of their own. person: (V,) of each vertex."""
     face = wp.tid()
     views = buffer.projected.shape[1]

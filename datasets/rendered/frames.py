@@ -82,10 +82,7 @@ class FrameRenderer:
     people: the triangles (F,3) and the clothes of each person. cameras: they stay where they are.
     """
 
-    def __init__(
-        self, room: Room, light: Light, people: Sequence[tuple[np.ndarray, Outfit]], cameras: FrameCameras
-    ):
-        warp, *_ = warp_kernels()
+    def __init__(self, room: Room, light: Light, people: Sequence[tuple[np.ndarray, Outfit]], cameras: FrameCameras):
         self.room, self.cameras, self.device = room, cameras, room.mesh.device
         self.view, self.samples = cameras.square_view(), 2 * max(cameras.size)
         self.light = light_struct(light, self.device)
@@ -104,7 +101,7 @@ class FrameRenderer:
         return self._render(self.people)
 
     def _render(self, people: "_RenderedPeople | None") -> RenderedFrames:
-        warp, kernels, depth_buffers, frame_kernels = warp_kernels()
+        warp, kernels, _, frame_kernels = warp_kernels()
         height, width = self.cameras.size
         shape = (len(self.cameras.centers), height, width)
         if people:

@@ -156,10 +156,10 @@ def body_weights(cameras: DepthBuffer, camera: int, corner: wp.vec3i, row: int, 
 @wp.func
 def in_shadow(shadow: DepthBuffer, lamp: int, point: wp.vec3) -> bool:
     """Whether one of the people in `shadow` hides a lamp from a point."""
+    hidden = wp.bool(False)
     for person in range(shadow.centers.shape[0] / LAMPS):
-        if occludes(shadow, LAMPS * person + lamp, point):
-            return True
-    return False
+        hidden = hidden or occludes(shadow, LAMPS * person + lamp, point)
+    return hidden
 
 
 @wp.func

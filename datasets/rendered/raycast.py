@@ -225,7 +225,7 @@ class Renderer:
     """
 
     def __init__(self, room: Room, light: Light, triangles: Triangles, colors, thickness, others=None):
-        warp, kernels, depth_buffers, _ = warp_kernels()
+        _, kernels, depth_buffers, _ = warp_kernels()
         self.room, self.device, self.others = room, room.mesh.device, others
         self.body = RenderedBody(room, light, triangles, colors, thickness)
         self.light = light_struct(light, self.device)

