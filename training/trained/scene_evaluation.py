@@ -190,7 +190,10 @@ def _matched_pose_scores(
 def _view_scores(output: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     check_finite(output, "image")
     image, background = denormalize(inputs["img"]), denormalize(inputs["bg"])
-    return {"psnr": psnr(denormalize(output), image), "background_psnr": psnr(background, image)}
+    scores = {"psnr": psnr(denormalize(output), image), "background_psnr": psnr(background, image)}
+    # A frame that is its background, without anybody, has an infinite PSNR that no mean survives.
+    empty = (image == background).flatten(1).all(1)
+    return {name: values.masked_fill(empty, torch.nan) for name, values in scores.items()}
 
 
 def _table(scores: dict[str, np.ndarray]) -> list[Row]:

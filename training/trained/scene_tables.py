@@ -51,8 +51,8 @@ SCENE_TABLES = (
     ),
     (
         "Composed frames",
-        "Means over frames, over all of their pixels, of frames that are composed from another camera's. Background: "
-        "the background alone, without people.",
+        "Means over frames that show more than their background, over all of their pixels. They are composed from "
+        "another camera's. Background: the background alone, without people.",
         ("frames",),
         {"psnr": "PSNR (dB)", "background_psnr": "background PSNR (dB)"},
     ),
