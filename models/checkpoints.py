@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -128,8 +129,8 @@ def load_pose_decoder(network: nn.Module, checkpoint: Checkpoint) -> None:
         raise UserError(
             f"{checkpoint.source} is a published file, which holds no pose statistics; expected one of ours"
         )
-    own = network.state_dict()
-    names = [name for name in own if is_within(name, "to_pose") or name in ("pose_mean", "pose_std")]
+    own, part = network.state_dict(), _method_of_network(network).POSE_DECODER
+    names = [name for name in own if is_within(name, part) or name in ("pose_mean", "pose_std")]
     weights = own | {name: checkpoint.weights[name] for name in names if name in checkpoint.weights}
     missing = [name for name in names if name not in checkpoint.weights]
     if missing:
@@ -158,16 +159,20 @@ def load_published_weights(
 def _load_published(
     network: nn.Module, weights: Mapping[str, torch.Tensor], source: str, keep: str | None = None
 ) -> PublishedReport:
-    method = next(method for method in METHODS.values() if isinstance(network, method.Network))
-    names = method.published_names(network.state_dict(), weights)
+    loaded = [name for name in network.state_dict() if not is_within(name, keep)]
+    names = _method_of_network(network).published_names(loaded, weights)
     network.load_state_dict(match_weights(network, weights, source, names.__getitem__, keep))
-    used = {key for name, key in names.items() if not is_within(name, keep)}
+    used = set(names.values())
     report = PublishedReport(
         tuple(key for key in weights if key in used), tuple(key for key in weights if key not in used)
     )
     example = f", such as {report.unused[0]}" if report.unused else ""
     print(f"published weights: {len(report.loaded)} tensors loaded, {len(report.unused)} unused{example}")
     return report
+
+
+def _method_of_network(network: nn.Module) -> ModuleType:
+    return next(method for method in METHODS.values() if isinstance(network, method.Network))
 
 
 def _stored(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:

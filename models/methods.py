@@ -4,6 +4,8 @@ A method's package gives
 - `Network`: the class, built from a config; `forward(input_dict)` returns a dictionary of outputs;
 - `ARCHITECTURE_KEYS`: config keys that decide which tensors a network has, and `POSE_DECODER_KEYS`, those among them
   that concern only the pose decoder, which stage 2 trains; `ENCODER_START_KEYS`: how a pretrained encoder trains on;
+- `POSE_DECODER`: the name of that part, and `STAGE1_ONLY`, the names of parts and keys that stage 2 does not
+  take over;
 - `name_parts(config)`: the beginning of a run folder's name, as the published implementation has it;
 - `is_published(weights)` and `published_names(names, keys)`: whether weights are in the published layout, and the
   published key of each of our names.

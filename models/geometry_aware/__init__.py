@@ -7,12 +7,17 @@ from models.geometry_aware.run_name import name_parts
 from models.parts.options import ENCODER_START_KEYS, POSE_DECODER_KEYS
 
 BEHAVIOR_KEYS = ()
+POSE_DECODER = "to_pose"
+# Its network has all parts in both stages.
+STAGE1_ONLY: tuple[str, ...] = ()
 
 __all__ = [
     "ARCHITECTURE_KEYS",
     "BEHAVIOR_KEYS",
     "ENCODER_START_KEYS",
+    "POSE_DECODER",
     "POSE_DECODER_KEYS",
+    "STAGE1_ONLY",
     "Network",
     "is_published",
     "name_parts",

@@ -112,10 +112,11 @@ def match_weights(
     """
     matched = {}
     for name, own in module.state_dict().items():
-        key = name_in_source(name)
         if is_within(name, keep):
             matched[name] = own
-        elif key in weights:
+            continue
+        key = name_in_source(name)
+        if key in weights:
             if weights[key].shape != own.shape:
                 theirs, ours = tuple(weights[key].shape), tuple(own.shape)
                 raise UserError(f"{source}: {key!r} has shape {theirs}, expected {ours} (this network's {name!r})")

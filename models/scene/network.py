@@ -191,6 +191,11 @@ class DetectEncodeDecode(nn.Module):
         ordered = poses.gather(0, left_to_right(boxes)[..., None].expand_as(poses))
         return ordered.transpose(0, 1).unflatten(2, (NUM_JOINTS, 3))
 
+    @property
+    def to_pose(self) -> PoseDecoder | None:
+        """The pose decoder, under the name that it has in the network of one person."""
+        return self.pose_decoder
+
     def set_pose_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
         """Store the mean and standard deviation (51,), meters, of the poses that the pose decoder learns."""
         self.pose_mean.copy_(mean)

@@ -30,7 +30,8 @@ def published_names(names: Iterable[str], keys: Collection[str]) -> dict[str, st
     """Our parameter names -> the published ones. UserError if the published `keys` are those of the other stage."""
     names = list(names)
     parts = {name.partition(".")[0] for name in names}
-    (ours,) = (part for part in _STAGES if part in parts)
+    # Without its pose decoder, a network of stage 2 starts from weights of stage 1.
+    ours = "pose_decoder" if "pose_decoder" in parts else "decoder"
     (other,) = (part for part in _STAGES if part != ours)
     if _STAGES[ours][0] not in keys and _STAGES[other][0] in keys:
         raise UserError(f"published weights are of {_STAGES[other][1]}, expected those of {_STAGES[ours][1]}")

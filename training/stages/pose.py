@@ -131,7 +131,6 @@ class PoseStep(TrainingStep):
     ):
         self.network = network
         self.branch = network.to_pose if config["freeze_encoder"] else PoseFromCrops(network)
-        self.norms = [part for part in network.to_pose.modules() if isinstance(part, torch.nn.BatchNorm1d)]
         # The encoder also gives an appearance code, which no pose depends on.
         self.trained = average_gradients(self.branch, some_unused=not config["freeze_encoder"])
         self.backgrounds = None if config["freeze_encoder"] else make_backgrounds(config, hardware.device)
@@ -158,29 +157,42 @@ class PoseStep(TrainingStep):
         batch = augment(normalize_batch(batch), batch, self.config, self.backgrounds)
         with self.hardware.autocast():
             prediction = self.trained(_input(batch)).float()
-        return {"loss": pose_loss(prediction, batch["3D"], self.network.pose_mean, self.network.pose_std)}
+        return {"loss": self.compare(prediction, batch["3D"])}
+
+    def compare(self, prediction: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """The loss of normalized poses (B,51), whose labels (B,51) are in meters."""
+        return pose_loss(prediction, label, self.network.pose_mean, self.network.pose_std)
+
+    def in_meters(self, normalized: torch.Tensor) -> torch.Tensor:
+        """Normalized poses (B,51) in meters."""
+        return self.network.denormalize_pose(normalized)
 
     def finish(self) -> None:
-        # A unit that is active on none of the few labels has no variance, and would blow up on other crops.
-        for norm in self.norms:
-            norm.running_var.clamp_(min=self.config["pose_variance_floor"])
+        keep_variances(self.network.to_pose, self.config["pose_variance_floor"])
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Loss, MPJPE and N-MPJPE (mm) over batches of held-out labels, of all processes."""
         self.network.eval()
         values: dict[str, list[torch.Tensor]] = {"loss": [], "mpjpe": [], "n_mpjpe": []}
-        mean, std = self.network.pose_mean, self.network.pose_std
         for batch in batches:
             batch = normalize_batch(self.hardware.move(batch))
             with self.hardware.autocast():
                 normalized = self.branch(_input(batch)).float()
-            pose, target = self.network.denormalize_pose(normalized), batch["3D"]
-            values["loss"].append(pose_loss(normalized, target, mean, std).expand(len(pose)))
+            pose, target = self.in_meters(normalized), batch["3D"]
+            values["loss"].append(self.compare(normalized, target).expand(len(pose)))
             values["mpjpe"].append(1000 * mpjpe(pose, target))
             values["n_mpjpe"].append(1000 * n_mpjpe(pose, target))
         means = {name: float(torch.cat(parts).mean()) for name, parts in values.items() if parts}
         return mean_over_processes(means, sum(map(len, values["loss"])))
+
+
+def keep_variances(pose_decoder: torch.nn.Module, floor: float) -> None:
+    """Keep the running variances of batch norm above `floor`."""
+    # A unit that is active on none of the few labels has no variance, and would blow up on other crops.
+    for part in pose_decoder.modules():
+        if isinstance(part, torch.nn.BatchNorm1d):
+            part.running_var.clamp_(min=floor)
 
 
 def _input(batch: Batch) -> torch.Tensor:

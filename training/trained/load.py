@@ -18,6 +18,7 @@ from models import (
     read_checkpoint,
 )
 from models.parts.trust import TrustHead
+from models.parts.weights import is_within
 from models.scene.network import DetectEncodeDecode
 from training.loop.hardware import Hardware
 from training.loop.identity import network_file
@@ -145,16 +146,31 @@ def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[En
     # A new pose decoder would spoil the features of an encoder that trains too, before it has learned anything.
     keep_decoder = not config["freeze_encoder"] and _has_poses(checkpoint)
     method = method_of(checkpoint.config or config)
-    kept = [key for key in method.ARCHITECTURE_KEYS if keep_decoder or key not in method.POSE_DECODER_KEYS]
-    config = _inherited(config, checkpoint, given, kept)
+    left = () if keep_decoder else (*method.POSE_DECODER_KEYS, *method.STAGE1_ONLY)
+    config = _inherited(config, checkpoint, given, [key for key in method.ARCHITECTURE_KEYS if key not in left])
+    # It sees frames as it did in stage 1, unless the user asks for something else.
+    stored = checkpoint.config or {}
+    config |= {
+        key: stored[key] for key in method.BEHAVIOR_KEYS if key in stored and key not in given and key not in left
+    }
     decoder = None if keep_decoder else _pretrained_decoder(config["pretrained_network_path"])
     if decoder is not None:
         config = _agreed(config, decoder, given, method.POSE_DECODER_KEYS)
     network = build_network(config, load=False)
-    load_weights(network, checkpoint, keep=None if keep_decoder else "to_pose")
+    left = [part for part in left if getattr(network, part, None) is None]
+    load_weights(network, _without(checkpoint, left), keep=None if keep_decoder else method.POSE_DECODER)
     if decoder is not None:
         load_pose_decoder(network, decoder)
     return network, config, keep_decoder or decoder is not None
+
+
+def _without(checkpoint: Checkpoint, parts: Iterable[str]) -> Checkpoint:
+    """`checkpoint` without its weights of `parts`; a published one as it is, of which unused ones are reported."""
+    if checkpoint.config is None:
+        return checkpoint
+    weights = checkpoint.weights.items()
+    kept = {name: tensor for name, tensor in weights if not any(is_within(name, part) for part in parts)}
+    return checkpoint._replace(weights=kept)
 
 
 def _pretrained_decoder(path: str | None) -> Checkpoint | None:
@@ -186,8 +202,9 @@ def run_of(file: Path) -> Path | None:
 
 def _inherited(config: dict, checkpoint: Checkpoint, given: frozenset[str], architecture: Iterable[str]) -> dict:
     """`config` with the `architecture` of the checkpoint and, where nothing is given, how its encoder trains on."""
-    config = _agreed(config, checkpoint, given, ("method", *architecture))
     stored = checkpoint.config or {}
+    _check_method(config, checkpoint)
+    config = _agreed(config, checkpoint, given, architecture)
     return config | {
         key: stored[key] for key in method_of(config).ENCODER_START_KEYS if key in stored and key not in given
     }

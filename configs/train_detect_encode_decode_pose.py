@@ -1,0 +1,29 @@
+"""Stage 2 of several people in full frames: train the 3D pose decoder on few labels, on the features of a stage-1 run.
+
+python configs/train_detect_encode_decode_pose.py network_path=RUN [--config FILE ...] [--resume] [--device D]
+    [key=value ...]
+On several GPUs: torchrun --nproc_per_node=N configs/train_detect_encode_decode_pose.py ...
+
+For example, from 1 % of the labels of all people:
+
+    python configs/train_detect_encode_decode_pose.py network_path=output/latest label_subjects=None label_fraction=0.01
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from configs.command_line import config_arguments
+from utils.errors import run_script
+
+
+def main() -> None:
+    arguments, config, given = config_arguments(__doc__, "config_train_detect_encode_decode_pose", resume=True)
+    from training.stages.scene_pose import train_scene_pose
+
+    train_scene_pose(config, arguments.resume, given)
+
+
+if __name__ == "__main__":
+    run_script(main)
