@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from training.loop.run_folder import RunFolder
-from training.stages.novel_views import NovelViewStep
-from training.stages.pose import PoseStep
+from training.stages.step import TrainingStep
 
 
 class Died(Exception):
@@ -17,9 +16,8 @@ class Died(Exception):
 
 
 def die_at(monkeypatch: pytest.MonkeyPatch, iteration: int, kill: bool = False) -> None:
-    """Make both stages raise `Died` before `iteration`; with `kill`, end the process by signal 9 instead."""
-    for step in (NovelViewStep, PoseStep):
-        monkeypatch.setattr(step, "__call__", _dying(step.__call__, iteration, kill))
+    """Make all stages raise `Died` before `iteration`; with `kill`, end the process by signal 9 instead."""
+    monkeypatch.setattr(TrainingStep, "__call__", _dying(TrainingStep.__call__, iteration, kill))
 
 
 def _dying(original, last: int, kill: bool):

@@ -110,9 +110,7 @@ def box_prior(boxes: torch.Tensor, ratio: float, square: bool = False, together:
     return position + ((size[..., 1:] if square else size) - _HEIGHT).square().mean()
 
 
-def true_box_loss(
-    boxes: torch.Tensor, true: torch.Tensor, size: tuple[int, int], chosen: torch.Tensor
-) -> torch.Tensor:
+def true_box_loss(boxes: torch.Tensor, true: torch.Tensor, size: tuple[int, int], chosen: torch.Tensor) -> torch.Tensor:
     """Mean absolute difference of boxes (B,P,2,3) and those around people (B,P,4), pixels of frames of `size` (H,W).
 
     Those around them are squares, as crops are, 1.25 times as large as the longer side of the true box. Only people who

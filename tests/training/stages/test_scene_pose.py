@@ -1,0 +1,152 @@
+"""Stage 2 on a tiny set of scenes: what it trains, whose labels it takes, how it resumes, and what it refuses."""
+
+import pytest
+import torch
+
+from configs.config_train_detect_encode_decode_pose import config_dict as published
+from models.checkpoints import read_checkpoint
+from models.scene.boxes import box_matrices
+from tests.runs import Died, die_at, losses, read_log
+from tests.scenes import SIZE, scene_changes, write_scenes
+from training.scene_metrics import boxes_in_pixels
+from training.stages.assignment import assign_boxes, of_people, person_centers
+from training.stages.scene_losses import true_box_loss
+from training.stages.scene_pose import train_scene_pose
+from utils.errors import UserError
+
+
+def config_of(data, output, network_path, **changes) -> dict:
+    labels = {"label_subjects": None, "network_path": network_path}
+    return {**published, **scene_changes(data, output), **labels, **changes}
+
+
+def test_stage_2_trains_the_pose_decoder_and_nothing_else(scene_stage1, scene_stage2):
+    before, after = (read_checkpoint(folder.last_network).weights for folder in (scene_stage1, scene_stage2))
+    before = read_checkpoint(scene_stage1.best_network).weights
+    kept = [name for name in before if name.startswith(("detector.", "encoder."))]
+    assert kept and all(torch.equal(before[name], after[name]) for name in kept)
+    assert not [name for name in after if name.startswith("decoder.")]
+    assert float(after["pose_std"].min()) < 1
+    logged = list(losses(scene_stage2).values())
+    assert sum(logged[-3:]) < sum(logged[:3])
+    assert {"loss", "mpjpe", "n_mpjpe"} <= read_log(scene_stage2.path / "debug_log_testing.txt")[0].keys()
+    assert (scene_stage2.images / "example_000000.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_resumed_run_equals_an_unbroken_one(scenes, scene_stage1, tmp_path, monkeypatch, frozen):
+    path = str(scene_stage1.path) if frozen else None
+    config = config_of(scenes, tmp_path / "a", path, freeze_encoder=frozen)
+    whole = train_scene_pose(config)
+    halves = {**config, "output_folder": str(tmp_path / "b")}
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        die_at(patch, 5)
+        train_scene_pose(halves)
+    resumed = train_scene_pose(halves, resume=True)
+    assert losses(resumed) == losses(whole)
+    ours, theirs = (read_checkpoint(folder.last_network).weights for folder in (resumed, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_the_supervised_baseline_learns_boxes_and_poses(scenes, tmp_path):
+    config = config_of(scenes, tmp_path, None, freeze_encoder=False, num_training_iterations=60, test_every=30)
+    folder = train_scene_pose({**config, "learning_rate": 3e-3})
+    rows = read_log(folder.path / "debug_log_training.txt")
+    first, last = (
+        {name: sum(float(row[name]) for row in part) for name in ("pose", "true_boxes")}
+        for part in (rows[:5], rows[-5:])
+    )
+    assert all(last[name] < 0.8 * first[name] for name in first)
+
+
+@pytest.mark.parametrize("changes", [{"boxes": False}, {"boxes": False, "positions": False}, {"empty": 1}])
+def test_stage_2_of_sets_that_lack_labels(scene_stage1, tmp_path, changes):
+    data = write_scenes(tmp_path / "data", **changes)
+    config = config_of(data, tmp_path / "out", str(scene_stage1.path), augment_yaw=180.0, augment_points=0.1)
+    train_scene_pose({**config, "num_training_iterations": 2})
+    supervised = config_of(data, tmp_path / "out", None, freeze_encoder=False, num_training_iterations=2)
+    train_scene_pose(supervised)
+
+
+def some_boxes() -> torch.Tensor:
+    """Two boxes (2,1,2,3) in one frame: left and right."""
+    size = torch.tensor([[[0.3, 0.6]], [[0.3, 0.6]]])
+    return box_matrices(size, torch.tensor([[[-0.5, 0.0]], [[0.5, 0.1]]]))
+
+
+def test_people_get_the_boxes_around_them_in_any_order():
+    boxes = some_boxes()
+    places = boxes_in_pixels(boxes, SIZE)
+    centers = (places[..., :2] + places[..., 2:] / 2).flip(1)
+    assert assign_boxes(boxes, centers, SIZE, 2).tolist() == [[1, 0]]
+    assert assign_boxes(boxes.flip(0), centers, SIZE, 2).tolist() == [[0, 1]]
+    values = torch.tensor([[7.0], [8.0]])
+    assert of_people(values, torch.tensor([[1, 0]])).tolist() == [[8.0, 7.0]]
+
+
+def test_boxes_are_assigned_one_to_one():
+    boxes = some_boxes()
+    near_left = boxes_in_pixels(boxes, SIZE)[:, :1]
+    near_left = near_left[..., :2] + near_left[..., 2:] / 2
+    both = torch.cat([near_left, near_left + torch.tensor([2.0, 0.0])], dim=1)
+    # The other one would be as near to the left box, which is taken, and is not in the right one.
+    assert assign_boxes(boxes, both, SIZE, 2).tolist() == [[0, -1]]
+    assert assign_boxes(boxes, both, SIZE, 2, inside=False).tolist() == [[0, 1]]
+
+
+def test_nobody_gets_a_box():
+    centers = torch.tensor([[[torch.nan, torch.nan], [18.0, 20.0], [torch.nan, torch.nan]]])
+    assert assign_boxes(some_boxes(), centers, SIZE, 3).tolist() == [[-1, 0, -1]]
+    assert assign_boxes(some_boxes(), torch.full((1, 2, 2), torch.nan), SIZE, 2).tolist() == [[-1, -1]]
+
+
+def test_without_places_people_are_labeled_from_left_to_right():
+    assert assign_boxes(some_boxes(), None, SIZE, 2).tolist() == [[0, 1]]
+    assert assign_boxes(some_boxes().flip(0), None, SIZE, 2).tolist() == [[1, 0]]
+    assert assign_boxes(some_boxes(), None, SIZE, 3).tolist() == [[0, 1, -1]]
+
+
+def test_centers_of_people_from_boxes_and_from_positions(scenes):
+    from datasets import FrameDataset
+
+    batch = FrameDataset(scenes).__getitems__(range(6))
+    from_boxes = person_centers(batch)
+    from_positions = person_centers({key: batch[key] for key in ("position", "intrinsics")})
+    assert (from_boxes - from_positions).norm(dim=-1).max() < 6 and person_centers({}) is None
+
+
+def test_the_loss_of_true_boxes_is_zero_for_a_square_around_the_person():
+    height, width = SIZE
+    true = torch.tensor([[[20.0, 10.0, 8.0, 16.0]]])
+    side = 1.25 * 16 / torch.tensor([width - 1.0, height - 1.0])
+    center = torch.tensor([2 * 23.5 / (width - 1) - 1, 2 * 17.5 / (height - 1) - 1])
+    boxes = box_matrices(side, center)[None, None]
+    chosen = torch.ones(1, 1, dtype=torch.bool)
+    assert float(true_box_loss(boxes, true, SIZE, chosen)) < 1e-6
+    assert float(true_box_loss(boxes + 0.1, true, SIZE, chosen)) == pytest.approx(0.1, rel=1e-4)
+    assert float(true_box_loss(boxes, true, SIZE, ~chosen)) == 0
+
+
+BAD_INPUT = {
+    "no stage 1": ({"network_path": None}, "network_path is None, but freeze_encoder is True"),
+    "training mode": ({"training_mode": "NVS", "output_types": ["img"]}, "training_mode is 'NVS'"),
+    "method": ({"method": "geometry_aware"}, "'method' is 'geometry_aware'; expected 'scene'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input(case, scenes, scene_stage1, tmp_path):
+    changes, message = BAD_INPUT[case]
+    with pytest.raises(UserError, match=message):
+        train_scene_pose(config_of(scenes, tmp_path, str(scene_stage1.path), **changes))
+
+
+def test_weights_of_the_other_method_are_refused(scenes, stage1, tmp_path):
+    with pytest.raises(UserError, match="network of the method 'geometry_aware', expected 'scene'"):
+        train_scene_pose(config_of(scenes, tmp_path, str(stage1.path)))
+
+
+def test_frames_without_labels_are_one_line(scene_stage1, tmp_path):
+    data = write_scenes(tmp_path / "data", labels=False)
+    with pytest.raises(UserError, match=r"3D|pose_mean"):
+        train_scene_pose(config_of(data, tmp_path / "out", str(scene_stage1.path)))
