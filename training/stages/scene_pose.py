@@ -44,8 +44,8 @@ def train_scene_pose(config: dict, resume: bool = False, given: frozenset[str] =
     config = check_config(config, SCENE_KEYS, complete=True)
     if config["training_mode"] == "NVS" or "3D" not in config["output_types"]:
         raise UserError(
-            f"training_mode is {config['training_mode']!r} and output_types {config['output_types']}; expected 'pose' or "
-            "'both', and 3D, which stage 2 trains"
+            f"training_mode is {config['training_mode']!r} and output_types {config['output_types']}; expected 'pose' "
+            "or 'both', and 3D, which stage 2 trains"
         )
     with process_group(config["device"]):
         return _train(config, resume, given)

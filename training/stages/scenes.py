@@ -92,9 +92,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
 
 def scene_keys(config: dict) -> tuple[str, ...]:
     """What of a set of full frames a novel view is composed of."""
-    cameras = (
-        DEPTH_KEYS if config["loss_weight_depth"] else ("intrinsics",) if config["perspectiveCorrection"] else ()
-    )
+    cameras = DEPTH_KEYS if config["loss_weight_depth"] else ("intrinsics",) if config["perspectiveCorrection"] else ()
     return (*FRAME_KEYS, "extrinsic_rot_inv", *cameras)
 
 
