@@ -30,6 +30,8 @@ config_dict = {
     "loss_weight_boxes": 0.0,
     "loss_weight_cover": 0.02,
     "loss_weight_depth": 0.005,
+    # One person in one box, and nobody where nobody is.
+    "loss_weight_people": 0.01,
     # No two boxes show one person, and points are of a camera that looks at the box, as its crop shows them.
     "match_one_to_one": True,
     "perspectiveCorrection": True,
@@ -47,7 +49,7 @@ config_dict = {
     "batch_size_test": 16,
     "validation_crops": 256,
     # A short run gains most from a schedule that ends at zero.
-    "num_training_iterations": 8000,
+    "num_training_iterations": 6500,
     "optimizer": "muon",
     "learning_rate": 2e-3,
     "weight_decay": 0.05,

@@ -101,6 +101,8 @@ SCENE_LOSS = {
     "match_statistics": Key(True, "compare frames whose mean and contrast were matched; False: as they are"),
     "loss_weight_cover": Key(0.0, "of the share of the foreground, where frames differ from their backgrounds, that no "
         "box covers, and of the sizes of boxes", at_least=0),
+    "loss_weight_people": Key(0.0, "of the root of how much of the frame each person fills: one person in one box, and "
+        "nobody where nobody is", at_least=0),
     "loss_weight_depth": Key(0.0, "of the predicted depths' distance to where the rays through matched boxes of both "
         "views meet; needs cameras with known places", at_least=0),
     "loss_around_boxes": Key(False, "in training, compare what is around boxes; False: whole frames"),

@@ -1,5 +1,5 @@
-"""Losses that tell the detector where people are, and how far, without a label: by what differs from the background,
-and by the rays of two calibrated cameras."""
+"""Losses that tell without a label where people are, how many and how far: by what differs from the background, by how
+little explains a frame, and by the rays of two calibrated cameras."""
 
 from collections.abc import Mapping
 
@@ -18,6 +18,7 @@ _ROWS = 32  # of the map of differences, to which frames are reduced: a box need
 _FAINT, _CLEAR = 0.008, 0.08  # mean difference of colors (0..1) that is noise, and that is surely a person
 _SHRINK = 0.4  # what a box costs that is as high as the frame, where all of the foreground costs 1
 _FEW = 2.0  # pixels of the map: foreground that is too little to be a person
+_NOBODY = 1e-3  # of the frame: less than that is nobody, and more may grow to a person
 _SURE = 0.3  # meters, where the loss of depths turns from square to linear
 
 
@@ -51,6 +52,15 @@ def depth_loss(outputs: Mapping[str, torch.Tensor], inputs: Mapping[str, torch.T
     depths, known = matched_depths(meetings, outputs["similarity_matrix"].detach())
     error = functional.smooth_l1_loss(at_least_float32(outputs["ST_depth"]), depths, reduction="none", beta=_SURE)
     return torch.where(known, error, 0.0).sum() / known.sum().clamp(min=1)
+
+
+def people_loss(radiance: torch.Tensor) -> torch.Tensor:
+    """Mean over frames of the sum of the roots of how much of the frame each person fills, by radiance (K,B,1,H,W).
+
+    A root costs two halves of a person more than one whole, and faint ghosts more than nobody. Without it, two boxes
+    may share the only person of a frame.
+    """
+    return (at_least_float32(radiance).mean((2, 3, 4)) + _NOBODY).sqrt().sum(0).mean()
 
 
 def _foreground(frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:

@@ -28,7 +28,7 @@ from training.loop.loaders import (
 )
 from training.loop.run_folder import RunFolder
 from training.metrics import psnr
-from training.stages.box_losses import DEPTH_KEYS, DEPTH_OUTPUTS, cover_loss, depth_loss
+from training.stages.box_losses import DEPTH_KEYS, DEPTH_OUTPUTS, cover_loss, depth_loss, people_loss
 from training.stages.novel_views import permutations
 from training.stages.scene_losses import FrameLoss
 from training.stages.step import Losses, TrainingStep, mean_scores
@@ -39,7 +39,7 @@ from utils.images import denormalize
 from utils.plotting import color_masks, outline_boxes, save_columns
 from utils.scene_keys import SCENE_STAGE1_KEYS
 
-_LEARNED = ("img", "spatial_transformer")  # outputs that the losses need
+_LEARNED = ("img", "spatial_transformer")  # outputs that all losses need
 _SHOWN = (*_LEARNED, "radiance_normalized")
 _EXAMPLES = 6  # frames in a picture
 
@@ -90,6 +90,12 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     return folder
 
 
+def _learned(config: dict) -> tuple[str, ...]:
+    """The outputs that the losses of `config` need."""
+    people = ("radiance_normalized",) if config["loss_weight_people"] else ()
+    return (*_LEARNED, *people, *(DEPTH_OUTPUTS if config["loss_weight_depth"] else ()))
+
+
 def scene_keys(config: dict) -> tuple[str, ...]:
     """What of a set of full frames a novel view is composed of."""
     cameras = DEPTH_KEYS if config["loss_weight_depth"] else ("intrinsics",) if config["perspectiveCorrection"] else ()
@@ -109,15 +115,18 @@ class FrameLosses(torch.nn.Module):
         super().__init__()
         self.network, self.criterion = network, criterion
         self.weight_cover, self.weight_depth = config["loss_weight_cover"], config["loss_weight_depth"]
+        self.weight_people = config["loss_weight_people"]
 
     def forward(self, inputs: Batch) -> Losses:
-        """Scalars by name, as `FrameLoss` gives them, with the prior of boxes, and `cover`, `depth`, weighted."""
+        """Scalars by name, as `FrameLoss` gives them, with the prior of boxes; `cover`, `people`, `depth`, weighted."""
         outputs = self.network(inputs)
         boxes = outputs["spatial_transformer"]
         losses = self.criterion(outputs["img"], inputs["img"], boxes)
         parts = {}
         if self.weight_cover:
             parts["cover"] = self.weight_cover * cover_loss(boxes, inputs["img"], inputs["bg"])
+        if self.weight_people:
+            parts["people"] = self.weight_people * people_loss(outputs["radiance_normalized"])
         if self.weight_depth:
             parts["depth"] = self.weight_depth * depth_loss(outputs, inputs)
         return {**losses, **parts, "loss": losses["loss"] + sum(parts.values())}
@@ -147,7 +156,7 @@ class SceneStep(TrainingStep):
 
     def set_modes(self) -> None:
         self.network.train()
-        self.network.output_types = (*_LEARNED, *(DEPTH_OUTPUTS if self.config["loss_weight_depth"] else ()))
+        self.network.output_types = _learned(self.config)
 
     def losses(self, batch: Batch) -> Losses:
         with self.hardware.autocast():

@@ -6,7 +6,7 @@ import torch
 from models.scene.boxes import box_matrices
 from models.scene.rays import DEPTH_OF_ZERO
 from tests.models.test_scene_rays import PEOPLE, SOURCE, camera_inputs, people_boxes
-from training.stages.box_losses import cover_loss, depth_loss
+from training.stages.box_losses import cover_loss, depth_loss, people_loss
 
 HEIGHT, WIDTH = 64, 96
 
@@ -83,3 +83,15 @@ def test_depths_that_nothing_tells_cost_nothing():
     boxes, depths = people_boxes(PEOPLE)
     boxes[:, 1, 1, 2] -= 0.5
     assert depth_loss(_outputs(depths, boxes), camera_inputs()) == 0
+
+
+def test_one_person_in_one_box_costs_less_than_halves_of_it_in_two():
+    whole = torch.zeros(2, 1, 1, 20, 20)
+    whole[0, ..., 5:15, 8:12] = 1
+    halves = torch.zeros_like(whole)
+    halves[0, ..., 5:10, 8:12] = halves[1, ..., 10:15, 8:12] = 1
+    shared = torch.stack([whole[0], whole[0]]) / 2
+    nobody = torch.zeros_like(whole)
+    assert people_loss(nobody) < people_loss(whole) < people_loss(halves)
+    torch.testing.assert_close(people_loss(shared), people_loss(halves))
+    torch.testing.assert_close(people_loss(whole.flip(0)), people_loss(whole))
