@@ -34,6 +34,7 @@ COMMANDS = {
     "prepare-3dhp": Command("prepare_3dhp", "convert MPI-INF-3DHP to the training layout"),
     "prepare-ski": Command("prepare_ski", "convert the Ski-Pose PTZ-Camera dataset to the training layout"),
     "prepare-videos": Command("prepare_videos", "convert your own synchronized, calibrated videos"),
+    "calibrate-cameras": Command("calibrate_cameras", "calibrate cameras with a chessboard or ChArUco board"),
     "validate": Command("validate_dataset", "check a folder in the training layout"),
     "pack": Command("pack_dataset", "pack the images of a training layout into one file per kind, for speed"),
 }

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from datasets.cameras.calibration_writers import write_json_calibration
 from datasets.layout.workers import map_processes
 from datasets.sources.own_videos.boxes import BOX_COLUMNS, Boxes
 from datasets.sources.own_videos.clocks import ASSUMED_RATE
@@ -18,7 +19,6 @@ from datasets.sources.own_videos.free_labels import (
     label,
     single_view_line,
     track_of,
-    write_cameras,
     write_poses,
 )
 from datasets.sources.own_videos.landmarks import LandmarkSearch, at_instants, boxes_of, read_people, search
@@ -72,7 +72,8 @@ def with_people(
     plan, found = triangulated(plan, person, boxes, seconds, options.correct_cameras)
     plan = with_track(plan, track_of(recording, plan.calibration, found, plan.instants, plan.num_frames))
     write_poses(output / POSES_FOLDER / f"{key}.npz", found, plan.instants)
-    write_cameras(output / POSES_FOLDER / f"{key}_cameras.json", plan.calibration, names)
+    cameras = {name: plan.calibration.cameras[name] for name in names}
+    write_json_calibration(output / POSES_FOLDER / f"{key}_cameras.json", cameras)
     write_overlays(output / OVERLAYS_FOLDER / f"{key}.png", plan, found)
     return plan
 

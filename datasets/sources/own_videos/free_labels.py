@@ -1,6 +1,5 @@
 """Labels without motion capture: the 2D landmarks of a recording, triangulated; what is kept of them, and a report."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -136,21 +135,3 @@ def write_poses(file: Path, found: Triangulation, instants: range) -> None:
             np.savez_compressed(opened, poses=poses.astype(np.float32), **{LABEL_SOURCE: np.array(TRIANGULATED)})
 
     write_atomically(file, write)
-
-
-def write_cameras(file: Path, calibration: Calibration, names: Sequence[str]) -> None:
-    """Write the cameras of videos as the project's own calibration file, in meters, z up."""
-    cameras = {
-        name: {
-            "width": camera.width,
-            "height": camera.height,
-            "K": camera.intrinsics.tolist(),
-            "distortion": camera.distortion.tolist(),
-            "R": camera.rotation.tolist(),
-            "centre": camera.center.tolist(),
-        }
-        for name, camera in ((name, calibration.cameras[name]) for name in names)
-    }
-    write_atomically(
-        file, lambda part: part.write_text(json.dumps({"unit": "m", "up": "z", "cameras": cameras}, indent=1))
-    )

@@ -1,0 +1,182 @@
+"""Cameras are found again from rendered views of boards, whose lenses and places are known."""
+
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+pytest.importorskip("av")
+
+import cv2
+
+from configs import calibrate_cameras as script
+from datasets.cameras.boards import Board, BoardFinder, check_board
+from datasets.cameras.calibration import read_calibration
+from datasets.cameras.camera import Camera
+from tests.video_files import write_video
+from utils.errors import UserError
+from utils.geometry import rotation_about
+from utils.locks import writing
+
+CHESS, CHARUCO = Board(7, 4, 0.06), Board(6, 4, 0.06, 0.045)
+WIDTH, HEIGHT, FOCAL = 480, 360, 420.0
+INTRINSICS = np.array([[FOCAL, 0, 246.0], [0, FOCAL, 171], [0, 0, 1]])
+DISTORTION = np.array([-0.18, 0.05, 0.001, -0.0005, 0])
+SCALE = 1000  # pixels of the printed board per meter
+
+
+def printed(board):
+    """The board as it is printed, gray, with a white border; and where its first inner corner is, pixels."""
+    squares = (board.columns + 1, board.rows + 1)
+    side = round(board.square * SCALE)
+    if board.marker:
+        dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, board.dictionary))
+        drawn = cv2.aruco.CharucoBoard(squares, board.square, board.marker, dictionary)
+        image = drawn.generateImage((squares[0] * side, squares[1] * side))
+    else:
+        # The square behind the first inner corner is dark.
+        tiles = 255 * (np.indices(squares[::-1]).sum(0) % 2).astype(np.uint8)
+        image = np.kron(tiles, np.ones((side, side), np.uint8))
+    return cv2.copyMakeBorder(image, side, side, side, side, cv2.BORDER_CONSTANT, value=255), 2 * side - 0.5
+
+
+def seen(board, rotation, shift):
+    """The board (X_cam = R X + t, X on the board) as the distorting camera sees it, (H,W,3) uint8."""
+    image, first = printed(board)
+    x, y = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
+    pixels = np.stack([x, y], axis=-1).reshape(-1, 1, 2).astype(np.float64)
+    rays = cv2.undistortPoints(pixels, INTRINSICS, DISTORTION)[:, 0]
+    rays = np.concatenate([rays, np.ones((len(rays), 1))], axis=1)
+    # Where the rays meet the plane of the board.
+    normal = rotation[:, 2]
+    points = rays * (normal @ shift / (rays @ normal))[:, None]
+    places = ((points - shift) @ rotation)[:, :2] * SCALE + first
+    places = places.reshape(HEIGHT, WIDTH, 2).astype(np.float32)
+    gray = cv2.remap(cv2.GaussianBlur(image, None, 2), places, None, cv2.INTER_LINEAR, borderValue=110)
+    return np.repeat(gray[..., None], 3, axis=2)
+
+
+def moved(board, count, seed):
+    """Frames of a board that is moved before the camera."""
+    rng, middle = np.random.default_rng(seed), board.points.mean(0)
+    for _ in range(count):
+        tilt = rng.uniform(-0.5, 0.5, 3)
+        rotation = rotation_about("x", tilt[0]) @ rotation_about("y", tilt[1]) @ rotation_about("z", tilt[2])
+        depth = rng.uniform(0.55, 0.85)
+        place = np.array([*(rng.uniform(-0.25, 0.25, 2) * depth), depth])
+        yield seen(board, rotation, place - rotation @ middle)
+
+
+def rig(count=3):
+    """Cameras around the board on the floor, world with z up and the first inner corner at the origin."""
+    cameras = {}
+    for number in range(count):
+        angle = 0.4 + 2.1 * number
+        middle = np.array([0.18, -0.1, 0])
+        center = middle + np.array([0.45 * np.cos(angle), 0.45 * np.sin(angle), 0.55 + 0.05 * number])
+        forward = middle - center
+        forward /= np.linalg.norm(forward)
+        across = np.cross(forward, [0, 0, 1.0])
+        across /= np.linalg.norm(across)
+        rotation = np.stack([across, np.cross(forward, across), forward])
+        cameras[f"cam{number}"] = Camera(rotation, center, INTRINSICS, DISTORTION, WIDTH, HEIGHT)
+    return cameras
+
+
+def on_floor(board, camera):
+    """The board on the floor as a camera of the rig sees it: its y and z axes point away from the world's."""
+    return seen(board, camera.rotation @ np.diag([1.0, -1, -1]), -camera.rotation @ camera.center)
+
+
+def arguments(board, folder, *more):
+    marker = ["--marker", str(1000 * board.marker)] if board.marker else []
+    size = f"{board.columns}x{board.rows}"
+    return [
+        "--board",
+        size,
+        "--square",
+        str(1000 * board.square),
+        *marker,
+        "--workers",
+        "1",
+        "--output",
+        str(folder),
+        *more,
+    ]
+
+
+def run(monkeypatch, capsys, *given):
+    monkeypatch.setattr(sys, "argv", ["calibrate-cameras", *map(str, given)])
+    script.main()
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("board", [CHESS, CHARUCO], ids=["chessboard", "charuco"])
+def test_cameras_are_found_again(board, tmp_path, monkeypatch, capsys):
+    cameras = rig()
+    floor = []
+    for number, (name, camera) in enumerate(cameras.items()):
+        write_video(tmp_path / f"{name}.mp4", moved(board, 10, number), crf=8)
+        picture = tmp_path / f"floor_{name}.png"
+        cv2.imwrite(str(picture), on_floor(board, camera))
+        floor.append(f"{name}={picture}")
+    videos = [tmp_path / f"{name}.mp4" for name in cameras]
+    report = run(monkeypatch, capsys, *videos, *arguments(board, tmp_path / "out", "--floor", *floor))
+    assert report.count("views, reprojection error 0.") == 3 and report.count("board on the floor: reprojection") == 3
+    for file in ("calibration.json", "calibration.toml"):
+        found = read_calibration(tmp_path / "out" / file).cameras
+        assert list(found) == list(cameras)
+        for name, camera in cameras.items():
+            one = found[name]
+            assert (one.width, one.height) == (WIDTH, HEIGHT)
+            assert np.abs(one.intrinsics - INTRINSICS).max() < 6
+            assert np.linalg.norm(one.center - camera.center) < 0.02
+            assert np.degrees(np.arccos(min(1, (np.trace(one.rotation @ camera.rotation.T) - 1) / 2))) < 1
+            # What counts is where points are seen.
+            points = np.random.default_rng(0).uniform([-0.2, -0.4, 0], [0.5, 0.2, 0.2], (50, 3))
+            away = one.project(one.world_to_cam(points)) - camera.project(camera.world_to_cam(points))
+            assert np.linalg.norm(away, axis=1).mean() < 1.5
+    assert (tmp_path / "out/cameras.png").stat().st_size > 10_000
+    with writing(tmp_path / "out"), pytest.raises(UserError, match="is being written by this process"):
+        run(monkeypatch, capsys, *videos, *arguments(board, tmp_path / "out"))
+
+
+def test_a_chessboard_is_found_in_one_order_from_all_sides():
+    find = BoardFinder(CHESS)
+    middle = CHESS.points.mean(0)
+    for angle in np.radians([0, 100, 180, 260]):
+        rotation = rotation_about("z", angle)
+        shift = np.array([0, 0, 0.8]) - rotation @ middle
+        view = find(seen(CHESS, rotation, shift))
+        expected = cv2.projectPoints(CHESS.points, cv2.Rodrigues(rotation)[0], shift, INTRINSICS, DISTORTION)[0][:, 0]
+        assert np.abs(view.pixels - expected).max() < 0.5
+    assert find(np.full((90, 120, 3), 100, np.uint8)) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--board", "9by6"], "--board is '9by6'; expected inner corners such as 9x6"),
+        (["--board", "9x1"], "board of 9x1 inner corners; expected 3 to 50 each"),
+        (["--square", "0"], "square of 0 mm"),
+        (["--marker", "90"], "marker of 90 mm; expected less than a square"),
+        (["--marker", "40", "--dictionary", "DICT_X"], "unknown dictionary 'DICT_X'"),
+        (["--floor", "gray.png"], "boards on the floor of the cameras gray; expected those of the videos, cam"),
+        ([], "camera 'cam': the board is found in 0 frames; expected at least 8"),
+    ],
+)
+def test_bad_input(given, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("cam.png", "gray.png"):
+        cv2.imwrite(name, np.full((90, 120, 3), 100, np.uint8))
+    with pytest.raises(UserError, match=message):
+        run(monkeypatch, capsys, "cam.png", *arguments(CHESS, tmp_path / "out"), *given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_board_without_direction_cannot_lie_on_the_floor():
+    with pytest.raises(UserError, match="looks the same after half a turn"):
+        check_board(Board(8, 6, 0.03), on_floor=True)
+    check_board(Board(8, 6, 0.03), on_floor=False)
+    check_board(Board(8, 6, 0.03, 0.02), on_floor=True)
