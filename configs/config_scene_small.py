@@ -29,7 +29,7 @@ config_dict = {
     # depths are those at which rays through matched boxes meet.
     "loss_weight_boxes": 0.0,
     "loss_weight_cover": 0.02,
-    "loss_weight_depth": 0.005,
+    "loss_weight_depth": 0.01,
     # One person in one box, and nobody where nobody is.
     "loss_weight_people": 0.01,
     # No two boxes show one person, and points are of a camera that looks at the box, as its crop shows them.

@@ -1,7 +1,7 @@
 """Rays through boxes: where two calibrated cameras see the same person, their rays nearly meet.
 
 A box says only in which direction its person is. With the cameras' places, the rays of two views give its true depth.
-They match no boxes: of people who stand on one floor all rays nearly meet.
+They match no boxes for the picture: where cameras are equally high, the rays of all people nearly meet.
 """
 
 from typing import NamedTuple
@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 
 LARGEST_MISS = 0.4  # meters: half the width of a person, and what two boxes' centers differ by
+USUAL_MISS = 0.3  # meters, of rays of one person, while boxes are rough
+_UNLIKELY = 1e-3  # weight of a match that appearance excludes
 DEPTH_OF_ZERO = 5.0  # meters: the depth that the detector's 0 stands for
 _BEHIND = 10.0  # meters, added to the miss where rays meet behind a camera
 _LEAST_SQUARED_SINE = 0.02  # of the angle between rays: those of cameras that look alike meet anywhere
@@ -59,8 +61,10 @@ def meet(directions: torch.Tensor, cam_to_world: torch.Tensor, centers: torch.Te
 def matched_depths(meetings: Meetings, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Depths (K,B) of the target boxes, as the detector says them, by the most likely match; and which are known.
 
-    `weights` (K,K,B): of the source boxes. Known are depths in front of both cameras, of rays that nearly meet.
+    `weights` (K,K,B): of the source boxes. Of likely ones that whose rays miss less is preferred. Known are depths in
+    front of both cameras, of rays that nearly meet.
     """
-    best = weights.argmax(1, keepdim=True)
+    likely = torch.log(weights + _UNLIKELY) - (meetings.miss / USUAL_MISS).square()
+    best = likely.argmax(1, keepdim=True)
     miss, depth = (values.gather(1, best).squeeze(1) for values in meetings)
     return depth - DEPTH_OF_ZERO, miss < LARGEST_MISS

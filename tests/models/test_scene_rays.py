@@ -63,6 +63,13 @@ def test_depths_follow_the_matches():
     torch.testing.assert_close(found[:, 1] + DEPTH_OF_ZERO, depths[order, 1])
 
 
+def test_where_appearance_does_not_tell_rays_do():
+    boxes, depths = people_boxes(torch.tensor([[0.8, 0.4, 0.3], [-0.6, -0.4, -0.9]], dtype=torch.float64))
+    found, known = matched_depths(_meetings(boxes), torch.full((2, 2, 2), 0.5, dtype=torch.float64))
+    assert known.all()
+    torch.testing.assert_close(found + DEPTH_OF_ZERO, depths)
+
+
 def test_depths_of_rays_that_miss_or_meet_behind_a_camera_are_unknown():
     boxes, _ = people_boxes(PEOPLE[:1])
     higher = boxes.clone()
