@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from configs.config_train_detect_encode_decode_pose import config_dict as scene_stage2
 from configs.config_train_encodeDecode import config_dict as stage1
 from models import build_network
 from models.checkpoints import read_checkpoint
@@ -17,7 +18,7 @@ from training.loop.hardware import Hardware
 from training.stages.losses import ImageLoss
 from training.stages.novel_views import train_novel_views
 from training.stages.pose import train_pose
-from utils.config import check_config, load_config
+from utils.config import check_config, keys_text, load_config
 from utils.errors import UserError, run_script
 from utils.keys import ALIASES, GROUPS, KEYS, RETIRED, STAGE1_KEYS, Key, defaults
 from utils.paths import ROOT
@@ -140,6 +141,31 @@ def test_whole_numbers_stand_for_floats_and_tuples_for_lists():
 def test_unknown_keys_get_a_hint_only_where_something_is_near(typed, words, monkeypatch, capsys):
     line = refused(monkeypatch, capsys, "train_encodeDecode", typed)
     assert words in line and "plot_every" not in line
+
+
+@pytest.mark.parametrize(
+    ("script", "typed", "words"),
+    [
+        ("train_encodeDecode", "method=scene", "'method' is 'scene'; expected 'geometry_aware'"),
+        ("train_encodeDecode_pose", "method=scene", "'method' is 'scene'; expected 'geometry_aware'"),
+        ("train_detect_encode_decode", "method=geometry_aware", "'method' is 'geometry_aware'; expected 'scene'"),
+        ("train_detect_encode_decode_pose", "method=geometry_aware", "'method' is 'geometry_aware'; expected 'scene'"),
+        ("train_detect_encode_decode", "network_path=x", "'network_path'; it is a key of stage 2"),
+        ("train_detect_encode_decode", "skip_background=True", "it is a key of the method 'geometry_aware', expected"),
+        ("train_encodeDecode", "square_boxes=True", "it is a key of the method 'scene', expected one of 'geom"),
+        ("train_detect_encode_decode", "squareboxes=True", "nearest known key is 'square_boxes'"),
+        ("train_detect_encode_decode", "zzz=3", "train_detect_encode_decode_pose.py --keys` lists all keys"),
+        ("train_detect_encode_decode", "decoder_rate=0", "'decoder_rate' is 0; expected float"),
+    ],
+)
+def test_scripts_of_both_methods_know_the_keys_of_either(script, typed, words, monkeypatch, capsys):
+    assert words in refused(monkeypatch, capsys, script, typed)
+
+
+def test_keys_of_scenes_are_printed_by_group():
+    text = keys_text(scene_stage2)
+    assert text.startswith("data\n") and "\nstage 2\n" in text
+    assert all(f"  {name} = " in text for name in scene_stage2)
 
 
 @pytest.mark.parametrize("name", RETIRED)

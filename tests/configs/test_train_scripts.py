@@ -56,7 +56,11 @@ def test_bad_network_path_of_stage_2(data, tmp_path):
     assert "network_path" in result.stderr and len(result.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("script", ["train_encodeDecode.py", "train_encodeDecode_pose.py"])
+SCRIPTS = ["train_encodeDecode", "train_encodeDecode_pose"]
+SCENE_SCRIPTS = ["train_detect_encode_decode", "train_detect_encode_decode_pose"]
+
+
+@pytest.mark.parametrize("script", [f"{name}.py" for name in SCRIPTS + SCENE_SCRIPTS])
 def test_scripts_answer_help_from_any_folder(script, tmp_path):
     result = run_script(script, "--help", cwd=tmp_path)
     assert result.returncode == 0 and "key=value" in result.stdout

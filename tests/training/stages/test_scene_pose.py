@@ -6,6 +6,7 @@ import torch
 from configs.config_train_detect_encode_decode_pose import config_dict as published
 from models.checkpoints import read_checkpoint
 from models.scene.boxes import box_matrices
+from models.scene.published import published_names
 from tests.runs import Died, die_at, losses, read_log
 from tests.scenes import SIZE, scene_changes, write_scenes
 from training.scene_metrics import boxes_in_pixels
@@ -150,3 +151,27 @@ def test_frames_without_labels_are_one_line(scene_stage1, tmp_path):
     data = write_scenes(tmp_path / "data", labels=False)
     with pytest.raises(UserError, match=r"3D|pose_mean"):
         train_scene_pose(config_of(data, tmp_path / "out", str(scene_stage1.path)))
+
+
+def save_published(path, run) -> str:
+    """The network of a run as the published implementation would have saved it."""
+    weights = read_checkpoint(run.last_network).weights
+    weights = {name: tensor for name, tensor in weights.items() if name not in ("pose_mean", "pose_std")}
+    torch.save({key: weights[name] for name, key in published_names(weights, weights).items()}, path)
+    return str(path)
+
+
+def test_stage_2_starts_from_published_weights_of_stage_1_only(scenes, scene_stage1, scene_stage2, tmp_path):
+    first, second = (save_published(tmp_path / f"{run.stage}.pth", run) for run in (scene_stage1, scene_stage2))
+    folder = train_scene_pose(config_of(scenes, tmp_path, first, num_training_iterations=1))
+    before, after = (read_checkpoint(run.last_network).weights for run in (scene_stage1, folder))
+    assert torch.equal(before["detector.fc.weight"], after["detector.fc.weight"])
+    with pytest.raises(UserError, match=r"published weights are of stage 2 \(poses\), expected those of stage 1"):
+        train_scene_pose(config_of(scenes, tmp_path, second, seed=1))
+
+
+def test_the_image_decoder_may_stay(scenes, scene_stage1, tmp_path):
+    path = str(scene_stage1.path)
+    folder = train_scene_pose(config_of(scenes, tmp_path, path, training_mode="both", num_training_iterations=1))
+    before, after = (read_checkpoint(file).weights for file in (scene_stage1.best_network, folder.last_network))
+    assert all(torch.equal(before[name], after[name]) for name in before)

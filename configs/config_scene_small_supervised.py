@@ -1,0 +1,14 @@
+"""Supervised baseline of config_scene_small_pose.py: the same detector and encoder, trained on these labels alone.
+
+Boxes are labels too, where the set has them.
+"""
+
+from configs.config_scene_small_pose import config_dict as stage2
+
+config_dict = {
+    **stage2,
+    "training_mode": "pose",
+    "freeze_encoder": False,
+    # A yaw of the points is for points that stage 1 taught to rotate.
+    "augment_yaw": 0.0,
+}
