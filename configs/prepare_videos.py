@@ -4,6 +4,7 @@ Examples:
   python configs/prepare_videos.py --videos left.mp4 right.mp4 --calibration calibration.json --output data/mine
   python configs/prepare_videos.py --videos videos/*.mp4 --calibration Calib.toml --triangulate --output data/mine
   python configs/prepare_videos.py --recordings recordings.json --output data/mine
+  python configs/prepare_videos.py --videos *.mp4 --calibration Calib.toml --frames --triangulate --output data/frames
 Interrupt it at any time; the same command resumes.
 """
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 def main() -> None:
     from datasets.cameras.crop_camera import BOX_METRES
     from datasets.sources.own_videos.prepare import MAX_SEQUENCE_LENGTH, prepare_videos
+    from datasets.sources.own_videos.prepare_frames import FRAME_WIDTH, prepare_frames
 
     parser = script_parser(__doc__)
     add_output_argument(parser)
@@ -58,7 +60,23 @@ def main() -> None:
     crops.add_argument("--cut", type=int, default=MAX_SEQUENCE_LENGTH, metavar="N", help=help_cut)
     help_sequence = "number of the first sequence"
     crops.add_argument("--sequence", dest="first_sequence", type=int, default=1, metavar="N", help=help_sequence)
+    frames = parser.add_argument_group("full frames of several people, instead of crops of one")
+    frames.add_argument("--frames", action="store_true", help="write full frames (version 2 of the layout)")
+    help_width = f"width of the frames, pixels (default: {FRAME_WIDTH})"
+    frames.add_argument("--width", type=int, metavar="PIXELS", help=help_width)
     arguments = vars(parser.parse_args())
+    full_frames, width = arguments.pop("frames"), arguments.pop("width")
+    if full_frames:
+        # Defaults of crops may stay; what was asked for of crops has no meaning here.
+        crop_options = {name: parser.get_default(name) for name in ("size", "box_metres", "background", "upright")}
+        for name, default in crop_options.items():
+            if arguments.pop(name) != default:
+                option = "no-background" if name == "background" else name.replace("_", "-")
+                raise UserError(f"--{option} is for crops; expected it without --frames")
+        print(prepare_frames(_recordings(arguments), width=FRAME_WIDTH if width is None else width, **arguments))
+        return
+    if width is not None:
+        raise UserError(f"--width is {width} without --frames; expected --size for crops, or --frames")
     print(prepare_videos(_recordings(arguments), **arguments))
 
 

@@ -1,4 +1,4 @@
-"""Which of several people in view is the one to follow: the person whose rays meet in most images."""
+"""The people in view of several cameras through time: those whose rays meet."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,8 +22,19 @@ class Group(NamedTuple):
 
 
 def follow_person(cameras: Sequence[Camera], pixels: Sequence[np.ndarray], seconds: float) -> tuple[np.ndarray, int]:
-    """The detection of the person to follow in C cameras at T instants: (C,T) int, -1 for none; and the largest number
-    of people whose rays met at an instant.
+    """The detection of the person to follow, who is seen in most images, in C cameras at T instants: (C,T) int, -1 for
+    none; and the largest number of people whose rays met at an instant. Arguments as of `follow_people`.
+    """
+    people, most = follow_people(cameras, pixels, seconds)
+    nobody = np.full((len(cameras), len(pixels[0])), -1)
+    return (people[0] if people else nobody), most
+
+
+def follow_people(
+    cameras: Sequence[Camera], pixels: Sequence[np.ndarray], seconds: float
+) -> tuple[list[np.ndarray], int]:
+    """The detection of each person in C cameras at T instants, (C,T) int, -1 for none, those seen in most images first;
+    and the largest number of people whose rays met at an instant.
 
     pixels: for each camera (T,K,33,2) landmarks of up to K people, NaN for fewer. seconds: between two instants.
     """
@@ -35,12 +46,14 @@ def follow_person(cameras: Sequence[Camera], pixels: Sequence[np.ndarray], secon
     there = np.isfinite(places).all((-1, -2))
     centers = np.stack([camera.center for camera in cameras])
     groups = [_groups(centers, rays[:, instant], there[:, instant]) for instant in range(places.shape[1])]
-    chain = longest_chain(groups, MAX_SPEED * seconds)
-    result = np.full(places.shape[:2], -1)
-    for instant, group in chain.items():
-        for camera, number in group.members.items():
-            result[camera, instant] = number
-    return result, max((len(group) for group in groups), default=0)
+    people = []
+    for chain in sorted(_chains(groups, MAX_SPEED * seconds), key=_images, reverse=True):
+        detections = np.full(places.shape[:2], -1)
+        for instant, group in chain.items():
+            for camera, number in group.members.items():
+                detections[camera, instant] = number
+        people.append(detections)
+    return people, max((len(group) for group in groups), default=0)
 
 
 def _groups(centers: np.ndarray, rays: np.ndarray, there: np.ndarray) -> list[Group]:
@@ -105,6 +118,11 @@ def _distance(center: np.ndarray, rays: np.ndarray, points: np.ndarray) -> float
 
 def longest_chain(groups: list[list[Group]], reach: float) -> dict[int, Group]:
     """The person who is seen in most images over all instants: one group by instant."""
+    return max(_chains(groups, reach), key=_images, default={})
+
+
+def _chains(groups: list[list[Group]], reach: float) -> list[dict[int, Group]]:
+    """The people over all instants: for each, one group by instant."""
     chains: list[dict[int, Group]] = []
     for instant, found in enumerate(groups):
         free = list(found)
@@ -119,7 +137,7 @@ def longest_chain(groups: list[list[Group]], reach: float) -> dict[int, Group]:
                 chain[instant] = next_one
                 free = [one for one in free if one is not next_one]
         chains += [{instant: one} for one in free]
-    return max(chains, key=_images, default={})
+    return chains
 
 
 def _images(chain: dict[int, Group]) -> int:

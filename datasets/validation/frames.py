@@ -155,9 +155,8 @@ def _check_places(labels: Labels, instants: Groups) -> list[str]:
     if "camera_position" in labels:
         world = np.einsum("nij,npj->npi", labels["extrinsic_rot_inv"], labels["position"])
         world = (world + labels["camera_position"][:, None])[:, :, None]
-        lines.append(
-            f"cameras agree about places within {1000 * _world_agreement(labels, instants, world, 'position'):.2f} mm"
-        )
+        difference = _world_agreement(labels, instants, world, "'position'")
+        lines.append(f"cameras agree about places within {1000 * difference:.2f} mm")
     return lines
 
 

@@ -1,6 +1,7 @@
-"""Resamples a camera's full image into the crop that the camera of `crop_camera` would see.
+"""Resamples a camera's full image into the crop that the camera of `crop_camera` would see, or into a smaller frame.
 
-One resampling leads from distorted pixels to the crop, and it is the same for the image and its background.
+One resampling leads from distorted pixels to those of a camera without distortion. It is the same for the image and its
+background.
 """
 
 import functools
@@ -71,6 +72,29 @@ def crop_map(camera: Camera, rotation: np.ndarray, intrinsic_crop: np.ndarray, s
     box = _box(pixels, footprint, camera)
     pixels -= np.array([box.x0, box.y0], np.float32)
     return CropMap(pixels, footprint, box)
+
+
+def frame_intrinsics(camera: Camera, size: tuple[int, int]) -> np.ndarray:
+    """Intrinsics (3,3) of the same camera for an image of `size` (height, width), pixel centers at integers."""
+    scale = np.array([size[1] / camera.width, size[0] / camera.height])
+    intrinsics = np.array(camera.intrinsics, dtype=np.float64)
+    # Pixel centers are at integers: the border of the image, at -0.5, stays the border.
+    intrinsics[:2, 2] += 0.5
+    intrinsics[:2] *= scale[:, None]
+    intrinsics[:2, 2] -= 0.5
+    return intrinsics
+
+
+def frame_map(camera: Camera, size: tuple[int, int]) -> CropMap:
+    """The map of a whole frame of `size` (height, width), as a camera of `frame_intrinsics` without distortion sees."""
+    height, width = size
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    rays = np.stack([x, y, np.ones_like(x)], axis=-1) @ np.linalg.inv(frame_intrinsics(camera, size)).T
+    outside = camera.far_outside(rays)[..., None]
+    pixels = np.where(outside, OUTSIDE, camera.project(rays)).astype(np.float32)
+    footprint = np.minimum([camera.width / width, camera.height / height], MAX_FOOTPRINT)
+    whole = Box(0, 0, camera.width, camera.height)
+    return CropMap(pixels, footprint, whole)
 
 
 def _box(pixels: np.ndarray, footprint: np.ndarray, camera: Camera) -> Box:

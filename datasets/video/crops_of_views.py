@@ -74,7 +74,7 @@ class CropJob(NamedTuple):
 def checked_length(video: Path, camera: Camera, name: str) -> int:
     """Number of frames of a video. Raises UserError where it does not decode or differs from the camera's size."""
     _, frame = next(decode_frames(video, [0]))
-    _check_size(frame.width, frame.height, video, camera, name)
+    check_frame(frame.width, frame.height, video, camera, name)
     return count_frames(video)
 
 
@@ -115,7 +115,7 @@ def write_view(view: CropView, job: CropJob) -> int:
     done = written_crops(view, job)
     if done < len(view.frames):
         writer = LayoutWriter(job.output, job.size, threads=1)
-        for key, piece in zip(_keys(view)[done // CHUNK :], _pieces(view, job, done), strict=True):
+        for key, piece in zip(piece_keys(view)[done // CHUNK :], _pieces(view, job, done), strict=True):
             writer.add(*piece, key)
     return len(view.frames)
 
@@ -123,11 +123,11 @@ def write_view(view: CropView, job: CropJob) -> int:
 def written_crops(view: CropView, job: CropJob) -> int:
     """How many crops of a view, from the first on, are in the layout already."""
     writer = LayoutWriter(job.output, job.size, threads=1)
-    return min(len(view.frames), CHUNK * sum(writer.has(key) for key in _keys(view)))
+    return min(len(view.frames), CHUNK * sum(writer.has(key) for key in piece_keys(view)))
 
 
-def _keys(view: CropView) -> list[str]:
-    """Keys of the pieces of a view, in the order of writing."""
+def piece_keys(view: NamedTuple) -> list[str]:
+    """Keys of the pieces of a view (with `key` and `frames`), in the order of writing."""
     return [f"{view.key}_{start:06d}" for start in range(0, len(view.frames), CHUNK)]
 
 
@@ -147,7 +147,7 @@ def _pieces(
             crop.rotation[part], crop.intrinsic_crop[part], islice(frames, CHUNK), strict=True
         ):
             # The size may change within a file; the calibration would then be wrong from there on.
-            _check_size(frame.width, frame.height, view.video, view.camera, view.name)
+            check_frame(frame.width, frame.height, view.video, view.camera, view.name)
             crop_places = crop_map(view.camera, rotation, intrinsic, job.size)
             images.append(rgb.crop(frame, crop_places))
             if background is not None:
@@ -163,7 +163,8 @@ def _labels(view: CropView, crop: CropCamera) -> dict[str, np.ndarray]:
     return {name: values for name, values in rows.items() if name != "3D"}
 
 
-def _check_size(width: int, height: int, video: Path, camera: Camera, name: str) -> None:
+def check_frame(width: int, height: int, video: Path, camera: Camera, name: str) -> None:
+    """Raises UserError for a frame of another size than the camera was calibrated for."""
     if (width, height) != (camera.width, camera.height):
         raise UserError(
             f"{video} is {width}x{height} px; expected {camera.width}x{camera.height} px, the calibrated size of {name}"

@@ -203,7 +203,11 @@ def with_detected(plan: Plan, found: Sequence[Detection]) -> Plan:
 
 def sequence_numbers(plan: Plan, first: int, cut: int) -> np.ndarray:
     """Sequence number (M,) of each instant, from `first` on: equal parts of at most `cut` instants."""
-    count = len(plan.track.instants)
+    return split_instants(len(plan.track.instants), first, cut)
+
+
+def split_instants(count: int, first: int, cut: int) -> np.ndarray:
+    """Sequence number (count,) of each instant, from `first` on: equal parts of at most `cut` instants."""
     # Rounded up, so that no sequence is longer than `cut`; at least four, unless there are too few instants.
     parts = max(-(-count // cut), min(MIN_SEQUENCES, count // 2))
     return first + np.arange(count) * parts // count

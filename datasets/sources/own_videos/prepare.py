@@ -1,6 +1,5 @@
 """Converts videos of a user's own synchronized, calibrated cameras to the training layout (docs/own_videos.md)."""
 
-import hashlib
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,9 +13,10 @@ from datasets.layout.job import claim_folder, read_text_report, write_text_repor
 from datasets.layout.labels import PARTS_FOLDER, read_statistics
 from datasets.layout.workers import map_processes
 from datasets.layout.writer import LayoutWriter, check_size
+from datasets.sources.own_videos.backgrounds import backgrounds_of, with_notes_on_backgrounds
 from datasets.sources.own_videos.detected import DetectionOptions, find_landmarks, with_people
 from datasets.sources.own_videos.free_labels import TRIANGULATED
-from datasets.sources.own_videos.ghosts import crops_without_person, people_in_backgrounds
+from datasets.sources.own_videos.ghosts import crops_without_person
 from datasets.sources.own_videos.plan import (
     Plan,
     detect,
@@ -27,21 +27,17 @@ from datasets.sources.own_videos.plan import (
     sequence_numbers,
     with_detected,
 )
-from datasets.sources.own_videos.recordings import Recording, read_label_source
+from datasets.sources.own_videos.recordings import Recording, files_checksum, read_label_source
 from datasets.video.crops_of_views import (
     BACKGROUNDS_FOLDER,
-    Background,
     CropJob,
     CropView,
-    write_backgrounds,
     write_views,
 )
 from utils.errors import UserError
 from utils.locks import writing
-from utils.pictures import picture_files
 
 MAX_SEQUENCE_LENGTH = 250
-MIN_KEY_FRAMES_OF_SHORT_VIDEOS = 30  # the median of fewer frames may still show the person
 
 
 def prepare_videos(
@@ -84,15 +80,15 @@ def prepare_videos(
     _check_poses(plans)
     _check_detection(plans, detect)
     with writing(output):
-        if claim_folder(output, "videos.json", {**options._asdict(), "files": _checksum(recordings)}):
+        if claim_folder(output, "videos.json", {**options._asdict(), "files": files_checksum(recordings)}):
             return read_text_report(output)
         writer = LayoutWriter(output, size)
         background_files = None
         if detect:
             plans = _search_people(plans, output, options, show)
         if _needs_backgrounds(plans, options):
-            background_files = _write_backgrounds(plans, output / BACKGROUNDS_FOLDER, show)
-            plans = _with_notes_on_backgrounds(plans, background_files)
+            background_files = backgrounds_of(plans, output / BACKGROUNDS_FOLDER, show)
+            plans = with_notes_on_backgrounds(plans, background_files)
         # Detection compares with the background, which therefore exists by now, also where no background crops are
         # written.
         plans = _detect(plans, background_files, output / PARTS_FOLDER / "boxes", show)
@@ -156,60 +152,8 @@ def _search_people(plans: list[Plan], output: Path, options: VideoSet, show: dic
     ]
 
 
-def _checksum(recordings: list[Recording]) -> str:
-    """Checksum of all files of the recordings; of videos, only their paths and sizes."""
-    digest = hashlib.sha256()
-    for recording in recordings:
-        digest.update(repr((recording.name, recording.subject, recording.offsets)).encode())
-        for name, video in (*recording.videos.items(), *recording.empty.items()):
-            # Reading hours of video for a checksum would take minutes.
-            size = sum(file.stat().st_size for file in picture_files(video) or [video])
-            digest.update(f"{name} {video.resolve()} {size}".encode())
-        for file in (recording.calibration, recording.boxes, recording.poses):
-            digest.update(b"-" if file is None else file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def _needs_backgrounds(plans: list[Plan], options: VideoSet) -> bool:
     return options.background or any(plan.track is None for plan in plans)
-
-
-def _write_backgrounds(plans: list[Plan], folder: Path, show: dict) -> list[dict[str, Path]]:
-    """Write the background of each camera over all recordings of a calibration, of the empty scene where it is given.
-
-    Returns PNGs by camera and plan.
-    """
-    calibrations = list(dict.fromkeys(plan.recording.calibration for plan in plans))
-    scenes: dict[Path, list[Path]] = {}
-    empty: dict[Path, list[Path]] = {}
-    background_files = []
-    for plan in plans:
-        number = calibrations.index(plan.recording.calibration)
-        files = {name: folder / f"calibration_{number}_{name}.png" for name in plan.recording.videos}
-        background_files.append(files)
-        for name, file in files.items():
-            # Recordings with one calibration share their cameras: more videos make a cleaner background.
-            scenes.setdefault(file, []).append(plan.recording.videos[name])
-            if name in plan.recording.empty:
-                empty.setdefault(file, []).append(plan.recording.empty[name])
-    jobs = [Background(file, videos, MIN_KEY_FRAMES_OF_SHORT_VIDEOS) for file, videos in (scenes | empty).items()]
-    write_backgrounds(jobs, **show)
-    return background_files
-
-
-def _with_notes_on_backgrounds(plans: list[Plan], background_files: list[dict[str, Path]]) -> list[Plan]:
-    """The plans, with warnings of somebody in the backgrounds that were made of the recordings themselves."""
-    return [
-        plan._replace(
-            notes=(
-                *plan.notes,
-                *people_in_backgrounds(
-                    {name: file for name, file in files.items() if name not in plan.recording.empty}
-                ),
-            )
-        )
-        for plan, files in zip(plans, background_files, strict=True)
-    ]
 
 
 def _detect(plans: list[Plan], background_files: list[dict[str, Path]] | None, folder: Path, show: dict) -> list[Plan]:

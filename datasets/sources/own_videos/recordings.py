@@ -1,5 +1,6 @@
 """Describes recordings: synchronized videos of one person, with calibration, offsets, and boxes or poses."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import numpy as np
 
 from datasets.layout.labels import LABEL_SOURCE, MAX_JOINT_DISTANCE
 from utils.errors import UserError
+from utils.pictures import picture_files
 from utils.readers import names_text, read_arrays, read_json, reading, whole_number
 from utils.skeleton import NUM_JOINTS, ROOT_JOINT, order_fault
 
@@ -204,3 +206,17 @@ def _read_array(path: Path) -> np.ndarray:
     if len(arrays) > 1 and "poses" not in arrays:
         raise UserError(f"{path} has the arrays {names_text(arrays)}; expected 'poses', or one array")
     return arrays["poses"] if len(arrays) > 1 else next(iter(arrays.values()))
+
+
+def files_checksum(recordings: list[Recording]) -> str:
+    """Checksum of all files of the recordings; of videos, only their paths and sizes."""
+    digest = hashlib.sha256()
+    for recording in recordings:
+        digest.update(repr((recording.name, recording.subject, recording.offsets)).encode())
+        for name, video in (*recording.videos.items(), *recording.empty.items()):
+            # Reading hours of video for a checksum would take minutes.
+            size = sum(file.stat().st_size for file in picture_files(video) or [video])
+            digest.update(f"{name} {video.resolve()} {size}".encode())
+        for file in (recording.calibration, recording.boxes, recording.poses):
+            digest.update(b"-" if file is None else file.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,168 @@
+"""`prepare_videos.py --frames`: full frames of calibrated videos, without distortion, with people and their poses."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from configs import prepare_videos
+from datasets import FrameDataset, Labels
+from datasets.cameras.camera import Camera
+from datasets.detection.blazepose import NUM_LANDMARKS
+from datasets.sources.own_videos.landmarks import LandmarkSearch, People
+from datasets.sources.own_videos.prepare_frames import prepare_frames
+from datasets.sources.own_videos.recordings import one_recording
+from datasets.triangulation.people import follow_people
+from datasets.triangulation.points import LANDMARKS, skeleton
+from datasets.validation import validate
+from datasets.video.cropping import frame_intrinsics, frame_map
+from tests.miniature_videos import HEIGHT, OFFSETS, WIDTH, write_recording
+from tests.tiny import ROOT
+from tests.video_files import write_video
+from tests.walking_points import four_cameras, landmarks, walk
+from utils.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory):
+    return write_recording(tmp_path_factory.mktemp("filmed"), instants=8, body=True)
+
+
+def recording(filmed, **fields):
+    videos = [f"{name}={path}" for name, path in filmed.videos.items()]
+    offsets = [f"{name}={offset}" for name, offset in OFFSETS.items()]
+    return one_recording(videos, filmed.calibration, offsets=offsets, **fields)
+
+
+@pytest.fixture
+def two_people(filmed, monkeypatch):
+    """Points (T,P,3) of two people, whom the detector finds in another order in each camera."""
+    # Mirrored: the walk's left side is on its right, and knees would bend backwards.
+    walked = walk(8) * [1, -1, 1]
+    points = [walked, walked + np.array([1.1, 0.4, 0])]
+    cameras = list(filmed.cameras.values())
+    pixels = np.stack([landmarks(cameras, one, noise=0.2) for one in points], axis=2)
+
+    def found(file):
+        name = file.stem.removeprefix("recording_000_")
+        number, count = list(OFFSETS).index(name), 8 + OFFSETS[name]
+        of_camera = np.full((count, 3, NUM_LANDMARKS, 2), np.nan, np.float32)
+        of_camera[OFFSETS[name] :, :2] = pixels[number][:, :: -1 if number else 1]
+        visibility = np.where(np.isfinite(of_camera[..., 0]), np.float32(0), np.nan)
+        visibility[..., list(LANDMARKS)] += 1
+        world = np.zeros((*visibility.shape, 3), np.float32)
+        return People(np.arange(count), of_camera, visibility, world, visibility[..., 0])
+
+    def searches(plans, output, **_):
+        return [[LandmarkSearch(output / f"recording_000_{name}.npz", None, None) for name in OFFSETS] for _ in plans]
+
+    monkeypatch.setattr("datasets.sources.own_videos.scene_people.read_people", found)
+    monkeypatch.setattr("datasets.sources.own_videos.prepare_frames.find_landmarks", searches)
+    return points
+
+
+def test_frames_are_those_of_a_camera_without_distortion():
+    eye, distortion = np.eye(3), np.array([-0.25, 0.08, 0.002, -0.001, 0.0])
+    camera = Camera(eye, np.zeros(3), np.array([[260.0, 0, 165], [0, 260, 118], [0, 0, 1]]), distortion, WIDTH, HEIGHT)
+    size = (60, 80)
+    places, matrix = frame_map(camera, size), frame_intrinsics(camera, size)
+    points = np.random.default_rng(0).uniform([-0.5, -0.35, 1], [0.5, 0.35, 1], (50, 3))
+    # A picture whose colors are its coordinates: sampling it tells from where each pixel comes.
+    x, y = np.meshgrid(np.arange(WIDTH) / 2, np.arange(HEIGHT))
+    sampled = places.sample(np.stack([x, y], -1).round().astype(np.uint8)).astype(float) * [2, 1]
+    column, row, _ = np.rint(points @ matrix.T).astype(int).T
+    distorted = camera.project(np.stack([column, row, np.ones_like(row)], -1) @ np.linalg.inv(matrix).T)
+    np.testing.assert_allclose(sampled[row, column], distorted, atol=2)
+    # The corners of the image stay its corners.
+    corner = np.linalg.inv(camera.intrinsics) @ [WIDTH - 0.5, HEIGHT - 0.5, 1]
+    np.testing.assert_allclose((matrix @ corner)[:2], [79.5, 59.5])
+
+
+def test_script_writes_frames_of_videos(filmed, tmp_path, monkeypatch, capsys):
+    output = tmp_path / "out"
+    command = [sys.executable, ROOT / "configs/prepare_videos.py", *filmed.arguments, "--frames", "--width", "80"]
+    done = subprocess.run([*command, "--output", output, "--cut", "3"], capture_output=True, text=True, check=True)
+    assert "8 of 8 instants, sequences 1 to 4; 3 cameras, frames of 80x60 px" in done.stdout
+    assert "24" in validate(output).splitlines()[-4].split()
+    dataset = FrameDataset(output)
+    assert dataset.size == (60, 80) and len(dataset) == 24 and dataset.labels["camera_position"].shape == (24, 3)
+    assert (dataset.labels["subj"] == -1).all() and "3D" not in dataset.labels
+    for row in (0, 13, 23):
+        item, labels = dataset[row], dataset.labels
+        camera = list(filmed.cameras.values())[labels["cam"][row]]
+        joints = camera.world_to_cam(filmed.joints[labels["frame"][row]])
+        pixels = joints @ item["intrinsics"].double().numpy().T
+        x, y = np.rint(pixels[:, :2] / pixels[:, 2:]).astype(int).T
+        # Along the limbs the frame differs from the background.
+        changed = (item["img"].int() - item["bg"].int()).abs().sum(0).numpy()
+        inside = (x >= 0) & (x < 80) & (y >= 0) & (y < 60)
+        assert np.median(changed[y[inside], x[inside]]) > 30
+    monkeypatch.setattr(sys, "argv", [str(part) for part in (*command[1:], "--output", output, "--cut", "3")])
+    prepare_videos.main()
+    assert capsys.readouterr().out == done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--frames", "--upright"], "--upright is for crops; expected it without --frames"),
+        (["--width", "80"], "--width is 80 without --frames"),
+        (["--frames", "--width", "4"], "size is 4; expected at least 16 pixels"),
+        (["--frames", "--poses", "POSES"], "poses of one person are given; expected none for full frames"),
+    ],
+)
+def test_wrong_arguments_are_one_line(filmed, tmp_path, monkeypatch, arguments, message):
+    arguments = [str(filmed.poses) if argument == "POSES" else argument for argument in arguments]
+    command = ["prepare_videos.py", *filmed.arguments, *arguments, "--output", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(UserError, match=message):
+        prepare_videos.main()
+    assert not (tmp_path / "out").exists()
+
+
+def test_cameras_of_another_shape_are_one_line(filmed, tmp_path):
+    fields = json.loads(filmed.calibration.read_text())
+    fields["cameras"]["right"]["height"] = HEIGHT // 2
+    cut = tmp_path / "right.mp4"
+    write_video(cut, [np.full((HEIGHT // 2, WIDTH, 3), 90, np.uint8)] * 10)
+    (tmp_path / "calibration.json").write_text(json.dumps(fields))
+    videos = [f"left={filmed.videos['left']}", f"right={cut}"]
+    with pytest.raises(UserError, match=r"60 px high of camera 'left' .*320x240 px\) and 30 px of camera 'right'"):
+        prepare_frames([one_recording(videos, tmp_path / "calibration.json")], tmp_path / "out", 80, progress=False)
+
+
+def test_boxes_and_poses_of_several_people(filmed, two_people, tmp_path):
+    report = prepare_frames([recording(filmed, subject=4)], tmp_path / "out", 80, triangulate=True, progress=False)
+    assert "2 people are seen by two cameras or more: 8 instants (8 with a pose), 8 instants" in report
+    summary = validate(tmp_path / "out")
+    assert "2 subjects in 2 columns: 4, 5" in summary and "poses: triangulated" in summary
+    labels = Labels(tmp_path / "out")
+    world = np.einsum("nij,npj->npi", labels["extrinsic_rot_inv"], labels["position"])
+    world = world + labels["camera_position"][:, None]
+    true = np.stack([skeleton(points)[:, 0] for points in two_people], axis=1)[labels["frame"]]
+    # Which of them is the first is not said.
+    if np.linalg.norm(world[0] - true[0], axis=-1).max() > 0.5:
+        true = true[:, ::-1]
+    assert np.linalg.norm(world - true, axis=-1).max() < 0.03
+    assert np.isfinite(labels["3D"]).all() and (labels["subj"] == [4, 5]).all()
+
+
+def test_boxes_without_poses(filmed, two_people, tmp_path):
+    prepare_frames([recording(filmed)], tmp_path / "out", 80, detect=True, progress=False)
+    labels = Labels(tmp_path / "out")
+    assert "3D" not in labels and np.isfinite(labels["box"]).any(axis=-1).mean() > 0.8
+    validate(tmp_path / "out")
+
+
+def test_everybody_is_followed():
+    cameras, points = four_cameras(), walk(12)
+    both = [landmarks(cameras, points + shift) for shift in ([0, 0, 0], [1.5, 0.5, 0])]
+    pixels = [np.stack([one[c] for one in both], axis=1) for c in range(4)]
+    pixels[2] = pixels[2][:, ::-1]
+    people, most = follow_people(cameras, pixels, 0.05)
+    assert most == 2 and len(people) == 2
+    first = people[0][0, 0]
+    for detections, number in zip(people, (first, 1 - first), strict=True):
+        assert (detections[[0, 1, 3]] == number).all() and (detections[2] == 1 - number).all()
