@@ -35,6 +35,7 @@ COMMANDS = {
     "prepare-ski": Command("prepare_ski", "convert the Ski-Pose PTZ-Camera dataset to the training layout"),
     "prepare-videos": Command("prepare_videos", "convert your own synchronized, calibrated videos"),
     "calibrate-cameras": Command("calibrate_cameras", "calibrate cameras with a chessboard or ChArUco board"),
+    "synchronize": Command("synchronize_videos", "find the offsets between videos from people's motion or from sound"),
     "validate": Command("validate_dataset", "check a folder in the training layout"),
     "pack": Command("pack_dataset", "pack the images of a training layout into one file per kind, for speed"),
 }

@@ -127,6 +127,10 @@ def draw_cameras(path: Path, cameras: dict[str, Camera], board: Board) -> None:
         axes.set(title=title, xlabel="x (m)", ylabel="y (m)", zlabel="z (m)" if column == 1 else "")
         _draw(axes, cameras, board)
         axes.set_aspect("equal")
+        # Smaller, because labels of the third axis lie beyond the panel; from above it has no length.
+        axes.set_box_aspect(np.ptp([axes.get_xlim(), axes.get_ylim(), axes.get_zlim()], axis=1), zoom=0.85)
+        if elevation == 90:
+            axes.set_zticks([])
     save_figure(figure, path, dpi=110)
 
 

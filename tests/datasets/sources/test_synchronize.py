@@ -1,0 +1,106 @@
+"""Offsets between videos are found from motion and from sound, and what cannot be told is called unsure."""
+
+import sys
+import wave
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+pytest.importorskip("av")
+
+from configs import synchronize_videos
+from datasets.sources.own_videos import synchronize as module
+from datasets.sources.own_videos.lags import find_lag
+from datasets.sources.own_videos.synchronize import synchronize
+from tests.video_files import write_video
+from utils.errors import UserError
+
+RATE = 25
+BLACK = np.zeros((16, 16, 3), np.uint8)
+
+
+def signal(steps, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.convolve(rng.normal(size=steps), np.hanning(9), "same")[:, None] * np.ones((1, 3))
+
+
+@pytest.mark.parametrize("lag", [0, 7, -12])
+def test_lags_of_noisy_signals_with_gaps(lag):
+    long, rng = signal(400), np.random.default_rng(5)
+    first, second = long[40:300], long[40 - lag : 320 - lag] + rng.normal(0, 0.3, (280, 3))
+    first = first.copy()
+    first[50:70] = np.nan
+    found = find_lag(first, second, RATE, 2.0)
+    assert found.steps == pytest.approx(lag, abs=0.5) and found.sure
+    assert find_lag(second, first, RATE, 2.0).steps == pytest.approx(-lag, abs=0.5)
+
+
+def test_what_cannot_be_told_is_unsure():
+    assert not find_lag(signal(300, 1), signal(300, 2), RATE, 2.0).sure
+    periodic = np.sin(2 * np.pi * np.arange(300) / 20)[:, None]
+    assert not find_lag(periodic, periodic, RATE, 3.0).sure
+    assert find_lag(np.full((50, 2), np.nan), signal(50)[:, :2], RATE, 1.0) is None
+
+
+def write_sound(path, start, seconds=4.0, rate=8000):
+    """A wav file of claps at the same moments, from `start` seconds on."""
+    rng, samples = (
+        np.random.default_rng(3),
+        np.random.default_rng(round(100 * start)).normal(0, 30, int(seconds * rate)),
+    )
+    for moment in (1.0, 1.7, 2.2, 3.4):
+        place = int((moment - start) * rate)
+        if place >= 0:
+            clap = rng.normal(0, 8000, 400) * np.exp(-np.arange(400) / 60)
+            part = samples[place : place + 400]
+            part += clap[: len(part)]
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1), file.setsampwidth(2), file.setframerate(rate)
+        file.writeframes(samples.clip(-32000, 32000).astype("<i2").tobytes())
+
+
+def test_offsets_from_sound(tmp_path, monkeypatch):
+    for name in ("left", "right"):
+        write_video(tmp_path / f"{name}.mp4", [BLACK] * 3, fps=RATE)
+    write_sound(tmp_path / "left.wav", 0.0)
+    write_sound(tmp_path / "right.wav", 0.4)
+    heard = module.onsets
+    monkeypatch.setattr(module, "onsets", lambda file: heard(file.with_suffix(".wav")))
+    report = synchronize([str(tmp_path / "left.mp4"), str(tmp_path / "right.mp4")], "sound", progress=False)
+    # The right camera started 0.4 s later: its frames have smaller numbers.
+    assert "right: -10.0 frames (-0.400 s)" in report and report.endswith("--offsets left=10 right=0")
+    assert ": sure" in report
+
+
+def test_offsets_from_motion(tmp_path, monkeypatch):
+    pytest.importorskip("ai_edge_litert")
+    from datasets.video.frames import read_frames
+    from tests.tiny import ROOT
+
+    frames = {}
+    for name in ("cam01", "cam04"):
+        video = ROOT / f"examples/recording/videos/{name}.mp4"
+        frames[name] = [frame[::4, ::4] for _, frame in read_frames(video, range(0, 100, 2))]
+    write_video(tmp_path / "cam01.mp4", frames["cam01"][4:], fps=30, crf=18)
+    write_video(tmp_path / "cam04.mp4", frames["cam04"], fps=30, crf=18)
+    arguments = [str(tmp_path / f"{name}.mp4") for name in frames]
+    report = synchronize(arguments, most=0.6, workers=1, progress=False)
+    assert report.endswith(("cam01=0 cam04=4", "cam01=0 cam04=3", "cam01=0 cam04=5")), report
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["a.mp4"], "1 videos, up to 10 s apart; expected at least two"),
+        (["a.mp4", "b.mp4"], "no video 'b.mp4'; expected videos that were filmed together"),
+        (["a.mp4", "x=a.mp4", "--most", "-1"], "2 videos, up to -1 s apart"),
+        (["a.mp4", "x=a.mp4", "--by", "sound"], "a.mp4 has no sound; expected a video with sound, or --by motion"),
+    ],
+)
+def test_bad_input(given, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_video("a.mp4", [BLACK] * 3, fps=RATE)
+    monkeypatch.setattr(sys, "argv", ["synchronize", *given])
+    with pytest.raises(UserError, match=message):
+        synchronize_videos.main()
