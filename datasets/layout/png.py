@@ -61,6 +61,9 @@ def read_png(path: str, channels: int = 3, name: str = "crop", form: str = "PNG"
             # Pillow would cut all that is above 255.
             if image.mode.startswith(("I", "F")):
                 raise UserError(f"{name} {path} has 16 bits or more per color; expected 8")
+            # Are the numbers or the colors meant?
+            if channels == 1 and image.mode == "P":
+                raise UserError(f"{name} {path} has a palette of colors; expected 8-bit gray")
             return np.asarray(image.convert("RGB" if channels == 3 else "L")).reshape(*image.size[::-1], channels)
     except FileNotFoundError as error:
         raise UserError(f"missing {name} {path}; expected a {form}") from error

@@ -46,8 +46,8 @@ def bounded_size(most: int | None = None) -> Iterator[None]:
 
 def _too_large(needed: str, limit: str) -> str:
     return (
-        f"the network of this config needs {needed}; expected at most {limit}: lower latent_3d, "
-        "latent_fg, encoder_width, width_to3Dpose or n_hidden_to3Dpose"
+        f"the network of this config needs {needed}; expected at most {limit}: lower latent_3d, latent_fg, "
+        "encoder_width, detector_width, width_to3Dpose or n_hidden_to3Dpose"
     )
 
 

@@ -207,6 +207,13 @@ def test_damaged_frames_are_one_line(own_frames, damage, message):
         dataset.__getitems__(range(len(dataset)))
 
 
+def test_masks_with_a_palette_are_one_line(own_frames):
+    path = own_frames / frame_path("", 1, 0, 0, "mask")[1:]
+    Image.open(path).convert("P").save(path)
+    with pytest.raises(UserError, match=r"mask .*mask_000000\.png has a palette of colors; expected 8-bit gray"):
+        FrameDataset(own_frames)[0]
+
+
 def test_a_missing_background_is_one_line(own_frames):
     (own_frames / frame_path("", 1, 0, 0, "bg")[1:]).unlink()
     with pytest.raises(UserError, match=r"missing background .*seq_001/cam_00/bg\.png"):
