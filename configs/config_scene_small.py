@@ -14,7 +14,8 @@ config_dict = {
     "inputDimension": 64,
     "feature_scale": 8,
     "latent_fg": 32,
-    "width_to3Dpose": 512,
+    # With it all weights take less than 8 MB in half precision.
+    "width_to3Dpose": 256,
     # So few iterations do not overfit: dropout would only slow them down.
     "latent_dropout": 0.0,
     "loss_weight_imageNet": 0.0,
@@ -30,8 +31,6 @@ config_dict = {
     "loss_weight_boxes": 0.0,
     "loss_weight_cover": 0.02,
     "loss_weight_depth": 0.01,
-    # One person in one box, and nobody where nobody is.
-    "loss_weight_people": 0.01,
     # No two boxes show one person, and points are of a camera that looks at the box, as its crop shows them.
     "match_one_to_one": True,
     "perspectiveCorrection": True,
