@@ -13,11 +13,12 @@ from datasets.layout.frame_writer import frame_path
 from datasets.layout.labels import Labels
 from datasets.layout.png import read_png
 from datasets.people.body import load_body
-from datasets.rendered.presets import KINDS, PRESETS
+from datasets.rendered.presets import KINDS, PRESETS, label_checksums
 from datasets.rendered.scenes import dataset, placing
 from datasets.rendered.scenes.dataset import render_frames
 from datasets.rendered.scenes.planning import Scene, SceneSet, people_counts, plan_scenes, scene_rng
 from datasets.rendered.scenes.rendering import dress_differently, fixed_room, pose_scene
+from datasets.validation import validate
 from tests.synthetic import set_checksum
 from utils.errors import UserError
 
@@ -43,7 +44,8 @@ def images(rendered):
     return read("img", 3), read("bg", 3), read("mask", 1)[..., 0]
 
 
-def test_a_set_has_all_labels(rendered):
+def test_a_set_is_valid_and_has_all_labels(rendered):
+    validate(rendered)
     labels = Labels(rendered)
     assert labels.num_rows == 96 and labels.num_people == 3
     assert sorted((labels["subj"] >= 0).sum(1)) == [0] * 32 + [2] * 32 + [3] * 32
@@ -171,6 +173,16 @@ def test_splits_share_neither_people_nor_random_numbers():
         assert {len(scene.subjects) for scene in scenes[split]} == set(people_counts(job.people_per_scene))
     draws = [scene_rng(jobs[split], scenes[split][0]).random() for split in jobs]
     assert draws[0] != draws[1]
+
+
+def test_checksums_tell_labels_of_frames_apart(rendered):
+    labels = {name: np.array(Labels(rendered)[name]) for name in Labels(rendered)}
+    found = label_checksums(labels)
+    assert np.isfinite(found["pose_statistics"]).all()
+    # Boxes come from pixels, which another device rounds differently.
+    assert label_checksums(labels | {"box": labels["box"] + 1}) == found
+    moved = label_checksums(labels | {"position": labels["position"] + 1e-3})
+    assert moved["ids_sha256"] == found["ids_sha256"] and moved["labels_sha256"] != found["labels_sha256"]
 
 
 def test_a_wild_scene_has_an_interior_of_its_own(tmp_path):
