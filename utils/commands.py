@@ -20,6 +20,9 @@ COMMANDS = {
     "pose": Command("train_encodeDecode_pose", "stage 2: learn 3D poses from few labels on stage 1's features"),
     "test": Command("test_encodeDecode", "measure a trained network's poses and novel views", ("--evaluate",)),
     "view": Command("test_encodeDecode", "rotate people of the test set in a window, or save pictures"),
+    "train-scenes": Command(
+        "train_detect_encode_decode", "stage 1 of several people: learn novel views of full frames, without labels"
+    ),
     "test-scenes": Command(
         "test_detect_encode_decode", "measure what a trained network finds in full frames", ("--evaluate",)
     ),

@@ -146,7 +146,7 @@ class DetectEncodeDecode(nn.Module):
         if wanted & _OF_DECODER:
             images, masks = self._decode(*people, turns is not None, outputs)
         if wanted & _OF_FRAMES:
-            self._compose(images, masks, input_dict["bg"], outputs)
+            self.compose(images, masks, input_dict["bg"], outputs)
         return {name: outputs[name] for name in self.output_types}
 
     def detect(
@@ -324,7 +324,7 @@ class DetectEncodeDecode(nn.Module):
         images, masks = crops
         return mix(images, weights), mix(masks, weights) if self.masks else masks
 
-    def _compose(
+    def compose(
         self, images: torch.Tensor, masks: torch.Tensor, background: torch.Tensor, outputs: dict[str, torch.Tensor]
     ) -> None:
         """Put images and masks (K,B,C,R,R) of people into the boxes of their views, and compose the frames."""
