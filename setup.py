@@ -4,8 +4,8 @@ from setuptools import find_namespace_packages, setup
 
 NAME = "geometry_aware_pose"
 TREE = ("configs", "datasets", "models", "training", "utils")
-# Folders whose files are data: weights, and two small sets in the training layout.
-SETS = ("examples.weights", "examples.sample_set", "examples.hundred_labels", "examples.blazepose")
+# Folders whose files are data: weights, and three small sets in the training layout.
+SETS = ("examples.weights", "examples.sample_set", "examples.hundred_labels", "examples.scenes", "examples.blazepose")
 
 # configs/suites is a folder of config files without __init__.py, which find_packages would leave out.
 folders = find_namespace_packages(include=[f"{name}*" for name in TREE], exclude=["*__pycache__*"])

@@ -7,6 +7,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
+from models.checkpoints import read_checkpoint
 from tests.runs import read_log
 from tests.synthetic import write_synthetic_layout
 from tests.synthetic_frames import write_synthetic_frames
@@ -88,6 +89,17 @@ def test_bad_input_is_one_line(files, start, data, tmp_path):
     with pytest.raises(UserError, match="3 people"):
         start(network, f"dataset_folder_test={crowd}", "--evaluate")
     assert not (tmp_path / "scene.png").exists()
+
+
+def test_an_exported_network_is_opened_with_the_set_that_is_given(files, data, start, tmp_path):
+    exported = tmp_path / "small.safetensors"
+    result = run_script("export_weights.py", "--output", exported, f"network_path={files['both']}")
+    assert result.returncode == 0, result.stderr
+    assert exported.stat().st_size < 0.6 * files["both"].stat().st_size
+    stored = read_checkpoint(exported).config
+    assert "dataset_folder_test" not in stored and stored["training_mode"] == "both"
+    start(f"network_path={exported}", f"dataset_folder_test={data}", "--save", tmp_path / "scene.png")
+    assert (tmp_path / "scene.png").is_file()
 
 
 def test_networks_of_the_other_method_are_refused_in_both_scripts(files, start, monkeypatch):

@@ -13,6 +13,7 @@ from datasets.layout.labels import Labels
 from datasets.validation import validate
 from examples.run_notebooks import execute, lighten
 from tests.tiny import ROOT
+from tests.trained_scenes import write_scene_network
 
 NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "examples").glob("*.ipynb"))}
 MAX_BYTES = 300_000
@@ -106,15 +107,28 @@ def test_train_in_a_minute():
     assert n_mpjpe(text, "stage 1 + 2") < 0.85 * n_mpjpe(text, "mean pose")
 
 
+def test_scenes(tmp_path):
+    validate(ROOT / "examples" / "scenes")
+    notebook = read("scenes")
+    setup = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    # Of random weights: what it shows is another matter.
+    weights = write_scene_network(tmp_path / "tiny.safetensors", "NVS", "nowhere", fullFrameResolution=[228, 128])
+    setup.source += f"\nweights = {str(weights)!r}"
+    notebook = run(notebook)
+    assert pictures(notebook) == pictures(read("scenes")) == 3
+    assert printed(notebook).startswith("3 scenes of up to 2 people")
+
+
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_the_repository_is_found_from_elsewhere(name, tmp_path):
     first = next(cell.source for cell in read(name).cells if cell.cell_type == "code")
     setup = "\n".join(line for line in first.splitlines() if not line.startswith("%"))
     # an interpreter without site-packages, where nothing is installed
-    command = [sys.executable, "-I", "-S", "-c", f"{setup}\nprint(sys.path[0], sample_set)"]
+    variable, folder = ("frames", "scenes") if name == "scenes" else ("sample_set", "sample_set")
+    command = [sys.executable, "-I", "-S", "-c", f"{setup}\nprint(sys.path[0], {variable})"]
     unknown = {key: value for key, value in os.environ.items() if key != "JPY_SESSION_NAME"}
     result = subprocess.run(command, cwd=tmp_path, env=unknown, capture_output=True, text=True)
     assert "No module named 'geometry_aware_pose'" in result.stderr
     known = {**unknown, "JPY_SESSION_NAME": str(NOTEBOOKS[name])}
     result = subprocess.run(command, cwd=tmp_path, env=known, capture_output=True, text=True)
-    assert result.stdout.split() == [str(ROOT), str(ROOT / "examples" / "sample_set")], result.stderr
+    assert result.stdout.split() == [str(ROOT), str(ROOT / "examples" / folder)], result.stderr

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import torch
 
-from models.checkpoints import save_weights
+from models.checkpoints import read_checkpoint, save_weights
 from training.trained.load import Trained, open_network, run_of, weights_file
+from utils.config import method_name, table_of
 from utils.errors import UserError
+from utils.keys import defaults
 from utils.locks import writing_file
 
 _FOLDER_KEYS = (
@@ -26,10 +28,20 @@ def export_weights(config: dict, given: frozenset[str], path: str | Path) -> Non
     """
     if Path(path).suffix != ".safetensors":
         raise UserError(f"cannot export to {str(path)!r}; expected a name that ends in .safetensors")
-    trained = open_network(config, given)
+    trained = open_network(*_of_its_method(config, given))
     kept = shared_config(trained)
     with writing_file(path):
         save_weights(path, trained.network, kept, dtype=torch.float16)
+
+
+def _of_its_method(config: dict, given: frozenset[str]) -> tuple[dict, frozenset[str]]:
+    """`config` and the keys that were given, for the method of the network at `network_path`, whichever it is."""
+    stored = None if config["network_path"] is None else read_checkpoint(weights_file(config["network_path"])).config
+    if stored is None or method_name(stored) == method_name(config):
+        return config, given
+    table = table_of(stored)
+    own = {"method": method_name(stored), **{key: config[key] for key in given if key in table}}
+    return {**defaults(table), **own}, given & own.keys()
 
 
 def shared_config(trained: Trained) -> dict:

@@ -29,7 +29,7 @@ from utils.errors import UserError
 from utils.paths import ROOT
 
 # Exported weights name no test set, because they leave the machine that made them.
-SAMPLE_SET = str(ROOT / "examples" / "sample_set")
+SAMPLE_SETS = {"geometry_aware": str(ROOT / "examples" / "sample_set"), "scene": str(ROOT / "examples" / "scenes")}
 
 
 class Trained(NamedTuple):
@@ -65,7 +65,7 @@ def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
     # What the user gave is an experiment with a trained network.
     config |= {key: stored[key] for key in method.BEHAVIOR_KEYS if key in (stored or {}) and key not in given}
     if stored is not None and "dataset_folder_test" not in given:
-        config = {**config, "dataset_folder_test": stored.get("dataset_folder_test", SAMPLE_SET)}
+        config = {**config, "dataset_folder_test": stored.get("dataset_folder_test", SAMPLE_SETS[method_name(stored)])}
     # Pretrained weights would be downloaded only to be overwritten.
     network = network_of(checkpoint, {**config, "encoder_weights": None})
     load_weights(network, checkpoint)

@@ -19,7 +19,7 @@ from tests.tiny import ROOT
 from training.loop.hardware import Hardware
 from training.loop.loaders import VIEW_KEYS, normalize_batch
 from training.trained.export import result_folder
-from training.trained.load import SAMPLE_SET, open_network, open_test_data
+from training.trained.load import SAMPLE_SETS, open_network, open_test_data
 from training.trained.viewing import RotatedView
 from utils.errors import UserError, run_script
 from utils.geometry import yaw_rotation
@@ -144,7 +144,7 @@ def test_bad_input_is_one_line(trained, monkeypatch, capsys, tmp_path):
     assert "latent_3d" in error_of(monkeypatch, capsys, path, "latent_3d=12")
     missing = error_of(monkeypatch, capsys, path, f"dataset_folder_test={tmp_path / 'nowhere'}")
     assert "nowhere" in missing and "32 px" in missing and "render" not in missing
-    assert "64 px wide" in error_of(monkeypatch, capsys, path, f"dataset_folder_test={SAMPLE_SET}")
+    assert "64 px wide" in error_of(monkeypatch, capsys, path, f"dataset_folder_test={SAMPLE_SETS['geometry_aware']}")
     monkeypatch.setattr("matplotlib.pyplot.get_backend", lambda: "agg")
     assert "--save" in error_of(monkeypatch, capsys, path)
 
