@@ -23,6 +23,7 @@ COMMANDS = {
     "train-scenes": Command(
         "train_detect_encode_decode", "stage 1 of several people: learn novel views of full frames, without labels"
     ),
+    "pose-scenes": Command("train_detect_encode_decode_pose", "stage 2 of several people: 3D poses from few labels"),
     "test-scenes": Command(
         "test_detect_encode_decode", "measure what a trained network finds in full frames", ("--evaluate",)
     ),
