@@ -6,7 +6,7 @@ import numpy as np
 
 MIN_OVERLAP = 0.3  # of the shorter signal
 APART = 0.12  # seconds from the best lag, from which on another one counts as a rival
-SURE_CORRELATION, SURE_LEAD = 0.4, 0.15
+SURE_CORRELATION, SURE_LEAD = 0.3, 0.15
 
 
 class Lag(NamedTuple):

@@ -78,7 +78,8 @@ def _report(first: str, lags: dict[str, Lag | None], frames_per_step: float, rat
             lines.append(f"  {name}: UNKNOWN: nothing in common")
             continue
         frames = lag.steps * frames_per_step
-        offsets[name] = round(frames)
+        if lag.sure:
+            offsets[name] = round(frames)
         sure = "sure" if lag.sure else "UNSURE: look at a clap or a step in both"
         lines.append(
             f"  {name}: {frames:+.1f} frames ({frames / rate:+.3f} s), correlation {lag.correlation:.2f}, "
@@ -86,5 +87,7 @@ def _report(first: str, lags: dict[str, Lag | None], frames_per_step: float, rat
         )
     # Offsets count from the start of a video: the camera that started last has 0.
     least = min(offsets.values())
-    lines.append("--offsets " + " ".join(f"{name}={offset - least}" for name, offset in offsets.items()))
+    left_out = len(lags) + 1 - len(offsets)
+    listed = " ".join(f"{name}={offset - least}" for name, offset in offsets.items())
+    lines.append(f"--offsets {listed}" + (f"  (without {left_out} that are not sure)" if left_out else ""))
     return "\n".join(lines)

@@ -11,7 +11,7 @@ pytest.importorskip("av")
 
 from configs import synchronize_videos
 from datasets.sources.own_videos import synchronize as module
-from datasets.sources.own_videos.lags import find_lag
+from datasets.sources.own_videos.lags import Lag, find_lag
 from datasets.sources.own_videos.synchronize import synchronize
 from tests.video_files import write_video
 from utils.errors import UserError
@@ -34,6 +34,14 @@ def test_lags_of_noisy_signals_with_gaps(lag):
     found = find_lag(first, second, RATE, 2.0)
     assert found.steps == pytest.approx(lag, abs=0.5) and found.sure
     assert find_lag(second, first, RATE, 2.0).steps == pytest.approx(-lag, abs=0.5)
+
+
+def test_an_unsure_offset_is_not_recommended():
+    lags = {"sure": Lag(3.4, 0.8, 0.5), "unsure": Lag(50.0, 0.3, 0.01), "unknown": None}
+    lines = module._report("first", lags, 1.0, RATE, "motion").split("\n")
+    assert "sure: +3.4 frames (+0.136 s), correlation 0.80, 0.50 above the next best: sure" in lines[1]
+    assert "UNSURE" in lines[2] and "UNKNOWN" in lines[3]
+    assert lines[4] == "--offsets first=0 sure=3  (without 2 that are not sure)"
 
 
 def test_what_cannot_be_told_is_unsure():
