@@ -1,6 +1,6 @@
 """The people in view of several cameras through time: those whose rays meet."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -125,19 +125,29 @@ def _chains(groups: list[list[Group]], reach: float) -> list[dict[int, Group]]:
     """The people over all instants: for each, one group by instant."""
     chains: list[dict[int, Group]] = []
     for instant, found in enumerate(groups):
-        free = list(found)
-        for chain in sorted(chains, key=_images, reverse=True):
-            last = max(chain)
-            # Somebody who was not seen for a while may be further away.
-            near = [
-                one for one in free if np.linalg.norm(one.center - chain[last].center) <= 0.3 + reach * (instant - last)
-            ]
-            if near:
-                next_one = min(near, key=lambda one: np.linalg.norm(one.center - chain[last].center))
-                chain[instant] = next_one
-                free = [one for one in free if one is not next_one]
-        chains += [{instant: one} for one in free]
+        left = set(range(len(found)))
+        taken: set[int] = set()
+        # The nearest pair first, so that nobody who is out of sight takes over the place of a neighbor.
+        for _, _, chain, group in sorted(_reachable(chains, found, instant, reach)):
+            if chain not in taken and group in left:
+                chains[chain][instant] = found[group]
+                taken.add(chain)
+                left.remove(group)
+        chains += [{instant: found[group]} for group in sorted(left)]
     return chains
+
+
+def _reachable(
+    chains: list[dict[int, Group]], found: list[Group], instant: int, reach: float
+) -> Iterator[tuple[float, int, int, int]]:
+    """Distance, images (negative), number of the chain and of the group, of those that may be one person."""
+    for number, chain in enumerate(chains):
+        last = max(chain)
+        for group, one in enumerate(found):
+            distance = float(np.linalg.norm(one.center - chain[last].center))
+            # Somebody who was not seen for a while may be further away.
+            if distance <= 0.3 + reach * (instant - last):
+                yield distance, -_images(chain), number, group
 
 
 def _images(chain: dict[int, Group]) -> int:

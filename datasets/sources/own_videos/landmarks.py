@@ -90,13 +90,15 @@ def at_instants(people: Sequence[People], offsets: Sequence[int], instants: Sequ
     return result
 
 
-def boxes_of(name: str, frames: np.ndarray, landmarks: np.ndarray, visibility: np.ndarray) -> Boxes:
-    """Boxes around the visible landmarks (T,33,2) of a camera's person."""
+def boxes_of(
+    name: str, frames: np.ndarray, landmarks: np.ndarray, visibility: np.ndarray, margin: float = BOX_MARGIN
+) -> Boxes:
+    """Boxes around the visible landmarks (T,33,2) of a camera's person. margin: share of the longer side."""
     boxes = {}
     for frame, points, visible in zip(frames.tolist(), landmarks, visibility, strict=True):
         points = points[visible >= VISIBLE] if (visible >= VISIBLE).any() else points
         if np.isfinite(points).all():
             low, high = points.min(0), points.max(0)
-            margin = BOX_MARGIN * (high - low).max()
-            boxes[frame] = np.concatenate([low - margin, high - low + 2 * margin])
+            added = margin * (high - low).max()
+            boxes[frame] = np.concatenate([low - added, high - low + 2 * added])
     return {name: boxes}

@@ -16,6 +16,7 @@ from datasets.video.cropping import frame_intrinsics
 from utils.errors import UserError
 
 MIN_INSTANTS, MIN_SHARE = 5, 0.1  # a person who is seen by two cameras at fewer instants is not kept
+SILHOUETTE_MARGIN = 0.05  # of a box's longer side: what the body reaches beyond the landmarks, crown and hands
 
 
 class ScenePeople(NamedTuple):
@@ -114,7 +115,8 @@ def _boxes_in_frames(cameras: list[Camera], person: Followed, size: tuple[int, i
         places, matrix = normalized(camera, person.pixels[number]), frame_intrinsics(camera, size)
         pixels = places * matrix[[0, 1], [0, 1]] + matrix[:2, 2]
         instants = np.arange(len(pixels))
-        for instant, box in boxes_of("", instants, pixels, person.visibility[number])[""].items():
+        found = boxes_of("", instants, pixels, person.visibility[number], SILHOUETTE_MARGIN)[""]
+        for instant, box in found.items():
             # Pixel centers are at integers, and boxes count whole pixels.
             low = np.clip(np.floor(box[:2] + 0.5), 0, limit)
             high = np.clip(np.ceil(box[:2] + box[2:] + 0.5), 0, limit)

@@ -166,3 +166,17 @@ def test_everybody_is_followed():
     first = people[0][0, 0]
     for detections, number in zip(people, (first, 1 - first), strict=True):
         assert (detections[[0, 1, 3]] == number).all() and (detections[2] == 1 - number).all()
+
+
+def test_a_person_who_is_out_of_sight_does_not_become_a_neighbor():
+    cameras, points = four_cameras(), walk(12)
+    # The first stands where the second was, within reach, and is not seen at the end.
+    both = [landmarks(cameras, points + shift) for shift in ([0, 0, 0], [0.45, 0, 0])]
+    both[0][:, 8:] = np.nan
+    both[1][2:, :6] = np.nan
+    pixels = [np.stack([one[c] for one in both], axis=1) for c in range(4)]
+    people, _ = follow_people(cameras, pixels, 0.05)
+    assert len(people) == 2
+    seen = {int(detections[0, 0]): (detections >= 0).any(0).sum() for detections in people}
+    assert seen == {0: 8, 1: 12}
+    assert all(len(set(detections[detections >= 0].tolist())) == 1 for detections in people)
