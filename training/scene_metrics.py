@@ -10,6 +10,9 @@ from typing import NamedTuple
 import torch
 from torchvision.ops import box_iou, distance_box_iou
 
+# Limbs that may be anywhere in other views are rendered faintly: half of the radiance would leave them out. Chosen on
+# held-out training scenes (docs/results/scene.md).
+VISIBLE = 0.2
 MIN_AREA = 1e-3  # of a frame: whoever has fewer pixels is not in it
 FOUND_IOU = 0.1  # of boxes: with less, the predicted person is somewhere else
 RECALL_IOU = 0.5
@@ -46,12 +49,11 @@ class Comparison(NamedTuple):
 def predicted_people(radiance: torch.Tensor, depths: torch.Tensor | None = None) -> People:
     """The people that a network sees, from the radiance (K,B,1,H,W) of its boxes and their depths (K,B).
 
-    A person is visible where its radiance is the largest of all people's and of the background's share, is present if
-    that is at least 0.1 % of the frame, and has the box around it.
+    A person is visible where people have at least VISIBLE of the radiance and it has the largest share of that, is
+    present if that is at least 0.1 % of the frame, and has the box around it.
     """
     people = radiance.squeeze(2).transpose(0, 1)
-    shares = torch.cat([1 - people.sum(1, keepdim=True), people], dim=1)
-    maps = shares.argmax(1)
+    maps = torch.where(people.sum(1) >= VISIBLE, people.argmax(1) + 1, 0)
     return People(*people_of_maps(maps, len(radiance)), maps, None if depths is None else depths.T)
 
 

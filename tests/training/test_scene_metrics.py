@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from training.scene_metrics import (
+    VISIBLE,
     People,
     boxes_in_pixels,
     compare_people,
@@ -152,12 +153,12 @@ def test_matches_are_one_to_one():
 
 
 def test_who_is_present():
-    # Brighter than the background's share, and than all others.
+    # Where people have enough of the radiance, and who has most of it.
     radiance = torch.zeros(2, 1, 1, 40, 60)
-    radiance[0, ..., 5:15, 5:15], radiance[1, ..., 5:15, 10:20] = 0.4, 0.45
+    radiance[0, ..., 5:15, 5:15], radiance[1, ..., 5:15, 10:20] = 0.45 * VISIBLE, 0.7 * VISIBLE
     predicted = predicted_people(radiance)
-    assert predicted.present.tolist() == [[False, True]]  # alone, both are below the background
-    assert predicted.boxes[0, 1].tolist() == [10, 5, 5, 10]  # where both are: 0.15 are left to it
+    assert predicted.present.tolist() == [[False, True]]  # alone, neither has enough
+    assert predicted.boxes[0, 1].tolist() == [10, 5, 5, 10]  # where both are
     assert predicted.maps[0, 7, 12] == 2
     few = radiance_of(rectangles((5, 5, 2, 1), (20, 5, 3, 1)), 2)  # 0.1 % of 40 x 60 pixels are 2.4
     assert predicted_people(few).present.tolist() == [[False, True]]
