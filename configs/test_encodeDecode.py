@@ -1,6 +1,6 @@
 """View or evaluate a trained network. Without arguments, view the packaged example.
 
-python configs/test_encodeDecode.py [--config FILE ...] [--save FILE.png|FILE.gif|FILE.mp4] [--index N] [--evaluate]
+python configs/test_encodeDecode.py [--config FILE ...] [--save FILE.png|.gif|.webp|.mp4] [--index N] [--evaluate]
                                     [--fuse] [--poses FILE.npz|FILE.csv] [--no-trust] [--skip-shifted]
                                     [--nuisances] [--photographs DIR] [--device D]
                                     [network_path=RUN_FOLDER_OR_WEIGHTS] [key=value ...]
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--save", metavar="FILE", help="write a .png, or a .gif or .mp4 of a full rotation; opens no window"
-    )
+    help_save = "write a .png, or a full rotation as .gif, .webp or .mp4; opens no window"
+    parser.add_argument("--save", metavar="FILE", help=help_save)
     parser.add_argument("--evaluate", action="store_true", help="evaluate poses and novel views on the test set")
     parser.add_argument("--skip-shifted", action="store_true", help="leave out S9's shifted sequences (Human3.6M)")
     help_fuse = "with --evaluate: also fuse the cameras of each instant, weighted by trust"

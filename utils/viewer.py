@@ -12,17 +12,15 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.widgets import Button, Slider
-from PIL import Image
 from tqdm import tqdm
 
+from utils.animation import SUFFIXES, require_writer, save_animation
 from utils.errors import UserError
-from utils.files import write_atomically
 from utils.plotting import draw_image, draw_skeleton, move_skeleton, save_figure, skeleton_legend, style_skeleton_axes
-from utils.video import write_video
 
 TITLES = ("Input image", "Output image", "Predicted pose", "True pose")
 SCREENLESS_BACKENDS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
-SAVED_SUFFIXES = (".png", ".gif", ".mp4")
+SAVED_SUFFIXES = (".png", *SUFFIXES)
 SWEEP_FRAMES = 36
 WARNING_COLOR = "tab:red"
 FRAME_MILLISECONDS = 100
@@ -163,7 +161,8 @@ def check_save_path(path: str | os.PathLike) -> Path:
     """`path`, if `save` can write it; else UserError."""
     path = Path(path)
     if path.suffix not in SAVED_SUFFIXES:
-        raise UserError(f"cannot save to {str(path)!r}; expected a name that ends in .png, .gif or .mp4")
+        raise UserError(f"cannot save to {str(path)!r}; expected a name that ends in {', '.join(SAVED_SUFFIXES)}")
+    require_writer(path)
     return path
 
 
@@ -174,7 +173,7 @@ def save(
     index: int = 0,
     panels: type[RotatingPanels] = Viewer,
 ) -> None:
-    """Write `panels` to `path` without a screen: a .png of one view, or a .gif or .mp4 of a full rotation."""
+    """Write `panels` to `path` without a screen: a .png of one view, or a full rotation as .gif, .webp or .mp4."""
     path = check_save_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure = Figure(figsize=panels.saved_size)
@@ -182,13 +181,8 @@ def save(
     viewer = panels(figure, view, count, index, controls=False)
     if path.suffix == ".png":
         save_figure(figure, path)
-    elif path.suffix == ".mp4":
-        write_video(path, _rotation(viewer, canvas), round(1000 / FRAME_MILLISECONDS))
     else:
-        # Dithering is noise that GIF cannot compress. Without it the file is half as large, and looks the same.
-        frames = [Image.fromarray(frame).quantize(128, dither=Image.Dither.NONE) for frame in _rotation(viewer, canvas)]
-        options = {"save_all": True, "append_images": frames[1:], "duration": FRAME_MILLISECONDS, "loop": 0}
-        write_atomically(path, lambda part: frames[0].save(part, "GIF", **options))
+        save_animation(path, _rotation(viewer, canvas), FRAME_MILLISECONDS)
 
 
 def _rotation(viewer: RotatingPanels, canvas: FigureCanvasAgg) -> Iterator[np.ndarray]:

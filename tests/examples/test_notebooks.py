@@ -90,6 +90,12 @@ def test_pose_from_crop():
     assert n_mpjpe(text, "network") < 0.8 * n_mpjpe(text, "mean pose")
 
 
+def test_in_colab():
+    notebook = run(read("in_colab"))
+    assert pictures(notebook) == pictures(read("in_colab")) == 2
+    assert printed(notebook) == printed(read("in_colab"))
+
+
 def test_the_hundred_labels_are_of_training_subjects():
     folder = ROOT / "examples" / "hundred_labels"
     validate(folder)

@@ -1,5 +1,8 @@
 """The viewer and the plots, without a screen."""
 
+import sys
+
+import av
 import imageio.v3 as imageio
 import numpy as np
 import pytest
@@ -7,7 +10,9 @@ import torch
 from matplotlib.backend_bases import MouseButton, MouseEvent
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image, ImageSequence
 
+from utils.animation import SUFFIXES, save_animation
 from utils.errors import UserError
 from utils.plotting import LEFT_COLOR, RIGHT_COLOR, crop_to_image, draw_skeleton, save_examples
 from utils.skeleton import BONES
@@ -100,12 +105,45 @@ def test_save_png(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["view.png"]
 
 
-def test_save_gif_rotates(tmp_path, monkeypatch):
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_save_rotates(suffix, tmp_path, monkeypatch):
     monkeypatch.setattr("utils.viewer.SWEEP_FRAMES", 4)
-    save(tmp_path / "view.gif", view, 3)
-    frames = imageio.imread(tmp_path / "view.gif", index=None)
-    assert frames.shape[0] == 4 and (frames[0] != frames[2]).any()
-    assert [path.name for path in tmp_path.iterdir()] == ["view.gif"]
+    path = tmp_path / f"view{suffix}"
+    save(path, view, 3)
+    frames = read_frames(path)
+    assert frames.shape == (4, 340, 1200, 3) and np.abs(frames[0].astype(int) - frames[2]).max() > 50
+    assert np.abs(frames[:, 1, 1].astype(int) - 255).max() <= 2
+    assert [path.name for path in tmp_path.iterdir()] == [f"view{suffix}"]
+
+
+def read_frames(path):
+    """Frames (N,H,W,3) uint8 of an animation."""
+    if path.suffix == ".mp4":
+        with av.open(str(path)) as container:
+            return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    with Image.open(path) as picture:
+        return np.stack([np.asarray(frame.convert("RGB")) for frame in ImageSequence.all_frames(picture)])
+
+
+def test_a_gif_has_one_palette_that_keeps_rare_colors(tmp_path):
+    shades = np.random.default_rng(0).integers(100, 160, (8, 60, 80, 3)).astype(np.uint8)
+    shades[:, :30] = 255
+    rare = np.array([[204, 48, 49], [31, 119, 180]], np.uint8)
+    for step, frame in enumerate(shades):
+        frame[5 + step, 10:14], frame[5 + step, 40:44] = rare
+    save_animation(tmp_path / "a.gif", list(shades), 100)
+    frames = read_frames(tmp_path / "a.gif").astype(int)
+    assert (frames[:, 0, 0] == 255).all()
+    for step in range(8):
+        found = frames[step, 5 + step, [10, 40]]
+        assert np.abs(found - rare).max() <= 16 and (found == frames[0, 5, [10, 40]]).all()
+
+
+def test_mp4_without_its_package_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserError, match=r'pip install -e "\.\[video\]"'):
+        save(tmp_path / "new" / "view.mp4", view, 3)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_names_and_numbers_are_one_line(tmp_path):
