@@ -149,7 +149,7 @@ BAD_INPUT = {
 def test_bad_input(case, scenes, scene_stage1, tmp_path):
     changes, message = BAD_INPUT[case]
     with pytest.raises(UserError, match=message):
-        train_scene_pose(config_of(scenes, tmp_path, str(scene_stage1.path), **changes))
+        train_scene_pose({**config_of(scenes, tmp_path, str(scene_stage1.path)), **changes})
 
 
 def test_weights_of_the_other_method_are_refused(scenes, stage1, tmp_path):

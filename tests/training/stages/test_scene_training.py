@@ -65,7 +65,7 @@ def test_convolutions_of_the_decoder_learn_slower(scenes, tmp_path):
     rates = {parameter: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
     named = dict(network.named_parameters())
     assert rates[named["decoder.to_image.weight"]] == 0.001 and len(rates) == len(named)
-    assert {rates[named[name]] for name in ("decoder.from_points.weight", "detector.fc.weight")} == {0.004}
+    assert {rates[named[name]] for name in ("decoder.from_points.0.weight", "detector.fc.weight")} == {0.004}
 
 
 @pytest.mark.parametrize("other", [False, True])
