@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torchvision.ops import box_iou, distance_box_iou
 
-# Limbs that may be anywhere in other views are rendered faintly: half of the radiance would leave them out. Chosen on
+# Limbs that may be anywhere in other views are rendered faintly: a half of the radiance would leave them out. Chosen on
 # held-out training scenes (docs/results/scene.md).
-VISIBLE = 0.2
+VISIBLE = 0.1
 MIN_AREA = 1e-3  # of a frame: whoever has fewer pixels is not in it
 FOUND_IOU = 0.1  # of boxes: with less, the predicted person is somewhere else
 RECALL_IOU = 0.5
