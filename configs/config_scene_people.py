@@ -1,6 +1,6 @@
 """Stage 1 of several people, second part: what config_scene_small.py learned goes on, with one person in one box.
 
-From the start, the weight of `loss_weight_people` lets no mask appear at all. Give `pretrained_network_path`.
+From the start, `loss_weight_people` lets no mask appear at all. Give `pretrained_network_path`.
 """
 
 from configs.config_scene_small import config_dict as first_part

@@ -70,7 +70,7 @@ def export(folder: Path, patch) -> None:
     from training.trained import export
 
     patch.setattr(export, "open_network", lambda *_: SimpleNamespace(trained_with={}, network=None))
-    export.export_weights({}, frozenset(), folder / "out.safetensors")
+    export.export_weights({"network_path": None}, frozenset(), folder / "out.safetensors")
 
 
 def calibrate(folder: Path, patch) -> None:

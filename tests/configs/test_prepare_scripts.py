@@ -16,7 +16,7 @@ OPTIONS = {
     "prepare_videos": LAYOUT
     | {"--recordings", "--videos", "--calibration", "--boxes", "--poses", "--offsets", "--subject", "--name"}
     | {"--every", "--no-background", "--cut", "--sequence", "--workers"}
-    | {"--detect", "--triangulate", "--keep-cameras", "--upright", "--empty"},
+    | {"--detect", "--triangulate", "--keep-cameras", "--upright", "--empty", "--frames", "--width"},
     "validate_dataset": set(),
     "pack_dataset": set(),
 }

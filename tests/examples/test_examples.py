@@ -42,8 +42,8 @@ def test_the_sample_set_is_a_valid_layout_of_test_subjects():
 
 def test_packaged_files_stay_small():
     size = sum(file.stat().st_size for file in (ROOT / "examples").rglob("*") if file.is_file())
-    # Weights 24 MB, the detector 9, the recording 4, pictures 3.
-    assert size < 45e6
+    # Weights 32 MB (8 of them of several people), the detector 9, the recording 4, pictures 2, frames 1.
+    assert size < 53e6
 
 
 @pytest.fixture(scope="module")

@@ -62,8 +62,8 @@ def write_a_crop(path, monkeypatch):
 def pack_crops(path, monkeypatch):
     from datasets.layout import packed
 
-    crops = namedtuple("crops", "size fill")(16, lambda *_: [1])
-    packed._append_crops(path, crops, np.arange(1), "img_crop", progress=False)
+    crops = namedtuple("crops", "size shape fill")(16, lambda *_: (3, 16, 16), lambda *_: [1])
+    packed._append_images(path, crops, np.arange(1), "img_crop", progress=False)
 
 
 def log_an_iteration(path, monkeypatch):

@@ -10,7 +10,8 @@ from tests.runs import Died, die_at, losses
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config
 from training.loop.threads import LARGE, compute_threads, map_batches, training_threads
-from training.stages.novel_views import NovelViewStep, train_novel_views
+from training.stages.novel_views import train_novel_views
+from training.stages.step import TrainingStep
 
 CPU = torch.device("cpu")
 
@@ -37,9 +38,9 @@ def test_a_number_that_the_user_gave_the_runtime_is_kept(monkeypatch):
 
 
 def test_a_resumed_run_repeats_the_threads_that_it_began_with(data, tmp_path, monkeypatch, capsys):
-    seen, step = [], NovelViewStep.__call__
+    seen, step = [], TrainingStep.__call__
     monkeypatch.setattr(
-        NovelViewStep, "__call__", lambda *given: (seen.append(torch.get_num_threads()), step(*given))[1]
+        TrainingStep, "__call__", lambda *given: (seen.append(torch.get_num_threads()), step(*given))[1]
     )
     whole = train_novel_views(tiny_config(data, tmp_path / "whole", threads=2))
     with monkeypatch.context() as patch, pytest.raises(Died):
