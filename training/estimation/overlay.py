@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from datasets.cameras.camera import opencv
+from datasets.video.drawing import PLAIN, draw_bones
 from datasets.video.frames import read_frames
-from datasets.video.writing import PLAIN, draw_bones, write_mp4
 from training.estimation.shot import Shot
 from training.exports.motion import Motion
-from utils.files import write_atomically
+from utils.video import write_video
 
 LONGER_SIDE = 960  # pixels, at most
 WARNING = (255, 80, 60)
@@ -23,7 +23,7 @@ def write_overlay(path: Path, shot: Shot, name: str, motion: Motion, flagged: np
     """
     if not path.exists():
         frames = drawn_frames(shot, name, motion, flagged)
-        write_atomically(path, lambda part: write_mp4(part, frames, motion.instants_per_second))
+        write_video(path, frames, motion.instants_per_second)
 
 
 def drawn_frames(shot: Shot, name: str, motion: Motion, flagged: np.ndarray) -> Iterator[np.ndarray]:

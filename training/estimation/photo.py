@@ -11,7 +11,7 @@ from datasets.cameras.crop_camera import crop_camera
 from datasets.detection.blazepose import BlazePose
 from datasets.triangulation.single_view import root_positions
 from datasets.video.cropping import crop_map
-from datasets.video.writing import draw_bones
+from datasets.video.drawing import draw_bones
 from training.estimation.shot import DEFAULT_FIELD, assumed_camera
 from training.trained.inference import PoseFromCrop, Poses
 from utils.errors import UserError

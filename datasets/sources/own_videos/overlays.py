@@ -8,8 +8,8 @@ from datasets.cameras.camera import Camera, opencv
 from datasets.layout.png import write_png
 from datasets.sources.own_videos.plan import Plan
 from datasets.triangulation.triangulate import Triangulation
+from datasets.video.drawing import draw_bones
 from datasets.video.frames import read_frames
-from datasets.video.writing import draw_bones
 from utils.files import write_atomically
 
 INSTANTS = 8
