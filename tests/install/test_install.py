@@ -129,8 +129,8 @@ def test_the_wheel_holds_one_package_with_code_and_data(wheel):
     }
     assert tracked <= {name.removeprefix(f"{NAME}/") for name in names}
     assert f"{NAME}/py.typed" in names and not [name for name in names if name.endswith(".pyc")]
-    # Weights 24 MB, the detector 9.
-    assert wheel.stat().st_size < 36e6
+    # Weights 32 MB (8 of them of several people), the detector 9, frames 1.
+    assert wheel.stat().st_size < 44e6
 
 
 def test_one_version():
