@@ -75,3 +75,14 @@ def check_rows(labels: Labels, error: np.ndarray, message: str, limit: float) ->
 def listed(names: Sequence[str]) -> str:
     """Names as text, such as "a, b and c"."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def count_table(labels: Labels, instants: Groups, title: str, groups: np.ndarray, images: str) -> list[str]:
+    """Lines of a table: of the rows of each of `groups` (N,), and of all, sequences, instants, cameras and `images`."""
+    lines = [f"{title:>7} {'sequences':>9} {'instants':>9} {'cameras':>7} {images:>9}"]
+    for group in [*np.unique(groups), None]:
+        rows = np.full(len(groups), True) if group is None else groups == group
+        sequences, cameras = (len(np.unique(labels[name][rows])) for name in ("seq", "cam"))
+        name = "all" if group is None else group
+        lines.append(f"{name:>7} {sequences:>9} {rows[instants.first].sum():>9} {cameras:>7} {rows.sum():>9}")
+    return lines

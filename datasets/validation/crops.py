@@ -10,7 +10,15 @@ from datasets.layout.groups import Groups, group_rows
 from datasets.layout.labels import MAX_JOINT_DISTANCE, ROW_KEYS, Labels
 from datasets.layout.png import map_threads, read_png
 from datasets.layout.writer import CROP_CHANNELS, image_path
-from datasets.validation.common import check_instants, check_labels, check_rotations, check_rows, check_views, listed
+from datasets.validation.common import (
+    check_instants,
+    check_labels,
+    check_rotations,
+    check_rows,
+    check_views,
+    count_table,
+    listed,
+)
 from utils.errors import UserError
 from utils.skeleton import order_fault
 
@@ -115,15 +123,7 @@ def _crop_checker(root: Path, kind: str, size: int, empty_masks: list[str]) -> C
 
 
 def _table(labels: Labels, instants: Groups, size: int, kinds: list[str]) -> list[str]:
-    lines = [f"{'subject':>7} {'sequences':>9} {'instants':>9} {'cameras':>7} {'crops':>9}"]
-    subjects = labels["subj"]
-    for subject in [*np.unique(subjects), None]:
-        rows = slice(None) if subject is None else subjects == subject
-        groups = slice(None) if subject is None else subjects[instants.first] == subject
-        sequences, cameras = (len(np.unique(labels[name][rows])) for name in ("seq", "cam"))
-        count = instants.count[groups]
-        name = "all" if subject is None else subject
-        lines.append(f"{name:>7} {sequences:>9} {len(count):>9} {cameras:>7} {count.sum():>9}")
+    lines = count_table(labels, instants, "subject", labels["subj"], "crops")
     fewest, most = instants.count.min(), instants.count.max()
     lines.append(f"crops: {size}x{size} px, {listed(kinds)}; cameras per instant: {fewest} to {most}")
     return lines

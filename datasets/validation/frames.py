@@ -9,7 +9,15 @@ from datasets.layout.frame_files import FrameFiles
 from datasets.layout.groups import Groups, group_rows
 from datasets.layout.labels import FRAME_ROW_KEYS, MAX_JOINT_DISTANCE, NOBODY, OPTIONAL_FRAME_KEYS, Labels
 from datasets.layout.png import map_threads
-from datasets.validation.common import check_instants, check_labels, check_rotations, check_rows, check_views, listed
+from datasets.validation.common import (
+    check_instants,
+    check_labels,
+    check_rotations,
+    check_rows,
+    check_views,
+    count_table,
+    listed,
+)
 from utils.errors import UserError
 from utils.skeleton import order_fault
 
@@ -221,15 +229,8 @@ def _check_mask(labels: Labels, path: str, mask: np.ndarray, row: int) -> None:
 
 
 def _table(labels: Labels, instants: Groups, files: FrameFiles) -> list[str]:
-    lines = [f"{'people':>7} {'sequences':>9} {'instants':>9} {'cameras':>7} {'frames':>9}"]
     people = (labels["subj"] != NOBODY).sum(1)
-    for number in [*np.unique(people), None]:
-        rows = slice(None) if number is None else people == number
-        groups = slice(None) if number is None else people[instants.first] == number
-        sequences, cameras = (len(np.unique(labels[name][rows])) for name in ("seq", "cam"))
-        count = instants.count[groups]
-        name = "all" if number is None else number
-        lines.append(f"{name:>7} {sequences:>9} {len(count):>9} {cameras:>7} {np.size(people[rows]):>9}")
+    lines = count_table(labels, instants, "people", people, "frames")
     fewest, most = instants.count.min(), instants.count.max()
     height, width = files.size
     lines.append(f"frames: {width}x{height} px, {listed(files.kinds)}; cameras per instant: {fewest} to {most}")

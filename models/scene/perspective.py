@@ -17,12 +17,20 @@ def crop_rotations(boxes: torch.Tensor, intrinsics: torch.Tensor, size: tuple[in
     """
     with torch.autocast(boxes.device.type, enabled=False):
         # A box would otherwise move to where its person looks easy to draw.
-        center, intrinsics = at_least_float32(boxes[..., 2].detach()), at_least_float32(intrinsics)
-        across, down = ((center[..., axis] + 1) / 2 * (size[1 - axis] - 1) for axis in (0, 1))
-        y = (down - intrinsics[:, 1, 2]) / intrinsics[:, 1, 1]
-        x = (across - intrinsics[:, 0, 2] - intrinsics[:, 0, 1] * y) / intrinsics[:, 0, 0]
-        ray = torch.stack([x, y, torch.ones_like(x)], dim=-1)
+        ray = box_directions(boxes.detach(), intrinsics, size)
         return _rotation_to_axis(ray / ray.norm(dim=-1, keepdim=True))
+
+
+def box_directions(boxes: torch.Tensor, intrinsics: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Points at depth 1 (K,B,3) of the camera frame that boxes (K,B,2,3) of frames of `size` (H,W) are centered on.
+
+    `intrinsics` (B,3,3): pixels of the frame, whose first pixel has its center at 0; upper triangular.
+    """
+    center, intrinsics = at_least_float32(boxes[..., 2]), at_least_float32(intrinsics)
+    across, down = ((center[..., axis] + 1) / 2 * (size[1 - axis] - 1) for axis in (0, 1))
+    y = (down - intrinsics[:, 1, 2]) / intrinsics[:, 1, 1]
+    x = (across - intrinsics[:, 0, 2] - intrinsics[:, 0, 1] * y) / intrinsics[:, 0, 0]
+    return torch.stack([x, y, torch.ones_like(x)], dim=-1)
 
 
 def pair_rotations(cam2cam: torch.Tensor, target: torch.Tensor, source: torch.Tensor) -> torch.Tensor:

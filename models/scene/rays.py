@@ -26,18 +26,6 @@ class Meetings(NamedTuple):
     depth: torch.Tensor
 
 
-def box_directions(boxes: torch.Tensor, intrinsics: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Points at depth 1 (K,B,3) of the camera frame that boxes (K,B,2,3) of frames of `size` (H,W) are centered on.
-
-    `intrinsics` (B,3,3): pixels of the frame.
-    """
-    height, width = size
-    # The first pixel of a row is at -1, the last at 1.
-    pixels = (boxes[..., 2] + 1) / 2 * boxes.new_tensor([width - 1, height - 1])
-    homogeneous = torch.cat([pixels, torch.ones_like(pixels[..., :1])], dim=-1)
-    return torch.einsum("bij,kbj->kbi", torch.linalg.inv(intrinsics), homogeneous)
-
-
 def meet(directions: torch.Tensor, cam_to_world: torch.Tensor, centers: torch.Tensor, source: torch.Tensor) -> Meetings:
     """Where rays of all boxes of view j meet those of all boxes of view `source[j]` (B,).
 

@@ -2,7 +2,8 @@
 
 import torch
 
-from models.scene.rays import DEPTH_OF_ZERO, box_directions, matched_depths, meet
+from models.scene.perspective import box_directions
+from models.scene.rays import DEPTH_OF_ZERO, matched_depths, meet
 from utils.geometry import rotation_about
 
 SIZE = (40, 72)

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional
 
 from models.scene.boxes import box_sizes
-from models.scene.rays import box_directions, matched_depths, meet
+from models.scene.perspective import box_directions
+from models.scene.rays import matched_depths, meet
 from utils.geometry import at_least_float32
 from utils.images import IMAGE_STD, per_channel
 

@@ -13,7 +13,7 @@ from training.scene_metrics import Comparison, People, compare_people, true_peop
 from training.stages.scenes import scene_inputs
 from training.trained.evaluation import motion_names
 from training.trained.scene_evaluation import Seen, scene_outputs, seen_outputs, seen_people
-from utils.errors import UserError
+from training.trained.viewing import viewing_order
 from utils.geometry import yaw_rotation
 from utils.images import denormalize
 from utils.plotting import PEOPLE_COLORS, color_masks, crop_to_image, to_array
@@ -32,12 +32,9 @@ class SceneView:
     """
 
     def __init__(self, network: nn.Module, dataset: FrameDataset, hardware: Hardware, first: int = 0):
-        if not 0 <= first < len(dataset):
-            raise UserError(f"there is no image {first} in {str(dataset.root)!r}; expected 0 to {len(dataset) - 1}")
         self.network, self.dataset, self.hardware = network.eval(), dataset, hardware
         self.motions = motion_names(dataset)
-        others = np.random.default_rng(0).permutation(len(dataset))
-        self.rows = [first, *others[others != first].tolist()]
+        self.rows = viewing_order(dataset, first)
         self.partners = _next_cameras(dataset)
         self._seen: tuple[int, dict] | None = None
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from datasets import MultiViewDataset
+from datasets import FrameDataset, MultiViewDataset
 from models import EncodeDecode
 from training.loop.hardware import Hardware
 from training.loop.loaders import normalize_batch
@@ -26,13 +26,9 @@ class RotatedView:
     """
 
     def __init__(self, network: EncodeDecode, dataset: MultiViewDataset, hardware: Hardware, first: int = 0):
-        if not 0 <= first < len(dataset):
-            raise UserError(f"there is no image {first} in {str(dataset.root)!r}; expected 0 to {len(dataset) - 1}")
         self.network, self.dataset, self.hardware = network.eval(), dataset, hardware
         self.motions = motion_names(dataset)
-        # Neighbors in a set are the other cameras of one instant. The order is fixed, so that pictures can be repeated.
-        others = np.random.default_rng(0).permutation(len(dataset))
-        self.rows = [first, *others[others != first].tolist()]
+        self.rows = viewing_order(dataset, first)
         self._encoded: tuple[int, dict] | None = None
 
     def __len__(self) -> int:
@@ -104,3 +100,12 @@ def _trust_text(judged: Estimate | None) -> str:
         return ""
     warning = "; flagged: unlike the training" if judged.flagged.item() else ""
     return f", trust {judged.trust.item():.2f} (expected {judged.expected_error.item():.0f} mm{warning})"
+
+
+def viewing_order(dataset: MultiViewDataset | FrameDataset, first: int) -> list[int]:
+    """All rows of a set in the order of a viewer, from `first`. UserError where there is no such row."""
+    if not 0 <= first < len(dataset):
+        raise UserError(f"there is no image {first} in {str(dataset.root)!r}; expected 0 to {len(dataset) - 1}")
+    # Neighbors in a set are the other cameras of one instant. The order is fixed, so that pictures can be repeated.
+    others = np.random.default_rng(0).permutation(len(dataset))
+    return [first, *others[others != first].tolist()]
