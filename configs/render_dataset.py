@@ -4,6 +4,7 @@ A set of your own:     python configs/render_dataset.py --output data/train --cr
                        python configs/render_dataset.py --output data/test --crops 8000 --split test
 Captured motion (BVH): python configs/render_dataset.py --output data/train --crops 40000 --motion mocap
 Many people and rooms: python configs/render_dataset.py --output data/train --crops 24000 --world wild
+Your own cameras:      python configs/render_dataset.py --output data/train --crops 8000 --world wild --cameras Calib.toml
 Several people:        python configs/render_dataset.py --output data/two --crops 4000 --frames --people-per-scene 2
 A standard benchmark:  python configs/render_dataset.py --output data/benchmark64 --preset benchmark64
                        (writes train/ and test/; benchmark and wild: 128 px, benchmark64 and wild64: 64 px; scenes:
@@ -48,7 +49,7 @@ def main() -> None:
 
 def _frame_arguments(given: dict) -> dict:
     """Arguments of `render_frames` from the options given. Raises UserError for those that only crops have."""
-    for option in ("size", "every", "motion", "masks"):
+    for option in ("size", "every", "motion", "masks", "cameras", "upright"):
         if option in given:
             raise UserError(f"--{option} given with --frames, which have none; expected options of frames")
     arguments = {name: value for name, value in given.items() if name not in ("crops", "frames", "frame_size")}
@@ -84,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     worlds = "one room with four upright cameras, or people, rooms, cameras and boxes that differ"
     add("--world", metavar="WORLD", help=f"{' or '.join(WORLDS)}: {worlds} (default: {default['world']})")
     add("--people", type=int, metavar="N", help="people of the wild world (default: 72, test: 16; more in large sets)")
+    add("--cameras", metavar="FILE", help="calibration of a recording: the wild world's people stand where its cameras look")
+    add("--upright", action="store_true", help="of --cameras: roll the crops as prepare_videos.py --upright does")
     add("--frames", action="store_true", help="write full frames of several people (version 2 of the layout)")
     counts = f"0 to {MOST_PEOPLE}, such as 2, 0-3 or 0,1,2,2"
     add("--people-per-scene", metavar="N", help=f"of frames: {counts} (default: {people_per_scene})")

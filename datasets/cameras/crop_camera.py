@@ -36,8 +36,8 @@ def crop_camera(
     """Virtual camera for a person whose root is at `root_cam` (...,3), meters, in the original camera's frame.
 
     The camera rotates by the shortest rotation that brings the ray through the root onto the optical axis, which adds
-    no roll. With `up_cam` (3,), the world's upward direction in the original camera's frame, it then rolls so that this
-    direction is straight up in the crop. `box_metres`, a number or (...), at the root's distance fill the crop. Raises
+    no roll. With `up_cam` (3,) or (...,3), the world's upward direction in the original camera's frame, it then rolls so
+    that this direction is straight up in the crop. `box_metres`, a number or (...), at the root's distance fill the crop. Raises
     UserError for a root behind the camera and for a box without size.
     """
     if not np.all(np.asarray(box_metres) > 0):
@@ -57,7 +57,7 @@ def crop_camera(
     box = np.stack([x / z - side / 2, y / z - side / 2, side, side], axis=-1)
     rotation = _rotation_to_axis(root_cam / distance[..., None])
     if up_cam is not None:
-        across, down, _ = np.moveaxis(rotation @ np.asarray(up_cam, dtype=np.float64), -1, 0)
+        across, down, _ = np.moveaxis((rotation @ np.asarray(up_cam, dtype=np.float64)[..., None])[..., 0], -1, 0)
         rotation = rotation_about("z", -np.arctan2(across, -down)) @ rotation
     return CropCamera(rotation, intrinsic, box)
 

@@ -30,6 +30,7 @@ from datasets.rendered.raycast import DEVICE, Renderer, RenderView, Room, Triang
 from datasets.rendered.room import build_room, lamp_points
 from datasets.rendered.scene import AREA, NUM_CAMERAS, sequence_light, subject_cameras
 from datasets.rendered.wild import sessions as wild
+from datasets.rendered.wild.recorded import RecordedCameras, read_recorded_cameras
 from utils.errors import UserError
 from utils.locks import writing
 
@@ -67,7 +68,7 @@ class RenderSet(NamedTuple):
     """What defines a rendered set: the same values give the same bytes on the same kind of device.
 
     motion: its captured motion, as `describe_clips` gives it; None for procedural motion.
-    kinds: its kinds of procedural motion; None for all. The other fields are arguments of `render_dataset`.
+    kinds: its kinds of procedural motion; None for all. cameras: of a recording; None: the world's own. The other fields are arguments of `render_dataset`.
     """
 
     crops: int
@@ -80,10 +81,13 @@ class RenderSet(NamedTuple):
     world: str = "room"
     people: int | None = None
     masks: bool = False
+    cameras: RecordedCameras | None = None
 
     def describe(self) -> dict:
         """The content of render.json. Defaults of later fields are left out: a new field keeps old sets valid."""
         named = {name: value for name, value in self._asdict().items() if name != "motion"} | (self.motion or {})
+        if self.cameras:
+            named["cameras"] = self.cameras.describe()
         later = {name: value for name, value in self._field_defaults.items() if name != "every"}
         return {name: value for name, value in named.items() if name not in later or value != later[name]}
 
@@ -100,6 +104,8 @@ def render_dataset(
     world: str = "room",
     people: int | None = None,
     masks: bool = False,
+    cameras: str | Path | None = None,
+    upright: bool = False,
     workers: int | None = None,
     device: str = DEVICE,
     progress: bool = True,
@@ -118,6 +124,8 @@ def render_dataset(
             composed from parts, and masks are always written.
         people: number of people of the wild world; None: `wild.PEOPLE`, or more for a large set.
         masks: write masks of the person too.
+        cameras: calibration file of a recording, whose cameras see the people of the wild world; None: its own ones.
+        upright: roll the crops of these cameras so that the world's upward direction is up.
         workers: processes; None: one per core.
         device: of Warp: "cpu", or a GPU such as "cuda:0" that all processes share. It changes pixels by rounding.
     Returns:
@@ -127,11 +135,14 @@ def render_dataset(
     """
     job = RenderSet(crops, size, seed, split, every, kinds=kinds, world=world, people=people, masks=masks)
     job, output = _checked(job, workers), Path(output)
+    if cameras is not None:
+        job = job._replace(cameras=_recorded(cameras, upright, world))
+    elif upright:
+        raise UserError("upright given without cameras; expected both, or neither")
     segments = None
     if motion is not None:
         clips = find_clips(motion)
-        timing = (wild.FPS, wild.FRAMES, wild.CLIP_AREA) if world == "wild" else (FPS, MOTION_FRAMES, AREA)
-        segments = segment_clips(split_clips(clips, split), *timing, progress)
+        segments = segment_clips(split_clips(clips, split), *_clip_limits(job), progress)
         job = job._replace(motion=describe_clips(clips))
     # On first use both fill a cache on disk. That happens here once, and not in several workers at a time.
     load_kernels(device), load_body(SPLIT_SUBJECTS[split][0])
@@ -151,11 +162,19 @@ def render_dataset(
     return output
 
 
+def _clip_limits(job: RenderSet) -> tuple[float, int, float]:
+    """Rate, most frames and area of segments of captured motion."""
+    if job.world == "wild":
+        return wild.FPS, wild.FRAMES, min(wild.CLIP_AREA, job.cameras.area if job.cameras else wild.CLIP_AREA)
+    return FPS, MOTION_FRAMES, AREA
+
+
 def _plan(job: RenderSet, segments: list[ClipSegment] | None) -> list[list]:
     """The sequences of a set, in groups that one process renders one after the other."""
     if job.world == "wild":
         kinds = job.kinds or MOTIONS
-        return wild.plan_sessions(job.crops, job.seed, job.split, job.people, kinds, segments)
+        cameras = (len(job.cameras.centers),) if job.cameras else wild.NUM_CAMERAS
+        return wild.plan_sessions(job.crops, job.seed, job.split, job.people, kinds, segments, cameras)
     return [[sequence] for sequence in (plan_captured(job, segments) if segments else plan_sequences(job))]
 
 
@@ -273,8 +292,10 @@ _worker = None  # (renderer, writer, whether masks are written) of this process
 
 def _start_worker(job: RenderSet, output: Path, device: str) -> None:
     global _worker
-    is_wild = job.world == "wild"
-    renderer = wild.SessionRenderer(job.seed, job.split, job.size, device) if is_wild else SequenceRenderer(job, device)
+    if job.world == "wild":
+        renderer = wild.SessionRenderer(job.seed, job.split, job.size, device, job.cameras)
+    else:
+        renderer = SequenceRenderer(job, device)
     _worker = renderer, LayoutWriter(output, job.size, threads=1), job.masks
 
 
@@ -284,6 +305,12 @@ def _render_and_write(group: list) -> int:
         img_crop, bg_crop, mask_crop, rows = render(sequence)
         writer.add(img_crop, bg_crop, rows, sequence.key, mask_crop if masks else None)
     return _count([group])
+
+
+def _recorded(calibration: str | Path, upright: bool, world: str) -> RecordedCameras:
+    if world != "wild":
+        raise UserError(f"cameras given with world {world!r}, which has its own; expected world wild")
+    return read_recorded_cameras(calibration, upright)
 
 
 def _checked(job: RenderSet, workers: int | None) -> RenderSet:

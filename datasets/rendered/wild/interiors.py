@@ -14,6 +14,7 @@ from datasets.rendered.room import Builder
 from datasets.rendered.wild import textures
 
 TEXEL = 0.03  # meters
+_FURNITURE = 1.2  # meters between the walls and cameras that are given
 _WALL_LAMPS = 1.9  # meters, the least height of a window's light: it must be above the people
 
 
@@ -44,20 +45,33 @@ class Interior(NamedTuple):
             return ((reached > 0) & (reached < 1) & (u > 0) & (u < 1) & (v > 0) & (v < 1)).any(1)
 
 
-def draw_interior(number: int) -> Interior:
-    """The interior of this number, always the same."""
+class Space(NamedTuple):
+    """What a room must hold: cameras within |x|, |y| <= reach and up to a height, and people within the area; meters.
+
+    Nothing but mats stands within reach.
+    """
+
+    reach: float
+    height: float
+    area: float
+
+
+def draw_interior(number: int, space: Space | None = None) -> Interior:
+    """The interior of this number, always the same for the same space. None: of usual size, people in its middle."""
     rng = np.random.default_rng([91, number])
     # Halls, rooms, small rooms; the larger, the higher.
     low, high = [(4.5, 7.0), (3.2, 5.0), (2.6, 3.4)][rng.choice(3, p=[0.3, 0.5, 0.2])]
     half = rng.uniform(low, high, 2)
     height = float(rng.uniform(2.4, 3.2) + 0.35 * max(0.0, half.min() - 3.5) * rng.random())
+    if space:
+        half, height = np.maximum(half, space.reach + _FURNITURE), max(height, space.height + 0.2)
     builder = Builder(TEXEL)
     _add_shell(builder, half, height, rng)
     shell = len(builder.corners)
     lamps, spread, ambient = _add_light(builder, half, height, rng)
     _line_walls(builder, half, height, rng)
-    area = float(np.clip(half.min() - 1.7, 0.6, 1.5))
-    _scatter(builder, half, area, rng)
+    area = space.area if space else float(np.clip(half.min() - 1.7, 0.6, 1.5))
+    _scatter(builder, half, max(area + 0.75, space.reach if space else 0), area, rng)
     return Interior(builder.surface(shell), half, height, area, lamps, spread, ambient)
 
 
@@ -230,11 +244,11 @@ _WALL_PIECES = (
 )  # fmt: skip
 
 
-def _scatter(builder: Builder, half: np.ndarray, area: float, rng: np.random.Generator) -> None:
-    """Chairs, benches, mats and equipment between the walls and the area of the people."""
+def _scatter(builder: Builder, half: np.ndarray, free: float, area: float, rng: np.random.Generator) -> None:
+    """Chairs, benches and equipment between the walls and |x|, |y| < free; mats in the area of the people."""
     for _ in range(rng.integers(2, 14)):
         place = rng.uniform(-1, 1, 2) * (half - 0.7)
-        if np.abs(place).max() < area + 0.75:
+        if np.abs(place).max() < free:
             continue
         kind = rng.integers(4)
         if kind == 0:

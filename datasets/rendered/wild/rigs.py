@@ -65,7 +65,7 @@ def draw_rig(interior: Interior, count: int, joints: np.ndarray, rng: np.random.
     width = np.where(tight, rng.uniform(0.45, 0.9, count), rng.uniform(1.0, 1.6, count)) * reach / distance
     aspect = rng.choice([0.5625, 0.75, 1.0, 1.333, 1.778], count)
     frustum = np.stack([width, width * aspect], axis=1)
-    return Rig(centers, rotations, frustum, tuple(_draw_look(rng) for _ in range(count)))
+    return Rig(centers, rotations, frustum, draw_looks(count, rng))
 
 
 def _place(interior: Interior, azimuth: float, joints: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -95,11 +95,11 @@ def cover(rig: Rig, seen: np.ndarray) -> Rig:
     return rig._replace(frustum=np.maximum(rig.frustum, least))
 
 
-def draw_boxes(seen: np.ndarray, rng: np.random.Generator) -> CropCamera:
+def draw_boxes(seen: np.ndarray, rng: np.random.Generator, up: np.ndarray | None = None) -> CropCamera:
     """Crop cameras of boxes around joints `seen` (T,C,17,3), meters, camera frame.
 
     Half of the cameras have boxes around the root, as labels give them, and half around the outline of the person, as
-    detectors do. Both come with errors of place and size.
+    detectors do. Both come with errors of place and size. up: (C,3) in the frames of the cameras, is up in their crops.
     """
     frames, count = seen.shape[:2]
     root = seen[..., 0, :]
@@ -114,7 +114,7 @@ def draw_boxes(seen: np.ndarray, rng: np.random.Generator) -> CropCamera:
     extent = (high - low)[..., :2].max(-1, keepdims=True) * rng.uniform(1.15, 1.5, (count, 1))
     side = np.where(detected, np.maximum(extent, 1.5), BOX_METRES * np.exp(rng.normal(0, 0.08, (count, 1))))
     side = np.clip(side * np.exp(rng.normal(0, 0.05, (frames, count, 1))), *_BOX_RANGE)[..., 0]
-    return crop_camera(center, side)
+    return crop_camera(center, side, up)
 
 
 def outside_image(rig: Rig, camera: int, crop: CropCamera, size: int) -> np.ndarray | None:
@@ -161,6 +161,11 @@ def _blurred(image: np.ndarray, amount: float, axis: int) -> np.ndarray:
     after = image.take(np.minimum(np.arange(size) + 1, size - 1), axis)
     side = np.float32(amount / 3)
     return image * (1 - 2 * side) + (before + after) * side
+
+
+def draw_looks(count: int, rng: np.random.Generator) -> tuple[Look, ...]:
+    """How each of `count` cameras renders colors and sharpness."""
+    return tuple(_draw_look(rng) for _ in range(count))
 
 
 def _draw_look(rng: np.random.Generator) -> Look:

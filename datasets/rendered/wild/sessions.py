@@ -18,6 +18,7 @@ from datasets.people.clothes import Wardrobe
 from datasets.people.crowd import CROWD
 from datasets.rendered.raycast import DEVICE, RenderedBody, Renderer, RenderView, Room, Triangles
 from datasets.rendered.wild.interiors import Interior, draw_interior, draw_light
+from datasets.rendered.wild.recorded import RecordedCameras
 from datasets.rendered.wild.rigs import NUM_CAMERAS, Rig, cover, develop, draw_boxes, draw_rig, outside_image
 
 PEOPLE = {"train": 72, "test": 16}
@@ -56,15 +57,22 @@ class Session(NamedTuple):
 
 
 def plan_sessions(
-    crops: int, seed: int, split: str, people: int, kinds: tuple[str, ...], segments: list[ClipSegment] | None
+    crops: int,
+    seed: int,
+    split: str,
+    people: int,
+    kinds: tuple[str, ...],
+    segments: list[ClipSegment] | None,
+    numbers: tuple[int, ...] = NUM_CAMERAS,
 ) -> list[list[Session]]:
     """Sessions of at least `crops` crops, in groups that share a person and an interior.
 
     All people have equally many sessions (within one). segments: captured motion, of which two of three motions are.
+    numbers: of cameras, drawn from for each session.
     """
     rng = np.random.default_rng([seed, 2, ("train", "test").index(split)])
     count = max(FEWEST_SESSIONS * people, round(crops / CROPS))
-    count = max(1, min(count, crops // (2 * max(NUM_CAMERAS))))
+    count = max(1, min(count, crops // (2 * max(numbers))))
     groups, left = [], crops
     for person, sessions in enumerate(np.array_split(np.arange(count), min(people, count))):
         for start in range(0, len(sessions), SESSIONS_PER_ROOM):
@@ -72,14 +80,14 @@ def plan_sessions(
             interior = (person + 7 * (start // SESSIONS_PER_ROOM)) % people
             group = []
             for seq in sessions[start : start + SESSIONS_PER_ROOM]:
-                cameras = int(rng.choice(NUM_CAMERAS))
+                cameras = int(rng.choice(numbers))
                 # What is left is shared evenly by the sessions to come, so that the sum is what was asked for.
                 instants = max(2, round(left / (count - int(seq)) / cameras))
                 if seq == count - 1:
                     instants = max(2, -(-left // cameras))
                 motions = _choose_motions(kinds, segments, rng)
-                numbers = (FIRST_PERSON[split] + number for number in (person, interior))
-                group.append(Session(int(seq), *numbers, cameras, instants, motions))
+                who, where = (FIRST_PERSON[split] + number for number in (person, interior))
+                group.append(Session(int(seq), who, where, cameras, instants, motions))
                 left -= cameras * instants
             groups.append(group)
     return groups
@@ -110,14 +118,19 @@ def session_rng(seed: int, split: str, session: Session) -> np.random.Generator:
 
 
 def pose_session(
-    session: Session, interior: Interior, body: Body, limbs: Limbs, rng: np.random.Generator
+    session: Session,
+    interior: Interior,
+    body: Body,
+    limbs: Limbs,
+    rng: np.random.Generator,
+    recorded: RecordedCameras | None = None,
 ) -> PosedSession:
-    """Poses, cameras and labels of a session."""
+    """Poses, cameras and labels of a session. recorded: its cameras; None: they are drawn."""
     motion, names = _perform(session, body, limbs, rng, interior.area)
     vertices, joints = body.pose(motion)
-    rig = draw_rig(interior, session.cameras, joints, rng)
+    rig = recorded.rig(rng) if recorded else draw_rig(interior, session.cameras, joints, rng)
     seen = np.einsum("cij,tckj->tcki", rig.rotations, joints.astype(np.float64)[:, None] - rig.centers[:, None])
-    crop = draw_boxes(seen, rng)
+    crop = draw_boxes(seen, rng, recorded.up if recorded else None)
     count = session.num_crops
     rows = crop_rows(rig.rotations, seen, crop)
     rows = {name: value.reshape(count, *value.shape[2:]) for name, value in rows.items()}
@@ -125,14 +138,16 @@ def pose_session(
     rows["cam"] = np.tile(np.arange(session.cameras), session.instants)
     rows["seq"], rows["subj"] = np.full(count, session.seq), np.full(count, session.subject)
     rows["motion"] = np.repeat(names, session.cameras)
-    return PosedSession(vertices, cover(rig, seen), crop, rows)
+    return PosedSession(vertices, rig if recorded else cover(rig, seen), crop, rows)
 
 
 class SessionRenderer:
-    """Renders sessions. The last interior and the last person are kept."""
+    """Renders sessions. The last interior and the last person are kept. recorded: the cameras of all; None: drawn."""
 
-    def __init__(self, seed: int, split: str, size: int, device: str = DEVICE):
-        self.seed, self.split, self.size, self.device = seed, split, size, device
+    def __init__(
+        self, seed: int, split: str, size: int, device: str = DEVICE, recorded: RecordedCameras | None = None
+    ):
+        self.seed, self.split, self.size, self.device, self.recorded = seed, split, size, device, recorded
         self._interior = self._person = (None,)
 
     def __call__(self, session: Session) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -140,7 +155,7 @@ class SessionRenderer:
         rng = session_rng(self.seed, self.split, session)
         interior, room = self._open_interior(session.interior)
         body, limbs, wardrobe, triangles = self._open_person(session.subject, room)
-        posed = pose_session(session, interior, body, limbs, rng)
+        posed = pose_session(session, interior, body, limbs, rng, self.recorded)
         light, outfit = draw_light(interior, rng), wardrobe.dress(rng)
         place = posed.rig.place_behind(interior, rng) if rng.random() < _BYSTANDERS else None
         others = None if place is None else self._bystander(session, room, place, light, rng)
@@ -166,7 +181,7 @@ class SessionRenderer:
 
     def _open_interior(self, number: int):
         if self._interior[0] != number:
-            interior = draw_interior(number)
+            interior = draw_interior(number, self.recorded and self.recorded.space)
             room = Room(interior.surface, interior.lamps, self.device, interior.spread)
             self._interior = number, interior, room
         return self._interior[1:]
