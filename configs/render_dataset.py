@@ -85,7 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     worlds = "one room with four upright cameras, or people, rooms, cameras and boxes that differ"
     add("--world", metavar="WORLD", help=f"{' or '.join(WORLDS)}: {worlds} (default: {default['world']})")
     add("--people", type=int, metavar="N", help="people of the wild world (default: 72, test: 16; more in large sets)")
-    add("--cameras", metavar="FILE", help="calibration of a recording: the wild world's people stand where its cameras look")
+    add(
+        "--cameras",
+        metavar="FILE",
+        help="calibration of a recording: the wild world's people stand where its cameras look",
+    )
     add("--upright", action="store_true", help="of --cameras: roll the crops as prepare_videos.py --upright does")
     add("--frames", action="store_true", help="write full frames of several people (version 2 of the layout)")
     counts = f"0 to {MOST_PEOPLE}, such as 2, 0-3 or 0,1,2,2"

@@ -144,9 +144,7 @@ def pose_session(
 class SessionRenderer:
     """Renders sessions. The last interior and the last person are kept. recorded: the cameras of all; None: drawn."""
 
-    def __init__(
-        self, seed: int, split: str, size: int, device: str = DEVICE, recorded: RecordedCameras | None = None
-    ):
+    def __init__(self, seed: int, split: str, size: int, device: str = DEVICE, recorded: RecordedCameras | None = None):
         self.seed, self.split, self.size, self.device, self.recorded = seed, split, size, device, recorded
         self._interior = self._person = (None,)
 
