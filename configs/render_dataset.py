@@ -4,7 +4,7 @@ A set of your own:     python configs/render_dataset.py --output data/train --cr
                        python configs/render_dataset.py --output data/test --crops 8000 --split test
 Captured motion (BVH): python configs/render_dataset.py --output data/train --crops 40000 --motion mocap
 Many people and rooms: python configs/render_dataset.py --output data/train --crops 24000 --world wild
-Your own cameras:      python configs/render_dataset.py --output data/train --crops 8000 --world wild --cameras Calib.toml
+Your own cameras:      python configs/render_dataset.py --output data/own --crops 8000 --world wild --cameras Calib.toml
 Several people:        python configs/render_dataset.py --output data/two --crops 4000 --frames --people-per-scene 2
 A standard benchmark:  python configs/render_dataset.py --output data/benchmark64 --preset benchmark64
                        (writes train/ and test/; benchmark and wild: 128 px, benchmark64 and wild64: 64 px; scenes:

@@ -36,9 +36,9 @@ def crop_camera(
     """Virtual camera for a person whose root is at `root_cam` (...,3), meters, in the original camera's frame.
 
     The camera rotates by the shortest rotation that brings the ray through the root onto the optical axis, which adds
-    no roll. With `up_cam` (3,) or (...,3), the world's upward direction in the original camera's frame, it then rolls so
-    that this direction is straight up in the crop. `box_metres`, a number or (...), at the root's distance fill the crop. Raises
-    UserError for a root behind the camera and for a box without size.
+    no roll. With `up_cam` (3,) or (...,3), the world's upward direction in the original camera's frame, it then rolls
+    so that this direction is straight up in the crop. `box_metres`, a number or (...), at the root's distance fill the
+    crop. Raises UserError for a root behind the camera and for a box without size.
     """
     if not np.all(np.asarray(box_metres) > 0):
         raise UserError(f"box of {np.min(box_metres):g} m; expected a width of more than 0 meters")

@@ -68,7 +68,8 @@ class RenderSet(NamedTuple):
     """What defines a rendered set: the same values give the same bytes on the same kind of device.
 
     motion: its captured motion, as `describe_clips` gives it; None for procedural motion.
-    kinds: its kinds of procedural motion; None for all. cameras: of a recording; None: the world's own. The other fields are arguments of `render_dataset`.
+    kinds: its kinds of procedural motion; None for all. cameras: of a recording; None: the world's own. The other
+    fields are arguments of `render_dataset`.
     """
 
     crops: int
