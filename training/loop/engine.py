@@ -177,6 +177,8 @@ def _run(loop: "_Loop") -> None:
     # Several processes do not stop at the same iteration, and would wait for one another forever.
     alone = idist.get_world_size() == 1
     with finishing(trainer.terminate) if alone else nullcontext([]) as interrupts:
+        # Ignite forgets what stopped it before it began.
+        trainer.add_event_handler(Events.STARTED, lambda: trainer.terminate() if interrupts else None)
         try:
             trainer.run(loop.stage.batches(first, total))
         finally:

@@ -6,9 +6,11 @@ import signal
 import pytest
 import torch
 
+from models.parts.weights import read_file
 from tests.runs import Died
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config
+from training.loop import monitors
 from training.loop.engine import Stage, fit
 from training.loop.run_folder import RunFolder
 from utils.errors import UserError
@@ -21,13 +23,31 @@ def data(tmp_path_factory):
     return write_synthetic_layout(tmp_path_factory.mktemp("data"), size=SIZE, subjects=(1,), sequences_per_subject=1)
 
 
+class Batches:
+    """Those of iterations first+1..last, made when they are asked for."""
+
+    def __init__(self, first, last, look):
+        self.iterations, self.look = range(first + 1, last + 1), look
+
+    def __len__(self):
+        return len(self.iterations)
+
+    def __iter__(self):
+        for iteration in self.iterations:
+            self.look("read", iteration)
+            yield {"x": torch.full((4, 2), float(iteration))}
+
+
 @pytest.fixture
 def run(data, tmp_path):
-    """The smallest run that the loop can do: `run(at, what)` calls `what` in the step of iteration `at`."""
+    """The smallest run that the loop can do: `run(at, what)` calls `what` in the step of iteration `at`.
+
+    `look(phase, iteration)` is called in each phase: "batches" (before the first one), "read", "step", "test", "plot".
+    """
     config = tiny_config(data, tmp_path, num_training_iterations=6, test_every=2, plot_every=4, print_every=1)
     config |= {"optimizer": "adam"}
 
-    def run(at=None, what=None, plot=None) -> RunFolder:
+    def run(at=None, what=None, plot=None, look=lambda phase, iteration: None) -> RunFolder:
         torch.manual_seed(0)
         network, folder = torch.nn.Linear(2, 1), RunFolder(config, "encode")
         optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
@@ -39,17 +59,25 @@ def run(data, tmp_path):
             optimizer.step()
             if iteration == at:
                 what()
+            look("step", iteration)
             return {"loss": loss.detach()}
 
         def batches(first, last):
-            return [{"x": torch.full((4, 2), float(iteration + 1))} for iteration in range(first, last)]
+            look("batches", first)
+            return Batches(first, last, look)
+
+        def evaluate():
+            state = optimizer.state[network.weight]
+            look("test", int(state["step"]))
+            return {"loss": float(network.weight.detach().square().sum())}
 
         def draw(path):
             if plot:
                 plot(path)
+            look("plot", int(path.stem.removeprefix("example_")))
             path.write_text(str(network.weight.sum().item()))
 
-        fit(Stage(network, optimizer, step, lambda: {"loss": 1.0}, batches, "loss", draw), config, folder, resume=True)
+        fit(Stage(network, optimizer, step, evaluate, batches, "loss", draw), config, folder, resume=True)
         return folder
 
     return run
@@ -58,7 +86,12 @@ def run(data, tmp_path):
 def contents(folder: RunFolder) -> dict:
     state = torch.load(folder.state_file, weights_only=True)
     pictures = {path.name: path.read_text() for path in folder.images.iterdir()}
-    return {"pictures": pictures, "iteration": state["iteration"], "weight": state["network"]["weight"].tolist()}
+    momenta = [held["exp_avg"].tolist() for held in state["optimizer"]["state"].values()]
+    logs = [(folder.path / "debug_log_testing.txt").read_text()]
+    logs += [[row.rpartition(",")[0] for row in (folder.path / "debug_log_training.txt").read_text().splitlines()]]
+    weights = [[file.name, read_file(file)["weights"]["weight"].tolist()] for file in sorted(folder.models.glob("n*.pth"))]
+    numbers = {key: state[key] for key in ("iteration", "best", "best_iteration")}
+    return numbers | {"pictures": pictures, "weights": weights, "momenta": momenta, "logs": logs}
 
 
 @pytest.mark.parametrize(("sign", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
@@ -70,6 +103,27 @@ def test_signals_let_the_iteration_end_and_the_run_goes_on(run, sign, error, tmp
     assert contents(run())["iteration"] == 6
 
 
+PHASES = [("batches", 0), ("plot", 0), *(("read", i) for i in (1, 4, 6)), *(("step", i) for i in (1, 4, 6))]
+PHASES += [(phase, i) for phase in ("test", "plot") for i in (4, 6)]
+
+
+def test_wherever_a_run_is_interrupted_it_ends_as_if_it_was_not(run, tmp_path, monkeypatch):
+    # The picture of the curves would take most of the time.
+    monkeypatch.setattr(monitors, "save_curves", lambda folder: None)
+    whole = contents(run())
+    for phase in PHASES:
+        remove_all(tmp_path)
+        before = phase[1] - (phase[0] == "read")
+        with pytest.raises(KeyboardInterrupt, match=f"interrupted at iteration {before};"):
+            run(look=lambda *now, phase=phase: os.kill(os.getpid(), signal.SIGINT) if now == phase else None)
+        assert contents(run()) == whole, phase
+
+
+def remove_all(folder):
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
 @pytest.mark.parametrize("iteration", [4, 6])
 def test_a_picture_that_a_kill_prevented_is_drawn_when_training_goes_on(run, iteration, tmp_path):
     def die(path):
@@ -77,8 +131,7 @@ def test_a_picture_that_a_kill_prevented_is_drawn_when_training_goes_on(run, ite
             raise Died
 
     whole = contents(run())
-    for path in sorted(tmp_path.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    remove_all(tmp_path)
     with pytest.raises(Died):
         run(plot=die)
     killed = contents(only_run(tmp_path))
