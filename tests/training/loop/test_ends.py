@@ -10,7 +10,7 @@ from models.parts.weights import read_file
 from tests.runs import Died
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config
-from training.loop import monitors
+from training.loop import curves
 from training.loop.engine import Stage, fit
 from training.loop.run_folder import RunFolder
 from utils.errors import UserError
@@ -89,7 +89,9 @@ def contents(folder: RunFolder) -> dict:
     momenta = [held["exp_avg"].tolist() for held in state["optimizer"]["state"].values()]
     logs = [(folder.path / "debug_log_testing.txt").read_text()]
     logs += [[row.rpartition(",")[0] for row in (folder.path / "debug_log_training.txt").read_text().splitlines()]]
-    weights = [[file.name, read_file(file)["weights"]["weight"].tolist()] for file in sorted(folder.models.glob("n*.pth"))]
+    weights = [
+        [file.name, read_file(file)["weights"]["weight"].tolist()] for file in sorted(folder.models.glob("n*.pth"))
+    ]
     numbers = {key: state[key] for key in ("iteration", "best", "best_iteration")}
     return numbers | {"pictures": pictures, "weights": weights, "momenta": momenta, "logs": logs}
 
@@ -109,7 +111,7 @@ PHASES += [(phase, i) for phase in ("test", "plot") for i in (4, 6)]
 
 def test_wherever_a_run_is_interrupted_it_ends_as_if_it_was_not(run, tmp_path, monkeypatch):
     # The picture of the curves would take most of the time.
-    monkeypatch.setattr(monitors, "save_curves", lambda folder: None)
+    monkeypatch.setattr(curves, "save_curves", lambda folder: None)
     whole = contents(run())
     for phase in PHASES:
         remove_all(tmp_path)
