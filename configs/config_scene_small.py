@@ -31,13 +31,17 @@ config_dict = {
     "loss_weight_boxes": 0.0,
     "loss_weight_cover": 0.02,
     "loss_weight_depth": 0.01,
+    "loss_weight_size": 0.02,
     # No two boxes show one person, and points are of a camera that looks at the box, as its crop shows them.
     "match_one_to_one": True,
     "perspectiveCorrection": True,
     # A colored shape is a product of mask and color; batch norm lets the decoder learn as fast as the rest.
     "color_by_appearance": True,
+    "masks_of_layers": True,
+    "upsampling_bilinear": False,
     "decoder_batch_norm": True,
     "decoder_rate": 1.0,
+    "spatial_transformer": True,
     # Masks: of nobody they are empty, and nothing shines through a person.
     "empty_masks": True,
     "opaque_masks": True,

@@ -42,6 +42,8 @@ SCENE_DATA = {
 SCENE_NETWORK = {
     "method": replace(NETWORK["method"], default="scene", choices=("scene",)),
     **_of(NETWORK, "pretrained_network_path"),
+    "pretrained_crops_path": Key(None, "run folder or weights file of the method of one person, with the same encoder "
+        "and image decoder, to start both from in stage 1", kind=str, optional=True),
     "training_mode": Key("NVS", "NVS: an image decoder, for novel views; pose: a pose decoder in its place; "
         "both: a pose decoder beside the image decoder", choices=("NVS", "pose", "both")),
     "spatial_transformer": Key("GaussBSqSqr", "how a crop fades to its border, from which its box gets gradients "
@@ -79,6 +81,8 @@ SCENE_NETWORK = {
         "the cameras' intrinsics. In training all pairs of boxes are decoded"),
     "similarity_bandwidth": Key(10.0, "of match_crops: how decided matches are in training", above=0),
     "masked_blending": Key(True, "decode a mask of each person; False: its crop is opaque but for its faded border"),
+    "masks_of_layers": Key(False, "with color_by_appearance: masks are what layers hide of the background, as in the "
+        "method of one person; False: a channel of their own"),
     "scale_mask_max_to_1": Key(True, "divide each mask by its maximum"),
     "empty_masks": Key(False, "masks may be empty, where there is nobody: scale_mask_max_to_1 does nothing"),
     "normalize_mask_density": Key(False, "people whose mask covers more of its crop contribute less"),
@@ -105,6 +109,8 @@ SCENE_LOSS = {
         "nobody where nobody is", at_least=0),
     "loss_weight_depth": Key(0.0, "of the predicted depths' distance to where the rays through matched boxes of both "
         "views meet; needs cameras with known places", at_least=0),
+    "loss_weight_size": Key(0.0, "of the boxes' distance from 2 m at these depths; needs cameras with known places",
+        at_least=0),
     "loss_around_boxes": Key(False, "in training, compare what is around boxes; False: whole frames"),
     "loss_weight_boxes": Key(0.1, "of the box prior: average position the frame's center, average height 0.4 of it",
         at_least=0),

@@ -61,7 +61,10 @@ class ColoredLayers(nn.Module):
         self.shares = nn.Parameter(torch.empty(layers)) if over_background else None
 
     def forward(self, layers: torch.Tensor, appearance: torch.Tensor, background: torch.Tensor | None) -> torch.Tensor:
-        """layers (B,L,R,R), appearance (B,A), background (B,C,R,R) -> image (B,C,R,R)."""
+        """layers (B,L,R,R), appearance (B,A), background (B,C,R,R) -> image (B,C,R,R).
+
+        `over_background`, but without one: what is added to it, and in a last channel the share of it that is hidden.
+        """
         mix = self.colors(appearance).unflatten(1, (-1, self.channels))
         if self.shares is not None:
             mix = torch.cat([mix, self.shares[:, None].expand(mix.shape[0], -1, 1)], dim=2)
@@ -69,7 +72,7 @@ class ColoredLayers(nn.Module):
         # a matrix already, so that nothing is copied.
         mixed = layers.permute(0, 2, 3, 1).flatten(1, 2) @ mix.to(layers.dtype)
         mixed = mixed.unflatten(1, layers.shape[2:]).permute(0, 3, 1, 2)
-        if self.shares is None:
+        if self.shares is None or background is None:
             return mixed
         return background + mixed[:, : self.channels] - mixed[:, self.channels :] * background
 
@@ -134,7 +137,10 @@ class ImageDecoder(nn.Module):
     def forward(
         self, appearance: torch.Tensor, points: torch.Tensor, background: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """appearance (B,A), points (B,N,3), background (B,3,R,R) -> image (B,channels,R,R)."""
+        """appearance (B,A), points (B,N,3), background (B,3,R,R) -> image (B,channels,R,R).
+
+        Layers over a background that is not given come as `ColoredLayers` has them.
+        """
         x = self.coarsest_map(appearance, points)
         for level in self.levels[:-1]:
             x = level(x)

@@ -32,6 +32,9 @@ def build_detector(config: Mapping[str, Any]) -> Detector:
 
 
 def build_decoder(config: Mapping[str, Any]) -> ImageDecoder:
+    of_layers = option(config, "masks_of_layers")
+    if of_layers and not (option(config, "color_by_appearance") and option(config, "masked_blending")):
+        raise UserError("config: masks_of_layers = True, expected color_by_appearance and masked_blending with it")
     decoder = ImageDecoder(
         decoder_widths(config),
         coarsest_grid(config),
@@ -40,9 +43,10 @@ def build_decoder(config: Mapping[str, Any]) -> ImageDecoder:
         option(config, "latent_dropout"),
         upsampling_bilinear=option(config, "upsampling_bilinear") == "upper",
         skip_background=False,
-        add_background=False,
+        add_background=of_layers,
         color_by_appearance=option(config, "color_by_appearance"),
-        channels=4 if option(config, "masked_blending") else 3,
+        # Layers give their masks beside the colors.
+        channels=4 if option(config, "masked_blending") and not of_layers else 3,
         batch_norm=option(config, "decoder_batch_norm"),
     )
     if not option(config, "decoder_batch_norm"):

@@ -43,6 +43,7 @@ _OF_INPUTS = {*_OF_CAMERAS, "img_downscaled"}
 _OF_DECODER = {*_OF_CROPS, *_OF_FRAMES}
 _NEED_POINTS_TURNED = {*_OF_DECODER, "latent_3d_rotated", "3D"}
 _NEED_CAMERAS = {*_OF_CAMERAS, *_OF_DECODER, "similarity_matrix", "latent_3d_rotated"}
+_FAINTEST = 0.1  # share of a layer by which its color is divided at least
 
 
 class DetectEncodeDecode(nn.Module):
@@ -63,7 +64,7 @@ class DetectEncodeDecode(nn.Module):
         self.shuffle_3d = option(config, "shuffle_3d")
         self.depths = option(config, "predict_transformer_depth")
         self.opaque = option(config, "opaque_masks")
-        self.masks = option(config, "masked_blending")
+        self.masks, self.masks_of_layers = option(config, "masked_blending"), option(config, "masks_of_layers")
         self.scale_masks = option(config, "scale_mask_max_to_1") and not option(config, "empty_masks")
         self.weaken_dense = option(config, "normalize_mask_density")
         self.match = Matcher(config)
@@ -177,7 +178,12 @@ class DetectEncodeDecode(nn.Module):
         images, fading = decoded[:, :3].unflatten(0, people), bump(self.bump, decoded)
         if not self.masks:
             return images, fading.expand(*people, 1, -1, -1)
-        masks = (EPSILON + (1 - EPSILON) * torch.sigmoid(decoded[:, 3:].unflatten(0, people))) * fading
+        shown = decoded[:, 3:].unflatten(0, people)
+        shares = _between_0_and_1(shown) if self.masks_of_layers else torch.sigmoid(shown)
+        if self.masks_of_layers:
+            # Layers are what a person adds to the frame: the color, times the share.
+            images = images / shares.clamp(min=_FAINTEST)
+        masks = (EPSILON + (1 - EPSILON) * shares) * fading
         return images, _scale_to_1(masks) if self.scale_masks else masks
 
     def pose(self, points: torch.Tensor, boxes: torch.Tensor, turns: torch.Tensor | None = None) -> torch.Tensor:
@@ -349,6 +355,11 @@ class DetectEncodeDecode(nn.Module):
     def _frame_major(self, crops: torch.Tensor) -> torch.Tensor:
         """Crops (K*B,...), box by box -> (B*K,...), frame by frame."""
         return crops.unflatten(0, (self.boxes, -1)).transpose(0, 1).flatten(0, 1)
+
+
+def _between_0_and_1(values: torch.Tensor) -> torch.Tensor:
+    """Clamped values, with the gradient of what was not clamped: what is outside can come back."""
+    return values + (values.clamp(0, 1) - values).detach()
 
 
 def _scale_to_1(masks: torch.Tensor) -> torch.Tensor:

@@ -21,13 +21,16 @@ ARCHITECTURE_KEYS = (
     "upsampling_bilinear",
     "color_by_appearance",
     "decoder_batch_norm",
+    "masks_of_layers",
     *POSE_DECODER_KEYS,
 )
 
+# Where weights come from.
+_STARTS = ("pretrained_network_path", "pretrained_crops_path", "encoder_weights")
 # What else of a network's config decides what it computes: a trained one computes what it did in training.
 BEHAVIOR_KEYS = (
     "fullFrameResolution",
-    *(key for key in SCENE_NETWORK if key not in (*ARCHITECTURE_KEYS, "pretrained_network_path", "encoder_weights")),
+    *(key for key in SCENE_NETWORK if key not in (*ARCHITECTURE_KEYS, *_STARTS)),
 )
 
 

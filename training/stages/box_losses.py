@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import torch
 from torch.nn import functional
 
+from datasets.cameras.crop_camera import BOX_METRES
 from models.scene.boxes import box_sizes
 from models.scene.perspective import box_directions
-from models.scene.rays import matched_depths, meet
+from models.scene.rays import DEPTH_OF_ZERO, matched_depths, meet
 from utils.geometry import at_least_float32
 from utils.images import IMAGE_STD, per_channel
 
@@ -20,7 +21,8 @@ _FAINT, _CLEAR = 0.008, 0.08  # mean difference of colors (0..1) that is noise, 
 _SHRINK = 0.4  # what a box costs that is as high as the frame, where all of the foreground costs 1
 _FEW = 2.0  # pixels of the map: foreground that is too little to be a person
 _NOBODY = 1e-3  # of the frame: less than that is nobody, and more may grow to a person
-_SURE = 0.3  # meters, where the loss of depths turns from square to linear
+_SURE = 0.3  # meters, and of the logarithm of sides: where losses turn from square to linear
+_CLOSE = 0.5  # meters: nobody is closer to a camera
 
 
 def cover_loss(boxes: torch.Tensor, frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:
@@ -30,7 +32,7 @@ def cover_loss(boxes: torch.Tensor, frames: torch.Tensor, backgrounds: torch.Ten
     A box that is lost in a corner gets no gradient from what is composed; from this it does.
     """
     boxes = at_least_float32(boxes)
-    foreground = _foreground(frames, backgrounds).to(boxes)
+    foreground = foreground_map(frames, backgrounds).to(boxes)
     rows, columns = foreground.shape[-2:]
     y, x = (torch.linspace(-1, 1, count, dtype=boxes.dtype, device=boxes.device) for count in (rows, columns))
     size, center = box_sizes(boxes)[..., None], boxes[..., 2][..., None]
@@ -40,19 +42,29 @@ def cover_loss(boxes: torch.Tensor, frames: torch.Tensor, backgrounds: torch.Ten
     return missed.mean() + _SHRINK * size[..., 1, :].mean()
 
 
-def depth_loss(outputs: Mapping[str, torch.Tensor], inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """How far predicted depths are from where the rays through matched boxes of both views meet; 0 if none do.
+def ray_losses(
+    outputs: Mapping[str, torch.Tensor], inputs: Mapping[str, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the rays through matched boxes of both views say where they meet, as two losses; 0 where none do.
 
-    `outputs`: DEPTH_OUTPUTS of the network. `inputs`: its frames `img`, `R_cam_2_world` and DEPTH_KEYS. No gradient but
-    to the depths: neither boxes nor matches are moved to make rays meet.
+    depth: how far predicted depths are from it. size: how far sides of boxes are from BOX_METRES there, by their
+    logarithm. `outputs`: DEPTH_OUTPUTS of the network. `inputs`: its frames `img`, `R_cam_2_world` and DEPTH_KEYS. No
+    gradient but to depths and sides: neither places of boxes nor matches are moved to make rays meet.
     """
     size = tuple(inputs["img"].shape[-2:])
-    boxes, source = at_least_float32(outputs["spatial_transformer"].detach()), outputs["shuffled_pose_inv"]
-    directions = box_directions(boxes, inputs["intrinsics"].to(boxes), size)
+    boxes, source = at_least_float32(outputs["spatial_transformer"]), outputs["shuffled_pose_inv"]
+    intrinsics = inputs["intrinsics"].to(boxes)
+    directions = box_directions(boxes.detach(), intrinsics, size)
     meetings = meet(directions, inputs["R_cam_2_world"].to(boxes), inputs["camera_position"].to(boxes), source)
     depths, known = matched_depths(meetings, outputs["similarity_matrix"].detach())
-    error = functional.smooth_l1_loss(at_least_float32(outputs["ST_depth"]), depths, reduction="none", beta=_SURE)
-    return torch.where(known, error, 0.0).sum() / known.sum().clamp(min=1)
+    # Pixels are square, and so are boxes in them: one side is enough.
+    sides = box_sizes(boxes)[..., 1] * (size[0] - 1) / intrinsics[:, 1, 1] * (depths + DEPTH_OF_ZERO).clamp(min=_CLOSE)
+    errors = (
+        functional.smooth_l1_loss(at_least_float32(outputs["ST_depth"]), depths, reduction="none", beta=_SURE),
+        functional.smooth_l1_loss(torch.log(sides / BOX_METRES), torch.zeros_like(sides), reduction="none", beta=_SURE),
+    )
+    depth, side = (torch.where(known, error, 0.0).sum() / known.sum().clamp(min=1) for error in errors)
+    return depth, side
 
 
 def people_loss(radiance: torch.Tensor) -> torch.Tensor:
@@ -64,7 +76,7 @@ def people_loss(radiance: torch.Tensor) -> torch.Tensor:
     return (at_least_float32(radiance).mean((2, 3, 4)) + _NOBODY).sqrt().sum(0).mean()
 
 
-def _foreground(frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:
+def foreground_map(frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:
     """Where frames differ from their backgrounds (B,3,H,W), as a small map (B,rows,columns) in 0..1."""
     height, width = frames.shape[-2:]
     difference = ((frames - backgrounds).detach() * per_channel(IMAGE_STD, frames.device)).abs().mean(1, keepdim=True)

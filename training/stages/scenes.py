@@ -28,11 +28,11 @@ from training.loop.loaders import (
 )
 from training.loop.run_folder import RunFolder
 from training.metrics import psnr
-from training.stages.box_losses import DEPTH_KEYS, DEPTH_OUTPUTS, cover_loss, depth_loss, people_loss
+from training.stages.box_losses import DEPTH_KEYS, DEPTH_OUTPUTS, cover_loss, people_loss, ray_losses
 from training.stages.novel_views import permutations
 from training.stages.scene_losses import FrameLoss
 from training.stages.step import Losses, TrainingStep, mean_scores
-from training.trained.load import open_for_views
+from training.trained.load import open_for_views, start_from_crops
 from utils.config import check_config
 from utils.errors import UserError
 from utils.images import denormalize
@@ -62,6 +62,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     # Before the network is built: its weights are a function of the seed.
     seed_everything(config["seed"])
     network, config, _ = open_for_views(config, given)
+    start_from_crops(network, config)
     hardware.place(network)
     dataset = cache_on_device(open_frames(config, scene_keys(config)), config, hardware.device)
     folder = RunFolder(config, "encode")
@@ -93,12 +94,16 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
 def _learned(config: dict) -> tuple[str, ...]:
     """The outputs that the losses of `config` need."""
     people = ("radiance_normalized",) if config["loss_weight_people"] else ()
-    return (*_LEARNED, *people, *(DEPTH_OUTPUTS if config["loss_weight_depth"] else ()))
+    return (*_LEARNED, *people, *(DEPTH_OUTPUTS if _meets_rays(config) else ()))
+
+
+def _meets_rays(config: dict) -> bool:
+    return bool(config["loss_weight_depth"] or config["loss_weight_size"])
 
 
 def scene_keys(config: dict) -> tuple[str, ...]:
     """What of a set of full frames a novel view is composed of."""
-    cameras = DEPTH_KEYS if config["loss_weight_depth"] else ("intrinsics",) if config["perspectiveCorrection"] else ()
+    cameras = DEPTH_KEYS if _meets_rays(config) else ("intrinsics",) if config["perspectiveCorrection"] else ()
     return (*FRAME_KEYS, "extrinsic_rot_inv", *cameras)
 
 
@@ -115,7 +120,7 @@ class FrameLosses(torch.nn.Module):
         super().__init__()
         self.network, self.criterion = network, criterion
         self.weight_cover, self.weight_depth = config["loss_weight_cover"], config["loss_weight_depth"]
-        self.weight_people = config["loss_weight_people"]
+        self.weight_people, self.weight_size = config["loss_weight_people"], config["loss_weight_size"]
 
     def forward(self, inputs: Batch) -> Losses:
         """Scalars by name, as `FrameLoss` gives them, with the prior of boxes; `cover`, `people`, `depth`, weighted."""
@@ -127,8 +132,9 @@ class FrameLosses(torch.nn.Module):
             parts["cover"] = self.weight_cover * cover_loss(boxes, inputs["img"], inputs["bg"])
         if self.weight_people:
             parts["people"] = self.weight_people * people_loss(outputs["radiance_normalized"])
-        if self.weight_depth:
-            parts["depth"] = self.weight_depth * depth_loss(outputs, inputs)
+        if self.weight_depth or self.weight_size:
+            depth, size = ray_losses(outputs, inputs)
+            parts |= {"depth": self.weight_depth * depth, "size": self.weight_size * size}
         return {**losses, **parts, "loss": losses["loss"] + sum(parts.values())}
 
 

@@ -18,7 +18,7 @@ from models import (
     read_checkpoint,
 )
 from models.parts.trust import TrustHead
-from models.parts.weights import is_within
+from models.parts.weights import is_within, match_weights
 from models.scene.network import DetectEncodeDecode
 from training.loop.hardware import Hardware
 from training.loop.identity import network_file
@@ -129,6 +129,19 @@ def open_for_views(config: dict, given: frozenset[str] = frozenset()) -> tuple[E
     network = network_of(checkpoint, config, load=False)
     load_weights(network, checkpoint)
     return network, config, _has_poses(checkpoint)
+
+
+def start_from_crops(network: DetectEncodeDecode, config: dict) -> None:
+    """Load encoder and image decoder of the network of one person at `pretrained_crops_path`, where that is given.
+
+    UserError where it has other ones, by the first tensor that differs.
+    """
+    if config["pretrained_crops_path"] is None:
+        return
+    checkpoint = read_checkpoint(weights_file(config["pretrained_crops_path"], "pretrained_crops_path"))
+    _check_method({"method": "geometry_aware"}, checkpoint)
+    for name, part in (("encoder", network.encoder), ("decoder", network.decoder)):
+        part.load_state_dict(match_weights(part, checkpoint.weights, checkpoint.source, f"{name}.{{}}".format))
 
 
 def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[EncodeDecode, dict, bool]:
