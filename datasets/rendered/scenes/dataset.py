@@ -32,6 +32,7 @@ def render_frames(
     world: str = "room",
     people: int | None = None,
     kinds: tuple[str, ...] | None = None,
+    instants: int | None = None,
     workers: int | None = None,
     device: str = DEVICE,
     progress: bool = True,
@@ -44,13 +45,14 @@ def render_frames(
         people_per_scene: numbers of people, as for `people_counts`. size: (height, width) of the frames, pixels.
         split: "train" or "test", which have different people. world: "room", always the same one, or "wild", whose
             interiors differ. people: number of people of the set; None: more in a large set.
-        kinds: of procedural motion, beside walking; None: all `MOTIONS`. workers, device: as for `render_dataset`.
+        kinds: of procedural motion, beside walking; None: all `MOTIONS`. instants: of a scene, at most; fewer make more
+            scenes. workers, device: as for `render_dataset`.
     Returns:
         The folder.
     Raises:
         UserError: bad arguments, missing packages, or a folder that holds something else.
     """
-    job = SceneSet(frames, tuple(size), seed, split, str(people_per_scene), world, people, kinds)
+    job = SceneSet(frames, tuple(size), seed, split, str(people_per_scene), world, people, kinds, instants)
     _check(job, workers)
     output = Path(output)
     # On first use both fill a cache on disk. That happens here once, and not in several workers at a time.

@@ -10,7 +10,7 @@ from datasets.rendered.scenes.cameras import NUM_CAMERAS
 from datasets.rendered.wild.sessions import FIRST_PERSON, PEOPLE
 from utils.errors import UserError
 
-INSTANTS = 24  # of a scene; small sets render fewer
+INSTANTS = 24  # of a scene, at most; small sets render fewer
 FEWEST_INSTANTS = 8
 FEWEST_SCENES = 24  # if the set is large enough
 FPS, STEP = 10, 4  # motions have 10 frames a second, of which every fourth is rendered
@@ -21,7 +21,8 @@ class SceneSet(NamedTuple):
     """What defines a set of frames: the same values give the same bytes on the same kind of device.
 
     frames: number of pictures over all cameras. size: (height, width), pixels. people_per_scene: see `people_counts`.
-    people: number of people in the set. kinds: of motion, beside walking; None for all.
+    people: number of people in the set. kinds: of motion, beside walking; None for all. instants: of a scene, at most;
+    None for INSTANTS.
     """
 
     frames: int
@@ -32,6 +33,7 @@ class SceneSet(NamedTuple):
     world: str = "room"
     people: int | None = None
     kinds: tuple[str, ...] | None = None
+    instants: int | None = None
 
     def describe(self) -> dict:
         """The content of render.json."""
@@ -73,7 +75,7 @@ def people_counts(text: str) -> tuple[int, ...]:
 def plan_scenes(job: SceneSet) -> list[Scene]:
     """All scenes of a set. Numbers of people take turns in random order; people meet others in each scene."""
     instants = -(-job.frames // NUM_CAMERAS)
-    count = max(-(-instants // INSTANTS), min(FEWEST_SCENES, instants // FEWEST_INSTANTS), 1)
+    count = max(-(-instants // (job.instants or INSTANTS)), min(FEWEST_SCENES, instants // FEWEST_INSTANTS), 1)
     rng = np.random.default_rng([job.seed, 4, ("train", "test").index(job.split)])
     counts = people_counts(job.people_per_scene)
     rounds = -(-count // len(counts))
