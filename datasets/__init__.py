@@ -3,7 +3,7 @@
 This is the face for notebooks; the project itself imports from the modules.
 """
 
-from datasets.cameras.crop_camera import CropCamera
+from datasets.cameras.crop_camera import BOX_METRES, CropCamera
 from datasets.frames import FrameDataset
 from datasets.layout.frame_writer import FrameWriter
 from datasets.layout.labels import Labels
@@ -13,6 +13,7 @@ from datasets.sampler import GroupedBatchSampler
 from datasets.validation import validate
 
 __all__ = [
+    "BOX_METRES",
     "CropCamera",
     "FrameDataset",
     "FrameWriter",

@@ -10,6 +10,14 @@ from models.parts.options import coarsest_grid, decoder_widths, option
 from models.scene.detector import Bounds, Detector
 from utils.errors import UserError
 
+# What masks that are shares of layers need: they are neither scaled nor weakened.
+_OF_LAYERS = {
+    "color_by_appearance": True,
+    "masked_blending": True,
+    "empty_masks": True,
+    "normalize_mask_density": False,
+}
+
 
 def build_detector(config: Mapping[str, Any]) -> Detector:
     bounds = Bounds(**option(config, "spatial_transformer_bounds"))
@@ -33,8 +41,9 @@ def build_detector(config: Mapping[str, Any]) -> Detector:
 
 def build_decoder(config: Mapping[str, Any]) -> ImageDecoder:
     of_layers = option(config, "masks_of_layers")
-    if of_layers and not (option(config, "color_by_appearance") and option(config, "masked_blending")):
-        raise UserError("config: masks_of_layers = True, expected color_by_appearance and masked_blending with it")
+    for key, value in _OF_LAYERS.items():
+        if of_layers and option(config, key) != value:
+            raise UserError(f"config: masks_of_layers = True, expected {key} = {value} with it")
     decoder = ImageDecoder(
         decoder_widths(config),
         coarsest_grid(config),

@@ -13,10 +13,14 @@ EPSILON = 1e-4
 
 
 class Layers(NamedTuple):
-    """How much each person contributes to a pixel (K,B,1,H,W), and how much of the background passes (B,1,H,W)."""
+    """How much each person contributes to a pixel (K,B,1,H,W), and how much of the background passes (B,1,H,W).
+
+    `passing` (K,B,1,H,W): how much of what a person shows is not hidden; radiance is that of the mask.
+    """
 
     radiance: torch.Tensor
     background: torch.Tensor
+    passing: torch.Tensor
 
 
 def layers_by_depth(masks: torch.Tensor, depths: torch.Tensor) -> Layers:
@@ -27,7 +31,8 @@ def layers_by_depth(masks: torch.Tensor, depths: torch.Tensor) -> Layers:
     background = torch.exp(-2 * masks.sum(0))
     visible = transmittance * masks
     # Shares of what the background does not get, so that all of them sum to one.
-    return Layers(visible * ((1 - background) / (EPSILON + visible.sum(0))), background)
+    share = (1 - background) / (EPSILON + visible.sum(0))
+    return Layers(visible * share, background, transmittance * share)
 
 
 def opaque_layers(masks: torch.Tensor, depths: torch.Tensor) -> Layers:
@@ -39,21 +44,29 @@ def opaque_layers(masks: torch.Tensor, depths: torch.Tensor) -> Layers:
     hiding = (torch.erf(depths[:, None] - depths[None]) + 1) / 2
     hiding = hiding * (1 - torch.eye(len(depths), dtype=depths.dtype, device=depths.device))[..., None]
     passing = 1 - hiding[..., None, None, None] * masks[None]
-    visible = masks * passing.prod(1)
+    passing = passing.prod(1)
+    visible = masks * passing
     background = (1 - masks).prod(0)
     # Three at equal depths hide each other more than once. Two never do: their factor is exactly 1.
-    return Layers(visible * ((EPSILON + 1 - background) / (EPSILON + visible.sum(0))), background)
+    share = (EPSILON + 1 - background) / (EPSILON + visible.sum(0))
+    return Layers(visible * share, background, passing * share)
 
 
 def layers_side_by_side(masks: torch.Tensor) -> Layers:
     """Masks (K,B,1,H,W) -> layers without depths: where masks sum to more than 1, people share the pixel."""
-    radiance = masks / masks.sum(0).clamp(min=1)
-    return Layers(radiance, 1 - radiance.sum(0))
+    total = masks.sum(0).clamp(min=1)
+    radiance = masks / total
+    return Layers(radiance, 1 - radiance.sum(0), (1 / total).expand_as(masks))
 
 
-def compose(images: torch.Tensor, radiance: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
-    """Images (K,B,3,H,W), their radiance (K,B,1,H,W), and background (B,3,H,W) -> frames (B,3,H,W)."""
-    return (radiance * images).sum(0) + (1 - radiance.sum(0)) * background
+def compose(
+    images: torch.Tensor, radiance: torch.Tensor, background: torch.Tensor, passing: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Images (K,B,3,H,W), their radiance (K,B,1,H,W), and background (B,3,H,W) -> frames (B,3,H,W).
+
+    With `passing` (K,B,1,H,W) images are what people add: their colors times their masks.
+    """
+    return ((radiance if passing is None else passing) * images).sum(0) + (1 - radiance.sum(0)) * background
 
 
 def depth_map(layers: Layers, depths: torch.Tensor) -> torch.Tensor:

@@ -43,7 +43,6 @@ _OF_INPUTS = {*_OF_CAMERAS, "img_downscaled"}
 _OF_DECODER = {*_OF_CROPS, *_OF_FRAMES}
 _NEED_POINTS_TURNED = {*_OF_DECODER, "latent_3d_rotated", "3D"}
 _NEED_CAMERAS = {*_OF_CAMERAS, *_OF_DECODER, "similarity_matrix", "latent_3d_rotated"}
-_FAINTEST = 0.1  # share of a layer by which its color is divided at least
 
 
 class DetectEncodeDecode(nn.Module):
@@ -172,18 +171,19 @@ class DetectEncodeDecode(nn.Module):
         return appearance.unflatten(0, (self.boxes, -1)), at_least_float32(points).unflatten(0, (self.boxes, -1))
 
     def decode(self, appearance: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Appearance (...,A) and points (...,N,3) -> normalized images (...,3,R,R) and masks (...,1,R,R) in 0..1."""
+        """Appearance (...,A) and points (...,N,3) -> normalized images (...,3,R,R) and masks (...,1,R,R) in 0..1.
+
+        With `masks_of_layers` images are what people add to a frame: their colors times their masks.
+        """
         people = appearance.shape[:-1]
         decoded = at_least_float32(self.decoder(appearance.flatten(0, -2), points.flatten(0, -3)))
         images, fading = decoded[:, :3].unflatten(0, people), bump(self.bump, decoded)
         if not self.masks:
             return images, fading.expand(*people, 1, -1, -1)
         shown = decoded[:, 3:].unflatten(0, people)
-        shares = _between_0_and_1(shown) if self.masks_of_layers else torch.sigmoid(shown)
         if self.masks_of_layers:
-            # Layers are what a person adds to the frame: the color, times the share.
-            images = images / shares.clamp(min=_FAINTEST)
-        masks = (EPSILON + (1 - EPSILON) * shares) * fading
+            return images * fading, _between_0_and_1(shown) * fading
+        masks = (EPSILON + (1 - EPSILON) * torch.sigmoid(shown)) * fading
         return images, _scale_to_1(masks) if self.scale_masks else masks
 
     def pose(self, points: torch.Tensor, boxes: torch.Tensor, turns: torch.Tensor | None = None) -> torch.Tensor:
@@ -336,12 +336,14 @@ class DetectEncodeDecode(nn.Module):
         """Put images and masks (K,B,C,R,R) of people into the boxes of their views, and compose the frames."""
         boxes, size = outputs["spatial_transformer"], background.shape[-2:]
         with torch.autocast(background.device.type, enabled=False):
-            images = paste_crops(images, boxes, size, padding="border")
+            images = paste_crops(images, boxes, size, padding="zeros" if self.masks_of_layers else "border")
             pasted = paste_crops(masks, boxes, size, padding="zeros")
             pasted = _scale_to_1(pasted) if self.scale_masks else pasted
             layers = self._layers(pasted, outputs)
-            radiance = weaken_dense(layers.radiance, masks) if self.weaken_dense else layers.radiance
-            outputs["img"] = compose(images, radiance, background)
+            radiance, passing = layers.radiance, layers.passing if self.masks_of_layers else None
+            if self.weaken_dense:
+                radiance = weaken_dense(radiance, masks)
+            outputs["img"] = compose(images, radiance, background, passing)
             outputs |= {"radiance_normalized": radiance, "blend_mask": color_code(radiance)}
             if self.depths:
                 outputs["depth_map"] = depth_map(layers._replace(radiance=radiance), outputs["ST_depth"])

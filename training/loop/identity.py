@@ -19,7 +19,13 @@ from utils.keys import KEYS, RETIRED, Key
 
 BEST_NETWORK = "models/network_best_val_t1.pth"
 MAX_NAME = 99  # characters
-_WEIGHTS_KEYS = ("network_path", "pretrained_network_path", "pretrained_crops_path", "encoder_weights", "perceptual_weights")
+_WEIGHTS_KEYS = (
+    "network_path",
+    "pretrained_network_path",
+    "pretrained_crops_path",
+    "encoder_weights",
+    "perceptual_weights",
+)
 _CONTENT_KEYS = ("dataset_folder_train", "dataset_folder_mixed", *_WEIGHTS_KEYS)
 
 

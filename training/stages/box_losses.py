@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch.nn import functional
 
-from datasets.cameras.crop_camera import BOX_METRES
+from datasets import BOX_METRES
 from models.scene.boxes import box_sizes
 from models.scene.perspective import box_directions
 from models.scene.rays import DEPTH_OF_ZERO, matched_depths, meet

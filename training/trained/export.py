@@ -18,7 +18,13 @@ _FOLDER_KEYS = (
     "augment_background_folder",
     "output_folder",
 )
-_FILE_KEYS = ("network_path", "pretrained_network_path", "pretrained_crops_path", "encoder_weights", "perceptual_weights")
+_FILE_KEYS = (
+    "network_path",
+    "pretrained_network_path",
+    "pretrained_crops_path",
+    "encoder_weights",
+    "perceptual_weights",
+)
 
 
 def export_weights(config: dict, given: frozenset[str], path: str | Path) -> None:

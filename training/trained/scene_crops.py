@@ -101,7 +101,10 @@ def crop_people(network: DetectEncodeDecode, dataset: FrameDataset, output: str 
 @torch.no_grad()
 def look(network: DetectEncodeDecode, dataset: FrameDataset, rows: np.ndarray, hardware: Hardware) -> Views:
     """What `network` finds in the frames `rows` (N,) of `dataset`."""
-    parts = [_look(network, hardware.move(dataset.__getitems__(chunk))) for chunk in np.array_split(rows, -(-len(rows) // 32))]
+    parts = [
+        _look(network, hardware.move(dataset.__getitems__(chunk)))
+        for chunk in np.array_split(rows, -(-len(rows) // 32))
+    ]
     return Views(*(np.concatenate(part, axis=1) for part in zip(*parts, strict=True)))
 
 

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from models.scene.boxes import box_matrices
+from datasets import BOX_METRES
+from models.scene.boxes import box_matrices, box_sizes
 from models.scene.rays import DEPTH_OF_ZERO
 from tests.models.test_scene_rays import PEOPLE, SOURCE, camera_inputs, people_boxes
-from training.stages.box_losses import cover_loss, depth_loss, people_loss
+from training.stages.box_losses import cover_loss, people_loss, ray_losses
 
 HEIGHT, WIDTH = 64, 96
 
@@ -70,19 +71,34 @@ def _outputs(depths: torch.Tensor, boxes: torch.Tensor) -> dict[str, torch.Tenso
 def test_true_depths_cost_nothing_and_only_depths_get_gradients():
     boxes, depths = people_boxes(PEOPLE)
     inputs = camera_inputs()
-    assert depth_loss(_outputs(depths - DEPTH_OF_ZERO, boxes), inputs) < 1e-12
+    assert ray_losses(_outputs(depths - DEPTH_OF_ZERO, boxes), inputs)[0] < 1e-12
     boxes.requires_grad_(True)
     wrong = (depths - DEPTH_OF_ZERO + 0.5).requires_grad_(True)
-    loss = depth_loss(_outputs(wrong, boxes), inputs)
+    loss, _ = ray_losses(_outputs(wrong, boxes), inputs)
     assert loss.item() == pytest.approx(0.5 - 0.15)
     loss.backward()
     assert (wrong.grad > 0).all() and boxes.grad is None
 
 
+def test_boxes_of_two_meters_cost_nothing_and_others_grow_or_shrink_where_they_are():
+    boxes, depths = people_boxes(PEOPLE)
+    inputs = camera_inputs()
+    side = BOX_METRES * inputs["intrinsics"][:, 1, 1] / (inputs["img"].shape[-2] - 1) / depths
+    sides = box_sizes(boxes) / box_sizes(boxes)[..., 1:] * side[..., None]
+    exact = box_matrices(sides, boxes[..., 2])
+    assert ray_losses(_outputs(depths - DEPTH_OF_ZERO, exact), inputs)[1] < 1e-12
+    factor = torch.tensor([2.0, 0.5, 1.0], dtype=boxes.dtype)[:, None, None]
+    sizes = (sides * factor).requires_grad_(True)
+    centers = boxes[..., 2].clone().requires_grad_(True)
+    ray_losses(_outputs(depths - DEPTH_OF_ZERO, box_matrices(sizes, centers)), inputs)[1].backward()
+    assert (sizes.grad[0, :, 1] > 0).all() and (sizes.grad[1, :, 1] < 0).all()
+    assert not centers.grad.any()
+
+
 def test_depths_that_nothing_tells_cost_nothing():
     boxes, depths = people_boxes(PEOPLE)
     boxes[:, 1, 1, 2] -= 0.5
-    assert depth_loss(_outputs(depths, boxes), camera_inputs()) == 0
+    assert all(loss == 0 for loss in ray_losses(_outputs(depths, boxes), camera_inputs()))
 
 
 def test_one_person_in_one_box_costs_less_than_halves_of_it_in_two():

@@ -3,9 +3,13 @@
 import pytest
 import torch
 
+from configs.config_train_encodeDecode import config_dict as of_one_person
+from models import build_network
+from models.checkpoints import save_weights
 from tests.scene_networks import SMALL
 from tests.synthetic_frames import write_synthetic_frames
 from training.stages.scenes import train_scenes
+from training.trained.load import start_from_crops
 from utils.errors import UserError
 
 
@@ -47,6 +51,8 @@ OURS = {
     "loss_weight_cover": 0.02,
     "loss_weight_people": 0.01,
     "loss_weight_depth": 0.001,
+    "loss_weight_size": 0.02,
+    "masks_of_layers": True,
 }
 
 
@@ -73,3 +79,58 @@ def test_the_same_seed_gives_the_same_network(frames, tmp_path):
     files = [run.path / "models" / "network_best_val_t1.pth" for run in runs]
     first, second = (torch.load(file, weights_only=True)["weights"] for file in files)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+CROPS = {
+    "inputDimension": SMALL["inputDimension"],
+    "add_background": True,
+    "color_by_appearance": True,
+    "upsampling_bilinear": False,
+    "skip_background": False,
+    "encoder_weights": None,
+    "perceptual_weights": None,
+}
+
+
+@pytest.fixture
+def crops_file(tmp_path):
+    """A network of one person with encoder and decoder of `OURS`, and its file."""
+    sizes = ("encoderType", "encoder_width", "feature_scale", "latent_fg", "latent_3d", "latent_dropout")
+    config = {**of_one_person, **CROPS, **{name: SMALL[name] for name in sizes}}
+    network = build_network(config)
+    for parameter in network.decoder.to_image.parameters():
+        torch.nn.init.uniform_(parameter, 0, 1)
+    save_weights(tmp_path / "crops.pth", network, config)
+    return network, tmp_path / "crops.pth"
+
+
+def test_stage_1_starts_from_encoder_and_decoder_of_one_person(frames, tmp_path, crops_file):
+    crops, file = crops_file
+    same = {"upsampling_bilinear": False, "spatial_transformer": True, "pretrained_crops_path": str(file)}
+    config = _config(frames, tmp_path, **OURS, **same)
+    network = build_network(config)
+    start_from_crops(network, config)
+    for part in ("encoder", "decoder"):
+        theirs = getattr(crops, part).state_dict()
+        assert all(torch.equal(tensor, theirs[name]) for name, tensor in getattr(network, part).state_dict().items())
+    # A person who is alone in a frame is rendered as in a crop.
+    appearance, points = torch.rand(1, 2, SMALL["latent_fg"]), torch.rand(1, 2, SMALL["latent_3d"] // 3, 3)
+    side = SMALL["inputDimension"]
+    backgrounds = torch.rand(2, 3, side, side)
+    added, masks = network.eval().decode(appearance, points)
+    expected = crops.eval().decode(appearance[0], points[0], backgrounds)
+    inside = (masks[0] > 0) & (masks[0] < 1)
+    assert inside.float().mean() > 0.2
+    composed = added[0] + (1 - masks[0]) * backgrounds
+    torch.testing.assert_close(composed[inside.expand(-1, 3, -1, -1)], expected[inside.expand(-1, 3, -1, -1)])
+
+
+def test_crops_of_another_network_are_one_line(frames, tmp_path, crops_file):
+    _, file = crops_file
+    wider = _config(frames, tmp_path, **OURS, upsampling_bilinear=False, pretrained_crops_path=str(file), latent_fg=20)
+    with pytest.raises(UserError, match=r"crops\.pth'.*expected"):
+        start_from_crops(build_network(wider), wider)
+    config = _config(frames, tmp_path, **OURS)
+    save_weights(tmp_path / "scene.pth", build_network(config), {**config, "method": "scene"})
+    with pytest.raises(UserError, match="is a network of the method 'scene', expected 'geometry_aware'"):
+        start_from_crops(build_network(config), {**config, "pretrained_crops_path": str(tmp_path / "scene.pth")})
