@@ -1,4 +1,8 @@
-"""Stage 1 of several people on frames of 228 x 128 px with a small network: hours on two cores."""
+"""Stage 1 of several people on frames of 228 x 128 px with a small network, the last of three parts: less than an hour.
+
+It starts from what the first two learned in minutes (docs/training.md): config_scene_boxes.py, where people are, and
+config_scene_crops.py, what they look like from elsewhere. Give `pretrained_network_path` and `pretrained_crops_path`.
+"""
 
 from configs.config_train_detect_encode_decode import config_dict as published
 
@@ -20,14 +24,16 @@ config_dict = {
     "latent_dropout": 0.0,
     "loss_weight_imageNet": 0.0,
     "perceptual_weights": None,
-    # Boxes: they start apart, are square in pixels as crops are, and see what differs from the background.
+    # Boxes: they start apart, are square in pixels as crops are, and see what differs from the background. Crops need
+    # not fade to their borders, because boxes learn from losses of their own.
+    "spatial_transformer": True,
     "distinct_starts": True,
     "square_boxes": True,
     "smooth_detector_input": True,
     "detector_background": True,
     "spatial_transformer_bounds": {"border_factor": 0.9, "min_size": 0.15, "max_size": 1.0},
     # Boxes learn to cover what differs from the background: what is composed alone leaves some lost in a corner. Their
-    # depths are those at which rays through matched boxes meet.
+    # depths are those at which rays through matched boxes meet, and there they are 2 m wide, as crops of one person.
     "loss_weight_boxes": 0.0,
     "loss_weight_cover": 0.02,
     "loss_weight_depth": 0.01,
@@ -35,13 +41,12 @@ config_dict = {
     # No two boxes show one person, and points are of a camera that looks at the box, as its crop shows them.
     "match_one_to_one": True,
     "perspectiveCorrection": True,
-    # A colored shape is a product of mask and color; batch norm lets the decoder learn as fast as the rest.
+    # The image decoder is that of one person, whose layers are colored by the appearance and hide the background.
     "color_by_appearance": True,
     "masks_of_layers": True,
     "upsampling_bilinear": False,
     "decoder_batch_norm": True,
     "decoder_rate": 1.0,
-    "spatial_transformer": True,
     # Masks: of nobody they are empty, and nothing shines through a person.
     "empty_masks": True,
     "opaque_masks": True,

@@ -38,6 +38,7 @@ def test_every_config_file_is_valid_and_complete(name):
     ("name", "keys"),
     [
         ("config_train_detect_encode_decode", SCENE_STAGE1_KEYS),
+        ("config_scene_boxes", SCENE_STAGE1_KEYS),
         ("config_scene_small", SCENE_STAGE1_KEYS),
         ("config_scene_small_pose", SCENE_KEYS),
         ("config_scene_small_supervised", SCENE_KEYS),
