@@ -109,9 +109,9 @@ _SCENES = Preset(
     crops={"train": 24_000, "test": 1_200},
     checksums={
         "train": {
-            "ids_sha256": "dfd39a70b83a416653fffda85903c752609d1dbbd0da2e16578b12dcd86238a4",
-            "labels_sha256": "4a26ddd2b613ccdbbb9a740f3113a04ffc1a9e36e2cbe3e923bbcb4ace4f8113",
-            "pose_statistics": [-0.00036, -0.084479, -0.018797, 0.141555, 0.430101, 0.172447],
+            "ids_sha256": "e7d5500662cc3012de9b76a4097f3606f796abf152aafcc1dcd1349473db943a",
+            "labels_sha256": "86864f2af7f18d564e78432252f3b5c5a6c8cc27033f6bb144ace13964e71c9d",
+            "pose_statistics": [-0.000461, -0.079578, -0.017229, 0.140483, 0.432749, 0.170775],
         },
         "test": {
             "ids_sha256": "c3896621997dccd3d16b3b2a7d93431d1cb64bf8cc952879afa3cb1393b13b68",

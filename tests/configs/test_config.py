@@ -14,7 +14,14 @@ from utils.keys import KEYS, STAGE1_KEYS
 from utils.paths import WORK
 from utils.scene_keys import SCENE_KEYS, SCENE_STAGE1_KEYS
 
-STAGE1_MODULES = ["config_train_encodeDecode", "config_train_better", "config_demo", "config_64px", "config_adapt"]
+STAGE1_MODULES = [
+    "config_train_encodeDecode",
+    "config_train_better",
+    "config_demo",
+    "config_64px",
+    "config_scene_crops",
+    "config_adapt",
+]
 STAGE2_MODULES = [
     "config_train_encodeDecode_pose",
     "config_train_better_pose",
