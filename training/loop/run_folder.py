@@ -137,7 +137,8 @@ def next_command(folder: RunFolder, config: Mapping[str, Any]) -> str:
     stage2, test = _SCRIPTS[method_name(config)]
     if folder.stage == "encode" and not config.get("loss_weight_3d"):
         # Stage 2 takes the architecture from the network, but the labels are the user's choice.
-        given |= {key: str(config[key]) for key in _DATA_KEYS if config[key] != table[key].default}
+        kept = [key for key in _DATA_KEYS if key in table and config[key] != table[key].default]
+        given |= {key: str(config[key]) for key in kept}
         command = command_for(stage2)
     else:
         command = command_for(test, "--evaluate")
