@@ -18,6 +18,7 @@ LEFT_COLOR, RIGHT_COLOR, TRUNK_COLOR = "tab:blue", "tab:red", "0.25"
 PEOPLE_COLORS = ((1.0, 0.25, 0.2), (0.2, 0.85, 0.3), (0.3, 0.5, 1.0), (1.0, 0.8, 0.1))  # RGB of boxes and masks
 SKELETON_RADIUS = 1.0  # meters around the root that a skeleton's axes show
 PEOPLE_DISTANCE = 1.2  # meters between people whose skeletons are shown side by side
+MAX_ROWS = 8  # examples in a picture of a training, one per row
 
 # Nothing here uses pyplot, which chooses a backend and may need a screen: training writes pictures on machines
 # that have none.
@@ -121,9 +122,9 @@ def save_examples(
     background=None,
     predicted_pose=None,
     true_pose=None,
-    max_rows: int = 8,
+    max_rows: int | None = None,
 ) -> None:
-    """Write a picture of up to `max_rows` examples, one per row, to `path` (.png), atomically.
+    """Write a picture of up to `max_rows` (MAX_ROWS) examples, one per row, to `path` (.png), atomically.
 
     `input`, `target`, `output` and `background` are crops (N,3,R,R), uint8 or float in 0..1: the input of the
     network, the true view, the reconstructed view, and the background that the network was given.
@@ -133,12 +134,15 @@ def save_examples(
     save_columns(path, columns, {"predicted pose": predicted_pose, "true pose": true_pose}, max_rows)
 
 
-def save_columns(path: str | os.PathLike, columns: Mapping, poses: Mapping | None = None, max_rows: int = 8) -> None:
-    """Write a picture of up to `max_rows` examples, one per row, to `path` (.png), atomically.
+def save_columns(
+    path: str | os.PathLike, columns: Mapping, poses: Mapping | None = None, max_rows: int | None = None
+) -> None:
+    """Write a picture of up to `max_rows` (MAX_ROWS) examples, one per row, to `path` (.png), atomically.
 
     `columns`: images (N,3,H,W), uint8 or float in 0..1, by their title; `poses` as in `save_examples`, plotted beside
     them. What is None is left out.
     """
+    max_rows = MAX_ROWS if max_rows is None else max_rows
     columns = {name: images[:max_rows] for name, images in columns.items() if images is not None}
     poses = {name: pose[:max_rows] for name, pose in (poses or {}).items() if pose is not None}
     count, shape = len(next(iter(columns.values()))), np.shape(next(iter(columns.values())))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.checkpoints import read_checkpoint
+from tests.processes import fork_script
 from tests.runs import read_log
 from tests.synthetic import write_synthetic_layout
 from tests.synthetic_frames import write_synthetic_frames
@@ -95,7 +96,7 @@ def test_bad_input_is_one_line(files, start, data, tmp_path):
 
 def test_an_exported_network_is_opened_with_the_set_that_is_given(files, data, start, tmp_path):
     exported = tmp_path / "small.safetensors"
-    result = run_script("export_weights.py", "--output", exported, f"network_path={files['both']}")
+    result = fork_script("export_weights.py", "--output", exported, f"network_path={files['both']}")
     assert result.returncode == 0, result.stderr
     assert exported.stat().st_size < 0.6 * files["both"].stat().st_size
     stored = read_checkpoint(exported).config

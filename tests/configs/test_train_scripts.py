@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.processes import fork_script
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, run_script, tiny_config, tiny_pose_config, write_config_file
 
@@ -30,19 +31,19 @@ BAD_INPUT = {
 def test_bad_input_of_stage_1_is_one_line_and_exit_code_2(case, data, tmp_path):
     overrides, words = BAD_INPUT[case]
     file = write_config_file(tmp_path / "config.py", tiny_config(data, tmp_path / "output"))
-    result = run_script("train_encodeDecode.py", "--config", file, *overrides, cwd=tmp_path)
+    result = fork_script("train_encodeDecode.py", "--config", file, *overrides, cwd=tmp_path)
     assert result.returncode == 2, result.stderr
     (line,) = result.stderr.strip().splitlines()
     assert all(word in line for word in words), line
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_corrupt_crop_is_one_line_that_names_it(tmp_path, num_workers):
+@pytest.mark.parametrize(("num_workers", "start"), [(0, fork_script), (2, run_script)])
+def test_a_corrupt_crop_is_one_line_that_names_it(tmp_path, num_workers, start):
     data = write_synthetic_layout(tmp_path / "data", size=SIZE, sequences_per_subject=3)
     for crop in sorted(data.rglob("img_crop_*.png"))[1:]:  # the first is looked at when the set is opened
         crop.write_bytes(crop.read_bytes()[:100])
     file = write_config_file(tmp_path / "config.py", tiny_config(data, tmp_path / "output", num_workers=num_workers))
-    result = run_script("train_encodeDecode.py", "--config", file)
+    result = start("train_encodeDecode.py", "--config", file)
     assert result.returncode == 2, result.stderr
     # after what the progress bar left
     line = result.stderr.strip().splitlines()[-1]

@@ -1,8 +1,6 @@
 """Checking a layout names the first thing wrong, in one line."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -10,8 +8,9 @@ import numpy as np
 import pytest
 
 from datasets.validation import validate
+from tests.processes import fork_script
 from tests.synthetic import write_synthetic_layout
-from tests.tiny import ROOT
+from tests.tiny import run_script
 from utils.errors import UserError
 
 
@@ -125,14 +124,9 @@ def test_crop_of_another_size_is_named(layout):
 
 
 def test_script(layout, tmp_path):
-    script = ROOT / "configs/validate_dataset.py"
-
-    def run(folder):
-        return subprocess.run([sys.executable, script, folder], cwd=tmp_path, capture_output=True, text=True)
-
-    good = run(layout)
+    good = fork_script("validate_dataset.py", layout, cwd=tmp_path)
     assert good.returncode == 0 and "crops" in good.stdout
     edit(layout, "frame", None)
-    bad = run(layout)
+    bad = run_script("validate_dataset.py", layout, cwd=tmp_path)
     assert bad.returncode == 2 and not bad.stdout
     assert bad.stderr.count("\n") == 1 and "'frame'" in bad.stderr

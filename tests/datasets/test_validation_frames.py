@@ -1,8 +1,6 @@
 """Checking a layout of full frames names the first thing wrong, in one line; packing it keeps what is read."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -16,8 +14,8 @@ from datasets.coverage import coverage_report
 from datasets.layout.frame_writer import frame_path
 from datasets.layout.packed import pack
 from datasets.validation import validate
+from tests.processes import fork_script
 from tests.synthetic_frames import synthetic_scene, write_synthetic_frames
-from tests.tiny import ROOT
 from utils.errors import UserError
 
 
@@ -174,10 +172,8 @@ def test_scripts(frames):
         ("validate_dataset", "frames: 64x48 px, img, bg and mask"),
         ("pack_dataset", "12 distinct bg"),
     ):
-        done = subprocess.run(
-            [sys.executable, ROOT / f"configs/{script}.py", frames], capture_output=True, text=True, check=True
-        )
-        assert expected in done.stdout
+        done = fork_script(f"{script}.py", frames)
+        assert done.returncode == 0 and expected in done.stdout
 
 
 def test_coverage_counts_people(whole):

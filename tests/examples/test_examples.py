@@ -8,6 +8,7 @@ from configs.config_test_encodeDecode import config_dict
 from datasets.reader import MultiViewDataset
 from datasets.validation import validate
 from models.checkpoints import read_checkpoint
+from tests.processes import fork_script
 from tests.runs import read_log
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT, SIZE, run_script, tiny_config, tiny_pose_config
@@ -26,7 +27,7 @@ def test_the_viewer_works_without_arguments(tmp_path):
 
 
 def test_packaged_weights_beat_the_mean_pose_and_the_background(tmp_path):
-    result = run_script("test_encodeDecode.py", "--evaluate", f"output_folder={tmp_path}")
+    result = fork_script("test_encodeDecode.py", "--evaluate", f"output_folder={tmp_path}")
     assert result.returncode == 0, result.stderr
     (table,) = tmp_path.rglob("evaluation.csv")
     overall = read_log(table)[-1]
@@ -73,5 +74,5 @@ def test_export_refuses_what_it_cannot_write(pose_run, tmp_path):
     config = {**config_dict, "network_path": str(pose_run.path)}
     with pytest.raises(UserError, match="safetensors"):
         export_weights(config, frozenset(), tmp_path / "weights.pth")
-    result = run_script("export_weights.py", "--output", tmp_path / "a.safetensors", "network_path=/nowhere")
+    result = fork_script("export_weights.py", "--output", tmp_path / "a.safetensors", "network_path=/nowhere")
     assert result.returncode == 2 and "/nowhere" in result.stderr

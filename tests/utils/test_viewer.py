@@ -178,7 +178,8 @@ def test_crops_of_any_type():
         crop_to_image(np.zeros((4, 4, 3)))
 
 
-def test_save_examples(tmp_path):
+def test_save_examples(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.plotting.MAX_ROWS", 8)
     crops = torch.rand(10, 3, 16, 16)
     save_examples(tmp_path / "a.png", crops, crops, crops)
     save_examples(tmp_path / "b.png", crops, crops, crops, crops, POSES.reshape(3, 51), torch.from_numpy(POSES), 2)

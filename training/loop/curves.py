@@ -15,6 +15,9 @@ _LABELS = {"psnr": "PSNR (dB)", "mpjpe": "MPJPE (mm)", "n_mpjpe": "N-MPJPE (mm)"
 _COLORS = {"training": "tab:blue", "held-out": "tab:orange"}
 _COLUMNS = 3
 _LOG_RATIO = 5  # between the largest and the smallest value, above which an axis is logarithmic
+_PANEL = 4.0, 3.0  # inches of a curve with its margins
+# Margins in inches; measuring the texts would take as long as drawing them.
+_LEFT, _RIGHT, _BOTTOM, _TOP = 0.75, 0.1, 0.5, 0.35
 # A picture takes a quarter of a second; evaluations of stage 2 may be half a second apart.
 _SECONDS = 30.0
 
@@ -42,10 +45,13 @@ def save_curves(folder: Path) -> None:
     names = list(dict.fromkeys(name for curves in logs.values() for name in curves))
     if not names:
         return
-    rows = math.ceil(len(names) / _COLUMNS)
-    figure = Figure(figsize=(4 * min(len(names), _COLUMNS), 3 * rows), layout="constrained")
-    for place, name in enumerate(names, start=1):
-        axes = figure.add_subplot(rows, min(len(names), _COLUMNS), place)
+    width, height = _PANEL[0] * min(len(names), _COLUMNS), _PANEL[1] * math.ceil(len(names) / _COLUMNS)
+    figure = Figure(figsize=(width, height))
+    size = (_PANEL[0] - _LEFT - _RIGHT) / width, (_PANEL[1] - _BOTTOM - _TOP) / height
+    for place, name in enumerate(names):
+        row, column = divmod(place, _COLUMNS)
+        left, bottom = column * _PANEL[0] + _LEFT, height - (row + 1) * _PANEL[1] + _BOTTOM
+        axes = figure.add_axes((left / width, bottom / height, *size))
         drawn = {log: curves[name] for log, curves in logs.items() if name in curves}
         for log, (iterations, values) in drawn.items():
             axes.plot(iterations, values, color=_COLORS[log], label=log, marker="." if len(values) == 1 else None)

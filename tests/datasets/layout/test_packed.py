@@ -15,6 +15,7 @@ from datasets.layout.packed import PACKED_FOLDER, UNFINISHED_FOLDER, open_packed
 from datasets.layout.png import read_png, write_png
 from datasets.layout.writer import LayoutWriter, image_path
 from datasets.reader import MultiViewDataset
+from tests.processes import fork_script
 from tests.runs import losses
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT, run_script, tiny_config
@@ -230,7 +231,7 @@ def test_the_script_survives_a_kill(tmp_path):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    result = run_script("pack_dataset.py", tmp_path / "set")
+    result = fork_script("pack_dataset.py", tmp_path / "set")
     assert result.returncode == 0 and "600 rows" in result.stdout, result.stderr
     keys = ("img_crop", "bg_crop")
     batch = MultiViewDataset(tmp_path / "set", keys).__getitems__(range(count))
@@ -239,11 +240,11 @@ def test_the_script_survives_a_kill(tmp_path):
 
 
 def test_the_script_names_what_is_wrong(layout, tmp_path):
-    assert run_script("pack_dataset.py", "--help", cwd=tmp_path).returncode == 0
+    assert fork_script("pack_dataset.py", "--help", cwd=tmp_path).returncode == 0
     result = run_script("pack_dataset.py", tmp_path / "nowhere", cwd=tmp_path)
     assert result.returncode == 2 and "nowhere" in result.stderr and len(result.stderr.strip().splitlines()) == 1
     path = layout / "seq_002/cam_01/img_crop_000005.png"
     path.write_bytes(path.read_bytes()[:100])
-    result = run_script("pack_dataset.py", layout)
+    result = fork_script("pack_dataset.py", layout)
     assert result.returncode == 2 and "corrupt crop" in result.stderr.strip().splitlines()[-1]
     assert not (layout / PACKED_FOLDER).exists()

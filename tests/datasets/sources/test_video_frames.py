@@ -1,7 +1,6 @@
 """`prepare_videos.py --frames`: full frames of calibrated videos, without distortion, with people and their poses."""
 
 import json
-import subprocess
 import sys
 
 import numpy as np
@@ -19,7 +18,7 @@ from datasets.triangulation.points import LANDMARKS, skeleton
 from datasets.validation import validate
 from datasets.video.cropping import frame_intrinsics, frame_map
 from tests.miniature_videos import HEIGHT, OFFSETS, WIDTH, write_recording
-from tests.tiny import ROOT
+from tests.processes import fork_script
 from tests.video_files import write_video
 from tests.walking_points import four_cameras, landmarks, walk
 from utils.errors import UserError
@@ -82,8 +81,10 @@ def test_frames_are_those_of_a_camera_without_distortion():
 
 def test_script_writes_frames_of_videos(filmed, tmp_path, monkeypatch, capsys):
     output = tmp_path / "out"
-    command = [sys.executable, ROOT / "configs/prepare_videos.py", *filmed.arguments, "--frames", "--width", "80"]
-    done = subprocess.run([*command, "--output", output, "--cut", "3"], capture_output=True, text=True, check=True)
+    options = ["--frames", "--width", "80", "--output", str(output), "--cut", "3"]
+    command = ["prepare_videos.py", *filmed.arguments, *options]
+    done = fork_script(*command)
+    assert done.returncode == 0, done.stderr
     assert "8 of 8 instants, sequences 1 to 4; 3 cameras, frames of 80x60 px" in done.stdout
     assert "24" in validate(output).splitlines()[-4].split()
     dataset = FrameDataset(output)
@@ -99,7 +100,7 @@ def test_script_writes_frames_of_videos(filmed, tmp_path, monkeypatch, capsys):
         changed = (item["img"].int() - item["bg"].int()).abs().sum(0).numpy()
         inside = (x >= 0) & (x < 80) & (y >= 0) & (y < 60)
         assert np.median(changed[y[inside], x[inside]]) > 30
-    monkeypatch.setattr(sys, "argv", [str(part) for part in (*command[1:], "--output", output, "--cut", "3")])
+    monkeypatch.setattr(sys, "argv", command)
     prepare_videos.main()
     assert capsys.readouterr().out == done.stdout
 

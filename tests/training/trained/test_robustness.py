@@ -8,8 +8,9 @@ import torch
 
 from datasets import MultiViewDataset
 from models import build_network
+from tests.processes import fork_script
 from tests.synthetic import write_synthetic_layout
-from tests.tiny import SIZE, run_script, tiny_config
+from tests.tiny import SIZE, tiny_config
 from training.loop.hardware import Hardware
 from training.trained.evaluation import evaluate
 from training.trained.nuisances import NUISANCES
@@ -75,5 +76,5 @@ def test_photographs_of_a_folder_are_backgrounds(network, data, tmp_path):
 
 
 def test_the_script_asks_for_an_evaluation():
-    result = run_script("test_encodeDecode.py", "--nuisances")
+    result = fork_script("test_encodeDecode.py", "--nuisances")
     assert result.returncode == 2 and "--nuisances needs --evaluate" in result.stderr

@@ -8,6 +8,7 @@ from configs.config_test_encodeDecode import config_dict
 from models import build_network, load_weights, read_checkpoint, save_weights
 from models.checkpoints import add_trust
 from models.parts.trust import TrustHead, disagreements, interpolate
+from tests.processes import fork_script
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import run_script, tiny_config
 from training.metrics import n_pck
@@ -193,24 +194,24 @@ def test_the_result_for_crops_carries_trust(weights):
 
 
 def test_what_cannot_be_calibrated_is_one_line(weights, tmp_path, data):
-    result = run_script("calibrate_trust.py", f"network_path={weights}", "dataset_folder_train=nowhere")
+    result = fork_script("calibrate_trust.py", f"network_path={weights}", "dataset_folder_train=nowhere")
     assert result.returncode == 2 and "dataset_folder_train 'nowhere' does not exist" in result.stderr
     config = {**tiny_config(data, "output"), "output_types": ["img_crop"]}
     save_weights(tmp_path / "views.safetensors", build_network(config), config)
-    result = run_script("calibrate_trust.py", f"network_path={tmp_path / 'views.safetensors'}")
+    result = fork_script("calibrate_trust.py", f"network_path={tmp_path / 'views.safetensors'}")
     assert result.returncode == 2 and "was not trained for poses" in result.stderr
 
 
 def test_an_evaluation_has_errors_by_quarter_of_trust(weights, data, tmp_path):
     arguments = ("--evaluate", f"network_path={weights}", f"dataset_folder_test={data}", f"output_folder={tmp_path}")
-    result = run_script("test_encodeDecode.py", *arguments, "device=cpu", "--fuse", "--poses", tmp_path / "poses.npz")
+    result = fork_script("test_encodeDecode.py", *arguments, "device=cpu", "--fuse", "--poses", tmp_path / "poses.npz")
     assert result.returncode == 0, result.stderr
     assert "quarter 4" in result.stdout and "cameras of an instant fused" in result.stdout
     (table,) = tmp_path.rglob("evaluation.md")
     assert "## Trust" in table.read_text() and "## Cameras fused" in table.read_text()
     written = np.load(tmp_path / "poses.npz")
     assert written["trust"].shape == written["flagged"].shape == (len(written["poses"]),)
-    without = run_script("test_encodeDecode.py", *arguments, "device=cpu", "--no-trust")
+    without = fork_script("test_encodeDecode.py", *arguments, "device=cpu", "--no-trust")
     assert without.returncode == 0 and "quarter" not in without.stdout
 
 
