@@ -43,14 +43,19 @@ def select_rows(
     return np.flatnonzero(keep)
 
 
+def check_subjects(labels: Mapping[str, np.ndarray], subjects: Sequence[int], name: str) -> None:
+    """UserError where labels have nobody of that number; `name`: what messages call the `subjects`."""
+    present = np.unique(labels["subj"])
+    present = present[present != NOBODY] if labels["subj"].ndim > 1 else present
+    unknown = sorted(set(subjects) - set(present.tolist()))
+    if unknown:
+        raise UserError(f"{name} {list(subjects)}: no subject {unknown[0]}; expected some of {present}")
+
+
 def _shows_only(labels: Mapping[str, np.ndarray], actor_subset: Sequence[int]) -> np.ndarray:
     """Whether all people of the instant of each row are in `actor_subset`, bool (N,)."""
+    check_subjects(labels, actor_subset, "actor_subset")
     subjects = labels["subj"]
-    present = np.unique(subjects)
-    present = present[present != NOBODY] if subjects.ndim > 1 else present
-    unknown = sorted(set(actor_subset) - set(present.tolist()))
-    if unknown:
-        raise UserError(f"actor_subset {list(actor_subset)}: no subject {unknown[0]}; expected some of {present}")
     if subjects.ndim == 1:
         return np.isin(subjects, np.asarray(actor_subset))
     others = ~np.isin(subjects, [*actor_subset, NOBODY]).all(axis=1)

@@ -27,7 +27,8 @@ def photograph_files(folder: str) -> list[Path]:
     if folder == PACKAGES:
         return free_photographs()
     if not Path(folder).is_dir():
-        raise UserError(f"folder of photographs {folder!r} does not exist; expected a folder of pictures")
+        wrong = "is not a folder" if Path(folder).exists() else "does not exist"
+        raise UserError(f"photographs {folder!r} {wrong}; expected a folder of pictures")
     files = sorted(file for file in Path(folder).rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES)
     if not files:
         raise UserError(f"folder {folder!r} has no pictures; expected {', '.join(sorted(PICTURE_SUFFIXES))}")

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,9 +46,12 @@ def impostor(path: str | os.PathLike) -> str | None:
     """What a failed download left in place of a file, and what to do; None where it did not fail in a known way."""
     try:
         with open(path, "rb") as file:
-            start = file.read(256).lstrip().lower()
+            start = file.read(256)
     except OSError:
         return None
+    if not start:
+        return "it is empty"
+    start = start.lstrip().lower()
     if start.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer in place of the file: run `git lfs pull`, or download it again"
     if start.startswith((b"<!doctype html", b"<html")):
@@ -155,6 +158,22 @@ def read_arrays(
     other = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
     if other:
         raise UserError(f"{str(path)!r} holds {other[0]!r}, which is no array; expected {expected}")
+    return arrays
+
+
+def read_rows(path: str | os.PathLike, shapes: Mapping[str, Sequence[int]], expected: str) -> dict[str, "np.ndarray"]:
+    """Arrays (N,*shape) of numbers by name, `shapes` being those of their rows; "" is the array of a .npy file.
+
+    Raises UserError as `read_arrays` does, and for arrays of other shapes, or of text.
+    """
+    arrays = read_arrays(path, None if "" in shapes else list(shapes), expected)
+    count = max((array.shape[:1] for array in arrays.values()), default=())
+    for name, shape in shapes.items():
+        array = arrays.get(name)
+        if array is None or not count or array.shape != (*count, *shape) or array.dtype.kind not in "biuf":
+            held = "nothing" if array is None else f"{array.dtype.name} of shape {array.shape}"
+            wanted = "x".join(map(str, ("N", *shape)))
+            raise UserError(f"{str(path)!r} holds {held} as {name!r}; expected numbers, {wanted}: {expected}")
     return arrays
 
 

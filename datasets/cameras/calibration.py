@@ -48,7 +48,7 @@ def read_calibration(path: str | Path) -> Calibration:
     A camera whose file gives no size of the image has width and height 0. Raises UserError naming file, camera and
     field for whatever is missing or wrong.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     reader = READERS.get(path.suffix.lower(), read_json)
     if not path.is_file():
         raise UserError(f"no file {str(path)!r}; expected a calibration: JSON, {', '.join(READERS)}")

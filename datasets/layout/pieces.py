@@ -88,7 +88,11 @@ class PieceWriter:
         return self.parts / f"{key}.npz"
 
     def _load(self, key: str, names: list[str] | None = None) -> Rows:
-        return read_arrays(self._part(key), names, "rows of a piece; remove it to write the piece again")
+        expected = "rows of a piece; remove it to write the piece again"
+        rows = read_arrays(self._part(key), names, expected)
+        if len({array.shape[:1] for array in rows.values()} | {()}) != 2:
+            raise UserError(f"{str(self._part(key))!r} has arrays of different lengths; expected {expected}")
+        return rows
 
     def _check_same_job(self, job: dict[str, Any]) -> None:
         job_file = self.parts / "job.json"

@@ -18,7 +18,7 @@ from utils.errors import UserError
         (b"\n<!DOCTYPE html>\n<html><body>log in", "a web page in place of the file: download it again"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a Git LFS pointer in place of the file"),
         (b"hello", "refused"),
-        (b"", "refused"),
+        (b"", "it is empty"),
         (b"cos\nsystem\n(S'true'\ntR.", "more than tensors"),
     ],
 )

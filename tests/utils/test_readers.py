@@ -11,7 +11,7 @@ import pytest
 from tests.damage import mutated
 from utils import readers
 from utils.errors import UserError
-from utils.readers import read_arrays, read_csv, read_json, read_xml, reading, reason, whole_number
+from utils.readers import read_arrays, read_csv, read_json, read_rows, read_xml, reading, reason, whole_number
 
 HEADER = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000000, 17, 3), }".ljust(117) + b"\n"
 HUGE_NPY = b"\x93NUMPY\x01\x00v\x00" + HEADER
@@ -25,7 +25,8 @@ DAMAGED = [
     (read_json, rb'["\ud800"]', "half a character"),
     (read_json, b"\n<!DOCTYPE html><html>", "web page"),
     (read_json, b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
-    (read_arrays, b"", "No data"),
+    (read_arrays, b"", "it is empty"),
+    (read_json, b"", "it is empty"),
     (read_arrays, b"hello", "pickled"),
     (read_arrays, b"PK\x03\x04aaaa", "zip"),
     (read_arrays, HUGE_NPY + bytes(1000), "file size"),
@@ -134,3 +135,24 @@ def write_good(file):
     else:
         content = json.dumps({"a": [1, 2.5, {"b": "text"}]})
         file.write_text({".json": content, ".csv": "a,b\n1,2\n3,4\n", ".xml": "<a><b c='1'>2</b></a>"}[file.suffix])
+
+
+ROWS = {"a": (2,), "b": ()}
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        ({"a": np.zeros((3, 2))}, "b is not"),
+        ({"a": np.zeros((3, 2)), "b": np.zeros(4)}, r"holds float64 of shape \(3, 2\) as 'a'; expected numbers, Nx2"),
+        ({"a": np.zeros((3, 5)), "b": np.zeros(3)}, "'a'"),
+        ({"a": np.zeros((3, 2)), "b": np.array(["x"] * 3)}, "'b'"),
+        ({"a": np.array(1.0), "b": np.array(1.0)}, "'a'"),
+    ],
+)
+def test_rows_of_another_shape_are_one_line(held, message, tmp_path):
+    np.savez(tmp_path / "file.npz", **held)
+    assert_one_line(lambda path: read_rows(path, ROWS, "rows"), tmp_path / "file.npz", message)
+    np.save(tmp_path / "file.npy", np.zeros((3, 2)))
+    assert_one_line(lambda path: read_rows(path, ROWS, "rows"), tmp_path / "file.npy", "nothing as '")
+    assert read_rows(tmp_path / "file.npy", {"": (2,)}, "rows")[""].shape == (3, 2)

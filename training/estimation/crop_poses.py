@@ -19,8 +19,9 @@ from training.exports.motion import WORLD
 from training.exports.tables import save_npz
 from training.trained.fusion import fuse_cameras
 from training.trained.inference import PoseFromCrop
+from utils.errors import UserError
 from utils.files import write_atomically
-from utils.readers import read_arrays
+from utils.readers import read_rows
 from utils.skeleton import NUM_JOINTS
 
 CHUNK = 256  # crops in memory
@@ -52,7 +53,14 @@ def camera_poses(shot: Shot, name: str, pose_from_crop: PoseFromCrop, file: Path
         found = _estimate(shot, name, pose_from_crop, progress)
         file.parent.mkdir(exist_ok=True)
         write_atomically(file, lambda part: save_npz(part, found._asdict()))
-    return CameraPoses(**read_arrays(file, CameraPoses._fields, "poses of a camera; remove it to estimate again"))
+    shapes = {"poses": (NUM_JOINTS, 3), "trust": (), "flagged": ()}
+    held = CameraPoses(**read_rows(file, shapes, "poses of a camera; remove it to estimate again"))
+    if len(held.poses) != len(shot.instants):
+        raise UserError(
+            f"{str(file)!r} has poses of {len(held.poses)} instants, expected {len(shot.instants)}; remove it to "
+            "estimate again"
+        )
+    return held
 
 
 def _estimate(shot: Shot, name: str, pose_from_crop: PoseFromCrop, progress: bool) -> CameraPoses:

@@ -69,7 +69,7 @@ def estimate(
     Returns the report, which is stored there too. An interrupted call resumes. Raises UserError for bad input.
     """
     choices, output = choices or Choices(), Path(output)
-    check_at_least(1, every=choices.every, workers=workers or None)
+    check_at_least(1, every=choices.every, workers=workers)
     assumed_camera(2, 2, choices.field), check_filter(choices.smooth), check_formats(choices.formats), pyav()
     files = _existing(by_camera(videos))
     if choices.triangulate and (calibration is None or len(files) < 2):
@@ -111,7 +111,7 @@ def _existing(files: dict[str, str]) -> dict[str, Path]:
 
 def _job(files: dict[str, Path], calibration: str | Path | None, network: str, offsets, choices: Choices) -> dict:
     """What decides the content of the folder; of videos, only their paths and sizes."""
-    digest = hashlib.sha256(b"" if calibration is None else Path(calibration).read_bytes())
+    digest = hashlib.sha256(b"" if calibration is None else Path(calibration).expanduser().read_bytes())
     for name, video in files.items():
         size = sum(file.stat().st_size for file in picture_files(video) or [video])
         digest.update(f"{name} {video.resolve()} {size}".encode())

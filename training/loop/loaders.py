@@ -9,7 +9,7 @@ import torch
 
 from datasets import FrameDataset
 from datasets.reader import MultiViewDataset, collate_batch
-from datasets.sampler import GroupedBatchSampler, select_rows, split_validation
+from datasets.sampler import GroupedBatchSampler, check_subjects, select_rows, split_validation
 from training.loop.distributed import is_main
 from utils.commands import command_for
 from utils.cores import available_cores
@@ -109,7 +109,8 @@ def mask_kinds(config: dict) -> tuple[str, ...]:
 
 def _check_folder(key: str, folder: str, expected: str) -> None:
     if not Path(folder).is_dir():
-        raise UserError(f"{key} {folder!r} does not exist; expected {expected}")
+        wrong = "is not a folder" if Path(folder).exists() else "does not exist"
+        raise UserError(f"{key} {folder!r} {wrong}; expected {expected}")
 
 
 def _open(folder: str, config: dict, keys: tuple[str, ...], wanted: str, masks: Sequence[str] = ()) -> MultiViewDataset:
@@ -157,12 +158,18 @@ def training_rows(
     return train, validation
 
 
-def rows_of_subjects(labels: dict, rows: np.ndarray, subjects: Sequence[int] | None) -> np.ndarray:
-    """Those of `rows` that show `subjects` (None: all); of full frames, nobody else at their instant."""
+def rows_of_subjects(
+    labels: dict, rows: np.ndarray, subjects: Sequence[int] | None, key: str = "actor_subset"
+) -> np.ndarray:
+    """Those of `rows` that show `subjects` (None: all); of full frames, nobody else at their instant.
+
+    UserError, with the name `key` of the subjects, where nobody in full frames has such a number.
+    """
     if subjects is None:
         return rows
     shown = np.asarray(labels["subj"])
     if shown.ndim > 1:
+        check_subjects(labels, subjects, key)
         return select_rows(labels, subjects, rows=rows)
     return rows[np.isin(shown[rows], subjects)]
 

@@ -42,7 +42,7 @@ def labeled_rows(
     rng = np.random.default_rng(config["seed"])
     parts = []
     for rows in training_rows(labels, config, split):
-        rows = rows_of_subjects(labels, rows, subjects)
+        rows = rows_of_subjects(labels, rows, subjects, "label_subjects")
         count = round(fraction * len(rows))
         # Sorted, so that encoding reads the files in their order.
         parts.append(np.sort(rng.choice(rows, max(1, count), replace=False)) if len(rows) else rows)

@@ -193,5 +193,5 @@ def _check_arguments(job: CaptureSet, workers: int | None) -> None:
     check_size(job.size)
     if not job.subjects or len(set(job.cameras)) < max(MIN_CAMERAS, len(job.cameras)):
         raise UserError(f"subjects {job.subjects}, cameras {job.cameras}; expected a subject and two different cameras")
-    check_at_least(1, every=job.every, workers=workers or None)
+    check_at_least(1, every=job.every, workers=workers)
     check_box(job.box_metres)

@@ -10,7 +10,7 @@ from datasets.detection.blazepose import NUM_LANDMARKS, BlazePose
 from datasets.sources.own_videos.boxes import Boxes
 from datasets.video.frames import read_frames
 from utils.files import write_atomically
-from utils.readers import read_arrays
+from utils.readers import read_rows
 
 MAX_PEOPLE = 3
 BOX_MARGIN = 0.1  # of the longer side: landmarks lie inside of the body
@@ -71,8 +71,8 @@ def _nobody(frames: np.ndarray) -> People:
 
 def read_people(file: Path) -> People:
     """What `search` wrote."""
-    arrays = read_arrays(file, People._fields, "landmarks of a video; remove it to detect again")
-    return People(**arrays)
+    shapes = {name: values.shape[1:] for name, values in _nobody(np.arange(1))._asdict().items()}
+    return People(**read_rows(file, shapes, "landmarks of a video; remove it to detect again"))
 
 
 def at_instants(people: Sequence[People], offsets: Sequence[int], instants: Sequence[int]) -> list[People]:

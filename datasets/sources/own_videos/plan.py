@@ -35,7 +35,7 @@ from datasets.video.frames import frame_times, read_frames
 from datasets.video.image_area import video_size
 from utils.errors import UserError
 from utils.files import write_atomically
-from utils.readers import read_arrays
+from utils.readers import read_rows
 
 MIN_SEQUENCES = 4  # per recording, so that training can hold one out
 
@@ -194,7 +194,11 @@ def detect(detection: Detection) -> None:
 
 def with_detected(plan: Plan, found: Sequence[Detection]) -> Plan:
     """The plan with the track of the boxes that `detect` wrote, and with notes on them."""
-    rows = {name: read_arrays(detection.file)[""] for name, detection in zip(plan.recording.videos, found, strict=True)}
+    expected = "boxes of a video; remove it to detect again"
+    rows = {
+        name: read_rows(detection.file, {"": (6,)}, expected)[""]
+        for name, detection in zip(plan.recording.videos, found, strict=True)
+    }
     boxes = {name: {int(row[0]): row[1:5] for row in of_camera} for name, of_camera in rows.items()}
     several = {name: int((of_camera[:, 5] > SECOND_AREA).sum()) for name, of_camera in rows.items()}
     frames = {name: detection.frames for name, detection in zip(rows, found, strict=True)}

@@ -117,7 +117,7 @@ class VideoSet(NamedTuple):
 
 def _check_arguments(options: VideoSet, workers: int | None) -> None:
     check_size(options.size)
-    check_at_least(1, every=options.every, cut=options.cut, workers=workers or None)
+    check_at_least(1, every=options.every, cut=options.cut, workers=workers)
     check_box(options.box_metres)
     check_at_least(0, first_sequence=options.first_sequence)
 

@@ -65,7 +65,7 @@ def prepare_frames(
     """
     options = FrameSet(width, every, cut, first_sequence, detect or triangulate, triangulate, correct_cameras)
     check_size(width)
-    check_at_least(1, every=every, cut=cut, workers=workers or None)
+    check_at_least(1, every=every, cut=cut, workers=workers)
     check_at_least(0, first_sequence=first_sequence)
     recordings, output, show = list(recordings), Path(output), {"workers": workers, "progress": progress}
     mean_std = read_statistics(statistics)

@@ -111,6 +111,8 @@ def test_script_writes_frames_of_videos(filmed, tmp_path, monkeypatch, capsys):
         (["--frames", "--upright"], "--upright is for crops; expected it without --frames"),
         (["--width", "80"], "--width is 80 without --frames"),
         (["--frames", "--width", "4"], "size is 4; expected at least 16 pixels"),
+        (["--frames", "--workers", "0"], "workers is 0; expected at least 1"),
+        (["--workers", "0"], "workers is 0; expected at least 1"),
         (["--frames", "--poses", "POSES"], "poses of one person are given; expected none for full frames"),
     ],
 )

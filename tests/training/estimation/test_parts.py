@@ -1,6 +1,8 @@
 """The parts of the estimation: where a person is, who is followed, how a motion is smoothed, what is fused."""
 
 import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ pytest.importorskip("av")
 
 from datasets.detection.blazepose import NUM_LANDMARKS
 from datasets.triangulation.single_view import follow_in_one_view, root_positions, steady_distances
-from training.estimation.crop_poses import CameraPoses, fuse_views
+from training.estimation.crop_poses import CameraPoses, camera_poses, fuse_views
 from training.estimation.shot import assumed_camera
 from training.estimation.smoothing import FILTERS, butterworth, check_filter, one_euro, smooth
 from training.exports.motion import Motion
@@ -95,3 +97,11 @@ def test_views_are_fused_by_trust():
     unjudged = [view._replace(trust=np.full(3, np.nan)) for view in (first, second)]
     poses, trust = fuse_views(unjudged)
     assert np.allclose(poses[0], 0.5) and trust is None
+
+
+def test_poses_of_another_shot_are_one_line(tmp_path):
+    file, shot = tmp_path / "cam.npz", SimpleNamespace(instants=range(3))
+    for count, message in ((4, "of 4 instants, expected 3; remove it"), (3, None)):
+        np.savez(file, poses=np.zeros((count, 17, 3)), trust=np.zeros(count), flagged=np.zeros(count, bool))
+        with pytest.raises(UserError, match=message) if message else nullcontext():
+            camera_poses(shot, "cam", None, file, progress=False)

@@ -164,6 +164,7 @@ def test_the_mixed_set_is_part_of_what_a_run_is(recording, rendered, data, tmp_p
     ("changes", "words"),
     [
         ({"dataset_folder_mixed": "nowhere"}, "dataset_folder_mixed 'nowhere' does not exist"),
+        ({"dataset_folder_mixed": __file__}, "test_mixing.py' is not a folder"),
         ({"mixed_background": 0.5, "dataset_folder_mixed": None}, "mixed_background needs dataset_folder_mixed"),
         ({"mixed_background": 0.5, "skip_background": False}, "mixed_background needs skip_background or"),
         ({"mixed_fraction": 0.1}, "mixed_fraction 0.1 of batch_size_train 8 leaves nothing"),

@@ -1,5 +1,6 @@
 """Stage 1 on a tiny set of scenes: what it writes and learns, how it resumes, and what it refuses."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +9,7 @@ from models.checkpoints import read_checkpoint
 from tests.runs import Died, die_at, losses, read_log
 from tests.scenes import scene_changes, write_scenes
 from training.loop.engine import make_optimizer, set_learning_rate
+from training.loop.loaders import rows_of_subjects
 from training.stages.novel_views import permutations
 from training.stages.scenes import convolutions_of_decoder, train_scenes
 from training.trained.load import open_for_views
@@ -93,6 +95,12 @@ def test_bad_input(case, scenes, tmp_path):
     with pytest.raises(UserError, match=message):
         train_scenes(config_of(scenes, tmp_path, **changes))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_subject_that_nobody_has_is_called_by_its_key():
+    labels = {"subj": np.array([[1, -1]]), "seq": np.array([1]), "frame": np.array([0])}
+    with pytest.raises(UserError, match=r"label_subjects \[9\]: no subject 9; expected some of \[1\]"):
+        rows_of_subjects(labels, np.arange(1), [9], "label_subjects")
 
 
 def test_a_set_of_crops_is_refused(data, tmp_path):
