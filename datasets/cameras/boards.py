@@ -45,13 +45,26 @@ def check_board(board: Board, on_floor: bool) -> None:
         raise UserError(
             f"marker of {1000 * board.marker:g} mm; expected less than a square, {1000 * board.square:g} mm"
         )
-    if board.marker and not hasattr(opencv().aruco, board.dictionary):
-        raise UserError(f"unknown dictionary {board.dictionary!r}; expected one of cv2.aruco, such as DICT_4X4_50")
+    if board.marker:
+        held, needed = len(_dictionary(board.dictionary).bytesList), (board.columns + 1) * (board.rows + 1) // 2
+        if held < needed:
+            raise UserError(
+                f"dictionary {board.dictionary} has {held} markers; expected the {needed} of a board of "
+                f"{board.columns}x{board.rows} inner corners"
+            )
     if on_floor and not board.marker and (board.columns + board.rows) % 2 == 0:
         raise UserError(
             f"a chessboard of {board.columns}x{board.rows} inner corners looks the same after half a turn; expected an "
             "odd and an even number, or a ChArUco board"
         )
+
+
+def _dictionary(name: str):
+    aruco = opencv().aruco
+    # The module has functions, too, and no other name for a dictionary than its attribute.
+    if not name.startswith("DICT_") or not hasattr(aruco, name):
+        raise UserError(f"unknown dictionary {name!r}; expected one of cv2.aruco, such as DICT_4X4_50")
+    return aruco.getPredefinedDictionary(getattr(aruco, name))
 
 
 class BoardFinder:
@@ -61,9 +74,9 @@ class BoardFinder:
         self.board, self._detector = board, None
         if board.marker:
             aruco = opencv().aruco
-            dictionary = aruco.getPredefinedDictionary(getattr(aruco, board.dictionary))
             size = (board.columns + 1, board.rows + 1)  # squares
-            self._detector = aruco.CharucoDetector(aruco.CharucoBoard(size, board.square, board.marker, dictionary))
+            charuco = aruco.CharucoBoard(size, board.square, board.marker, _dictionary(board.dictionary))
+            self._detector = aruco.CharucoDetector(charuco)
 
     def __call__(self, image: np.ndarray) -> BoardView | None:
         """The board, None where there is none. Pixels: (0, 0) is the center of the first one."""

@@ -11,6 +11,7 @@ from datasets.cameras.boards import Board, BoardFinder, BoardView, check_board
 from datasets.cameras.calibrating import Lens, fit_lens, place_camera
 from datasets.cameras.calibration_writers import write_json_calibration, write_toml_calibration
 from datasets.cameras.camera import Camera
+from datasets.layout.arguments import check_at_least
 from datasets.layout.job import write_text_report
 from datasets.layout.workers import map_processes
 from datasets.sources.own_videos.recordings import by_camera
@@ -40,6 +41,7 @@ def calibrate_cameras(
     Returns the report. Raises UserError for bad input, before anything is written.
     """
     check_board(board, on_floor=bool(floor))
+    check_at_least(1, workers=workers)
     moved, still = _files(videos), _files(floor)
     if still and set(still) != set(moved):
         raise UserError(

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from tqdm import tqdm
 
+from datasets.layout.arguments import check_at_least
 from datasets.layout.workers import map_processes
 from datasets.sources.own_videos.clocks import ASSUMED_RATE, common_rate
 from datasets.sources.own_videos.lags import Lag, find_lag
@@ -28,6 +29,7 @@ def synchronize(
     videos: files named after their camera, or such as "left=a.mp4". by: "motion", of the person whom all show, or
     "sound". most: seconds by which cameras may have started apart. Raises UserError for bad input.
     """
+    check_at_least(1, workers=workers)
     files = {name: Path(file).expanduser() for name, file in by_camera(videos).items()}
     if by not in WAYS:
         raise UserError(f"offsets by {by!r}; expected one of {', '.join(WAYS)}")
@@ -55,7 +57,7 @@ def vertical_speeds(people: People) -> np.ndarray:
     speeds = np.gradient(heights, axis=0) if len(heights) > 1 else np.full_like(heights, np.nan)
     size = np.nanmedian(np.ptp(heights, axis=1)) if np.isfinite(heights).any() else np.nan
     # Left and right are exchanged in some images: their sum and difference in order of size are not.
-    pairs = speeds.reshape(len(speeds), -1, 2) / size
+    pairs = speeds.reshape(len(speeds), len(LIMB_POINTS) // 2, 2) / size
     return np.concatenate([pairs.mean(2), np.abs(pairs).max(2)], axis=1)
 
 

@@ -254,6 +254,16 @@ def test_a_killed_suite_goes_on(data, tmp_path):
     assert log.read_text().splitlines()[:4] == before[:4]
     page = (tmp_path / "out" / "tiny.md").read_text()
     assert "PSNR" in page and f"{result['n_mpjpe_mm']:.1f}" in page
+    # As if nothing had happened: stage 2 is named after the bytes of stage 1's network.
+    (tmp_path / "whole").mkdir()
+    (unbroken,) = run(tmp_path / "whole", data, ONE_ROW, "--seeds", "1")
+    names = [{path.name for path in run_folders(folder)} for folder in (tmp_path, tmp_path / "whole")]
+    assert names[0] == names[1] and len(names[0]) == 2
+    assert scores_of(read_result(unbroken)) == scores_of(result)
+
+
+def scores_of(result: dict) -> dict:
+    return {name: value for name, value in result.items() if name not in ("minutes", "commit")}
 
 
 def _die_in_stage_1(arguments: list[str]) -> None:
