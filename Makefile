@@ -15,7 +15,7 @@ demo: $(VENV)/ready
 	$(BIN)/python configs/demo.py
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV)/ready
 	$(BIN)/python benchmarks/run.py

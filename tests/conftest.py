@@ -3,6 +3,7 @@
 Where a test asks for more, threads that wait sleep: on a busy core they would take the time of the one they wait for.
 """
 
+import gc
 import os
 import signal
 
@@ -16,13 +17,24 @@ os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # more are processe
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
+def pytest_collection_finish(session):
+    """Garbage is not looked for among the modules and tests, which stay."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
-def small_pictures():
-    """Trainings draw two examples, not eight: most of their time is pictures."""
+def as_little_as_needed():
+    """Trainings draw two examples, not eight, and who leaves the number of workers open gets none.
+
+    Most of a small training is pictures; and as many workers as there are cores would each import torch.
+    """
+    from datasets.layout import workers
     from utils import plotting
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plotting, "MAX_ROWS", 2)
+        patch.setattr(workers, "available_cores", lambda: 1)
         yield
 
 

@@ -53,7 +53,7 @@ def _be_script(command: list[str], cwd: str, environment: dict[str, str], stream
     runpy.run_path(command[0], run_name="__main__")
 
 
-def run_processes(count: int, function, *arguments, timeout: float = 120) -> list[int]:
+def run_processes(count: int, function, *arguments, timeout: float = 300) -> list[int]:
     """Call `function(*arguments)` in `count` processes that know of one another; return their exit codes.
 
     When one fails the others are stopped, as torchrun does.

@@ -152,7 +152,8 @@ def test_several_jobs_by_the_same_processes(forked):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system binds no process to cores")
-def test_one_process_per_core_that_may_be_used():
+def test_one_process_per_core_that_may_be_used(monkeypatch):
+    monkeypatch.setattr(workers, "available_cores", available_cores)
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
     try:

@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from training.experiments import run as experiments
 from training.experiments.plan import Run, label_counts, plan
 from training.experiments.report import score_table
 from training.experiments.run import FAILURE, best_row, is_needed, read_result, read_results
+from training.stages.step import TrainingStep
 from utils.errors import UserError
 
 SUITE = """
@@ -83,6 +86,19 @@ def finished(data, tmp_path_factory):
     with pytest.raises(SystemExit) as stopped:
         run(folder, data, SUITE, "--seeds", "2")
     return folder, planned(arguments_of(folder, data, SUITE, "--seeds", "2")), stopped.value.code
+
+
+@pytest.fixture(scope="module")
+def finished_row(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one_row")
+    run(folder, data, ONE_ROW, "--seeds", "1")
+    return folder
+
+
+@pytest.fixture
+def one_row(finished_row, tmp_path):
+    """A folder with the finished suite ONE_ROW, to be changed."""
+    return Path(shutil.copytree(finished_row, tmp_path / "suite", symlinks=True))
 
 
 def test_every_row_is_trained_and_tested_or_says_why_not(finished):
@@ -201,22 +217,22 @@ def test_a_row_that_contradicts_the_network_of_its_stage_1_fails(data, tmp_path)
         run(tmp_path, data, suite, "--seeds", "1")
 
 
-def test_another_way_of_testing_trains_nothing_and_is_another_result(data, tmp_path):
-    (only,) = run(tmp_path, data, ONE_ROW, "--seeds", "1")
-    first, folders = read_result(only), run_folders(tmp_path)
-    (flipped,) = run(tmp_path, data, ONE_ROW, "stage2.flip_test=True", "--seeds", "1")
-    assert run_folders(tmp_path) == folders and read_result(only) == first
+def test_another_way_of_testing_trains_nothing_and_is_another_result(data, one_row):
+    (only,) = run(one_row, data, ONE_ROW, "--seeds", "1")
+    first, folders = read_result(only), run_folders(one_row)
+    (flipped,) = run(one_row, data, ONE_ROW, "stage2.flip_test=True", "--seeds", "1")
+    assert run_folders(one_row) == folders and read_result(only) == first
     assert read_result(flipped)["psnr"] == first["psnr"] and read_result(flipped)["n_mpjpe_mm"] != first["n_mpjpe_mm"]
-    (poses,) = run(tmp_path, data, ONE_ROW.replace("True", "False"), "--seeds", "1")
-    assert run_folders(tmp_path) == folders
+    (poses,) = run(one_row, data, ONE_ROW.replace("True", "False"), "--seeds", "1")
+    assert run_folders(one_row) == folders
     assert "psnr" not in read_result(poses) and read_result(poses)["n_mpjpe_mm"] == first["n_mpjpe_mm"]
 
 
-def test_minutes_and_commits_are_those_of_all_sessions_of_all_stages(data, tmp_path):
-    (only,) = run(tmp_path, data, ONE_ROW, "--seeds", "1")
+def test_minutes_and_commits_are_those_of_all_sessions_of_all_stages(data, one_row):
+    (only,) = run(one_row, data, ONE_ROW, "--seeds", "1")
     assert read_result(only)["commit"] != ""
     for stage, minute, commits in (("encode", 30, ["a" * 40, "b" * 40 + " modified"]), ("pose", 10, ["a" * 40, None])):
-        (file,) = (tmp_path / "out").glob(f"{stage}_*/run.json")
+        (file,) = (one_row / "out").glob(f"{stage}_*/run.json")
         record = json.loads(file.read_text())
         begin_end = {"begin": "2026-11-26T10:00:00+00:00", "end": f"2026-11-26T10:{minute}:00+00:00"}
         record["sessions"] = [{**begin_end, "commit": commit} for commit in commits]
@@ -225,18 +241,18 @@ def test_minutes_and_commits_are_those_of_all_sessions_of_all_stages(data, tmp_p
     assert result["minutes"] == 80 and result["commit"] == "-, aaaaaaa, bbbbbbb modified"
 
 
-def test_another_test_set_is_another_result(data, tmp_path):
-    (only,) = run(tmp_path, data, ONE_ROW, "--seeds", "1")
-    write_synthetic_layout(tmp_path / "other", size=SIZE, subjects=(9,), sequences_per_subject=2, instants=2)
+def test_another_test_set_is_another_result(data, one_row):
+    (only,) = run(one_row, data, ONE_ROW, "--seeds", "1")
+    write_synthetic_layout(one_row / "other", size=SIZE, subjects=(9,), sequences_per_subject=2, instants=2)
     stage, config = only.stages[-1]
-    other = {**config, "dataset_folder_test": str(tmp_path / "other")}
+    other = {**config, "dataset_folder_test": str(one_row / "other")}
     assert is_done(only) and read_result(replace(only, stages=(*only.stages[:-1], (stage, other)))) == {}
 
 
-def test_a_test_by_hand_does_not_change_the_results(data, tmp_path):
-    (only,) = run(tmp_path, data, ONE_ROW, "--seeds", "1")
+def test_a_test_by_hand_does_not_change_the_results(data, one_row):
+    (only,) = run(one_row, data, ONE_ROW, "--seeds", "1")
     before = read_result(only)
-    for folder in run_folders(tmp_path):
+    for folder in run_folders(one_row):
         (folder / "evaluation.csv").write_text("subject,motion,crops,n_mpjpe_mm\nall,all,3,1.0\n")
     assert read_result(only) == before
 
@@ -271,7 +287,28 @@ def _die_in_stage_1(arguments: list[str]) -> None:
     script.main(arguments)
 
 
-def test_a_budget_stops_a_run_cleanly_and_the_next_one_goes_on(data, tmp_path, capsys):
+@pytest.fixture
+def hasty_clock(monkeypatch):
+    """Timers that fire at the fourth iteration after they were started, however slow the machine is."""
+    timers, seen, step, now = [], [], TrainingStep.__call__, [0.0]
+
+    def start(timer):
+        timers.append(timer)
+        seen.clear()
+
+    def call(self, batch, iteration):
+        seen.append(iteration)
+        if len(seen) == 4:
+            now[0] += timers[-1].interval
+            timers[-1].function()
+        return step(self, batch, iteration)
+
+    monkeypatch.setattr("threading.Timer.start", start)
+    monkeypatch.setattr("training.experiments.run.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(TrainingStep, "__call__", call)
+
+
+def test_a_budget_stops_a_run_cleanly_and_the_next_one_goes_on(data, tmp_path, capsys, hasty_clock):
     reached = []
     for _ in range(2):
         long = ["stage1.num_training_iterations=100000", "stage1.test_every=50000"]

@@ -20,26 +20,27 @@ def data(tmp_path_factory):
     return write_synthetic_layout(tmp_path_factory.mktemp("data") / "train", size=SIZE, sequences_per_subject=3)
 
 
-@pytest.fixture
-def compiler():
-    """Compiling starts afresh."""
+@pytest.fixture(scope="module")
+def compiled(data, tmp_path_factory):
+    """The config of a compiled training, and its run."""
     if reason := compiling.why_not_compiled(CPU):
         pytest.skip(f"nothing can be compiled here: {reason}")
     torch.compiler.reset()
+    config = {**tiny_config(data, tmp_path_factory.mktemp("compiled"), latent_dropout=0.0), **SMALLEST}
+    return config, train_novel_views(config)
 
 
-def test_compiled_training_has_the_losses_of_eager_training(data, tmp_path, compiler):
-    config = {**tiny_config(data, tmp_path, latent_dropout=0.0), **SMALLEST}
-    compiled = losses(train_novel_views(config))
-    eager = losses(train_novel_views({**config, "compile": "never", "output_folder": str(tmp_path / "eager")}))
+def test_compiled_training_has_the_losses_of_eager_training(compiled, tmp_path):
+    config, run = compiled
+    eager = losses(train_novel_views({**config, "compile": "never", "output_folder": str(tmp_path)}))
     assert len(eager) == 4 and eager[1] != eager[4]
-    assert compiled == pytest.approx(eager, rel=1e-4)
+    assert losses(run) == pytest.approx(eager, rel=1e-4)
 
 
-def test_compiled_training_resumes_and_repeats_what_an_unbroken_run_does(data, tmp_path, compiler, monkeypatch):
-    config = {**tiny_config(data, tmp_path / "whole", latent_dropout=0.0), **SMALLEST}
-    whole = train_novel_views(config)
-    config["output_folder"] = str(tmp_path / "halves")
+def test_compiled_training_resumes_and_repeats_what_an_unbroken_run_does(compiled, tmp_path, monkeypatch):
+    config, whole = compiled
+    config = {**config, "output_folder": str(tmp_path)}
+    torch.compiler.reset()
     with monkeypatch.context() as patch, pytest.raises(Died):
         die_at(patch, 4)
         train_novel_views(config)

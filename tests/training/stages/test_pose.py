@@ -10,7 +10,6 @@ from models import build_network
 from models.checkpoints import read_checkpoint, save_weights
 from tests.runs import Died, die_at, losses
 from tests.tiny import tiny_config, tiny_pose_config
-from training.stages.novel_views import train_novel_views
 from training.stages.pose import NUM_EXAMPLES, train_pose
 from utils.errors import UserError
 
@@ -99,8 +98,7 @@ def test_the_supervised_baseline_rotates_crops_and_labels_together(data, tmp_pat
     assert np.isfinite(list(rolled.values())).all() and plain != rolled
 
 
-def test_fine_tuning_resumes_from_the_trained_pose_decoder(data, tmp_path):
-    stage1 = train_novel_views(tiny_config(data, tmp_path))
+def test_fine_tuning_resumes_from_the_trained_pose_decoder(data, stage1, tmp_path):
     stage2 = train_pose(tiny_pose_config(data, tmp_path, str(stage1.path)))
     tuning = {"freeze_encoder": False, "learning_rate": 1e-30, "width_to3Dpose": 64}
     tuned = train_pose(tiny_pose_config(data, tmp_path, str(stage2.path), **tuning))
