@@ -6,6 +6,7 @@ import numpy as np
 
 from datasets.cameras.video_size import Area
 from datasets.video.background import evenly_spaced_frames
+from datasets.video.frames import decode_frames
 
 FRAMES = 5
 DARK = 20  # mean gray level of a line of a bar: compression leaves some noise near the image
@@ -13,8 +14,8 @@ DARK = 20  # mean gray level of a line of a bar: compression leaves some noise n
 
 def video_size(path: str | Path) -> tuple[int, int]:
     """Width and height of a video's frames, pixels."""
-    frame = next(evenly_spaced_frames(path, 1))
-    return frame.shape[1], frame.shape[0]
+    _, frame = next(decode_frames(path, [0]))
+    return frame.width, frame.height
 
 
 def image_area(path: str | Path) -> Area:
