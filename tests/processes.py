@@ -15,8 +15,8 @@ import torch
 
 from tests.tiny import ROOT
 
-_context = get_context("forkserver")
-_context.set_forkserver_preload(
+FORKSERVER = get_context("forkserver")
+FORKSERVER.set_forkserver_preload(
     ["tests.processes", "tests.runs", "training.stages.novel_views", "training.stages.pose"]
 )
 
@@ -29,7 +29,7 @@ def fork_script(name: str, *arguments, cwd=ROOT) -> subprocess.CompletedProcess:
     command = [str(ROOT / "configs" / name), *map(str, arguments)]
     with tempfile.TemporaryDirectory() as folder:
         streams = [Path(folder, stream) for stream in ("stdout", "stderr")]
-        process = _context.Process(target=_be_script, args=(command, str(cwd), dict(os.environ), streams))
+        process = FORKSERVER.Process(target=_be_script, args=(command, str(cwd), dict(os.environ), streams))
         process.start()
         process.join(300)
         if process.is_alive():
@@ -61,7 +61,7 @@ def run_processes(count: int, function, *arguments, timeout: float = 300) -> lis
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    processes = [_context.Process(target=_enter, args=(r, count, port, function, arguments)) for r in range(count)]
+    processes = [FORKSERVER.Process(target=_enter, args=(r, count, port, function, arguments)) for r in range(count)]
     for process in processes:
         process.start()
     deadline = time.monotonic() + timeout

@@ -21,6 +21,7 @@ from datasets.layout.writer import image_path
 from datasets.rendered.dataset import SPLIT_SUBJECTS, RenderSet, plan_sequences, render_dataset
 from datasets.rendered.scene import subject_cameras
 from datasets.validation import validate
+from tests.processes import FORKSERVER
 from tests.synthetic import set_checksum
 from tests.tiny import ROOT
 from utils.errors import UserError
@@ -98,7 +99,7 @@ def test_cameras_are_around_the_room_and_differ_between_subjects():
     assert not np.allclose(subject_cameras(1).centers, subject_cameras(9).centers)
 
 
-def test_same_seed_same_bytes_after_a_kill_and_with_workers(rendered, tmp_path):
+def test_same_seed_same_bytes_after_a_kill_and_with_workers(rendered, tmp_path, monkeypatch):
     command = [sys.executable, SCRIPT, "--output", tmp_path, "--crops", "160", "--size", str(SIZE), "--workers", "1"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         wait_for(lambda: any((tmp_path / ".parts").glob("*.npz")), process)
@@ -108,6 +109,8 @@ def test_same_seed_same_bytes_after_a_kill_and_with_workers(rendered, tmp_path):
     with pytest.raises(UserError, match="is unfinished"):
         Labels(tmp_path)
     assert kept and len(kept) < len(plan_sequences(RenderSet(160, SIZE, 0, "train")))
+    # Workers that need not import torch.
+    monkeypatch.setattr("datasets.layout.workers.get_context", lambda _: FORKSERVER)
     render_dataset(tmp_path, 160, SIZE, workers=2, progress=False)
     assert set_checksum(tmp_path) == set_checksum(rendered)
 
