@@ -1,5 +1,7 @@
 """From the videos of the recording in the box to a set with poses: a few instants of the whole command."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from datasets.reader import MultiViewDataset
 from datasets.sources.own_videos.prepare import prepare_videos
 from datasets.sources.own_videos.recordings import one_recording, read_pose_file
 from datasets.validation import validate
+from datasets.video.image_area import image_area
 from tests.tiny import ROOT
 from training.trained.evaluation import label_note
 from utils.errors import UserError
@@ -29,6 +32,14 @@ def recording(calibration="Calib.qca.txt", **more):
 def prepare(output, *recordings, **options):
     options = {"size": 32, "every": EVERY, "background": False, "workers": 1, "progress": False, **options}
     return prepare_videos(recordings, output, **options)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bars_looked_for_once():
+    """All tests read the same videos, and black bars are found elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("datasets.sources.own_videos.video_sizes.image_area", functools.cache(image_area))
+        yield
 
 
 @pytest.fixture(scope="module")
