@@ -20,7 +20,7 @@ def test_the_demo_renders_trains_tests_and_saves_pictures(tmp_path, monkeypatch,
         monkeypatch.setattr(demo, name, config)
     monkeypatch.setattr(demo, "TRAIN_CROPS", 320)
     monkeypatch.setattr(demo, "TEST_CROPS", 32)
-    monkeypatch.setattr("utils.viewer.SWEEP_FRAMES", 12)
+    monkeypatch.setattr("utils.viewer.SWEEP_FRAMES", 16)
     output = tmp_path / "demo"
     demo.main(["--output", str(output)])
     results = (output / "results.md").read_text()
