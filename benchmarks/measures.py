@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import plain
@@ -27,9 +29,11 @@ from training.stages.losses import ImageLoss
 from training.stages.novel_views import NovelViewStep
 from training.stages.pose import PoseStep
 from training.trained.evaluation import evaluate
+from training.trained.viewing import RotatedView
 from utils.images import normalize
 from utils.memory import keep_freed_memory
 from utils.paths import ROOT
+from utils.viewer import Viewer
 
 Setups = dict[str, Setup]
 
@@ -188,6 +192,26 @@ def render(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
     side = next(iter(setups.values())).config["inputDimension"]
     made = folder / f"rendered_{time.monotonic_ns()}"
     return {way: render_rate(made / way, side, size.rendered, 1 if way == "plain" else None) for way in setups}
+
+
+def view(setups: Setups, size: Size, folder: Path) -> dict[str, float]:
+    """Pictures per second while the viewer's slider moves, without a window. The plain way draws the whole figure."""
+
+    def turn(way: str, viewer: Viewer, degrees: float) -> None:
+        if way == "fast":
+            viewer.controls.slider.set_val(degrees)
+        else:
+            viewer.yaw = np.deg2rad(degrees)
+            viewer.update()
+
+    ways = {}
+    for way, setup in setups.items():
+        figure = Figure(figsize=Viewer.size)
+        FigureCanvasAgg(figure)
+        viewer = Viewer(figure, RotatedView(setup.network, setup.test, setup.hardware), len(setup.test))
+        yaws = itertools.cycle(range(5, 360, 5))
+        ways[way] = Way(lambda way=way, viewer=viewer, yaws=yaws: turn(way, viewer, next(yaws)))
+    return _rates(ways, size)
 
 
 def first_batch(setup: Setup) -> dict[str, torch.Tensor]:

@@ -42,6 +42,7 @@ MEASURES = {
     "index_seconds": (measures.index_seconds, "s"),
     "train_peak_mib": (measures.train_peak_mib, "MiB"),
     "render": (measures.render, "crops/s"),
+    "view": (measures.view, "pictures/s"),
 }
 FLOP = {"train": measures.training_flop, "pose_only": measures.pose_flop}  # measures with a count of operations
 OUTPUT = FOLDER / "latest.json"
@@ -108,7 +109,7 @@ def table(results: dict, seconds: float) -> str:
     for configuration, measured in results.items():
         for name, values in measured.items():
             fast, plain, busy = (values.get(way) for way in ("fast", "plain", "busy"))
-            is_rate = values["unit"] == "crops/s"
+            is_rate = values["unit"].endswith("/s")
             gain = f"{fast / plain if is_rate else plain / fast:.1f}x" if fast and plain else ""
             kept = f"{busy / fast if is_rate else fast / busy:.2f}" if fast and busy else ""
             flop = [

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from mpl_toolkits.mplot3d import Axes3D
 
 from utils.files import write_atomically
@@ -41,6 +42,15 @@ def draw_image(axes: Axes, image: np.ndarray, title: str = ""):
     return axes.imshow(image, vmin=0, vmax=1)
 
 
+def replace_image(artist: AxesImage, image: np.ndarray) -> None:
+    """Show another image, of any size, in place of the one that `draw_image` drew."""
+    artist.set_data(image)
+    height, width = image.shape[:2]
+    # Replacing the data keeps the extent of the former image.
+    artist.set_extent((-0.5, width - 0.5, height - 0.5, -0.5))
+    artist.axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+
+
 def draw_skeleton(axes: Axes3D, pose: np.ndarray, title: str = "") -> list:
     """Plot a pose (17,3) or (51,), meters, camera frame (x right, y down, z forward), as the camera sees it.
 
@@ -64,27 +74,36 @@ def move_skeleton(lines: list, pose: np.ndarray) -> None:
         line.set_data_3d(*plotted[list(bone)].T)
 
 
-def draw_people(axes: Axes3D, people: Sequence, title: str = "") -> list:
+def draw_people(axes: Axes3D, people: Sequence) -> list[list]:
     """Plot poses (17,3), meters, camera frame, side by side: `people` are pairs of a pose and a color (RGB in 0..1).
 
-    A person's right limbs are darker. Returns the lines.
+    A person's right limbs are darker. Returns the lines of each person, for `move_people`. The axes are as
+    `style_skeleton_axes` made them.
     """
     count = max(1, len(people))
-    style_skeleton_axes(axes, title)
     half = SKELETON_RADIUS + (count - 1) * PEOPLE_DISTANCE / 2
     axes.set(xlim=(-half, half), xticks=[])
     axes.set_box_aspect((half / SKELETON_RADIUS, 1, 1), zoom=1.25 + 0.15 * (count - 1))
     drawn = []
-    for place, (pose, color) in enumerate(people):
-        aside = np.array([(place - (count - 1) / 2) * PEOPLE_DISTANCE, 0, 0])
-        lines = []
-        for bone in BONES:
-            shade = 0.5 if bone[1] in RIGHT_JOINTS else 1.0
-            (line,) = axes.plot([0, 0], [0, 0], [0, 0], color=shade * np.asarray(color), linewidth=2.5)
-            lines.append(line)
-        move_skeleton(lines, np.asarray(pose).reshape(NUM_JOINTS, 3) + aside)
-        drawn += lines
+    for _, color in people:
+        shades = [(0.5 if bone[1] in RIGHT_JOINTS else 1.0) * np.asarray(color) for bone in BONES]
+        drawn.append([axes.plot([0, 0], [0, 0], [0, 0], color=shade, linewidth=2.5)[0] for shade in shades])
+    move_people(drawn, people)
     return drawn
+
+
+def move_people(drawn: list[list], people: Sequence) -> None:
+    """Update the lines that `draw_people` returned to other poses of as many people."""
+    for place, (lines, (pose, _)) in enumerate(zip(drawn, people, strict=True)):
+        aside = np.array([(place - (len(people) - 1) / 2) * PEOPLE_DISTANCE, 0, 0])
+        move_skeleton(lines, np.asarray(pose).reshape(NUM_JOINTS, 3) + aside)
+
+
+def add_linked_axes(figure: Figure, places: Sequence) -> list[Axes3D]:
+    """3D axes at `places` (left, bottom, width, height), of the figure; with the mouse all turn together."""
+    first, *others = places
+    linked = [figure.add_axes(first, projection="3d")]
+    return linked + [figure.add_axes(place, projection="3d", shareview=linked[0]) for place in others]
 
 
 def style_skeleton_axes(axes: Axes3D, title: str = "") -> None:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.patches import Rectangle
 
-from utils.plotting import draw_image, draw_people
+from utils.plotting import add_linked_axes, draw_image, draw_people, move_people, replace_image, style_skeleton_axes
 from utils.viewer import RotatingPanels
 
 Color = tuple[float, float, float]
@@ -56,45 +57,58 @@ class SceneViewer(RotatingPanels):
 
     def add_panels(self, bottom: float) -> None:
         above, height = bottom + (0.92 - bottom) * 0.53, (0.92 - bottom) * 0.42
-        names = [*_IMAGES, *_POSES]
-        self._axes, self._images, self._drawn = {}, {}, []
-        for row, (start, low) in enumerate(((0, above), (3, bottom))):
-            shown = names[start : start + 3 + row]
-            width = 0.98 / len(shown)
-            for column, name in enumerate(shown):
-                projection = "3d" if name in _POSES else None
-                place = (0.01 + column * width, low, width - 0.01, height)
-                self._axes[name] = self.figure.add_axes(place, projection=projection)
-        for name, title in _IMAGES.items():
-            self._images[name] = draw_image(self._axes[name], np.ones((1, 1, 3)), title)
+        names, places = [*_IMAGES, *_POSES], {}
+        for start, low, count in ((0, above, 3), (3, bottom, 4)):
+            width = 0.98 / count
+            for column, name in enumerate(names[start : start + count]):
+                places[name] = (0.01 + column * width, low, width - 0.01, height)
+        self._images = {
+            name: draw_image(self.figure.add_axes(places[name]), np.ones((1, 1, 3)), title)
+            for name, title in _IMAGES.items()
+        }
         self._images["depth_map"].set_cmap("gray_r")
+        pose_axes = add_linked_axes(self.figure, [places[name] for name in _POSES])
+        self._pose_axes = dict(zip(_POSES, pose_axes, strict=True))
+        for name, title in _POSES.items():
+            style_skeleton_axes(self._pose_axes[name], title)
+        self._outlines, self._people = [], {}
         self._caption = self.figure.text(0.5, 0.99, "", ha="center", va="top")
 
-    def show_panels(self, view: ScenePanels) -> None:
+    def show_image(self, view: ScenePanels) -> None:
         for name, artist in self._images.items():
-            self._show_image(artist, getattr(view, name))
+            image = getattr(view, name)
+            artist.axes.set_visible(image is not None)
+            if image is not None:
+                replace_image(artist, image)
         # The range of depths differs from frame to frame, because they have no unit.
         if view.depth_map is not None:
             self._images["depth_map"].set_clim(np.min(view.depth_map), np.max(view.depth_map))
-        for artist in self._drawn:
+        for artist in [*self._outlines, *self._lines()]:
             artist.remove()
-        self._drawn = [self._axes["input_image"].add_patch(_rectangle(outline)) for outline in view.outlines]
-        for name, title in _POSES.items():
+        input_axes = self._images["input_image"].axes
+        self._outlines = [input_axes.add_patch(_rectangle(outline)) for outline in view.outlines]
+        self._people = {}
+        for name, axes in self._pose_axes.items():
             people = getattr(view, name)
-            self._axes[name].set_visible(people is not None)
+            axes.set_visible(people is not None)
             if people is not None:
-                self._drawn += draw_people(self._axes[name], people, title)
+                self._people[name] = draw_people(axes, people)
         self._caption.set_text(view.caption)
 
-    def _show_image(self, artist, image: np.ndarray | None) -> None:
-        artist.axes.set_visible(image is not None)
-        if image is None:
-            return
-        artist.set_data(image)
-        height, width = image.shape[:2]
-        # Replacing the data keeps the extent of the blank image that the panel began with.
-        artist.set_extent((-0.5, width - 0.5, height - 0.5, -0.5))
-        artist.axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    def show_rotated(self, view: ScenePanels) -> None:
+        if view.output_image is not None:
+            self._images["output_image"].set_data(view.output_image)
+        for name, drawn in self._people.items():
+            move_people(drawn, getattr(view, name))
+
+    def moving_artists(self) -> list[Artist]:
+        output = self._images["output_image"]
+        # The frame lies over the image. An image without one has no axes to be seen.
+        images = [output, *output.axes.spines.values()] if output.axes.get_visible() else []
+        return images + self._lines()
+
+    def _lines(self) -> list[Artist]:
+        return [line for people in self._people.values() for lines in people for line in lines]
 
 
 def _rectangle(outline: Outline) -> Rectangle:

@@ -1,22 +1,34 @@
-"""Viewers: panels that rotate with a slider, and a button for the next image; the panels of one person in a crop.
+"""Viewers: panels that rotate with a slider, and buttons for other images; the panels of one person in a crop.
 
 It knows no network and no dataset: a callable gives the contents of the panels.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.widgets import Button, Slider
 from tqdm import tqdm
 
 from utils.animation import SUFFIXES, require_writer, save_animation
+from utils.blitting import Blitting
 from utils.errors import UserError
-from utils.plotting import draw_image, draw_skeleton, move_skeleton, save_figure, skeleton_legend, style_skeleton_axes
+from utils.plotting import (
+    add_linked_axes,
+    draw_image,
+    draw_skeleton,
+    move_skeleton,
+    replace_image,
+    save_figure,
+    skeleton_legend,
+)
+from utils.skeleton import NUM_JOINTS
+from utils.viewer_controls import WINDOW_SETTINGS, Controls
 
 TITLES = ("Input image", "Output image", "Predicted pose", "True pose")
 SCREENLESS_BACKENDS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
@@ -38,7 +50,7 @@ class Panels(NamedTuple):
 
 
 class RotatingPanels:
-    """Panels on `figure` and, with `controls`, a button and a slider below; the panels are those of a subclass.
+    """Panels on `figure` and, with `controls`, buttons, a slider and keys; the panels are those of a subclass.
 
     `view(index, yaw)` gives what to show of image `index`, 0 <= index < count, rotated by `yaw` radians about the
     world's vertical axis. Keep a reference to it: without one matplotlib's widgets stop responding.
@@ -55,84 +67,88 @@ class RotatingPanels:
             raise UserError(f"there is no image {index}; expected 0 to {count - 1}")
         self.figure, self.view, self.count, self.index, self.yaw = figure, view, count, index, 0.0
         self.add_panels(self.bottoms[0 if controls else 1])
-        self.button = self.slider = None
-        if controls:
-            self._add_controls()
+        self.controls = Controls(self) if controls else None
+        self._blitting = Blitting(figure) if controls else None
         self.update()
 
     def add_panels(self, bottom: float) -> None:
         """Make the panels, above `bottom`."""
         raise NotImplementedError
 
-    def show_panels(self, view: Any) -> None:
-        """Show what `view` gave."""
+    def show_image(self, view: Any) -> None:
+        """Show what is the same of `view` at every yaw, and make room for the rest."""
+        raise NotImplementedError
+
+    def show_rotated(self, view: Any) -> None:
+        """Show what changes in `view` with the yaw, after `show_image`."""
+        raise NotImplementedError
+
+    def moving_artists(self) -> list[Artist]:
+        """What `show_rotated` changes; in axes."""
         raise NotImplementedError
 
     def next_image(self, _event=None) -> None:
         """Show the next image, the first after the last, at the same yaw."""
-        self.index = (self.index + 1) % self.count
+        self._show(self.index + 1)
+
+    def previous_image(self, _event=None) -> None:
+        """Show the image before, the last before the first, at the same yaw."""
+        self._show(self.index - 1)
+
+    def _show(self, index: int) -> None:
+        self.index = index % self.count
         self.update()
 
     def set_yaw(self, yaw: float) -> None:
         """Rotate view and poses to `yaw`, in radians."""
         self.yaw = float(yaw)
-        self.update()
+        self.show_rotated(self.view(self.index, self.yaw))
+        if self._blitting:
+            self._blitting.redraw_moving()
 
     def update(self) -> None:
         """Show the current image at the current yaw."""
-        self.show_panels(self.view(self.index, self.yaw))
-        self.figure.canvas.draw_idle()
-
-    def _add_controls(self) -> None:
-        self.button = Button(self.figure.add_axes((0.02, 0.05, 0.12, 0.09)), "Next image")
-        self.button.on_clicked(self.next_image)
-        slider_axes = self.figure.add_axes((0.22, 0.05, 0.66, 0.09))
-        # A full rotation either way, so that no side of a person is at the end of the slider.
-        self.slider = Slider(slider_axes, "Yaw ", -2 * np.pi, 2 * np.pi, valinit=0.0, valfmt="%+.2f rad")
-        self.slider.on_changed(self.set_yaw)
+        view = self.view(self.index, self.yaw)
+        self.show_image(view)
+        self.show_rotated(view)
+        if self._blitting:
+            self._blitting.redraw_all([*self.moving_artists(), *self.controls.moving_artists()])
 
 
 class Viewer(RotatingPanels):
     """Four panels in a row, of `Panels`: input image, output image, predicted pose and true pose."""
 
-    def show_panels(self, view: Panels) -> None:
-        self._input.set_data(view.input_image)
-        self._output.set_data(np.ones_like(view.input_image) if view.output_image is None else view.output_image)
-        for image in (self._input, self._output):
-            # Replacing the data keeps the extent of the blank image that the panel began with.
-            height, width = image.get_array().shape[:2]
-            image.set_extent((-0.5, width - 0.5, height - 0.5, -0.5))
-            image.axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-        for axes, pose in zip(self._pose_axes, (view.predicted_pose, view.true_pose), strict=True):
-            self._show_pose(axes, pose)
-        self._caption.set(text=view.caption, color=WARNING_COLOR if view.warned else "black")
-
-    def _show_pose(self, axes, pose: np.ndarray | None) -> None:
-        # Lines are plotted once per panel and moved later, which is faster while the slider is dragged.
-        lines = self._lines.get(axes)
-        if pose is None:
-            for line in lines or ():
-                line.set_visible(False)
-            return
-        if lines is None:
-            self._lines[axes] = draw_skeleton(axes, pose, axes.get_title())
-            return
-        for line in lines:
-            line.set_visible(True)
-        move_skeleton(lines, pose)
-
     def add_panels(self, bottom: float) -> None:
         height, width = 0.86 - bottom, 0.23
         lefts = [0.02 + column * (width + 0.01) for column in range(4)]
+        places = [(left, bottom, width, height) for left in lefts]
         blank = np.ones((1, 1, 3))
-        image_axes = [self.figure.add_axes((left, bottom, width, height)) for left in lefts[:2]]
+        image_axes = [self.figure.add_axes(place) for place in places[:2]]
         self._input, self._output = (draw_image(*panel) for panel in zip(image_axes, [blank] * 2, TITLES, strict=False))
-        self._pose_axes = [self.figure.add_axes((left, bottom, width, height), projection="3d") for left in lefts[2:]]
-        self._lines = {}
-        for axes, title in zip(self._pose_axes, TITLES[2:], strict=True):
-            style_skeleton_axes(axes, title)
+        pose_axes = add_linked_axes(self.figure, places[2:])
+        blank_pose = np.zeros((NUM_JOINTS, 3))
+        self._lines = [draw_skeleton(axes, blank_pose, title) for axes, title in zip(pose_axes, TITLES[2:], strict=True)]
         skeleton_legend(self.figure, (lefts[2] + lefts[3] + width) / 2, bottom + height)
         self._caption = self.figure.text(0.5, 0.99, "", ha="center", va="top")
+
+    def show_image(self, view: Panels) -> None:
+        replace_image(self._input, view.input_image)
+        replace_image(self._output, np.ones_like(view.input_image) if view.output_image is None else view.output_image)
+        for lines, pose in zip(self._lines, (view.predicted_pose, view.true_pose), strict=True):
+            for line in lines:
+                line.set_visible(pose is not None)
+        self._caption.set(text=view.caption, color=WARNING_COLOR if view.warned else "black")
+
+    def show_rotated(self, view: Panels) -> None:
+        if view.output_image is not None:
+            self._output.set_data(view.output_image)
+        for lines, pose in zip(self._lines, (view.predicted_pose, view.true_pose), strict=True):
+            if pose is not None:
+                move_skeleton(lines, pose)
+
+    def moving_artists(self) -> list[Artist]:
+        # The frame lies over the image.
+        return [self._output, *self._output.axes.spines.values(), *itertools.chain(*self._lines)]
 
 
 def show(
@@ -152,8 +168,9 @@ def show(
             f"no window can be opened ({error}; it needs a screen and tkinter); use --save FILE.png, FILE.gif or "
             "FILE.mp4"
         ) from error
-    viewer = panels(figure, view, count, index)
-    plt.show()
+    with plt.rc_context(WINDOW_SETTINGS):
+        viewer = panels(figure, view, count, index)
+        plt.show()
     return viewer
 
 

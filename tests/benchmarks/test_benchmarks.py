@@ -11,8 +11,8 @@ from benchmarks.timing import Way, median_rates
 from utils.errors import UserError
 
 # all but rendering, which has tests of its own and builds a cache at its first use
-ONLY = "load,train,cache,pose_train,evaluate,pose_only,index_seconds,train_peak_mib"
-UNITS = {"index_seconds": "s", "train_peak_mib": "MiB"}
+ONLY = "load,train,cache,pose_train,evaluate,pose_only,index_seconds,train_peak_mib,view"
+UNITS = {"index_seconds": "s", "train_peak_mib": "MiB", "view": "pictures/s"}
 
 
 def test_everything_is_measured_both_ways(tmp_path, capsys):

@@ -4,10 +4,11 @@ import sys
 
 import av
 import imageio.v3 as imageio
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from matplotlib.backend_bases import MouseButton, MouseEvent
+from matplotlib.backend_bases import CloseEvent, KeyEvent, MouseButton, MouseEvent
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
@@ -47,30 +48,64 @@ def click(canvas, x, y):
         canvas.callbacks.process(name, MouseEvent(name, canvas, x, y, MouseButton.LEFT))
 
 
+def press(viewer, key):
+    canvas = viewer.figure.canvas
+    canvas.callbacks.process("key_press_event", KeyEvent("key_press_event", canvas, key))
+
+
+def press_button(viewer, button):
+    x0, y0, x1, y1 = button.ax.bbox.extents
+    click(viewer.figure.canvas, (x0 + x1) / 2, (y0 + y1) / 2)
+
+
+def drag(axes, dx, dy):
+    """Move the mouse over `axes` with its left button held, by fractions of their size."""
+    canvas, (x0, y0, x1, y1) = axes.figure.canvas, axes.bbox.extents
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    for name, share in (("button_press_event", 0), ("motion_notify_event", 1), ("button_release_event", 1)):
+        place = (x + share * dx * (x1 - x0), y + share * dy * (y1 - y0))
+        canvas.callbacks.process(name, MouseEvent(name, canvas, *place, MouseButton.LEFT))
+
+
+def angles(viewer):
+    """(elevation, azimuth, roll) of both skeletons."""
+    return [(axes.elev, axes.azim, axes.roll) for axes in viewer.figure.axes if axes.name == "3d"]
+
+
 def test_four_panels_in_a_row_and_the_controls_below(viewer):
     titles = {axes.get_title(): axes.get_position() for axes in viewer.figure.axes if axes.get_title()}
     assert list(titles) == ["Input image", "Output image", "Predicted pose", "True pose"]
     lefts = [position.x0 for position in titles.values()]
     assert lefts == sorted(lefts) and len({position.y0 for position in titles.values()}) == 1
-    assert viewer.button.ax.get_position().y1 < 0.2 and viewer.slider.ax.get_position().y1 < 0.2
-    assert viewer.slider.valmin == pytest.approx(-2 * np.pi) and viewer.slider.valmax == pytest.approx(2 * np.pi)
+    controls = viewer.controls
+    for widget in (controls.previous, controls.next, controls.slider):
+        assert widget.ax.get_position().y1 < 0.2
+    assert (controls.slider.valmin, controls.slider.valmax) == (-360, 360)
 
 
-def test_a_click_on_the_button_shows_the_next_image(viewer):
+def test_buttons_show_the_next_and_the_previous_image(viewer):
     before = pixels(viewer)
-    x0, y0, x1, y1 = viewer.button.ax.bbox.extents
-    click(viewer.figure.canvas, (x0 + x1) / 2, (y0 + y1) / 2)
+    press_button(viewer, viewer.controls.next)
     assert viewer.index == 1
     np.testing.assert_array_equal(viewer._input.get_array(), IMAGES[1])
     assert np.abs(pixels(viewer) - before).sum() > 0
-    viewer.next_image()
-    viewer.next_image()
-    assert viewer.index == 0  # after the last comes the first
+    press_button(viewer, viewer.controls.previous)
+    np.testing.assert_array_equal(pixels(viewer), before)
+
+
+@pytest.mark.parametrize(("forward", "back"), [("down", "up"), ("pagedown", "pageup")])
+def test_keys_change_the_image_past_the_last_and_before_the_first(viewer, forward, back):
+    seen = [viewer.index]
+    for key in (forward, forward, forward, back, back):
+        press(viewer, key)
+        seen.append(viewer.index)
+        np.testing.assert_array_equal(viewer._input.get_array(), IMAGES[viewer.index])
+    assert seen == [0, 1, 2, 0, 2, 1]
 
 
 def test_a_click_on_the_slider_rotates_view_and_poses(viewer):
     before = pixels(viewer)
-    x0, y0, x1, y1 = viewer.slider.ax.bbox.extents
+    x0, y0, x1, y1 = viewer.controls.slider.ax.bbox.extents
     click(viewer.figure.canvas, x0 + 0.75 * (x1 - x0), (y0 + y1) / 2)
     assert viewer.yaw == pytest.approx(np.pi, abs=0.05)
     after = pixels(viewer)
@@ -79,14 +114,92 @@ def test_a_click_on_the_slider_rotates_view_and_poses(viewer):
         x0, _, x1, _ = left[title]
         height = after.shape[0] * 3 // 4
         assert (after[:height, x0:x1] != before[:height, x0:x1]).any() == moved, title
-    viewer.slider.set_val(0.0)
+    viewer.controls.slider.set_val(0.0)
     np.testing.assert_array_equal(pixels(viewer), before)
 
 
+def test_arrow_keys_turn_by_some_degrees_and_on_past_the_end(viewer):
+    press(viewer, "right")
+    assert viewer.controls.slider.valtext.get_text() == "+5°" and viewer.yaw == pytest.approx(np.deg2rad(5))
+    np.testing.assert_allclose(viewer._output.get_array(), view(0, np.deg2rad(5)).output_image)
+    press(viewer, "left")
+    press(viewer, "left")
+    assert viewer.controls.slider.val == pytest.approx(-5)
+    viewer.controls.slider.set_val(358)
+    press(viewer, "right")
+    assert viewer.controls.slider.val == pytest.approx(3)
+
+
+def test_what_moves_is_drawn_as_a_whole_drawing_draws_it(viewer):
+    pixels(viewer)
+    drawings = []
+    viewer.figure.canvas.mpl_connect("draw_event", drawings.append)
+    press(viewer, "right")
+    moved = np.array(viewer.figure.canvas.buffer_rgba()).astype(int)
+    assert not drawings  # only what moves was drawn
+    np.testing.assert_array_equal(moved, pixels(viewer))
+    press(viewer, "down")
+    assert len(drawings) == 2  # another image is drawn as a whole
+
+
+def test_a_file_that_the_toolbar_saves_has_everything(viewer, tmp_path):
+    press(viewer, "right")
+    viewer.figure.savefig(tmp_path / "a.png", dpi=viewer.figure.dpi)
+    difference = np.abs(imageio.imread(tmp_path / "a.png").astype(int) - pixels(viewer))
+    assert difference.max() == 0
+
+
+def test_space_plays_and_pauses(viewer):
+    calls, timer = [], viewer.controls._timer
+    timer.start, timer.stop = lambda: calls.append("start"), lambda: calls.append("stop")
+    press(viewer, " ")
+    yaws = []
+    for _ in range(3):
+        timer._on_timer()  # as the window's clock does
+        yaws.append(viewer.yaw)
+    np.testing.assert_allclose(np.rad2deg(yaws), [2, 4, 6])
+    np.testing.assert_allclose(viewer._output.get_array(), view(0, yaws[-1]).output_image)
+    press(viewer, " ")
+    press(viewer, " ")
+    viewer.figure.canvas.callbacks.process("close_event", CloseEvent("close_event", viewer.figure.canvas))
+    assert calls == ["start", "stop", "start", "stop"]
+
+
+def test_a_window_turns_both_skeletons_together_without_roll(monkeypatch):
+    shown = []
+
+    def turn_with_the_mouse():
+        window = figure[-1]
+        pixels_before, before = pixels(window), angles(window)
+        for axes in [axes for axes in window.figure.axes if axes.name == "3d"]:
+            drag(axes, 0.2, 0.1)
+            shown.append(angles(window))
+        assert before[0] == before[1] and np.abs(pixels(window) - pixels_before).sum() > 0
+        press(window, "left")  # not the toolbar's key for the view before
+        press(window, "down")
+        shown.append(angles(window))
+
+    figure = []
+    monkeypatch.setattr("matplotlib.pyplot.get_backend", lambda: "a window")
+    monkeypatch.setattr("matplotlib.pyplot.show", turn_with_the_mouse)
+
+    class Watched(Viewer):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            figure.append(self)
+
+    window = show(view, 3, panels=Watched)
+    plt.close(window.figure)
+    assert all(one == other for one, other in shown)
+    (first, _), (second, _), (last, _) = shown
+    assert first[0] != second[0] and first[1] != second[1] and last == second
+    assert first[2] == second[2] == 0
+
+
 def test_the_yaw_stays_with_the_next_image(viewer):
-    viewer.slider.set_val(1.0)
+    viewer.controls.slider.set_val(60)
     viewer.next_image()
-    np.testing.assert_allclose(viewer._output.get_array(), view(1, 1.0).output_image)
+    np.testing.assert_allclose(viewer._output.get_array(), view(1, np.pi / 3).output_image)
 
 
 def test_panels_may_be_empty_and_fill_later():
