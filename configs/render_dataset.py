@@ -9,6 +9,8 @@ Several people:        python configs/render_dataset.py --output data/two --crop
 A standard benchmark:  python configs/render_dataset.py --output data/benchmark64 --preset benchmark64
                        (writes train/ and test/; benchmark and wild: 128 px, benchmark64 and wild64: 64 px; scenes:
                        full frames of 0 to 3 people, 228x128 px)
+On several machines:   the same with --shard 1/16 to --shard 16/16, then
+                       python configs/render_dataset.py --output data/train --merge
 """
 
 import argparse
@@ -25,13 +27,18 @@ FRAME_OPTIONS = ("people_per_scene", "frame_size")
 
 
 def main() -> None:
+    from datasets.layout.shards import parse_shard
     from datasets.rendered.dataset import render_dataset
     from datasets.rendered.presets import render_preset
     from datasets.rendered.scenes.dataset import render_frames
 
     arguments = vars(_parser().parse_args())
-    if "preset" in arguments:
-        fixed = sorted(set(arguments) - {"preset", "output", "workers", "device"})
+    if "shard" in arguments:
+        arguments["shard"] = parse_shard(arguments["shard"])
+    if "merge" in arguments:
+        print(merge(arguments))
+    elif "preset" in arguments:
+        fixed = sorted(set(arguments) - {"preset", "output", "workers", "device", "shard"})
         if fixed:
             raise UserError(f"--{fixed[0]} given with --preset, which fixes it; expected one or the other")
         print(render_preset(arguments.pop("preset"), **arguments))
@@ -45,6 +52,19 @@ def main() -> None:
         print(f"{arguments['crops']} crops in {render_dataset(**arguments)}")
     else:
         raise UserError("neither --crops nor --preset given; expected a number of crops, or a benchmark")
+
+
+def merge(arguments: dict) -> str:
+    """Merge the shards of a set or of a benchmark; returns a report. Raises UserError for options of rendering."""
+    from datasets.layout.shards import merge_shards
+    from datasets.rendered.dataset import SET_FILE
+    from datasets.rendered.presets import merge_preset
+
+    if other := sorted(set(arguments) - {"merge", "preset", "output"}):
+        raise UserError(f"--{other[0]} given with --merge, which takes it from the shards; expected --output alone")
+    if "preset" in arguments:
+        return merge_preset(arguments["preset"], arguments["output"])
+    return f"merged into {merge_shards(arguments['output'], SET_FILE)}"
 
 
 def _frame_arguments(given: dict) -> dict:
@@ -104,6 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--motion", metavar="PATH", help="folder of BVH files, or one file (default: procedural motion)")
     add("--workers", type=int, metavar="N", help="processes (default: one per core)")
     add("--device", metavar="DEVICE", help=f"cpu, or a GPU such as cuda:0 (default: {default['device']})")
+    add("--shard", metavar="I/N", help="render part I of N into OUTPUT.shards/I-of-N; with the other options of all")
+    add("--merge", action="store_true", help="make the set of all its shards (with --preset: both sets)")
     return parser
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from datasets.cameras.crop_camera import crop_camera, crop_rows
 from datasets.layout.arguments import check_at_least, check_split
-from datasets.layout.job import claim_folder
+from datasets.layout.shards import Shard, claim_shard, finish_shard
 from datasets.layout.workers import map_processes
 from datasets.layout.writer import LayoutWriter, check_size
 from datasets.motion.captured.clips import (
@@ -110,6 +110,7 @@ def render_dataset(
     workers: int | None = None,
     device: str = DEVICE,
     progress: bool = True,
+    shard: Shard | None = None,
 ) -> Path:
     """Render a layout of `crops` crops, rounded up to whole frames of all cameras, into the folder `output`.
 
@@ -129,8 +130,9 @@ def render_dataset(
         upright: roll the crops of these cameras so that the world's upward direction is up.
         workers: processes; None: one per core.
         device: of Warp: "cpu", or a GPU such as "cuda:0" that all processes share. It changes pixels by rounding.
+        shard: the part of the set to render, into a folder beside `output`; `merge_shards` makes the set of all.
     Returns:
-        The folder.
+        The folder that was written.
     Raises:
         UserError: bad arguments, files or packages, or a folder that holds something else.
     """
@@ -140,6 +142,7 @@ def render_dataset(
         job = job._replace(cameras=_recorded(cameras, upright, world))
     elif upright:
         raise UserError("upright given without cameras; expected both, or neither")
+    place = shard.folder(output) if shard else output
     segments = None
     if motion is not None:
         clips = find_clips(motion)
@@ -147,20 +150,21 @@ def render_dataset(
         job = job._replace(motion=describe_clips(clips))
     # On first use both fill a cache on disk. That happens here once, and not in several workers at a time.
     load_kernels(device), load_body(SPLIT_SUBJECTS[split][0])
-    with writing(output):
-        if claim_folder(output, SET_FILE, job.describe()):
-            return output
+    with writing(place):
+        if claim_shard(output, SET_FILE, job.describe(), shard):
+            return place
         groups = _plan(job, segments)
+        groups = shard.take(groups) if shard else groups
         total = _count(groups)
-        writer = LayoutWriter(output, size, total)
+        writer = LayoutWriter(place, size, total)
         todo = [[sequence for sequence in group if not writer.has(sequence.key)] for group in groups]
         todo = [group for group in todo if group]
         done = total - _count(todo)
         with tqdm(total=total, initial=done, unit="crop", desc=f"render {split}", disable=not progress) as bar:
-            for count in map_processes(_render_and_write, todo, workers, _start_worker, (job, output, device)):
+            for count in map_processes(_render_and_write, todo, workers, _start_worker, (job, place, device)):
                 bar.update(count)
-        writer.finish()
-    return output
+        finish_shard(writer, shard)
+    return place
 
 
 def _clip_limits(job: RenderSet) -> tuple[float, int, float]:

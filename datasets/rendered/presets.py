@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets.layout.labels import FRAME_ROW_KEYS, ROW_SHAPES, Labels
+from datasets.layout.shards import Shard, merge_shards
 from datasets.motion.motions import MOTIONS
-from datasets.rendered.dataset import RenderSet, render_dataset
+from datasets.rendered.dataset import SET_FILE, RenderSet, render_dataset
 from datasets.rendered.raycast import DEVICE
 from datasets.rendered.scenes.dataset import FRAME_SIZE, render_frames
 from datasets.rendered.scenes.planning import SceneSet
@@ -134,20 +135,33 @@ PRESETS = {
 }
 
 
-def render_preset(name: str, output: str | Path, workers: int | None = None, device: str = DEVICE) -> str:
-    """Render a benchmark into `output`/train and `output`/test, and check its labels.
+def render_preset(
+    name: str, output: str | Path, workers: int | None = None, device: str = DEVICE, shard: Shard | None = None
+) -> str:
+    """Render a benchmark into `output`/train and `output`/test, or a shard of each, and check the labels of whole sets.
 
     Returns a report of one line per split. Raises UserError for an unknown name and for labels of another version.
     """
-    if name not in PRESETS:
-        raise UserError(f"preset {name!r}; expected one of {', '.join(PRESETS)}")
-    preset, found = PRESETS[name], []
+    preset, found = _preset(name), []
     for split in preset.crops:
         folder = Path(output) / split
         render = render_frames if preset.people_per_scene else render_dataset
-        render(folder, **_arguments(preset.render_set(split)), workers=workers, device=device)
-        found.append(f"{folder}: {check_labels(folder, preset, split)}")
+        made = render(folder, **_arguments(preset.render_set(split)), workers=workers, device=device, shard=shard)
+        found.append(f"shard {shard} in {made}" if shard else f"{folder}: {check_labels(folder, preset, split)}")
     return "\n".join(found)
+
+
+def merge_preset(name: str, output: str | Path) -> str:
+    """Merge the shards of a benchmark's sets, as `merge_shards` does; else as `render_preset`."""
+    preset = _preset(name)
+    folders = {split: merge_shards(Path(output) / split, SET_FILE) for split in preset.crops}
+    return "\n".join(f"{folder}: {check_labels(folder, preset, split)}" for split, folder in folders.items())
+
+
+def _preset(name: str) -> Preset:
+    if name not in PRESETS:
+        raise UserError(f"preset {name!r}; expected one of {', '.join(PRESETS)}")
+    return PRESETS[name]
 
 
 def check_labels(folder: str | Path, preset: Preset, split: str) -> str:

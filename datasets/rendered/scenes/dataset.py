@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 from datasets.layout.arguments import check_at_least, check_split
 from datasets.layout.frame_writer import FrameWriter
-from datasets.layout.job import claim_folder
+from datasets.layout.shards import Shard, claim_shard, finish_shard
 from datasets.layout.workers import map_processes
 from datasets.layout.writer import check_size
 from datasets.motion.motions import MOTIONS
@@ -36,6 +36,7 @@ def render_frames(
     workers: int | None = None,
     device: str = DEVICE,
     progress: bool = True,
+    shard: Shard | None = None,
 ) -> Path:
     """Render `frames` frames, rounded up to whole instants of all cameras, into the folder `output`.
 
@@ -46,30 +47,32 @@ def render_frames(
         split: "train" or "test", which have different people. world: "room", always the same one, or "wild", whose
             interiors differ. people: number of people of the set; None: more in a large set.
         kinds: of procedural motion, beside walking; None: all `MOTIONS`. instants: of a scene, at most; fewer make more
-            scenes. workers, device: as for `render_dataset`.
+            scenes. workers, device, shard: as for `render_dataset`.
     Returns:
-        The folder.
+        The folder that was written.
     Raises:
         UserError: bad arguments, missing packages, or a folder that holds something else.
     """
     job = SceneSet(frames, tuple(size), seed, split, str(people_per_scene), world, people, kinds, instants)
     _check(job, workers)
     output = Path(output)
+    place = shard.folder(output) if shard else output
     # On first use both fill a cache on disk. That happens here once, and not in several workers at a time.
     load_kernels(device), load_body(FIRST_PERSON[split])
-    with writing(output):
-        if claim_folder(output, SET_FILE, job.describe()):
-            return output
+    with writing(place):
+        if claim_shard(output, SET_FILE, job.describe(), shard):
+            return place
         scenes = plan_scenes(job)
+        scenes = shard.take(scenes) if shard else scenes
         total = _count(scenes)
-        writer = FrameWriter(output, job.size, total)
+        writer = FrameWriter(place, job.size, total)
         todo = [scene for scene in scenes if not writer.has(scene.key)]
         done = total - _count(todo)
         with tqdm(total=total, initial=done, unit="frame", desc=f"render {split}", disable=not progress) as bar:
-            for count in map_processes(_render_and_write, todo, workers, _start_worker, (job, output, device)):
+            for count in map_processes(_render_and_write, todo, workers, _start_worker, (job, place, device)):
                 bar.update(count)
-        writer.finish()
-    return output
+        finish_shard(writer, shard)
+    return place
 
 
 def _count(scenes: list[Scene]) -> int:
