@@ -127,7 +127,9 @@ class Viewer(RotatingPanels):
         self._input, self._output = (draw_image(*panel) for panel in zip(image_axes, [blank] * 2, TITLES, strict=False))
         pose_axes = add_linked_axes(self.figure, places[2:])
         blank_pose = np.zeros((NUM_JOINTS, 3))
-        self._lines = [draw_skeleton(axes, blank_pose, title) for axes, title in zip(pose_axes, TITLES[2:], strict=True)]
+        self._lines = [
+            draw_skeleton(axes, blank_pose, title) for axes, title in zip(pose_axes, TITLES[2:], strict=True)
+        ]
         skeleton_legend(self.figure, (lefts[2] + lefts[3] + width) / 2, bottom + height)
         self._caption = self.figure.text(0.5, 0.99, "", ha="center", va="top")
 
