@@ -28,6 +28,8 @@ COMMANDS = {
         "test_detect_encode_decode", "measure what a trained network finds in full frames", ("--evaluate",)
     ),
     "view-scenes": Command("test_detect_encode_decode", "look at scenes of several people, or save pictures"),
+    "browse": Command("view_in_browser", "look at people in a browser, in 3D, or write a page of them"),
+    "browse-scenes": Command("view_in_browser", "look at scenes of several people in a browser", ("--scenes",)),
     "export": Command("export_weights", "write a trained network to one small file"),
     "calibrate-trust": Command("calibrate_trust", "let a trained network say how far to trust each of its poses"),
     "estimate": Command("estimate_poses", "poses from videos and pictures: npz, CSV, TRC, C3D, BVH and an mp4"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from mpl_toolkits.mplot3d import Axes3D
@@ -59,7 +60,7 @@ def draw_skeleton(axes: Axes3D, pose: np.ndarray, title: str = "") -> list:
     style_skeleton_axes(axes, title)
     lines = []
     for bone in BONES:
-        (line,) = axes.plot([0, 0], [0, 0], [0, 0], color=_bone_color(bone), linewidth=3, solid_capstyle="round")
+        (line,) = axes.plot([0, 0], [0, 0], [0, 0], color=bone_color(bone), linewidth=3, solid_capstyle="round")
         lines.append(line)
     move_skeleton(lines, pose)
     return lines
@@ -86,7 +87,7 @@ def draw_people(axes: Axes3D, people: Sequence) -> list[list]:
     axes.set_box_aspect((half / SKELETON_RADIUS, 1, 1), zoom=1.25 + 0.15 * (count - 1))
     drawn = []
     for _, color in people:
-        shades = [(0.5 if bone[1] in RIGHT_JOINTS else 1.0) * np.asarray(color) for bone in BONES]
+        shades = [bone_color(bone, color) for bone in BONES]
         drawn.append([axes.plot([0, 0], [0, 0], [0, 0], color=shade, linewidth=2.5)[0] for shade in shades])
     move_people(drawn, people)
     return drawn
@@ -220,7 +221,9 @@ def to_array(values) -> np.ndarray:
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
-def _bone_color(bone: tuple[int, int]) -> str:
-    if bone[1] in LEFT_JOINTS:
-        return LEFT_COLOR
-    return RIGHT_COLOR if bone[1] in RIGHT_JOINTS else TRUNK_COLOR
+def bone_color(bone: tuple[int, int], person: Sequence[float] | None = None) -> np.ndarray:
+    """RGB in 0..1 of a bone: blue of left limbs, red of right ones; of a `person` with a color, right limbs darker."""
+    if person is not None:
+        return (0.5 if bone[1] in RIGHT_JOINTS else 1.0) * np.asarray(person)
+    side = LEFT_COLOR if bone[1] in LEFT_JOINTS else RIGHT_COLOR if bone[1] in RIGHT_JOINTS else TRUNK_COLOR
+    return np.array(to_rgb(side))

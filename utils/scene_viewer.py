@@ -37,6 +37,16 @@ class ScenePanels(NamedTuple):
     true_poses: Sequence[tuple[np.ndarray, Color]] | None
     caption: str = ""
 
+    def pictures(self) -> dict[str, np.ndarray]:
+        """The images by their titles, larger, with the outlines drawn and depths in gray."""
+        images = {_IMAGES[name]: getattr(self, name) for name in _IMAGES if getattr(self, name) is not None}
+        images[_IMAGES["input_image"]] = _outlined(self.input_image, self.outlines)
+        if self.depth_map is not None:
+            low, high = np.min(self.depth_map), np.max(self.depth_map)
+            gray = (high - self.depth_map) / max(high - low, 1e-9)
+            images[_IMAGES["depth_map"]] = np.repeat(gray[..., None], 3, axis=2)
+        return images
+
 
 _IMAGES = {
     "input_image": "Input and boxes (true: dashed)",
@@ -116,3 +126,19 @@ def _rectangle(outline: Outline) -> Rectangle:
     style = {"linestyle": (0, (4, 3)), "linewidth": 1.2} if outline.true else {"linewidth": 2}
     # The box of one pixel reaches half a pixel to each side of its center.
     return Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=outline.color, **style)
+
+
+def _outlined(image: np.ndarray, outlines: Sequence[Outline], scale: int = 3) -> np.ndarray:
+    """A copy of `image`, `scale` times as large, with boxes: lines of 4 pixels for those found, dashes of 2 if true."""
+    picture = image.repeat(scale, axis=0).repeat(scale, axis=1)
+    rows, columns = np.indices(picture.shape[:2])
+    for outline in outlines:
+        left, top, width, height = (scale * np.asarray(outline.box)).round()
+        # Distance to the nearest side: 0 for the outermost pixels of the box, negative outside of it.
+        sides = (columns - left, left + width - 1 - columns, rows - top, top + height - 1 - rows)
+        inside = np.minimum.reduce(sides)
+        drawn = (inside >= 0) & (inside < (2 if outline.true else 4))
+        if outline.true:
+            drawn &= (rows + columns) // 5 % 2 == 0
+        picture[drawn] = outline.color
+    return picture

@@ -48,6 +48,11 @@ class Panels(NamedTuple):
     caption: str = ""
     warned: bool = False  # the caption is red: do not rely on the predicted pose
 
+    def pictures(self) -> dict[str, np.ndarray]:
+        """The images by their titles."""
+        images = {TITLES[0]: self.input_image, TITLES[1]: self.output_image}
+        return {title: image for title, image in images.items() if image is not None}
+
 
 class RotatingPanels:
     """Panels on `figure` and, with `controls`, buttons, a slider and keys; the panels are those of a subclass.

@@ -7,18 +7,21 @@ from torch import nn
 from datasets import FrameDataset
 from datasets.layout.labels import instant_keys
 from datasets.sampler import group_rows
+from models.scene.perspective import crop_rotations
 from training.loop.hardware import Hardware
 from training.metrics import n_mpjpe
 from training.scene_metrics import Comparison, People, compare_people, true_people
 from training.stages.scenes import scene_inputs
 from training.trained.evaluation import motion_names
 from training.trained.scene_evaluation import Seen, scene_outputs, seen_outputs, seen_people
+from training.trained.spaces import FrameCamera, frame_cameras, scene_space
 from training.trained.viewing import viewing_order
-from utils.geometry import yaw_rotation
+from utils.geometry import rotate_points, yaw_rotation
 from utils.images import denormalize
 from utils.plotting import PEOPLE_COLORS, color_masks, crop_to_image, to_array
 from utils.scene_viewer import Outline, ScenePanels
 from utils.skeleton import NUM_JOINTS
+from utils.space import Body, Space
 
 UNMATCHED_COLOR = (0.75, 0.75, 0.75)  # of true people who were not found
 
@@ -44,10 +47,8 @@ class SceneView:
     @torch.no_grad()
     def __call__(self, index: int, yaw: float) -> ScenePanels:
         """The panels of image `index`, with people rotated by `yaw` radians about the world's vertical."""
-        # Only the composed frame and the poses change with the yaw.
-        if self._seen is None or self._seen[0] != index:
-            self._seen = (index, self._see(self.rows[index]))
-        panels, inputs = self._seen[1]["panels"], self._seen[1]["inputs"]
+        seen = self._frame(index)
+        panels, inputs = seen["panels"], seen["inputs"]
         turn = yaw_rotation(yaw)
         to_world = inputs["R_cam_2_world"][0].cpu()
         rotation = (to_world.mT @ turn @ to_world).numpy()
@@ -57,6 +58,35 @@ class SceneView:
             if (people := getattr(panels, name)) is not None
         }
         return panels._replace(output_image=self._compose(inputs, turn), **rotated)
+
+    def space(self, index: int) -> Space:
+        """The 3D space around the people of image `index`, before the yaw."""
+        row, seen = self.rows[index], self._frame(index)
+        camera = FrameCamera(self.dataset, row)
+        bodies = self._bodies(camera, **seen["people"])
+        return scene_space(bodies, frame_cameras(self.dataset, row, camera), camera.placed)
+
+    @staticmethod
+    def _bodies(camera: FrameCamera, seen: Seen, points: torch.Tensor, labels: dict, true, found) -> list[Body]:
+        bodies = []
+        for person in _present(seen.people) if seen.poses is not None else ():
+            box, cloud = seen.people.boxes[0, person].numpy(), points[person].numpy()
+            bodies.append(camera.found(seen.poses[0, person].numpy(), box, cloud, _color(person)))
+        if true is None or not {"3D", "position"} <= set(labels):
+            return bodies
+        poses, places = labels["3D"][0].unflatten(1, (NUM_JOINTS, 3)), labels["position"][0]
+        for person in _present(true):
+            if poses[person].isfinite().all() and places[person].isfinite().all():
+                color = _true_color(found, person)
+                bodies.append(camera.labeled(poses[person].numpy(), places[person].numpy(), color))
+        return bodies
+
+    @torch.no_grad()
+    def _frame(self, index: int) -> dict:
+        # Only the composed frame and the poses change with the yaw.
+        if self._seen is None or self._seen[0] != index:
+            self._seen = (index, self._see(self.rows[index]))
+        return self._seen[1]
 
     def _compose(self, inputs: dict, turn: torch.Tensor) -> np.ndarray | None:
         """The other camera's frame, or the only one's, from the first frame, after a rotation of the world."""
@@ -72,7 +102,7 @@ class SceneView:
         rows = list(dict.fromkeys([row, int(self.partners[row])]))
         batch = self.dataset.__getitems__(rows)
         inputs = scene_inputs(self.hardware.move(batch))
-        names = seen_outputs(self.network)
+        names = [*seen_outputs(self.network), "latent_3d"]
         if self.network.decoder is not None and self.network.depths:
             names.append("depth_map")
         own = torch.arange(len(rows), device=self.hardware.device)
@@ -98,7 +128,9 @@ class SceneView:
             true_poses=None if true is None or "3D" not in batch else _true_poses(batch["3D"][0], true, found),
             caption=self._caption(rows, seen, batch, true, found),
         )
-        return {"inputs": inputs, "panels": panels}
+        points = _points(self.network, inputs, outputs)
+        people = {"seen": seen, "points": points, "labels": batch, "true": true, "found": found}
+        return {"inputs": inputs, "panels": panels, "people": people}
 
     def _caption(self, rows: list[int], seen: Seen, batch: dict, true: People | None, found: Comparison | None) -> str:
         frame, camera = (self.dataset.labels[key][rows[0]] for key in ("frame", "cam"))
@@ -159,5 +191,17 @@ def _predicted_poses(seen: Seen) -> list | None:
 
 
 def _true_poses(poses: torch.Tensor, true: People, found: Comparison) -> list:
-    known = [person for person in _present(true) if poses[person].isfinite().all()]
-    return [(poses[person].view(NUM_JOINTS, 3).numpy(), _true_color(found, person)) for person in known]
+    return [
+        (poses[person].view(NUM_JOINTS, 3).numpy(), _true_color(found, person))
+        for person in _present(true)
+        if poses[person].isfinite().all()
+    ]
+
+
+def _points(network: nn.Module, inputs: dict, outputs: dict) -> torch.Tensor:
+    """Latent points (K,N,3) of the boxes of the first frame, in its camera's frame."""
+    points = outputs["latent_3d"].unflatten(0, (network.boxes, -1))[:, 0].float()
+    if network.perspective:
+        turns = crop_rotations(outputs["spatial_transformer"], inputs["intrinsics"], inputs["img"].shape[-2:])
+        points = rotate_points(points, turns[:, 0].mT)
+    return points.cpu()

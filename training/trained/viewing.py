@@ -10,10 +10,12 @@ from training.loop.loaders import normalize_batch
 from training.metrics import n_mpjpe
 from training.trained.copies import Estimate, estimate_poses
 from training.trained.evaluation import motion_names
+from training.trained.spaces import crop_space
 from utils.errors import UserError
 from utils.geometry import yaw_rotation
 from utils.images import denormalize
 from utils.plotting import crop_to_image
+from utils.space import Space
 from utils.viewer import Panels
 
 
@@ -37,10 +39,7 @@ class RotatedView:
     @torch.no_grad()
     def __call__(self, index: int, yaw: float) -> Panels:
         """The panels of image `index`, rotated by `yaw` radians about the world's vertical."""
-        # Moving the slider asks for many yaws of one crop, and encoding takes longer than all the rest.
-        if self._encoded is None or self._encoded[0] != index:
-            self._encoded = (index, self._encode(self.rows[index]))
-        crop = self._encoded[1]
+        crop = self._crop(index)
         rotated = {**crop["inputs"], "external_rotation_global": yaw_rotation(yaw).to(self.hardware.device)}
         cam2cam = self.network.cam2cam(rotated, torch.zeros(1, dtype=torch.long, device=self.hardware.device))
         # Joints are rows, hence the transpose.
@@ -53,6 +52,19 @@ class RotatedView:
             crop["caption"],
             crop["flagged"],
         )
+
+    def space(self, index: int) -> Space:
+        """The 3D space around the person of image `index`, before the yaw."""
+        crop, row = self._crop(index), self.rows[index]
+        points = crop["points"][0].float().cpu().numpy()
+        return crop_space(self.dataset, row, crop["predicted"], crop["true"], points, crop["trust"])
+
+    @torch.no_grad()
+    def _crop(self, index: int) -> dict:
+        # Moving the slider asks for many yaws of one crop, and encoding takes longer than all the rest.
+        if self._encoded is None or self._encoded[0] != index:
+            self._encoded = (index, self._encode(self.rows[index]))
+        return self._encoded[1]
 
     def _render(self, crop: dict, cam2cam: torch.Tensor) -> np.ndarray | None:
         if "img_crop" not in self.network.output_types:
@@ -82,6 +94,7 @@ class RotatedView:
             "true": None if true is None else true.reshape(-1, 3).numpy(),
             "caption": self._caption(row, predicted, true) + _trust_text(judged),
             "flagged": judged is not None and judged.flagged.item(),
+            "trust": None if judged is None else judged.trust.item(),
         }
 
     def _caption(self, row: int, predicted: torch.Tensor | None, true: torch.Tensor | None) -> str:

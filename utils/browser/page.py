@@ -1,0 +1,100 @@
+"""One HTML file that shows what the viewer in the browser does, without Python: images that turn one after the other."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from matplotlib.colors import to_hex
+from tqdm import tqdm
+from viser import SceneApi
+from viser.transforms import SO3
+
+from utils.browser.drawing import draw_floor, draw_space, to_bytes
+from utils.browser.live import TURN_SECONDS, View, look_at_people, middle_of, view_azimuth
+from utils.browser.server import TITLE, server_at
+from utils.files import write_atomically
+from utils.plotting import LEFT_COLOR, RIGHT_COLOR
+from utils.space import Space
+
+STEPS = 36  # pictures of a full rotation
+PICTURE_HEIGHT = 1.2  # meters, of a square one; wider ones have the same area
+PICTURES = 3  # in the page: what comes after them is to look at once
+GAP, ASIDE = 0.25, 0.95  # meters between pictures, and from the outermost people to them
+CAPTION_HEIGHT = 2.2  # meters above the floor
+
+
+def save_page(path: str | os.PathLike, view: View, count: int = 1) -> None:
+    """Write images 0 to `count` - 1 of `view`, each with a full rotation, to one self-contained .html at `path`."""
+    path = Path(path)
+    turns = [(index, yaw) for index in range(count) for yaw in np.linspace(0, 2 * np.pi, STEPS, endpoint=False)]
+    with server_at() as server:
+        draw_floor(server.scene)
+        look_at_people(server, view.space(0))
+        recorder = server.get_scene_serializer()
+        shown = None
+        for index, yaw in tqdm(turns, "rotating", unit="frame"):
+            if shown is None or shown.index != index:
+                if shown is not None:
+                    shown.remove()
+                shown = _Turning(server.scene, view, index)
+            shown.turn(yaw)
+            recorder.insert_sleep(TURN_SECONDS / STEPS)
+        text = recorder.as_html()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda part: part.write_text(_with_legend(text), encoding="utf-8"))
+
+
+class _Turning:
+    """Image `index` of `view` in a scene: people, cameras, a caption above, and pictures on both sides."""
+
+    def __init__(self, scene: SceneApi, view: View, index: int):
+        self.view, self.index = view, index
+        space, panels, name = view.space(index), view(index, 0.0), f"/image {index}"
+        self.root = scene.add_frame(name, show_axes=False)
+        self.drawn = draw_space(scene, space, f"{name}/space")
+        self.sent = {title: to_bytes(image) for title, image in list(panels.pictures().items())[:PICTURES]}
+        self.pictures = _draw_pictures(scene, self.sent, space, f"{name}/pictures")
+        place = (*middle_of(space)[0][:2], CAPTION_HEIGHT)
+        scene.add_label(f"{name}/caption", panels.caption, position=place, anchor="bottom-center")
+
+    def turn(self, yaw: float) -> None:
+        self.drawn.turn(yaw)
+        for title, image in self.view(self.index, yaw).pictures().items():
+            # What a yaw does not change is in the page once.
+            if title in self.sent and not np.array_equal(to_bytes(image), self.sent[title]):
+                self.sent[title] = self.pictures[title].image = to_bytes(image)
+
+    def remove(self) -> None:
+        self.root.remove()
+
+
+def _draw_pictures(scene: SceneApi, images: dict[str, np.ndarray], space: Space, name: str) -> dict:
+    """Stand pictures on the floor at the left and the right of the people, in turn, the later ones above the others."""
+    center, spread = middle_of(space)
+    azimuth = view_azimuth(space)
+    forward, right = (np.array([np.cos(turn), np.sin(turn), 0]) for turn in (azimuth + np.pi, azimuth + np.pi / 2))
+    facing = SO3.from_matrix(np.column_stack([right, [0, 0, -1], forward])).wxyz
+    handles, floor = {}, {-1: GAP, 1: GAP}
+    for number, (title, image) in enumerate(images.items()):
+        side, aspect = (-1, 1)[number % 2], image.shape[1] / image.shape[0]
+        height = PICTURE_HEIGHT / np.sqrt(aspect)
+        place = center + side * (spread + ASIDE + height * aspect / 2) * right
+        place[2] = floor[side] + height / 2
+        options = {"wxyz": facing, "position": place, "format": "jpeg", "jpeg_quality": 85, "cast_shadow": False}
+        handles[title] = scene.add_image(f"{name}/{number}", image, height * aspect, height, **options)
+        above = (*place[:2], place[2] + height / 2 + 0.03)
+        scene.add_label(f"{name}/title {number}", title, position=above, anchor="bottom-center")
+        floor[side] += height + GAP
+    return handles
+
+
+def _with_legend(page: str) -> str:
+    """A page of viser's with a title, and a legend in its corner that lets clicks through."""
+    style = "position:fixed;left:16px;bottom:52px;z-index:10;pointer-events:none;font:14px/1.5 system-ui,sans-serif;"
+    words = [
+        f'<b style="color:{to_hex(LEFT_COLOR)}">left</b> and <b style="color:{to_hex(RIGHT_COLOR)}">right</b> of the',
+        "predicted pose; gray: the true one; dots: the latent points; orange: the camera of the input",
+    ]
+    legend = f'<div style="{style}color:#444"><b>{TITLE}</b><br>{" ".join(words)}</div>'
+    page = page.replace("<title>Viser</title>", f"<title>{TITLE}</title>")
+    return page.replace("</body>", f"{legend}</body>")
