@@ -15,13 +15,13 @@ TRUE_COLOR = (150, 150, 155)
 POINT_COLOR = (120, 90, 200)
 CAMERA_COLOR, INPUT_COLOR = (110, 115, 125), (240, 140, 20)
 BONE_RADIUS, TRUE_RADIUS = 0.028, 0.018  # meters
-FRUSTUM_HEIGHT = 0.62  # meters of a camera's picture
+FRUSTUM_SIDE = 0.6  # meters of a camera's picture, of a square one; wider ones have the same area
 _ROD = trimesh.creation.cylinder(radius=1, height=1, sections=14)
 _BALL = trimesh.creation.icosphere(subdivisions=2)
 
 
 class Drawn(NamedTuple):
-    """What was drawn of one `Space`: handles, by what a viewer shows or hides; `turning` are people, at their places."""
+    """What was drawn of one `Space`: handles, by what a viewer shows or hides; `turning`: people in place."""
 
     turning: list[SceneNodeHandle]
     parts: dict[str, list[SceneNodeHandle]]
@@ -109,15 +109,15 @@ def _draw_skeleton(scene: SceneApi, name: str, body: Body) -> list[SceneNodeHand
 def _draw_points(scene: SceneApi, name: str, body: Body) -> SceneNodeHandle:
     color = POINT_COLOR if body.color is None else tuple(int(200 * value) for value in body.color)
     return scene.add_point_cloud(
-        name, body.points.astype(np.float32), color, point_size=0.022, point_shape="circle", point_shading="flat"
+        name, body.points.astype(np.float32), color, point_size=0.016, point_shape="circle", point_shading="flat"
     )
 
 
 def _draw_camera(scene: SceneApi, name: str, camera: SpaceCamera, color: tuple[int, int, int]) -> SceneNodeHandle:
     height, width = camera.image.shape[:2]
-    half = np.tan(camera.field / 2)
+    half, wanted = np.tan(camera.field / 2), FRUSTUM_SIDE * np.sqrt(height / width)
     # viser gives all frusta of one scale the same volume, and narrow ones a great length.
-    scale = FRUSTUM_HEIGHT / 2 * np.cbrt(half * half * width / height / 3) / half
+    scale = wanted / 2 * np.cbrt(half * half * width / height / 3) / half
     return scene.add_camera_frustum(
         name,
         fov=float(camera.field),

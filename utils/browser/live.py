@@ -14,8 +14,8 @@ from utils.space import Space
 
 TURN_SECONDS, RATE = 8.0, 24  # of a full rotation while it plays; pictures per second
 PARTS = {"true": "True poses", "points": "Latent points", "cameras": "Cameras"}
-VIEW_DISTANCE, VIEW_FIELD = 6.4, 40.0  # meters; degrees, up and down
-VIEW_ASIDE, VIEW_ABOVE = 28.0, 22.0  # degrees, of the camera of the input and of the floor
+VIEW_DISTANCE, VIEW_FIELD = 5.6, 40.0  # meters; degrees, up and down
+VIEW_ASIDE, VIEW_ABOVE = 34.0, 20.0  # degrees, of the camera of the input and of the floor
 
 _CAPTION = '<div style="padding:0.4em 1em;font-size:0.85em;line-height:1.4;color:{color}">{text}</div>'
 
@@ -113,28 +113,25 @@ class BrowserViewer:
 
 
 def look_at_people(server: ViserServer, space: Space) -> None:
-    """Let browsers begin beside the camera of the input and above it, with all people in view."""
+    """Let browsers begin with all people in view."""
+    camera = server.initial_camera
+    camera.position, camera.look_at = first_view(space)
+    camera.up, camera.fov = (0.0, 0.0, 1.0), np.radians(VIEW_FIELD)
+
+
+def first_view(space: Space) -> tuple[np.ndarray, np.ndarray]:
+    """Points (3,): where browsers begin, beside the camera of the input and above people, and where they look."""
     center, spread = middle_of(space)
-    azimuth, elevation = view_azimuth(space), np.radians(VIEW_ABOVE)
-    away = np.array([*(np.cos(elevation) * np.array([np.cos(azimuth), np.sin(azimuth)])), np.sin(elevation)])
-    server.initial_camera.look_at = center
-    server.initial_camera.position = center + (VIEW_DISTANCE + 1.5 * spread) * away
-    server.initial_camera.up = (0.0, 0.0, 1.0)
-    server.initial_camera.fov = np.radians(VIEW_FIELD)
+    toward = space.cameras[0].position - center if space.cameras else np.array([0.0, -1.0, 0.0])
+    azimuth, elevation = np.arctan2(toward[1], toward[0]) + np.radians(VIEW_ASIDE), np.radians(VIEW_ABOVE)
+    away = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
+    return center + (VIEW_DISTANCE + 1.5 * spread) * away, center
 
 
 def middle_of(space: Space) -> tuple[np.ndarray, float]:
     """The point (3,) between the people of a space, and how far they are from it on the floor, meters."""
     places = np.array([body.position for body in space.bodies] or [[0, 0, 1.0]])[:, :2]
     return np.array([*places.mean(0), 0.85]), float(np.linalg.norm(places - places.mean(0), axis=1).max())
-
-
-def view_azimuth(space: Space) -> float:
-    """The direction, radians from the x axis, in which browsers begin to look at the people of a space."""
-    if not space.cameras:
-        return -np.pi / 2
-    x, y, _ = space.cameras[0].position - middle_of(space)[0]
-    return float(np.arctan2(y, x)) + np.radians(VIEW_ASIDE)
 
 
 def run(viewer: BrowserViewer, sleep: Callable[[float], None] = time.sleep) -> None:

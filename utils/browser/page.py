@@ -1,4 +1,4 @@
-"""One HTML file that shows what the viewer in the browser does, without Python: images that turn one after the other."""
+"""One HTML file of what the viewer in the browser shows, without Python: images that turn one after the other."""
 
 import os
 from pathlib import Path
@@ -10,17 +10,18 @@ from viser import SceneApi
 from viser.transforms import SO3
 
 from utils.browser.drawing import draw_floor, draw_space, to_bytes
-from utils.browser.live import TURN_SECONDS, View, look_at_people, middle_of, view_azimuth
+from utils.browser.live import TURN_SECONDS, View, first_view, look_at_people, middle_of
 from utils.browser.server import TITLE, server_at
 from utils.files import write_atomically
 from utils.plotting import LEFT_COLOR, RIGHT_COLOR
 from utils.space import Space
 
 STEPS = 36  # pictures of a full rotation
-PICTURE_HEIGHT = 1.2  # meters, of a square one; wider ones have the same area
+PICTURE_SIDE = 1.2  # meters, of a square one; wider ones have the same area
 PICTURES = 3  # in the page: what comes after them is to look at once
-GAP, ASIDE = 0.25, 0.95  # meters between pictures, and from the outermost people to them
-CAPTION_HEIGHT = 2.2  # meters above the floor
+GAP, ASIDE = 0.25, 0.75  # meters between pictures, and from the outermost people to them
+BOTTOM = -0.6  # meters of pictures, against the middle of the people
+CAPTION_AHEAD = 1.5  # meters before the people, on the floor
 
 
 def save_page(path: str | os.PathLike, view: View, count: int = 1) -> None:
@@ -29,7 +30,8 @@ def save_page(path: str | os.PathLike, view: View, count: int = 1) -> None:
     turns = [(index, yaw) for index in range(count) for yaw in np.linspace(0, 2 * np.pi, STEPS, endpoint=False)]
     with server_at() as server:
         draw_floor(server.scene)
-        look_at_people(server, view.space(0))
+        space = view.space(0)
+        look_at_people(server, space)
         recorder = server.get_scene_serializer()
         shown = None
         for index, yaw in tqdm(turns, "rotating", unit="frame"):
@@ -39,9 +41,9 @@ def save_page(path: str | os.PathLike, view: View, count: int = 1) -> None:
                 shown = _Turning(server.scene, view, index)
             shown.turn(yaw)
             recorder.insert_sleep(TURN_SECONDS / STEPS)
-        text = recorder.as_html()
+        text = _with_legend(recorder.as_html(), in_sides=all(body.color is None for body in space.bodies))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda part: part.write_text(_with_legend(text), encoding="utf-8"))
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 class _Turning:
@@ -54,8 +56,10 @@ class _Turning:
         self.drawn = draw_space(scene, space, f"{name}/space")
         self.sent = {title: to_bytes(image) for title, image in list(panels.pictures().items())[:PICTURES]}
         self.pictures = _draw_pictures(scene, self.sent, space, f"{name}/pictures")
-        place = (*middle_of(space)[0][:2], CAPTION_HEIGHT)
-        scene.add_label(f"{name}/caption", panels.caption, position=place, anchor="bottom-center")
+        eye, center = first_view(space)
+        ahead = (middle_of(space)[1] + CAPTION_AHEAD) * (eye - center)[:2] / np.linalg.norm((eye - center)[:2])
+        place = (*(center[:2] + ahead), 0)
+        scene.add_label(f"{name}/caption", panels.caption, position=place, anchor="center-center")
 
     def turn(self, yaw: float) -> None:
         self.drawn.turn(yaw)
@@ -69,32 +73,38 @@ class _Turning:
 
 
 def _draw_pictures(scene: SceneApi, images: dict[str, np.ndarray], space: Space, name: str) -> dict:
-    """Stand pictures on the floor at the left and the right of the people, in turn, the later ones above the others."""
-    center, spread = middle_of(space)
-    azimuth = view_azimuth(space)
-    forward, right = (np.array([np.cos(turn), np.sin(turn), 0]) for turn in (azimuth + np.pi, azimuth + np.pi / 2))
-    facing = SO3.from_matrix(np.column_stack([right, [0, 0, -1], forward])).wxyz
-    handles, floor = {}, {-1: GAP, 1: GAP}
+    """Hang pictures facing the first view: the first at the left of the people, the others at the right."""
+    eye, center = first_view(space)
+    forward = (center - eye) / np.linalg.norm(center - eye)
+    right = np.cross(forward, [0, 0, 1])
+    right /= np.linalg.norm(right)
+    down = np.cross(forward, right)
+    facing, aside = SO3.from_matrix(np.column_stack([right, down, forward])).wxyz, middle_of(space)[1] + ASIDE
+    handles, above = {}, {-1: BOTTOM, 1: BOTTOM}
     for number, (title, image) in enumerate(images.items()):
-        side, aspect = (-1, 1)[number % 2], image.shape[1] / image.shape[0]
-        height = PICTURE_HEIGHT / np.sqrt(aspect)
-        place = center + side * (spread + ASIDE + height * aspect / 2) * right
-        place[2] = floor[side] + height / 2
+        side, aspect = 1 if number else -1, image.shape[1] / image.shape[0]
+        height = PICTURE_SIDE / np.sqrt(aspect)
+        place = center + side * (aside + height * aspect / 2) * right - (above[side] + height / 2) * down
         options = {"wxyz": facing, "position": place, "format": "jpeg", "jpeg_quality": 85, "cast_shadow": False}
         handles[title] = scene.add_image(f"{name}/{number}", image, height * aspect, height, **options)
-        above = (*place[:2], place[2] + height / 2 + 0.03)
-        scene.add_label(f"{name}/title {number}", title, position=above, anchor="bottom-center")
-        floor[side] += height + GAP
+        edge = place - (height / 2 + 0.03) * down
+        scene.add_label(f"{name}/title {number}", title, position=edge, anchor="bottom-center")
+        above[side] += height + GAP
     return handles
 
 
-def _with_legend(page: str) -> str:
+def _with_legend(page: str, in_sides: bool) -> str:
     """A page of viser's with a title, and a legend in its corner that lets clicks through."""
     style = "position:fixed;left:16px;bottom:52px;z-index:10;pointer-events:none;font:14px/1.5 system-ui,sans-serif;"
-    words = [
-        f'<b style="color:{to_hex(LEFT_COLOR)}">left</b> and <b style="color:{to_hex(RIGHT_COLOR)}">right</b> of the',
-        "predicted pose; gray: the true one; dots: the latent points; orange: the camera of the input",
-    ]
-    legend = f'<div style="{style}color:#444"><b>{TITLE}</b><br>{" ".join(words)}</div>'
+    people = "each person a color, right limbs darker"
+    if in_sides:
+        people = " and ".join(
+            f'<b style="color:{to_hex(color)}">{side}</b>'
+            for side, color in (("left", LEFT_COLOR), ("right", RIGHT_COLOR))
+        )
+    legend = (
+        f'<div style="{style}color:#444"><b>{TITLE}</b><br>Predicted poses: {people}. '
+        "Gray: true poses. Dots: latent points. Orange: the camera of the input.</div>"
+    )
     page = page.replace("<title>Viser</title>", f"<title>{TITLE}</title>")
     return page.replace("</body>", f"{legend}</body>")
