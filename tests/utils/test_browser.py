@@ -1,0 +1,128 @@
+"""The viewer in the browser and its page, without a browser and in headless Chromium."""
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.tiny import ROOT
+from tests.utils.spinning import IMAGES, JOINTS, Spinning
+from utils.browser.server import check_page_path, require_viser, server_at
+from utils.errors import UserError
+from utils.skeleton import BONES
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture
+def viewer():
+    pytest.importorskip("viser", reason="viser, the extra 'browser', is not installed")
+    from utils.browser.live import BrowserViewer
+
+    with server_at("localhost", 0) as server:
+        yield BrowserViewer(server, Spinning())
+
+
+def output_of(viewer):
+    return viewer.pictures["Output image"].image
+
+
+def test_the_yaw_slider_turns_people_and_their_view(viewer):
+    before = output_of(viewer).copy()
+    person, true = viewer.drawn.turning
+    bones = viewer.drawn.parts["predicted"][0]
+    viewer.yaw.value = 90
+    for handle in (person, true):
+        np.testing.assert_allclose(handle.wxyz, [np.sqrt(0.5), 0, 0, np.sqrt(0.5)], atol=1e-6)
+    assert (output_of(viewer) != before).any()
+    np.testing.assert_allclose(output_of(viewer), 255 * IMAGES[0] * np.cos(np.pi / 8) ** 2, atol=0.51)
+    np.testing.assert_allclose(viewer.pictures["Input image"].image, 255 * IMAGES[0], atol=0.51)
+    assert viewer.drawn.parts["predicted"][0] is bones  # moved, not drawn again
+
+
+def test_rods_end_where_joints_are(viewer):
+    rods = viewer.drawn.parts["predicted"][0]
+    w, x, y, z = rods.batched_wxyzs.T
+    axis = np.column_stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)])
+    half = axis * rods.batched_scales[:, 2:] / 2
+    starts, ends = (JOINTS[0][[bone[side] for bone in BONES]] for side in (0, 1))
+    np.testing.assert_allclose(rods.batched_positions - half, starts, atol=1e-5)
+    np.testing.assert_allclose(rods.batched_positions + half, ends, atol=1e-5)
+
+
+def test_the_image_slider_shows_another_person(viewer):
+    viewer.yaw.value = 30
+    viewer.image.value = 1
+    assert viewer.view.asked[-1] == (1, pytest.approx(np.pi / 6))
+    np.testing.assert_allclose(viewer.pictures["Input image"].image, 255 * IMAGES[1], atol=0.51)
+    np.testing.assert_allclose(viewer.drawn.turning[0].position, [0.1, 0, 1])
+    assert viewer.trust.value == pytest.approx(50)
+    assert "&lt;b&gt;number 1" in viewer.caption.content  # names in captions are no markup
+    assert "#c92a2a" not in viewer.caption.content
+    viewer.image.value = 2
+    assert "#c92a2a" in viewer.caption.content and not viewer.drawn.parts["true"]
+
+
+def test_parts_are_hidden_and_stay_so(viewer):
+    viewer.shown["true"].value = False
+    viewer.shown["cameras"].value = False
+    viewer.image.value = 1
+    assert not any(handle.visible for part in ("true", "cameras") for handle in viewer.drawn.parts[part])
+    assert all(handle.visible for part in ("predicted", "points") for handle in viewer.drawn.parts[part])
+    assert len(viewer.drawn.parts["cameras"]) == 2
+
+
+def test_play_turns_round_and_round(viewer):
+    viewer.play_step(1.0)
+    assert viewer.yaw.value == 0
+    viewer.play.value = True
+    seen = []
+    for _ in range(8):
+        viewer.play_step(1.0)
+        seen.append(viewer.yaw.value)
+    assert seen == [45, 90, 135, -180, -135, -90, -45, 0]
+    assert len(viewer.view.asked) >= 9
+
+
+def test_a_page_holds_all_and_needs_nothing_else(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("viser", reason="viser, the extra 'browser', is not installed")
+    from utils.browser import page
+
+    monkeypatch.setattr(page, "STEPS", 4)
+    path, view = tmp_path / "new" / "page.html", Spinning()
+    page.save_page(path, view, 2)
+    text = path.read_text()
+    assert [file.name for file in path.parent.iterdir()] == ["page.html"]
+    assert "__VISER_EMBED_DATA__" in text and "Predicted poses" in text and "<title>Novel views" in text
+    assert not re.search(r'<(script|link|img)[^>]*(src|href)="(https?:)?//', text)
+    assert {(index, round(yaw, 4)) for index, yaw in view.asked} >= {
+        (index, round(step * np.pi / 2, 4)) for index in (0, 1) for step in range(4)
+    }
+    assert "viser" not in capsys.readouterr().out  # its greetings
+
+
+def test_ports_and_names_that_cannot_be(tmp_path):
+    pytest.importorskip("viser", reason="viser, the extra 'browser', is not installed")
+    with socket.create_server(("localhost", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"cannot listen at localhost:{port} .*--port 0"), server_at(port=port):
+            pass
+    with pytest.raises(UserError, match="--port is 70000; expected 0"), server_at(port=70000):
+        pass
+    with pytest.raises(UserError, match=r"'page\.pdf'; expected a name that ends in \.html"):
+        check_page_path("page.pdf")
+
+
+def test_without_viser_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "viser", None)
+    with pytest.raises(UserError, match=r"needs the package 'viser': pip install .*\[browser\]"):
+        require_viser()
+
+
+def test_the_script_imports_viser_only_when_it_runs():
+    code = "import sys, configs.view_in_browser; sys.exit(bool({'viser', 'torch'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
