@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from mpl_toolkits.mplot3d import Axes3D
@@ -221,9 +220,8 @@ def to_array(values) -> np.ndarray:
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
-def bone_color(bone: tuple[int, int], person: Sequence[float] | None = None) -> np.ndarray:
-    """RGB in 0..1 of a bone: blue of left limbs, red of right ones; of a `person` with a color, right limbs darker."""
+def bone_color(bone: tuple[int, int], person: Sequence[float] | None = None) -> str | np.ndarray:
+    """A color of matplotlib: blue of left limbs, red of right ones; of a `person` with a color, right limbs darker."""
     if person is not None:
         return (0.5 if bone[1] in RIGHT_JOINTS else 1.0) * np.asarray(person)
-    side = LEFT_COLOR if bone[1] in LEFT_JOINTS else RIGHT_COLOR if bone[1] in RIGHT_JOINTS else TRUNK_COLOR
-    return np.array(to_rgb(side))
+    return LEFT_COLOR if bone[1] in LEFT_JOINTS else RIGHT_COLOR if bone[1] in RIGHT_JOINTS else TRUNK_COLOR

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import trimesh
+from matplotlib.colors import to_rgb
 from viser import SceneApi, SceneNodeHandle
 from viser.transforms import SO3
 
@@ -77,7 +78,9 @@ def draw_space(scene: SceneApi, space: Space, name: str = "/space") -> Drawn:
 def _draw_skeleton(scene: SceneApi, name: str, body: Body) -> list[SceneNodeHandle]:
     start, end = (body.joints[[bone[side] for bone in BONES]] for side in (0, 1))
     length = np.linalg.norm(end - start, axis=1)
-    colors = np.array([TRUE_COLOR if body.true else 255 * bone_color(bone, body.color) for bone in BONES], np.uint8)
+    colors = np.array(
+        [TRUE_COLOR if body.true else _bytes_of(bone_color(bone, body.color)) for bone in BONES], np.uint8
+    )
     radius, opacity = (TRUE_RADIUS, 0.75) if body.true else (BONE_RADIUS, None)
     rods = scene.add_batched_meshes_simple(
         f"{name}/bones",
@@ -132,6 +135,10 @@ def _draw_camera(scene: SceneApi, name: str, camera: SpaceCamera, color: tuple[i
         thickness=0.015,
         cast_shadow=False,
     )
+
+
+def _bytes_of(color) -> tuple[int, ...]:
+    return tuple(round(255 * value) for value in to_rgb(color))
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:
