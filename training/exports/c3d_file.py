@@ -1,5 +1,7 @@
 """Motions as C3D: the binary file of motion capture programs. Millimeters, z up."""
 
+import errno
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -10,6 +12,8 @@ from training.exports.motion import Motion
 from utils.commands import install_extra
 from utils.errors import UserError
 from utils.skeleton import JOINT_NAMES
+
+_BLOCK = 512  # bytes; files consist of whole ones
 
 
 def ezc3d() -> ModuleType:
@@ -41,4 +45,9 @@ def write_c3d(path: Path, motion: Motion) -> None:
     with TemporaryDirectory() as folder:
         written = Path(folder) / "motion.c3d"
         file.write(str(written))
-        path.write_bytes(written.read_bytes())
+        content = written.read_bytes()
+        # ezc3d does not say that a disk is full. The header names the block, from 1, at which the points begin.
+        blocks = int.from_bytes(content[16:18], "little") - 1 + -(-4 * points.size // _BLOCK)
+        if len(content) < _BLOCK * blocks:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(written))
+        path.write_bytes(content)

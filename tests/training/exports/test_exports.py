@@ -1,6 +1,7 @@
 """Files of motions say what was written: each format is read back, by a reader that is not its writer's."""
 
 import csv
+import os
 import sys
 
 import numpy as np
@@ -94,6 +95,20 @@ def test_c3d_has_millimeters_and_z_up(motion, tmp_path):
     known = np.delete(np.arange(len(read)), GAP)
     assert np.allclose(read[known], motion.joints[known], atol=1e-5)
     assert (file["data"]["meta_points"]["residuals"][0, :, GAP] < 0).all()
+
+
+def test_c3d_that_a_full_disk_cut_is_an_error(motion, tmp_path, monkeypatch):
+    writer = pytest.importorskip("ezc3d").c3d
+    whole = writer.write
+
+    def cut(self, path):
+        whole(self, path)
+        os.truncate(path, os.path.getsize(path) - 1)
+
+    monkeypatch.setattr(writer, "write", cut)
+    with pytest.raises(OSError, match="No space left"):
+        write_motion(tmp_path / "a.c3d", motion)
+    assert not list(tmp_path.iterdir())
 
 
 def test_bvh_keeps_the_root_and_all_directions_of_bones(motion, tmp_path):
