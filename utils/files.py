@@ -39,10 +39,10 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], object]) -
         )
         with suppress(OSError):
             part.unlink()
-        if isinstance(error, OSError) and error.filename == str(part):
-            error.filename, error.filename2 = str(path), None
         if full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if isinstance(error, OSError) and error.filename == str(part):
+            raise _named(error, path) from error
         raise
 
 
@@ -63,8 +63,13 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
         yield
     except OSError as error:
         if error.filename is None and error.errno is not None:
-            error.filename = str(path)
+            raise _named(error, path) from error
         raise
+
+
+def _named(error: OSError, path: str | os.PathLike) -> OSError:
+    # A new one: errors of some libraries have a name that cannot be set.
+    return OSError(error.errno, error.strerror or os.strerror(error.errno), str(path))
 
 
 def remove_dead_parts(folder: Path) -> None:

@@ -104,3 +104,22 @@ def test_the_first_write_removes_what_dead_processes_left_there(tmp_path):
     write_atomically(tmp_path / "new", lambda part: part.write_text("text"))
     assert {path.name for path in tmp_path.iterdir()} == {"new", *kept}
     assert [name for name in [*litter, *kept] if files.is_part(tmp_path / name)] == [*litter, mine, theirs]
+
+
+class OfALibrary(OSError):
+    """As PyAV has them: the name of the file cannot be set."""
+
+    filename = property(lambda self: self.args[2] if len(self.args) > 2 else None)
+
+
+@pytest.mark.parametrize("kind", [OSError, OfALibrary])
+@pytest.mark.parametrize("named", [False, True])
+def test_what_goes_wrong_names_the_file_and_not_its_temporary_name(kind, named, tmp_path):
+    def fail(part):
+        part.touch()
+        raise kind(errno.EIO, os.strerror(errno.EIO), *([str(part)] if named else []))
+
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        write_atomically(tmp_path / "a.mp4", fail)
+    assert caught.value.errno == errno.EIO and caught.value.filename == str(tmp_path / "a.mp4")
+    assert not list(tmp_path.iterdir())
