@@ -8,6 +8,10 @@ supervision without stage 1 counts as stage 2. For example, 8 hours of one suite
 
     python configs/experiments.py labels --seeds 1 --budget 480 stage1.optimizer=muon
     python configs/experiments.py labels --seeds 1 --report --page docs/results stage1.optimizer=muon
+
+On a Slurm cluster, a job for each row (docs/clusters.md), with submitit's options as job.key=value:
+
+    python configs/experiments.py labels --cluster slurm job.gpus_per_node=1 job.slurm_partition=gpu
 """
 
 import argparse
@@ -29,6 +33,7 @@ from utils.locks import writing
 from utils.paths import WORK
 
 SUITES = Path(__file__).with_name("suites")
+JOB = "job."  # before options of jobs, which are submitit's
 DATA = {64: "benchmark64", 128: "benchmark"}
 BASES = {64: (config_64px, config_64px_pose), 128: (config_train_encodeDecode, config_train_encodeDecode_pose)}
 
@@ -45,10 +50,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen = [] if arguments.report else choose(runs, arguments.rows, arguments.labels)
     # A report alone reads what others may be training.
     with nullcontext() if arguments.report else writing(output):
-        failures = run_all(chosen, runs, arguments.budget)
+        if arguments.cluster and chosen:
+            failures = run_jobs(arguments, chosen, runs, output)
+        else:
+            failures = run_all(chosen, runs, arguments.budget)
     print(f"report: {write_report(arguments.page or output, name, suite, runs)}")
     if failures:
         sys.exit("\n".join(["failed:", *(f"{run}: {reason}" for run, reason in failures.items())]))
+
+
+def run_jobs(arguments: argparse.Namespace, chosen: list, runs: list, output: Path) -> dict:
+    """Carry out `chosen` by jobs of a cluster; returns failures."""
+    from training.experiments.cluster import MOST_JOBS, make_executor, run_on_cluster
+
+    executor = make_executor(arguments.cluster, output / "jobs", arguments.job)
+    most = MOST_JOBS[arguments.cluster] if arguments.jobs is None else arguments.jobs
+    return run_on_cluster(chosen, runs, executor, most, arguments.budget)
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -65,10 +82,18 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--output", metavar="DIR", help="folder of the runs (default: output/experiments64, or 128)")
     parser.add_argument("--report", action="store_true", help="train nothing, only write the page of what is done")
     parser.add_argument("--page", metavar="DIR", help="folder of the page and its chart (default: that of the runs)")
+    help_cluster = "run rows side by side: as jobs of Slurm, or as processes of this machine"
+    parser.add_argument("--cluster", choices=("slurm", "local"), help=help_cluster)
+    parser.add_argument("--jobs", type=int, metavar="N", help="with --cluster: at the same time (default: 100, or 2)")
     # --rows and --labels take every word that follows: key=value is taken out before.
     is_override = re.compile(r"[A-Za-z_][\w.]*=").match
     arguments = parser.parse_args([word for word in argv if not is_override(word)])
-    arguments.overrides = [word for word in argv if is_override(word)]
+    arguments.overrides = [word for word in argv if is_override(word) and not word.startswith(JOB)]
+    arguments.job = dict(parse_override(word.removeprefix(JOB)) for word in argv if word.startswith(JOB))
+    if (arguments.job or arguments.jobs is not None) and not arguments.cluster:
+        raise UserError("--jobs and job.key=value need --cluster")
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise UserError(f"--jobs is {arguments.jobs}; expected at least 1")
     return arguments
 
 

@@ -22,6 +22,10 @@ _ATTEMPTS = 100
 _held: set[int] = set()
 
 
+class BeingWritten(UserError):
+    """What is to be written has another writer."""
+
+
 @contextmanager
 def writing(folder: str | os.PathLike) -> Iterator[Path]:
     """Be the only process that writes `folder`, which is made if it is missing; yields its path.
@@ -76,7 +80,7 @@ def _lock(file: Path, what: Path) -> int | None:
         except BlockingIOError:
             owner = os.read(descriptor, 20).decode(errors="replace").strip()
             os.close(descriptor)
-            raise UserError(f"{what} is being written by {_process(owner)}; wait for it, or stop it") from None
+            raise BeingWritten(f"{what} is being written by {_process(owner)}; wait for it, or stop it") from None
         except OSError as error:
             os.close(descriptor)
             if error.errno in _NO_LOCKS:

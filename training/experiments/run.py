@@ -22,11 +22,14 @@ from training.trained.load import open_network, open_test_data
 from training.trained.tables import GROUP_COLUMNS
 from utils.errors import UserError, one_line
 from utils.files import write_atomically
+from utils.locks import BeingWritten
 from utils.readers import read_csv, reading
 
 FAILURE = "failure.txt"
 # Every run that is done has this score.
 SCORE = "n_mpjpe_mm"
+BUDGET_SPENT = "the budget is spent; start again to go on"
+WAIT = 5.0  # seconds between attempts at a folder that another process writes
 
 Results = Mapping[Run, Mapping[str, Any]]
 
@@ -37,8 +40,7 @@ def run_all(chosen: Sequence[Run], runs: Sequence[Run], minutes: float = math.in
     A failed run does not stop the others, and is tried again at the next call. After `minutes` the training in
     progress is interrupted as by Ctrl-C; the next call resumes it exactly.
     """
-    if not minutes > 0:
-        raise UserError(f"budget is {minutes} minutes; expected more than 0")
+    check_budget(minutes)
     results, failures = read_results(runs), {}
     end = time.monotonic() + 60 * minutes
     timer = threading.Timer(min(60 * minutes, threading.TIMEOUT_MAX), interrupt_main)
@@ -55,10 +57,16 @@ def run_all(chosen: Sequence[Run], runs: Sequence[Run], minutes: float = math.in
     except KeyboardInterrupt:
         if time.monotonic() < end:
             raise
-        print("the budget is spent; start again to go on")
+        print(BUDGET_SPENT)
     finally:
         timer.cancel()
     return failures
+
+
+def check_budget(minutes: float) -> None:
+    """Raises UserError for a budget of no time."""
+    if not minutes > 0:
+        raise UserError(f"budget is {minutes} minutes; expected more than 0")
 
 
 def is_needed(run: Run, results: Results) -> bool:
@@ -75,17 +83,16 @@ def best_row(group: str, labels: int, results: Results) -> str | None:
     return min(done, key=done.get) if done and all(rows.values()) else None
 
 
-def train_and_test(run: Run) -> str | None:
-    """Do what is left of a run. Returns why it failed, and keeps the reason in the folder of the stage that did."""
+def train_and_test(run: Run, patient: bool = False) -> str | None:
+    """Do what is left of a run. Returns why it failed, and keeps the reason in the folder of the stage that did.
+
+    patient: wait while another process trains a stage that both need.
+    """
     folder = None
     try:
         for stage, config, folder in _stages(run):
             (folder.path / FAILURE).unlink(missing_ok=True)
-            if stage == "encode":
-                train_novel_views(config, resume=True)
-            else:
-                # All keys count as given: a row that contradicts the network of stage 1 fails instead of being ignored.
-                train_pose(config, True, frozenset(config))
+            _train(stage, config, patient)
         outputs = ["3D", "img_crop"] if run.views else ["3D"]
         config = {**config, "network_path": str(folder.path), "output_types": outputs}
         trained = open_network(config, frozenset({"network_path"}))
@@ -99,6 +106,26 @@ def train_and_test(run: Run) -> str | None:
             write_atomically(folder.path / FAILURE, lambda part: part.write_text(reason))
         return reason
     return None
+
+
+def _train(stage: str, config: dict, patient: bool) -> None:
+    while True:
+        try:
+            if stage == "encode":
+                train_novel_views(config, resume=True)
+            else:
+                # All keys count as given: a row that contradicts the network of stage 1 fails instead of being ignored.
+                train_pose(config, True, frozenset(config))
+            return
+        except BeingWritten:
+            if not patient:
+                raise
+            time.sleep(WAIT)
+
+
+def first_folder(run: Run) -> Path:
+    """The folder of the first training of a run, which other runs may begin with, too."""
+    return next(folder.path for _, _, folder in _stages(run))
 
 
 def read_results(runs: Sequence[Run]) -> dict[Run, dict[str, Any]]:
