@@ -125,7 +125,6 @@ class _Queue:
         """Take up what has ended since."""
         for run, job in [(run, job) for run, job in self.active.items() if job.done()]:
             del self.active[run]
-            # Of several lines, the last names the error.
             error = job.exception()
             if error is None:
                 reason = job.result()
