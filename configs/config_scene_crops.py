@@ -11,5 +11,5 @@ config_dict = {
     "skip_background": False,
     "optimizer": "muon",
     "weight_decay": 0.1,
-    "num_training_iterations": 6000,
+    "num_training_iterations": 8000,
 }

@@ -69,7 +69,7 @@ def crop_people(network: DetectEncodeDecode, dataset: FrameDataset, output: str 
     """Write the people whom `network` finds in all cameras of `dataset` as crops, a layout of version 1.
 
     The crops are what the network's encoder sees of its boxes, `inputDimension` pixels wide, without the fading border.
-    A person of one sequence is a subject and a sequence of its own there, followed through time. So is nobody, where
+    A person of one sequence is a sequence of its own there, followed through time. So is nobody, where
     frames have fewer people than boxes: of that, the decoder learns to draw nothing. `dataset` reads KEYS.
     Resumes what was interrupted. Raises UserError where nobody was found.
     """
@@ -218,7 +218,8 @@ def _cut(
     intrinsic[:, :2, 2], intrinsic[:, 2, 2] = 0.5, 1
     columns = {
         "seq": person,
-        "subj": person,
+        # Who they are, nothing tells: one subject, of whose sequences some are held out.
+        "subj": np.ones_like(person),
         "frame": labels["frame"][rows[row]],
         "cam": labels["cam"][rows[row]],
         "extrinsic_rot": rotation,

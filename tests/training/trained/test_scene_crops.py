@@ -103,7 +103,7 @@ def _find(dataset, labels, monkeypatch):
     monkeypatch.setattr(scene_crops, "look", look)
 
 
-def test_everybody_becomes_a_subject_with_crops_of_all_cameras(frames, network, tmp_path, monkeypatch):
+def test_everybody_becomes_a_sequence_with_crops_of_all_cameras(frames, network, tmp_path, monkeypatch):
     dataset = FrameDataset(frames, KEYS)
     labels = FrameDataset(frames).labels
     _find(dataset, labels, monkeypatch)
@@ -112,7 +112,7 @@ def test_everybody_becomes_a_subject_with_crops_of_all_cameras(frames, network, 
     assert counts.crops == len(crops) and crops.size == network.size
     ids = crops.labels
     # As many views of each instant as there are cameras, and rotations that are rotations.
-    views = np.unique(np.stack([ids["subj"], ids["seq"], ids["frame"]], 1), axis=0, return_counts=True)[1]
+    views = np.unique(np.stack([ids["seq"], ids["frame"]], 1), axis=0, return_counts=True)[1]
     assert (views == len(np.unique(labels["cam"]))).all()
     rotation = ids["extrinsic_rot"]
     np.testing.assert_allclose(
