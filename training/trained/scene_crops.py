@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from datasets import FrameDataset, LayoutWriter
+from datasets import BOX_METRES, FrameDataset, LayoutWriter
 from datasets.triangulation.rays import meeting_points, ray_misses
-from models.scene.boxes import box_sizes, crop_frames
+from models.scene.boxes import box_matrices, box_sizes, crop_frames
 from models.scene.network import DetectEncodeDecode
 from models.scene.perspective import box_directions, crop_rotations
 from training.loop.hardware import Hardware
@@ -28,23 +28,22 @@ _APART = 0.35  # meters: two people are never closer
 _STEP = 1.0  # meters that a person may move between instants
 _SEEN = 0.05  # share of the box that differs from the background: less is nobody, or too little to learn from
 _EMPTY = 0.003  # the same: less is surely nobody
+_AT_ONCE = 32  # frames
+_SIDE_OF_MAP = 32  # pixels of a box, in which its foreground is counted
 _MOST = 100_000  # combinations of boxes that are tried at an instant
 
 
-class Views(NamedTuple):
-    """What a network finds in N frames: K boxes in each, as arrays.
+class Sequence(NamedTuple):
+    """N frames of a sequence, ordered by instants, and the K boxes in each.
 
-    crops, backgrounds (K,N,R,R,3) uint8; rays (K,N,3) through the boxes' centers, unit, world; rotations (K,N,3,3) from
-    the world to the cameras of the boxes; directions (K,N,3) of the centers at depth 1, and sides (K,N) of the boxes
-    there, in the frame's camera; foreground (K,N), the share of each box that differs from the background.
+    `rows` (N,) of the set; `batch`: KEYS of them; `boxes` (K,N,2,3); `rays` (K,N,3) through their centers, unit, world;
+    `foreground` (K,N), the share of each box that differs from the background.
     """
 
-    crops: np.ndarray
-    backgrounds: np.ndarray
+    rows: np.ndarray
+    batch: Batch
+    boxes: torch.Tensor
     rays: np.ndarray
-    rotations: np.ndarray
-    directions: np.ndarray
-    sides: np.ndarray
     foreground: np.ndarray
 
 
@@ -68,7 +67,8 @@ class Counts(NamedTuple):
 def crop_people(network: DetectEncodeDecode, dataset: FrameDataset, output: str | Path, hardware: Hardware) -> Counts:
     """Write the people whom `network` finds in all cameras of `dataset` as crops, a layout of version 1.
 
-    The crops are what the network's encoder sees of its boxes, `inputDimension` pixels wide, without the fading border.
+    A crop is a square of BOX_METRES, `inputDimension` pixels wide, around the place where the rays through a person's
+    boxes meet, without the fading border.
     A person of one sequence is a sequence of its own there, followed through time. So is nobody, where
     frames have fewer people than boxes: of that, the decoder learns to draw nothing. `dataset` reads KEYS.
     Resumes what was interrupted. Raises UserError where nobody was found.
@@ -84,12 +84,11 @@ def crop_people(network: DetectEncodeDecode, dataset: FrameDataset, output: str 
         rows = np.flatnonzero(labels["seq"] == number)
         rows = rows[np.lexsort((labels["cam"][rows], labels["frame"][rows]))]
         # Computed again of a piece that is there: how many people it has, numbers those that follow.
-        views = look(network, dataset, rows, hardware)
-        tracks = follow(_instants(views, dataset, rows))
+        sequence = look(network, dataset, rows, hardware)
+        tracks = follow(_instants(sequence))
         crops = sum(len(rows_at) for track in tracks for rows_at, _ in track)
         if tracks and not writer.has(key):
-            images, backgrounds, columns = _cut(views, tracks, labels, rows, people)
-            writer.add(images, backgrounds, columns, key)
+            writer.add(*_cut(sequence, tracks, network.size, people), key)
         people += len(tracks)
         total = Counts(total.instants + len(np.unique(labels["frame"][rows])), people, total.crops + crops)
     if not total.crops:
@@ -99,48 +98,36 @@ def crop_people(network: DetectEncodeDecode, dataset: FrameDataset, output: str 
 
 
 @torch.no_grad()
-def look(network: DetectEncodeDecode, dataset: FrameDataset, rows: np.ndarray, hardware: Hardware) -> Views:
+def look(network: DetectEncodeDecode, dataset: FrameDataset, rows: np.ndarray, hardware: Hardware) -> Sequence:
     """What `network` finds in the frames `rows` (N,) of `dataset`."""
-    parts = [
-        _look(network, hardware.move(dataset.__getitems__(chunk)))
-        for chunk in np.array_split(rows, -(-len(rows) // 32))
-    ]
-    return Views(*(np.concatenate(part, axis=1) for part in zip(*parts, strict=True)))
+    batch = dataset.__getitems__(rows)
+    parts = [network_boxes(network, hardware.move(dict(zip(batch, part, strict=True)))) for part in _parts(batch)]
+    boxes, rays, foreground = (torch.cat(part, dim=1).cpu() for part in zip(*parts, strict=True))
+    return Sequence(rows, batch, boxes, rays.numpy(), foreground.numpy())
 
 
-def _look(network: DetectEncodeDecode, batch: Batch) -> Views:
-    frames = normalize_batch(batch)
-    size = tuple(batch["img"].shape[-2:])
+def _parts(batch: Batch) -> Iterator[tuple[torch.Tensor, ...]]:
+    return zip(*(values.split(_AT_ONCE) for values in batch.values()), strict=True)
+
+
+def network_boxes(network: DetectEncodeDecode, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Boxes (K,B,2,3) of a batch of frames, the rays (K,B,3) through them, unit, world, and their foreground (K,B)."""
+    frames, size = normalize_batch(batch), tuple(batch["img"].shape[-2:])
     boxes, _ = network.detect(frames["img"], frames["bg"])
-    directions = box_directions(boxes, batch["intrinsics"], size)
-    rays = torch.einsum("bij,kbj->kbi", batch["extrinsic_rot_inv"], directions)
-    sides = box_sizes(boxes)[..., 1] * (size[0] - 1) / batch["intrinsics"][:, 1, 1]
-    seen = crop_frames(foreground_map(frames["img"], frames["bg"])[:, None].float(), boxes, network.size // 2)
-
-    def cut(images: torch.Tensor) -> torch.Tensor:
-        crops = crop_frames(images.float(), boxes, network.size).round().clamp(0, 255).byte()
-        return crops.unflatten(0, boxes.shape[:2]).movedim(2, -1)
-
-    found = Views(
-        crops=cut(batch["img"]),
-        backgrounds=cut(batch["bg"]),
-        rays=rays / rays.norm(dim=-1, keepdim=True),
-        rotations=crop_rotations(boxes, batch["intrinsics"], size) @ batch["extrinsic_rot"],
-        directions=directions,
-        sides=sides,
-        foreground=seen.mean((1, 2, 3)).unflatten(0, boxes.shape[:2]),
-    )
-    return Views(*(values.cpu().numpy() for values in found))
+    rays = torch.einsum("bij,kbj->kbi", batch["extrinsic_rot_inv"], box_directions(boxes, batch["intrinsics"], size))
+    seen = crop_frames(foreground_map(frames["img"], frames["bg"])[:, None].float(), boxes, _SIDE_OF_MAP)
+    return boxes, rays / rays.norm(dim=-1, keepdim=True), seen.mean((1, 2, 3)).unflatten(0, boxes.shape[:2])
 
 
-def _instants(views: Views, dataset: FrameDataset, rows: np.ndarray) -> Iterator[tuple[np.ndarray, list[Group]]]:
-    """For each instant the places of its cameras in `rows`, and the people there."""
-    frames, centers = dataset.labels["frame"][rows], dataset.labels["camera_position"][rows]
+def _instants(sequence: Sequence) -> Iterator[tuple[np.ndarray, list[Group]]]:
+    """For each instant the places of its cameras among the frames, and the people there."""
+    frames, centers = sequence.batch["frame"].numpy(), sequence.batch["camera_position"].double().numpy()
     for frame in np.unique(frames):
         at = np.flatnonzero(frames == frame)
         if len(at) > 1:
-            people = group_boxes(views.rays[:, at], centers[at], views.foreground[:, at] >= _SEEN)
-            yield at, people + empty_boxes(views.foreground[:, at] < _EMPTY)
+            foreground = sequence.foreground[:, at]
+            people = group_boxes(sequence.rays[:, at].astype(np.float64), centers[at], foreground >= _SEEN)
+            yield at, people + empty_boxes(foreground < _EMPTY)
 
 
 def group_boxes(rays: np.ndarray, centers: np.ndarray, there: np.ndarray) -> list[Group]:
@@ -200,31 +187,55 @@ def _gap(last: Group, new: Group) -> float:
     return float(np.linalg.norm(last.point - new.point))
 
 
-def _cut(
-    views: Views, tracks: list, labels: "dict[str, np.ndarray]", rows: np.ndarray, first: int
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+def _cut(sequence: Sequence, tracks: list, side: int, first: int) -> tuple[np.ndarray, np.ndarray, dict]:
     """Crops, backgrounds and columns of labels of the people of a sequence, who are numbered from `first`."""
-    places = [
-        (first + person, box, row)
-        for person, track in enumerate(tracks)
-        for at, group in track
-        for box, row in zip(group.boxes, at, strict=True)
-    ]
-    person, box, row = np.array(places).T
-    rotation, side = views.rotations[box, row], views.sides[box, row, None]
-    corner = views.directions[box, row, :2] - side / 2
-    intrinsic = np.zeros((len(row), 3, 3))
+    batch, size = sequence.batch, tuple(sequence.batch["img"].shape[-2:])
+    images: dict[str, list[np.ndarray]] = {"img": [], "bg": []}
+    columns: dict[str, list[np.ndarray]] = {}
+    for person, track in enumerate(tracks, first):
+        at = np.concatenate([places for places, _ in track])
+        numbers = np.concatenate([group.boxes for _, group in track])
+        found = {name: batch[name][at] for name in KEYS}
+        boxes = sequence.boxes[numbers, at]
+        if not track[0][1].empty:
+            points = np.concatenate([np.broadcast_to(group.point, (len(places), 3)) for places, group in track])
+            boxes = boxes_around(torch.from_numpy(points).float(), found, size)
+        for name, crops in images.items():
+            cut = crop_frames(found[name].float(), boxes[None], side).round().clamp(0, 255).byte()
+            crops.append(cut.movedim(1, -1).numpy())
+        for name, values in _rows(found, boxes, size).items():
+            columns.setdefault(name, []).append(values)
+        columns.setdefault("seq", []).append(np.full(len(at), person))
+        # Who they are, nothing tells: one subject, of whose sequences some are held out.
+        columns.setdefault("subj", []).append(np.ones(len(at), int))
+    return (*map(np.concatenate, images.values()), {name: np.concatenate(parts) for name, parts in columns.items()})
+
+
+def boxes_around(points: torch.Tensor, batch: Batch, size: tuple[int, int]) -> torch.Tensor:
+    """Boxes (N,2,3) of BOX_METRES around points (N,3) of the world, in a batch of N frames of `size` (H,W).
+
+    Where the rays of all cameras meet is more exact than any box, and the same place for all of them.
+    """
+    local = torch.einsum("nij,nj->ni", batch["extrinsic_rot"], points - batch["camera_position"])
+    pixels = torch.einsum("nij,nj->ni", batch["intrinsics"], local / local[:, 2:])[:, :2]
+    limits = pixels.new_tensor([size[1] - 1, size[0] - 1])
+    sides = BOX_METRES * batch["intrinsics"][:, 1, 1] / local.norm(dim=1)
+    return box_matrices(sides[:, None] / limits, pixels / limits * 2 - 1)
+
+
+def _rows(batch: Batch, boxes: torch.Tensor, size: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Columns of the labels of crops: one box (N,2,3) in each of N frames."""
+    direction = box_directions(boxes[None], batch["intrinsics"], size)[0]
+    rotation = crop_rotations(boxes[None], batch["intrinsics"], size)[0] @ batch["extrinsic_rot"]
+    side = (box_sizes(boxes)[:, 1:] * (size[0] - 1) / batch["intrinsics"][:, 1, 1:2]).numpy()
+    intrinsic = np.zeros((len(boxes), 3, 3))
     intrinsic[:, 0, 0] = intrinsic[:, 1, 1] = 1 / side[:, 0]
     intrinsic[:, :2, 2], intrinsic[:, 2, 2] = 0.5, 1
-    columns = {
-        "seq": person,
-        # Who they are, nothing tells: one subject, of whose sequences some are held out.
-        "subj": np.ones_like(person),
-        "frame": labels["frame"][rows[row]],
-        "cam": labels["cam"][rows[row]],
-        "extrinsic_rot": rotation,
-        "extrinsic_rot_inv": rotation.transpose(0, 2, 1),
-        "bounding_box_cam": np.concatenate([corner, side, side], axis=1),
+    return {
+        "frame": batch["frame"].numpy(),
+        "cam": batch["cam"].numpy(),
+        "extrinsic_rot": rotation.numpy(),
+        "extrinsic_rot_inv": rotation.mT.numpy(),
+        "bounding_box_cam": np.concatenate([direction[:, :2].numpy() - side / 2, side, side], axis=1),
         "intrinsic_crop": intrinsic,
     }
-    return views.crops[box, row], views.backgrounds[box, row], columns
