@@ -6,8 +6,8 @@ config_dict = {
     **last_part,
     # What else it learns from scratch meanwhile is replaced.
     "loss_weight_people": 0.0,
-    "num_training_iterations": 700,
+    "num_training_iterations": 1500,
     "learning_rate": 2e-3,
-    "test_every": 350,
-    "plot_every": 350,
+    "test_every": 500,
+    "plot_every": 500,
 }
