@@ -119,6 +119,8 @@ SCENE_LOSS = {
 SCENE_SCHEDULE = {
     "num_training_iterations": replace(SCHEDULE["num_training_iterations"], default=600_000),
     **_of(SCHEDULE, "optimizer", "learning_rate"),
+    "train_encoder": Key(True, "stage 1 trains the encoder too; False: it stays as pretrained_crops_path or "
+        "pretrained_network_path has it"),
     "decoder_rate": Key(0.2, "learning rate of the image decoder's convolutions, times learning_rate", above=0,
         at_most=1),
     **_of(SCHEDULE, "learning_rate_schedule", "weight_decay", "print_every"),

@@ -63,6 +63,8 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     seed_everything(config["seed"])
     network, config, _ = open_for_views(config, given)
     start_from_crops(network, config)
+    if not config["train_encoder"]:
+        network.encoder.requires_grad_(False)
     hardware.place(network)
     dataset = cache_on_device(open_frames(config, scene_keys(config)), config, hardware.device)
     folder = RunFolder(config, "encode")
@@ -162,6 +164,8 @@ class SceneStep(TrainingStep):
 
     def set_modes(self) -> None:
         self.network.train()
+        # Frozen statistics of batch norm, too: it stays what it was.
+        self.network.encoder.train(self.config["train_encoder"])
         self.network.output_types = _learned(self.config)
 
     def losses(self, batch: Batch) -> Losses:
