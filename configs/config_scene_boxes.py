@@ -1,10 +1,11 @@
-"""Several people, first part: minutes that teach the detector where people are (config_scene_small.py is the last)."""
+"""Several people, first part: the detector learns in minutes where people are (second: config_scene_small.py)."""
 
-from configs.config_scene_small import config_dict as last_part
+from configs.config_scene_small import config_dict as second_part
 
 config_dict = {
-    **last_part,
-    # What else it learns from scratch meanwhile is replaced.
+    **second_part,
+    # What else it learns meanwhile is replaced.
+    "train_encoder": True,
     "loss_weight_people": 0.0,
     "num_training_iterations": 1500,
     "learning_rate": 2e-3,

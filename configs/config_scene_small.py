@@ -1,7 +1,7 @@
-"""Stage 1 of several people on frames of 228 x 128 px with a small network, the last of three parts: less than an hour.
+"""Stage 1 of several people on frames of 228 x 128 px with a small network, second part: half an hour.
 
-It starts from what the first two learned in minutes (docs/training.md): config_scene_boxes.py, where people are, and
-config_scene_crops.py, what they look like from elsewhere. Give `pretrained_network_path` and `pretrained_crops_path`.
+It starts from what was learned before: the detector of config_scene_boxes.py; encoder and image decoder of the demo,
+whose stage 1 saw one person in a crop. Give `pretrained_network_path` and `pretrained_crops_path` (docs/training.md).
 """
 
 from configs.config_train_detect_encode_decode import config_dict as published
@@ -38,6 +38,10 @@ config_dict = {
     "loss_weight_cover": 0.02,
     "loss_weight_depth": 0.01,
     "loss_weight_size": 0.02,
+    # Two boxes that share the only person of a frame are two people.
+    "loss_weight_people": 0.005,
+    # The encoder knows how people turn, and would forget it.
+    "train_encoder": False,
     # No two boxes show one person, and points are of a camera that looks at the box, as its crop shows them.
     "match_one_to_one": True,
     "perspectiveCorrection": True,
@@ -57,9 +61,9 @@ config_dict = {
     "batch_size_test": 16,
     "validation_crops": 256,
     # A short run gains most from a schedule that ends at zero.
-    "num_training_iterations": 6500,
+    "num_training_iterations": 9000,
     "optimizer": "muon",
-    "learning_rate": 2e-3,
+    "learning_rate": 1e-3,
     "weight_decay": 0.05,
     "learning_rate_schedule": "cosine",
     "test_every": 1000,

@@ -54,7 +54,6 @@ ALLOWED = {
         "datasets.sampler",
         "datasets.joined",
         "datasets.layout.labels",
-        "datasets.triangulation",
         "models",
     },
     "training.estimation": {
@@ -75,7 +74,6 @@ ROOMS_OF_TRAINING = {
     "training.scene_metrics": set(),
     "training.stages": {"training.loop", "training.trained", "training.metrics", "training.scene_metrics"},
     "training.trained": {
-        "datasets.triangulation",
         "training.loop",
         "training.stages",
         "training.exports",

@@ -13,6 +13,8 @@ from torchvision.ops import box_iou, distance_box_iou
 # Limbs that may be anywhere in other views are rendered faintly: a half of the radiance would leave them out. Chosen on
 # held-out training scenes (docs/results/scene.md).
 VISIBLE = 0.1
+# Share of the masks of two boxes that both have: with more, both show one person. Chosen as VISIBLE was.
+SAME_MASK = 0.4
 MIN_AREA = 1e-3  # of a frame: whoever has fewer pixels is not in it
 FOUND_IOU = 0.1  # of boxes: with less, the predicted person is somewhere else
 RECALL_IOU = 0.5
@@ -46,15 +48,37 @@ class Comparison(NamedTuple):
     false: torch.Tensor
 
 
-def predicted_people(radiance: torch.Tensor, depths: torch.Tensor | None = None) -> People:
+def predicted_people(
+    radiance: torch.Tensor, depths: torch.Tensor | None = None, masks: torch.Tensor | None = None
+) -> People:
     """The people that a network sees, from the radiance (K,B,1,H,W) of its boxes and their depths (K,B).
 
     A person is visible where people have at least VISIBLE of the radiance and it has the largest share of that, is
-    present if that is at least 0.1 % of the frame, and has the box around it.
+    present if that is at least 0.1 % of the frame, and has the box around it. With `masks` (K,B,1,H,W), of each as if
+    alone, two whose masks are nearly the same are one: that which is more visible.
     """
     people = radiance.squeeze(2).transpose(0, 1)
+    if masks is not None:
+        people = _merge_same(people, masks.squeeze(2).transpose(0, 1))
     maps = torch.where(people.sum(1) >= VISIBLE, people.argmax(1) + 1, 0)
     return People(*people_of_maps(maps, len(radiance)), maps, None if depths is None else depths.T)
+
+
+def _merge_same(people: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """Radiance (B,K,H,W), where people whose `masks` (B,K,H,W) overlap by SAME_MASK have all of it in one of them."""
+    people = people.clone()
+    for first in range(masks.shape[1]):
+        for second in range(first + 1, masks.shape[1]):
+            shared = torch.minimum(masks[:, first], masks[:, second]).sum((1, 2))
+            union = torch.maximum(masks[:, first], masks[:, second]).sum((1, 2))
+            same = shared > SAME_MASK * union
+            areas = people[:, [first, second]].sum((2, 3))
+            kept = torch.where(areas[:, 0] >= areas[:, 1], first, second)[same]
+            lost = first + second - kept
+            frame = torch.nonzero(same)[:, 0]
+            people[frame, kept] += people[frame, lost]
+            people[frame, lost] = 0
+    return people
 
 
 def true_people(batch: Mapping[str, torch.Tensor]) -> People:

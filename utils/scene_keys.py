@@ -95,7 +95,7 @@ SCENE_NETWORK = {
         "(more in models/scene/network.py)", choices=(
             "img", "3D", "spatial_transformer", "spatial_transformer_raw", "ST_depth", "similarity_matrix", "latent_fg",
             "latent_3d", "latent_3d_rotated", "cam2cam", "img_crop", "blend_mask_crop", "bg_crop",
-            "spatial_transformer_img_crop", "radiance_normalized", "blend_mask", "depth_map", "img_downscaled",
+            "spatial_transformer_img_crop", "radiance_normalized", "masks", "blend_mask", "depth_map", "img_downscaled",
             "shuffled_pose", "shuffled_pose_inv", "shuffled_appearance")),
 }
 

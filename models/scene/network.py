@@ -38,7 +38,7 @@ from utils.skeleton import NUM_JOINTS
 _OF_CAMERAS = {"cam2cam", "shuffled_pose", "shuffled_pose_inv", "shuffled_appearance"}
 _OF_BOXES = {"spatial_transformer", "spatial_transformer_raw", "ST_depth", "spatial_transformer_img_crop", "bg_crop"}
 _OF_CROPS = {"img_crop", "blend_mask_crop"}
-_OF_FRAMES = {"img", "radiance_normalized", "blend_mask", "depth_map"}
+_OF_FRAMES = {"img", "masks", "radiance_normalized", "blend_mask", "depth_map"}
 _OF_INPUTS = {*_OF_CAMERAS, "img_downscaled"}
 _OF_DECODER = {*_OF_CROPS, *_OF_FRAMES}
 _NEED_POINTS_TURNED = {*_OF_DECODER, "latent_3d_rotated", "3D"}
@@ -104,6 +104,7 @@ class DetectEncodeDecode(nn.Module):
         instant. Slot i is the source frame i, rendered for view `shuffled_pose[i]`.
         With `perspectiveCorrection` what is per slot or before matching is per frame and matched, except `cam2cam`.
         - `img` (B,3,H,W), `depth_map` (B,1,H,W), `radiance_normalized` (K,B,1,H,W), `blend_mask` (B,3,H,W) to look at;
+        - `masks` (K,B,1,H,W): of each person, as if the others were not there;
         - `spatial_transformer` (K,B,2,3), `ST_depth` (K,B), `spatial_transformer_raw` (B*K,2,3) of the detector;
         - `similarity_matrix` (K,K,B): weights of the source boxes, by target box, source box and target view;
         - `latent_fg` (K,B,A), `latent_3d` (K*B,N,3) and, per slot, `latent_3d_rotated` (K,B,N,3), `cam2cam` (K*B,3,3);
@@ -182,7 +183,7 @@ class DetectEncodeDecode(nn.Module):
             return images, fading.expand(*people, 1, -1, -1)
         shown = decoded[:, 3:].unflatten(0, people)
         if self.masks_of_layers:
-            return images * fading, _between_0_and_1(shown) * fading
+            return images * fading, _Between0And1.apply(shown) * fading
         masks = (EPSILON + (1 - EPSILON) * torch.sigmoid(shown)) * fading
         return images, _scale_to_1(masks) if self.scale_masks else masks
 
@@ -343,7 +344,7 @@ class DetectEncodeDecode(nn.Module):
             radiance, passing = layers.radiance, layers.passing if self.masks_of_layers else None
             if self.weaken_dense:
                 radiance = weaken_dense(radiance, masks)
-            outputs["img"] = compose(images, radiance, background, passing)
+            outputs |= {"img": compose(images, radiance, background, passing), "masks": pasted}
             outputs |= {"radiance_normalized": radiance, "blend_mask": color_code(radiance)}
             if self.depths:
                 outputs["depth_map"] = depth_map(layers._replace(radiance=radiance), outputs["ST_depth"])
@@ -359,9 +360,19 @@ class DetectEncodeDecode(nn.Module):
         return crops.unflatten(0, (self.boxes, -1)).transpose(0, 1).flatten(0, 1)
 
 
-def _between_0_and_1(values: torch.Tensor) -> torch.Tensor:
-    """Clamped values, with the gradient of what was not clamped: what is outside can come back."""
-    return values + (values.clamp(0, 1) - values).detach()
+class _Between0And1(torch.autograd.Function):
+    """Clamped values, whose gradient lets what is outside come back, and never leads further out."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(values)
+        return values.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        (values,) = ctx.saved_tensors
+        leads_out = ((values < 0) & (gradient > 0)) | ((values > 1) & (gradient < 0))
+        return gradient.masked_fill(leads_out, 0)
 
 
 def _scale_to_1(masks: torch.Tensor) -> torch.Tensor:

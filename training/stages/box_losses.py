@@ -32,7 +32,7 @@ def cover_loss(boxes: torch.Tensor, frames: torch.Tensor, backgrounds: torch.Ten
     A box that is lost in a corner gets no gradient from what is composed; from this it does.
     """
     boxes = at_least_float32(boxes)
-    foreground = foreground_map(frames, backgrounds).to(boxes)
+    foreground = _foreground(frames, backgrounds).to(boxes)
     rows, columns = foreground.shape[-2:]
     y, x = (torch.linspace(-1, 1, count, dtype=boxes.dtype, device=boxes.device) for count in (rows, columns))
     size, center = box_sizes(boxes)[..., None], boxes[..., 2][..., None]
@@ -76,7 +76,7 @@ def people_loss(radiance: torch.Tensor) -> torch.Tensor:
     return (at_least_float32(radiance).mean((2, 3, 4)) + _NOBODY).sqrt().sum(0).mean()
 
 
-def foreground_map(frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:
+def _foreground(frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:
     """Where frames differ from their backgrounds (B,3,H,W), as a small map (B,rows,columns) in 0..1."""
     height, width = frames.shape[-2:]
     difference = ((frames - backgrounds).detach() * per_channel(IMAGE_STD, frames.device)).abs().mean(1, keepdim=True)

@@ -97,6 +97,7 @@ def seen_outputs(network: nn.Module) -> list[str]:
     has = {
         "ST_depth": network.depths,
         "radiance_normalized": network.decoder is not None,
+        "masks": network.decoder is not None,
         "3D": network.pose_decoder is not None,
     }
     return ["spatial_transformer", *(name for name in has if has[name])]
@@ -119,7 +120,7 @@ def seen_people(network: nn.Module, outputs: Mapping[str, torch.Tensor], size: t
     check_finite(boxes, "box")
     if "radiance_normalized" in outputs:
         check_finite(outputs["radiance_normalized"], "mask")
-        people = predicted_people(outputs["radiance_normalized"], outputs.get("ST_depth"))
+        people = predicted_people(outputs["radiance_normalized"], outputs.get("ST_depth"), outputs["masks"])
     else:
         everybody = torch.ones(boxes.shape[1::-1], dtype=torch.bool)
         people = People(
