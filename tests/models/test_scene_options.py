@@ -7,6 +7,7 @@ from models import build_network, training_permutations
 from models.scene.boxes import box_matrices, box_sizes
 from models.scene.compositing import opaque_layers
 from models.scene.detector import reduce_frames
+from models.scene.network import _Between0And1
 from tests.scene_networks import SMALL, move_boxes, some_frames
 from training.stages.scene_losses import FrameLoss, box_prior
 from utils.errors import UserError
@@ -190,3 +191,12 @@ def test_losses_around_boxes_are_as_large_as_those_of_whole_frames_and_leave_box
     around.backward()
     assert boxes.grad is None and output.grad[..., 25:35, 15:25].abs().min() > 0
     assert not output.grad[..., 48:].any()
+
+
+def test_shares_outside_of_0_and_1_can_come_back_and_go_no_further():
+    values = torch.tensor([-1.0, -1.0, 0.5, 0.5, 2.0, 2.0], requires_grad=True)
+    clamped = _Between0And1.apply(values)
+    torch.testing.assert_close(clamped.detach(), torch.tensor([0.0, 0.0, 0.5, 0.5, 1.0, 1.0]))
+    # Descent moves against the gradient: it raises the first, third and fifth, and lowers the others.
+    (clamped * torch.tensor([-1.0, 1.0, -1.0, 1.0, -1.0, 1.0])).sum().backward()
+    assert values.grad.tolist() == [-1.0, 0.0, -1.0, 1.0, 0.0, 1.0]

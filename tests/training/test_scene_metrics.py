@@ -93,6 +93,21 @@ def test_the_order_of_people_changes_nothing():
     assert order[third.match].tolist() == first.match.tolist()
 
 
+def test_two_boxes_that_show_one_person_are_one_and_neighbors_are_two():
+    masks = torch.zeros(3, 2, 1, 40, 60)
+    masks[0, :, :, 10:30, 10:20] = masks[1, :, :, 10:30, 11:21] = 1  # one person, twice
+    masks[2, :, :, 10:30, 18:28] = 1  # somebody close by
+    radiance = masks.clone()
+    radiance[1] *= 1 - masks[0]
+    radiance[2] *= (1 - masks[0]) * (1 - masks[1])
+    found = predicted_people(radiance, masks=masks)
+    assert found.present.tolist() == [[True, False, True]] * 2
+    assert (found.maps == 1).equal((masks[0] + masks[1] > 0)[:, 0])
+    assert predicted_people(radiance).present.all()
+    order = torch.tensor([1, 2, 0])
+    assert predicted_people(radiance[order], masks=masks[order]).present.tolist() == [[False, True, True]] * 2
+
+
 def test_an_empty_scene():
     empty = {
         "subj": torch.full((2, 2), -1),
