@@ -57,6 +57,7 @@ class Oracle(nn.Module):
         outputs = {
             "spatial_transformer": boxes,
             "radiance_normalized": 0.9 * masks.transpose(0, 1)[:, :, None].float(),
+            "masks": masks.transpose(0, 1)[:, :, None].float(),
             "ST_depth": torch.stack([row["position"][self.order, 2] for row in rows], dim=1).nan_to_num(),
             "3D": poses,
             "img": normalize(torch.stack([row["img"] for row in rows])),
