@@ -71,6 +71,7 @@ def test_every_variant_runs_and_uses_every_parameter(changes):
         "bg_crop": (frames * boxes, 3, 32, 32),
         "spatial_transformer_img_crop": (frames * boxes, 3, 32, 32),
         "radiance_normalized": (boxes, frames, 1, *size),
+        "masks": (boxes, frames, 1, *size),
         "blend_mask": (frames, 1 if boxes == 1 else 3, *size),
         "depth_map": (frames, 1, *size),
         "img_downscaled": (frames, 3, 128, 128),
