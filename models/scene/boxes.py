@@ -8,13 +8,6 @@ to 1. It maps places in the box to places in the frame. The first pixel of a row
 import torch
 from torch.nn import functional
 
-BUMPS = {
-    "GaussBSqSqr": lambda x, y: _compact((x**4 + y**4).sqrt()),
-    "GaussBsq": lambda x, y: _compact(x**4 + y**4),
-    "GaussB": lambda x, y: _compact(x**2 + y**2),
-    "Gauss": lambda x, y: torch.exp(-2 * (x**2 + y**2)),
-}
-
 
 def box_matrices(size: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
     """Sides (...,2) and centers (...,2), x and y -> boxes (...,2,3)."""
@@ -51,23 +44,6 @@ def paste_crops(crops: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int],
     """
     frames = _sample(crops.flatten(0, 1), invert_boxes(boxes).flatten(0, 1), size, padding)
     return frames.unflatten(0, crops.shape[:2])
-
-
-def bump(kind: str | bool, crops: torch.Tensor) -> torch.Tensor:
-    """A weight (R,R) for crops (...,R,R): 1 in the middle, fading to the border, of a `kind` of BUMPS; True: ones."""
-    side = crops.shape[-1]
-    if kind is True:
-        return crops.new_ones(side, side)
-    # A box gets a gradient from where it ends only if what it shows fades there. It costs next to nothing, and is
-    # computed in the precision of the crops.
-    steps = torch.linspace(-1, 1, side, dtype=crops.dtype, device=crops.device)
-    return BUMPS[kind](steps[None, :], steps[:, None])
-
-
-def _compact(q: torch.Tensor) -> torch.Tensor:
-    """A smooth bump, 1 at q = 0, and 0 from q = 1 onwards."""
-    inside = q < 1
-    return torch.where(inside, torch.exp(1 - 1 / (1 - torch.where(inside, q, 0.0))), 0.0)
 
 
 def _sample(images: torch.Tensor, matrices: torch.Tensor, size: tuple[int, int], padding: str) -> torch.Tensor:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import torch
 
-from models.scene.boxes import bump, crop_frames
+from models.scene.boxes import crop_frames
+from models.scene.bumps import bump
 from models.scene.network import DetectEncodeDecode
 
 

@@ -13,8 +13,9 @@ from models.parts.decoders import PoseDecoder
 from models.parts.encoders import build_encoder
 from models.parts.latent import camera_to_camera, evaluation_permutations, invert
 from models.parts.options import option
-from models.scene.boxes import box_matrices, bump, crop_frames, left_to_right, paste_crops
+from models.scene.boxes import box_matrices, crop_frames, left_to_right, paste_crops
 from models.scene.build import build_decoder, build_detector
+from models.scene.bumps import bump
 from models.scene.compositing import (
     EPSILON,
     Layers,

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from models import build_network, load_weights, read_checkpoint, save_weights
-from models.scene.boxes import BUMPS, box_matrices, bump, crop_frames, paste_crops
+from models.scene.boxes import box_matrices, crop_frames, paste_crops
+from models.scene.bumps import BUMPS, bump
 from models.scene.compositing import color_code, compose, layers_by_depth, layers_side_by_side
 from models.scene.matching import best_matches, mix, similarities
 from tests.scene_networks import SMALL, SMALL_POSE, move_boxes, some_frames
