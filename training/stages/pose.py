@@ -8,8 +8,8 @@ import torch
 
 from datasets import MultiViewDataset
 from models import EncodeDecode
-from training.loop.distributed import average_gradients, is_main, local_items, mean_over_processes, process_group
-from training.loop.engine import Stage, fit, make_optimizer, seed_everything
+from training.loop.distributed import average_gradients, mean_over_processes, process_group
+from training.loop.engine import Stage, fit, make_optimizer
 from training.loop.hardware import Hardware
 from training.loop.loaders import Batch, cache_on_device, normalize_batch
 from training.loop.mixing import JoinedBatches, open_training_sets, training_parts
@@ -18,15 +18,13 @@ from training.metrics import mpjpe, n_mpjpe
 from training.stages.augmentation import augment, draw_augmentation, make_backgrounds, needs_masks
 from training.stages.labels import LABEL_KEYS, CachedLatents, LabeledCrops, ShuffledBatches, labeled_rows
 from training.stages.losses import pose_loss
+from training.stages.pose_run import open_pose_run, some_examples
 from training.stages.step import Losses, TrainingStep
 from training.trained.copies import direct_poses
-from training.trained.load import open_for_pose
 from utils.config import check_config
 from utils.images import denormalize
 from utils.keys import KEYS
 from utils.plotting import save_examples
-
-NUM_EXAMPLES = 4  # held-out labels in a picture
 
 
 def train_pose(config: dict, resume: bool = False, given: frozenset[str] = frozenset()) -> RunFolder:
@@ -41,21 +39,15 @@ def train_pose(config: dict, resume: bool = False, given: frozenset[str] = froze
 
 
 def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
-    hardware = Hardware(config["device"], config["precision"])
-    # Before the network is built: its new pose decoder is a function of the seed.
-    seed_everything(config["seed"])
-    network, config, trained_decoder = open_for_pose(config, given)
-    hardware.place(network)
-    dataset = open_training_sets(config, LABEL_KEYS, labeled=True, masks=needs_masks(config))
-    folder = RunFolder(config, "pose")
-    if not trained_decoder:
-        network.set_pose_statistics(torch.as_tensor(dataset.pose_mean), torch.as_tensor(dataset.pose_std))
+    def open_labels(config: dict) -> MultiViewDataset:
+        return open_training_sets(config, LABEL_KEYS, labeled=True, masks=needs_masks(config))
+
+    run = open_pose_run(config, given, open_labels)
+    config, hardware, network, dataset, folder = run
     parts, held_out = training_parts(dataset, config, choose=labeled_rows)
     train = [part.first + part.rows for part in parts]
-    examples = held_out[np.linspace(0, len(held_out) - 1, NUM_EXAMPLES).round().astype(int)]
-    if is_main():
-        counts = " and ".join(str(len(rows)) for rows in train)
-        print(f"{counts} labels to train on, {len(held_out)} to choose the best; {hardware}; {folder.path}")
+    examples = some_examples(held_out)
+    run.announce(train, held_out, "labels")
 
     if config["freeze_encoder"]:
         network.requires_grad_(False)
@@ -80,8 +72,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
         return source.read_training(JoinedBatches(joined, [0] * len(joined)))
 
     def evaluate() -> dict[str, float]:
-        chunks = np.array_split(held_out, -(-len(held_out) // config["batch_size_test"]))
-        return step.evaluate(source.read(local_items(chunks)))
+        return step.evaluate(source.read(run.test_batches(held_out)))
 
     def plot(path: Path) -> None:
         plot_poses(network, dataset, examples, hardware, path)

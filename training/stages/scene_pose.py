@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from datasets import FrameDataset
-from training.loop.distributed import average_gradients, is_main, local_items, process_group
-from training.loop.engine import Stage, fit, make_optimizer, seed_everything
+from training.loop.distributed import average_gradients, is_main, process_group
+from training.loop.engine import Stage, fit, make_optimizer
 from training.loop.hardware import Hardware
 from training.loop.loaders import Batch, cache_on_device, normalize_batch, open_frames
 from training.loop.run_folder import RunFolder
@@ -20,19 +20,18 @@ from training.metrics import mpjpe, n_mpjpe
 from training.stages.assignment import of_people
 from training.stages.labels import LabeledCrops, ShuffledBatches, labeled_rows
 from training.stages.pose import PoseStep, keep_variances
+from training.stages.pose_run import open_pose_run, some_examples
 from training.stages.scene_labels import SceneLatents, known_people, label_keys, see_people
 from training.stages.scene_losses import scene_pose_loss, true_box_loss
 from training.stages.scenes import computing
 from training.stages.step import Losses, TrainingStep, mean_scores
-from training.trained.load import open_for_pose
 from utils.config import check_config
 from utils.errors import UserError
 from utils.images import denormalize
 from utils.plotting import outline_boxes, save_columns
 from utils.scene_keys import SCENE_KEYS
 
-NUM_EXAMPLES = 4  # held-out frames in a picture
-_SHOWN_PEOPLE = 3  # of each of them
+_SHOWN_PEOPLE = 3  # of each frame in a picture
 
 
 def train_scene_pose(config: dict, resume: bool = False, given: frozenset[str] = frozenset()) -> RunFolder:
@@ -52,19 +51,14 @@ def train_scene_pose(config: dict, resume: bool = False, given: frozenset[str] =
 
 
 def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
-    hardware = Hardware(config["device"], config["precision"])
-    # Before the network is built: its new pose decoder is a function of the seed.
-    seed_everything(config["seed"])
-    network, config, trained_decoder = open_for_pose(config, given)
-    hardware.place(network)
-    dataset = open_frames(config, label_keys(config, open_frames({**config, "preload_images": False}, ())))
-    folder = RunFolder(config, "pose")
-    if not trained_decoder:
-        network.set_pose_statistics(torch.as_tensor(dataset.pose_mean), torch.as_tensor(dataset.pose_std))
+    def open_labels(config: dict) -> FrameDataset:
+        return open_frames(config, label_keys(config, open_frames({**config, "preload_images": False}, ())))
+
+    run = open_pose_run(config, given, open_labels)
+    config, hardware, network, dataset, folder = run
     train, held_out = labeled_rows(dataset.labels, config)
-    examples = held_out[np.linspace(0, len(held_out) - 1, NUM_EXAMPLES).round().astype(int)]
-    if is_main():
-        print(f"{len(train)} labeled frames to train on, {len(held_out)} to choose the best; {hardware}; {folder.path}")
+    examples = some_examples(held_out)
+    run.announce([train], held_out, "labeled frames")
 
     batch_size = config["batch_size_train"]
     if config["freeze_encoder"]:
@@ -87,8 +81,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
         return source.read_training(ShuffledBatches(train, batch_size, config["seed"], first, last))
 
     def evaluate() -> dict[str, float]:
-        chunks = np.array_split(held_out, -(-len(held_out) // config["batch_size_test"]))
-        return step.evaluate(source.read(local_items(chunks)))
+        return step.evaluate(source.read(run.test_batches(held_out)))
 
     def plot(path: Path) -> None:
         plot_people(network, dataset, examples, hardware, config, path)

@@ -10,7 +10,8 @@ from models import build_network
 from models.checkpoints import read_checkpoint, save_weights
 from tests.runs import Died, die_at, losses
 from tests.tiny import tiny_config, tiny_pose_config
-from training.stages.pose import NUM_EXAMPLES, train_pose
+from training.stages.pose import train_pose
+from training.stages.pose_run import NUM_EXAMPLES
 from utils.errors import UserError
 
 

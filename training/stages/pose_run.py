@@ -1,0 +1,58 @@
+"""What stage 2 of both methods begins with: network, data set and run folder; and what it does with held-out rows."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from training.loop.distributed import is_main, local_items
+from training.loop.engine import seed_everything
+from training.loop.hardware import Hardware
+from training.loop.run_folder import RunFolder
+from training.trained.load import open_for_pose
+
+NUM_EXAMPLES = 4  # held-out rows in a picture
+
+
+class PoseRun(NamedTuple):
+    """A run of stage 2; `config` with what `network_path` decides."""
+
+    config: dict
+    hardware: Hardware
+    network: torch.nn.Module
+    dataset: Any
+    folder: RunFolder
+
+    def announce(self, train: Sequence[np.ndarray], held_out: np.ndarray, labels: str) -> None:
+        """Print, in one process, on how many `labels` the run trains (rows of each set) and chooses, and where."""
+        if is_main():
+            counts = " and ".join(str(len(rows)) for rows in train)
+            counts = f"{counts} {labels} to train on, {len(held_out)} to choose the best"
+            print(f"{counts}; {self.hardware}; {self.folder.path}")
+
+    def test_batches(self, held_out: np.ndarray) -> Sequence[np.ndarray]:
+        """The held-out rows in batches of about equal size: those of this process."""
+        return local_items(np.array_split(held_out, -(-len(held_out) // self.config["batch_size_test"])))
+
+
+def open_pose_run(config: dict, given: frozenset[str], open_dataset: Callable[[dict], Any]) -> PoseRun:
+    """Begin stage 2 by a complete config, of which the user gave the keys `given`.
+
+    A pose decoder that is new gets the statistics of the labels of `open_dataset(config)`.
+    """
+    hardware = Hardware(config["device"], config["precision"])
+    # Before the network is built: its new pose decoder is a function of the seed.
+    seed_everything(config["seed"])
+    network, config, trained_decoder = open_for_pose(config, given)
+    hardware.place(network)
+    dataset = open_dataset(config)
+    folder = RunFolder(config, "pose")
+    if not trained_decoder:
+        network.set_pose_statistics(torch.as_tensor(dataset.pose_mean), torch.as_tensor(dataset.pose_std))
+    return PoseRun(config, hardware, network, dataset, folder)
+
+
+def some_examples(held_out: np.ndarray) -> np.ndarray:
+    """Held-out rows to show, evenly spaced."""
+    return held_out[np.linspace(0, len(held_out) - 1, NUM_EXAMPLES).round().astype(int)]
