@@ -25,8 +25,9 @@ class Muon(torch.optim.AdamW):
     """Muon (Jordan et al., 2024) for the convolutions between feature maps, AdamW for all else.
 
     Of each weight (out, in * height * width) the momentum's singular values are all set to about 1, so that directions
-    with small gradients are learned as fast as others. First convolutions of images (of 3 channels), linear layers (here all of them
-    read or write latents), biases and batch norm are left to AdamW. The state is that of any optimizer of torch.
+    with small gradients are learned as fast as others. First convolutions of images (of 3 channels), linear layers
+    (here all of them read or write latents), biases and batch norm are left to AdamW. The state is that of any
+    optimizer of torch.
     With `capturable` a step can be captured in a CUDA graph; the learning rates of groups then are tensors there.
     `parameters`: parameters, or groups of them as torch's optimizers take them.
     """
