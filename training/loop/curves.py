@@ -18,7 +18,7 @@ _LOG_RATIO = 5  # between the largest and the smallest value, above which an axi
 _PANEL = 4.0, 3.0  # inches of a curve with its margins
 # Margins in inches; measuring the texts would take as long as drawing them.
 _LEFT, _RIGHT, _BOTTOM, _TOP = 0.75, 0.1, 0.5, 0.35
-# A picture takes a quarter of a second; evaluations of stage 2 may be half a second apart.
+# A picture takes a tenth of a second; evaluations of stage 2 may be half a second apart.
 _SECONDS = 30.0
 
 
