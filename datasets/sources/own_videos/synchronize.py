@@ -33,8 +33,10 @@ def synchronize(
     files = {name: Path(file).expanduser() for name, file in by_camera(videos).items()}
     if by not in WAYS:
         raise UserError(f"offsets by {by!r}; expected one of {', '.join(WAYS)}")
-    if len(files) < 2 or not 0 < most <= 3600:
-        raise UserError(f"{len(files)} videos, up to {most:g} s apart; expected at least two, and 0 to 3600 s")
+    if len(files) < 2:
+        raise UserError(f"{len(files)} video; expected at least two, which were filmed together")
+    if not 0 < most <= 3600:
+        raise UserError(f"most is {most:g}; expected seconds, more than 0 and at most 3600")
     for file in files.values():
         if not (file.is_file() or file.is_dir()):
             raise UserError(f"no video {str(file)!r}; expected videos that were filmed together")

@@ -100,10 +100,11 @@ def test_offsets_from_motion(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["a.mp4"], "1 videos, up to 10 s apart; expected at least two"),
+        (["a.mp4"], "1 video; expected at least two"),
         (["a.mp4", "b.mp4"], "no video 'b.mp4'; expected videos that were filmed together"),
         (["a.mp4", "x=a.mp4", "--workers", "0"], "workers is 0; expected at least 1"),
-        (["a.mp4", "x=a.mp4", "--most", "-1"], "2 videos, up to -1 s apart"),
+        (["a.mp4", "x=a.mp4", "--most", "-1"], "most is -1; expected seconds"),
+        (["a.mp4", "x=a.mp4", "--most", "nan"], "most is nan; expected seconds"),
         (["a.mp4", "x=a.mp4", "--by", "sound"], "a.mp4 has no sound; expected a video with sound, or --by motion"),
     ],
 )
