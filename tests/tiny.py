@@ -6,6 +6,7 @@ from pathlib import Path
 
 from configs.config_train_encodeDecode import config_dict as stage1
 from configs.config_train_encodeDecode_pose import config_dict as stage2
+from tests.synthetic import write_synthetic_layout
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32
@@ -46,6 +47,13 @@ SMALLEST = {
     "test_every": 2,
     "compile": "always",
 }
+
+
+def write_tiny_sets(root: Path) -> Path:
+    """Write `root`/train, of two subjects, and `root`/test, of another one."""
+    write_synthetic_layout(root / "train", size=SIZE, subjects=(1, 5), sequences_per_subject=3)
+    write_synthetic_layout(root / "test", size=SIZE, subjects=(9,), sequences_per_subject=1, instants=2)
+    return root
 
 
 def tiny_config(data, output, **changes) -> dict:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from configs import experiments as script
-from tests.synthetic import write_synthetic_layout
-from tests.tiny import CHANGES, SIZE
+from tests.tiny import CHANGES, write_tiny_sets
 from training.experiments import cluster
 from training.experiments.cluster import MOST_STARTS, run_of, run_on_cluster, text_of
 from training.experiments.plan import Run, plan
@@ -130,10 +129,7 @@ def test_the_budget_and_ctrl_c_stop_all_jobs(monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    write_synthetic_layout(root / "train", size=SIZE, subjects=(1, 5), sequences_per_subject=3)
-    write_synthetic_layout(root / "test", size=SIZE, subjects=(9,), sequences_per_subject=1, instants=2)
-    return root
+    return write_tiny_sets(tmp_path_factory.mktemp("data"))
 
 
 def arguments_of(folder, data, *more):

@@ -17,7 +17,7 @@ from configs.config_train_encodeDecode import config_dict
 from tests.processes import run_processes
 from tests.runs import die_at, read_log
 from tests.synthetic import write_synthetic_layout
-from tests.tiny import CHANGES, SIZE
+from tests.tiny import CHANGES, SIZE, write_tiny_sets
 from training.experiments import run as experiments
 from training.experiments.plan import Run, label_counts, plan
 from training.experiments.report import score_table
@@ -46,10 +46,7 @@ ONE_ROW = 'suite = {"title": "One", "labels": [1.0], "rows": {"method": {}}, "vi
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    write_synthetic_layout(root / "train", size=SIZE, subjects=(1, 5), sequences_per_subject=3)
-    write_synthetic_layout(root / "test", size=SIZE, subjects=(9,), sequences_per_subject=1, instants=2)
-    return root
+    return write_tiny_sets(tmp_path_factory.mktemp("data"))
 
 
 def arguments_of(folder: Path, data: Path, suite: str, *more: str) -> list[str]:
