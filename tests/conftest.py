@@ -25,7 +25,7 @@ def pytest_collection_finish(session):
 
 @pytest.fixture(scope="session", autouse=True)
 def as_little_as_needed():
-    """Trainings draw two examples, not eight, and who leaves the number of workers open gets none.
+    """Trainings draw one example, not eight, and who leaves the number of workers open gets none.
 
     Most of a small training is pictures; and as many workers as there are cores would each import torch.
     """
@@ -33,7 +33,7 @@ def as_little_as_needed():
     from utils import plotting
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plotting, "MAX_ROWS", 2)
+        patch.setattr(plotting, "MAX_ROWS", 1)
         patch.setattr(workers, "available_cores", lambda: 1)
         yield
 

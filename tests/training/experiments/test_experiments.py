@@ -44,6 +44,14 @@ suite = {
 ONE_ROW = 'suite = {"title": "One", "labels": [1.0], "rows": {"method": {}}, "views": True}'
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures_of_poses():
+    """They take longer than these trainings, and nobody looks at them here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.stages.pose.save_examples", lambda *_, **poses: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_tiny_sets(tmp_path_factory.mktemp("data"))
