@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image
 from viser import ViserServer
 
 from utils.browser.drawing import Drawn, draw_floor, draw_space, to_bytes
@@ -14,8 +15,9 @@ from utils.space import Space
 
 TURN_SECONDS, RATE = 8.0, 24  # of a full rotation while it plays; pictures per second
 PARTS = {"true": "True poses", "points": "Latent points", "cameras": "Cameras"}
-VIEW_DISTANCE, VIEW_FIELD = 5.6, 40.0  # meters; degrees, up and down
-VIEW_ASIDE, VIEW_ABOVE = 34.0, 20.0  # degrees, of the camera of the input and of the floor
+PICTURE_SIDE = 250  # pixels in the panel, of a square picture; wider ones have the same area
+VIEW_DISTANCE, VIEW_FIELD = 6.2, 40.0  # meters; degrees, up and down
+VIEW_ASIDE, VIEW_ABOVE = 28.0, 20.0  # degrees, of the camera of the input and of the floor
 
 _CAPTION = '<div style="padding:0.4em 1em;font-size:0.85em;line-height:1.4;color:{color}">{text}</div>'
 
@@ -50,6 +52,7 @@ class BrowserViewer:
     def _add_controls(self) -> None:
         gui = self.server.gui
         gui.configure_theme(show_logo=False, show_share_button=False, control_width="large", brand_color=(45, 90, 160))
+        gui.main_panel.dock_right()  # where it hides nobody
         self.caption = gui.add_html("")
         self.trust = gui.add_progress_bar(0, visible=False)
         last = max(1, len(self.view) - 1)
@@ -99,17 +102,26 @@ class BrowserViewer:
         for title in self.pictures.keys() - images.keys():
             self.pictures.pop(title).remove()
         for title, image in images.items():
+            picture = enlarged(to_bytes(image))
             if title in self.pictures:
-                self.pictures[title].image = to_bytes(image)
+                self.pictures[title].image = picture
             else:
                 with self.folder:
-                    self.pictures[title] = self.server.gui.add_image(to_bytes(image), label=title, jpeg_quality=92)
+                    self.pictures[title] = self.server.gui.add_image(picture, label=title, jpeg_quality=92)
 
     def play_step(self, seconds: float) -> None:
         """Turn as far as people turn in so much time, if Play is chosen."""
         if self.play.value:
             degrees = self.yaw.value + round(360 * seconds / TURN_SECONDS)
             self.yaw.value = (degrees + 180) % 360 - 180
+
+
+def enlarged(image: np.ndarray) -> np.ndarray:
+    """A small image (H,W,3) uint8 as large as a panel has room for, which shows pictures pixel by pixel."""
+    height, width = image.shape[:2]
+    scale = max(1.0, PICTURE_SIDE / np.sqrt(height * width))
+    size = round(scale * width), round(scale * height)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
 def look_at_people(server: ViserServer, space: Space) -> None:

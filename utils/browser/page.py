@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.colors import to_hex
 from tqdm import tqdm
-from viser import SceneApi
+from viser import ImageHandle, SceneApi
 from viser.transforms import SO3
 
 from utils.browser.drawing import draw_floor, draw_space, to_bytes
@@ -27,70 +27,84 @@ CAPTION_AHEAD = 1.5  # meters before the people, on the floor
 def save_page(path: str | os.PathLike, view: View, count: int = 1) -> None:
     """Write images 0 to `count` - 1 of `view`, each with a full rotation, to one self-contained .html at `path`."""
     path = Path(path)
-    turns = [(index, yaw) for index in range(count) for yaw in np.linspace(0, 2 * np.pi, STEPS, endpoint=False)]
+    yaws = np.linspace(0, 2 * np.pi, STEPS, endpoint=False)
     with server_at() as server:
         draw_floor(server.scene)
         space = view.space(0)
         look_at_people(server, space)
+        # All is there from the start, and hidden: browsers load a picture too late to show it for one step of a turn.
+        images = [_Turning(server.scene, view, index, yaws) for index in tqdm(range(count), "rotating", unit="image")]
         recorder = server.get_scene_serializer()
-        shown = None
-        for index, yaw in tqdm(turns, "rotating", unit="frame"):
-            if shown is None or shown.index != index:
-                if shown is not None:
-                    shown.remove()
-                shown = _Turning(server.scene, view, index)
-            shown.turn(yaw)
-            recorder.insert_sleep(TURN_SECONDS / STEPS)
+        for image in images:
+            image.root.visible = True
+            for step in range(STEPS):
+                image.turn(step)
+                recorder.insert_sleep(TURN_SECONDS / STEPS)
+            image.root.visible = False
         text = _with_legend(recorder.as_html(), in_sides=all(body.color is None for body in space.bodies))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 class _Turning:
-    """Image `index` of `view` in a scene: people, cameras, a caption above, and pictures on both sides."""
+    """Image `index` of `view` in a scene, hidden: people, cameras, a caption, and pictures of each of `yaws`."""
 
-    def __init__(self, scene: SceneApi, view: View, index: int):
-        self.view, self.index = view, index
-        space, panels, name = view.space(index), view(index, 0.0), f"/image {index}"
-        self.root = scene.add_frame(name, show_axes=False)
+    def __init__(self, scene: SceneApi, view: View, index: int, yaws: np.ndarray):
+        space, name, self.yaws = view.space(index), f"/image {index}", yaws
+        self.root = scene.add_frame(name, show_axes=False, visible=False)
         self.drawn = draw_space(scene, space, f"{name}/space")
-        self.sent = {title: to_bytes(image) for title, image in list(panels.pictures().items())[:PICTURES]}
-        self.pictures = _draw_pictures(scene, self.sent, space, f"{name}/pictures")
+        turns = [view(index, yaw) for yaw in yaws]
+        by_yaw = [list(panels.pictures().items())[:PICTURES] for panels in turns]
+        columns = {
+            title: [to_bytes(pictures[column][1]) for pictures in by_yaw] for column, (title, _) in enumerate(by_yaw[0])
+        }
+        self.pictures = _draw_pictures(scene, columns, space, f"{name}/pictures")
         eye, center = first_view(space)
         ahead = (middle_of(space)[1] + CAPTION_AHEAD) * (eye - center)[:2] / np.linalg.norm((eye - center)[:2])
         place = (*(center[:2] + ahead), 0)
-        scene.add_label(f"{name}/caption", panels.caption, position=place, anchor="center-center")
+        scene.add_label(f"{name}/caption", turns[0].caption, position=place, anchor="center-center")
 
-    def turn(self, yaw: float) -> None:
-        self.drawn.turn(yaw)
-        for title, image in self.view(self.index, yaw).pictures().items():
-            # What a yaw does not change is in the page once.
-            if title in self.sent and not np.array_equal(to_bytes(image), self.sent[title]):
-                self.sent[title] = self.pictures[title].image = to_bytes(image)
+    def turn(self, step: int) -> None:
+        """Show people and pictures after yaw `step`, where those of the one before are shown."""
+        self.drawn.turn(self.yaws[step])
+        for handles in self.pictures:
+            if handles[step - 1] is not handles[step]:
+                handles[step - 1].visible = False
+            if not handles[step].visible:
+                handles[step].visible = True
 
-    def remove(self) -> None:
-        self.root.remove()
 
+def _draw_pictures(
+    scene: SceneApi, columns: dict[str, list[np.ndarray]], space: Space, name: str
+) -> list[list[ImageHandle]]:
+    """Hang pictures facing the first view: the first at the left of the people, the others at the right.
 
-def _draw_pictures(scene: SceneApi, images: dict[str, np.ndarray], space: Space, name: str) -> dict:
-    """Hang pictures facing the first view: the first at the left of the people, the others at the right."""
+    `columns`: by title, a picture of each yaw. Returns hidden ones for each yaw, by title; equal ones are the same.
+    """
     eye, center = first_view(space)
     forward = (center - eye) / np.linalg.norm(center - eye)
     right = np.cross(forward, [0, 0, 1])
     right /= np.linalg.norm(right)
     down = np.cross(forward, right)
     facing, aside = SO3.from_matrix(np.column_stack([right, down, forward])).wxyz, middle_of(space)[1] + ASIDE
-    handles, above = {}, {-1: BOTTOM, 1: BOTTOM}
-    for number, (title, image) in enumerate(images.items()):
-        side, aspect = 1 if number else -1, image.shape[1] / image.shape[0]
+    hung, above = [], {-1: BOTTOM, 1: BOTTOM}
+    for number, (title, images) in enumerate(columns.items()):
+        side, aspect = 1 if number else -1, images[0].shape[1] / images[0].shape[0]
         height = PICTURE_SIDE / np.sqrt(aspect)
         place = center + side * (aside + height * aspect / 2) * right - (above[side] + height / 2) * down
         options = {"wxyz": facing, "position": place, "format": "jpeg", "jpeg_quality": 85, "cast_shadow": False}
-        handles[title] = scene.add_image(f"{name}/{number}", image, height * aspect, height, **options)
+        handles: list[ImageHandle] = []
+        for step, image in enumerate(images):
+            if step and np.array_equal(image, images[step - 1]):
+                handles.append(handles[-1])
+                continue
+            node = f"{name}/{number} {step}"
+            handles.append(scene.add_image(node, image, height * aspect, height, visible=False, **options))
+        hung.append(handles)
         edge = place - (height / 2 + 0.03) * down
         scene.add_label(f"{name}/title {number}", title, position=edge, anchor="bottom-center")
         above[side] += height + GAP
-    return handles
+    return hung
 
 
 def _with_legend(page: str, in_sides: bool) -> str:
