@@ -16,6 +16,19 @@ from utils.errors import UserError
 from utils.skeleton import BONES
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM_FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+PATIENCE = 200_000  # milliseconds: without a graphics card, and beside other work, it may take long
+# of the output image, the second one that the server sent, 0 to 255; 0 until it is there
+BRIGHTNESS = """(() => {
+    const image = document.querySelectorAll('img[src^="blob:"]')[1];
+    if (!image || !image.complete || !image.naturalWidth) return 0;
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+    const context = canvas.getContext("2d");
+    context.drawImage(image, 0, 0);
+    const values = context.getImageData(0, 0, canvas.width, canvas.height).data.filter((_, i) => i % 4 < 3);
+    return values.reduce((sum, value) => sum + value, 0) / values.length;
+})()"""
 
 
 @pytest.fixture
@@ -111,6 +124,43 @@ def test_a_page_holds_all_and_needs_nothing_else(tmp_path, monkeypatch, capsys):
         (index, round(step * np.pi / 2, 4)) for index in (0, 1) for step in range(4)
     }
     assert "viser" not in capsys.readouterr().out  # its greetings
+
+
+def test_a_step_of_a_turn_shows_its_own_pictures():
+    pytest.importorskip("viser", reason="viser, the extra 'browser', is not installed")
+    from utils.browser.page import _Turning
+
+    yaws = np.linspace(0, 2 * np.pi, 3, endpoint=False)
+    with server_at() as server:
+        turning = _Turning(server.scene, Spinning(), 1, yaws)
+        for step in (0, 1, 2, 0):
+            turning.turn(step)
+            source, output = (
+                [handle for handle in {id(handle): handle for handle in handles}.values() if handle.visible]
+                for handles in turning.pictures
+            )
+            assert len(source) == len(output) == 1
+            np.testing.assert_allclose(source[0].image, 255 * IMAGES[1], atol=0.51)
+            np.testing.assert_allclose(output[0].image, 255 * IMAGES[1] * np.cos(yaws[step] / 4) ** 2, atol=0.51)
+
+
+def test_the_slider_moves_the_picture_in_chromium(viewer):
+    playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS, timeout=PATIENCE)
+        page = browser.new_page(viewport={"width": 480, "height": 640})
+        page.set_default_timeout(PATIENCE)
+        page.goto(f"http://localhost:{viewer.server.get_port()}")
+        page.wait_for_function(f"() => {BRIGHTNESS} > 0")
+        before = page.evaluate(f"() => {BRIGHTNESS}")
+        page.get_by_role("slider").nth(1).focus()
+        page.keyboard.press("End")
+        page.wait_for_function(f"() => 0 < {BRIGHTNESS} && {BRIGHTNESS} < {0.7 * before}")
+        browser.close()
+    assert viewer.yaw.value == 180
+    assert before == pytest.approx(255 * IMAGES[0].mean(), rel=0.05)
 
 
 def test_ports_and_names_that_cannot_be(tmp_path):
