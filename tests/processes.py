@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tiny import ROOT
+from tests.tiny import ROOT, TIMEOUT
 
 FORKSERVER = get_context("forkserver")
 FORKSERVER.set_forkserver_preload(
@@ -31,11 +31,11 @@ def fork_script(name: str, *arguments, cwd=ROOT) -> subprocess.CompletedProcess:
         streams = [Path(folder, stream) for stream in ("stdout", "stderr")]
         process = FORKSERVER.Process(target=_be_script, args=(command, str(cwd), dict(os.environ), streams))
         process.start()
-        process.join(300)
+        process.join(TIMEOUT)
         if process.is_alive():
             process.kill()
             process.join()
-            raise subprocess.TimeoutExpired(command, 300)
+            raise subprocess.TimeoutExpired(command, TIMEOUT)
         stdout, stderr = (stream.read_text() for stream in streams)
     return subprocess.CompletedProcess(command, process.exitcode, stdout, stderr)
 
@@ -53,7 +53,7 @@ def _be_script(command: list[str], cwd: str, environment: dict[str, str], stream
     runpy.run_path(command[0], run_name="__main__")
 
 
-def run_processes(count: int, function, *arguments, timeout: float = 300) -> list[int]:
+def run_processes(count: int, function, *arguments, timeout: float = TIMEOUT) -> list[int]:
     """Call `function(*arguments)` in `count` processes that know of one another; return their exit codes.
 
     When one fails the others are stopped, as torchrun does.

@@ -73,7 +73,10 @@ def write_config_file(path, config: dict) -> Path:
     return Path(path)
 
 
+TIMEOUT = 900  # seconds after which a script hangs: one that takes 8 of them alone takes 300 beside a dozen others
+
+
 def run_script(name: str, *arguments, cwd=ROOT) -> subprocess.CompletedProcess:
     """Run configs/<name> as a user does; return its exit code and what it printed."""
     command = [sys.executable, str(ROOT / "configs" / name), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=TIMEOUT)
