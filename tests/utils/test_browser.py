@@ -132,7 +132,11 @@ def test_a_step_of_a_turn_shows_its_own_pictures():
 
     yaws = np.linspace(0, 2 * np.pi, 3, endpoint=False)
     with server_at() as server:
-        turning = _Turning(server.scene, Spinning(), 1, yaws)
+        eye = np.array([0.1, 6.0, 0.85])
+        turning = _Turning(server.scene, Spinning(), 1, yaws, eye)
+        # Behind the camera of the input they would be seen from behind: what browsers look from decides.
+        left, right = (handles[0].position for handles in turning.pictures)
+        assert left[0] > 0.1 > right[0] and abs(left[1]) < 1e-6
         for step in (0, 1, 2, 0):
             turning.turn(step)
             source, output = (

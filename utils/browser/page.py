@@ -32,8 +32,11 @@ def save_page(path: str | os.PathLike, view: View, count: int = 1) -> None:
         draw_floor(server.scene)
         space = view.space(0)
         look_at_people(server, space)
+        eye, _ = first_view(space)
         # All is there from the start, and hidden: browsers load a picture too late to show it for one step of a turn.
-        images = [_Turning(server.scene, view, index, yaws) for index in tqdm(range(count), "rotating", unit="image")]
+        images = [
+            _Turning(server.scene, view, index, yaws, eye) for index in tqdm(range(count), "rotating", unit="image")
+        ]
         recorder = server.get_scene_serializer()
         for image in images:
             image.root.visible = True
@@ -47,9 +50,12 @@ def save_page(path: str | os.PathLike, view: View, count: int = 1) -> None:
 
 
 class _Turning:
-    """Image `index` of `view` in a scene, hidden: people, cameras, a caption, and pictures of each of `yaws`."""
+    """Image `index` of `view` in a scene, hidden: people, cameras, a caption, and pictures of each of `yaws`.
 
-    def __init__(self, scene: SceneApi, view: View, index: int, yaws: np.ndarray):
+    Pictures face the point `eye` (3,), where browsers begin, whichever camera the image is of.
+    """
+
+    def __init__(self, scene: SceneApi, view: View, index: int, yaws: np.ndarray, eye: np.ndarray):
         space, name, self.yaws = view.space(index), f"/image {index}", yaws
         self.root = scene.add_frame(name, show_axes=False, visible=False)
         self.drawn = draw_space(scene, space, f"{name}/space")
@@ -58,9 +64,9 @@ class _Turning:
         columns = {
             title: [to_bytes(pictures[column][1]) for pictures in by_yaw] for column, (title, _) in enumerate(by_yaw[0])
         }
-        self.pictures = _draw_pictures(scene, columns, space, f"{name}/pictures")
-        eye, center = first_view(space)
-        ahead = (middle_of(space)[1] + CAPTION_AHEAD) * (eye - center)[:2] / np.linalg.norm((eye - center)[:2])
+        self.pictures = _draw_pictures(scene, columns, space, eye, f"{name}/pictures")
+        center, spread = middle_of(space)
+        ahead = (spread + CAPTION_AHEAD) * (eye - center)[:2] / np.linalg.norm((eye - center)[:2])
         place = (*(center[:2] + ahead), 0)
         scene.add_label(f"{name}/caption", turns[0].caption, position=place, anchor="center-center")
 
@@ -75,18 +81,18 @@ class _Turning:
 
 
 def _draw_pictures(
-    scene: SceneApi, columns: dict[str, list[np.ndarray]], space: Space, name: str
+    scene: SceneApi, columns: dict[str, list[np.ndarray]], space: Space, eye: np.ndarray, name: str
 ) -> list[list[ImageHandle]]:
-    """Hang pictures facing the first view: the first at the left of the people, the others at the right.
+    """Hang pictures facing `eye`: the first at the left of the people, the others at the right.
 
     `columns`: by title, a picture of each yaw. Returns hidden ones for each yaw, by title; equal ones are the same.
     """
-    eye, center = first_view(space)
+    center, spread = middle_of(space)
     forward = (center - eye) / np.linalg.norm(center - eye)
     right = np.cross(forward, [0, 0, 1])
     right /= np.linalg.norm(right)
     down = np.cross(forward, right)
-    facing, aside = SO3.from_matrix(np.column_stack([right, down, forward])).wxyz, middle_of(space)[1] + ASIDE
+    facing, aside = SO3.from_matrix(np.column_stack([right, down, forward])).wxyz, spread + ASIDE
     hung, above = [], {-1: BOTTOM, 1: BOTTOM}
     for number, (title, images) in enumerate(columns.items()):
         side, aspect = 1 if number else -1, images[0].shape[1] / images[0].shape[0]
