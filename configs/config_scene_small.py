@@ -1,7 +1,7 @@
 """Stage 1 of several people on frames of 228 x 128 px with a small network, second part: half an hour.
 
-It starts from what was learned before: the detector of config_scene_boxes.py; encoder and image decoder of the demo,
-whose stage 1 saw one person in a crop. Give `pretrained_network_path` and `pretrained_crops_path` (docs/training.md).
+It starts from what was learned before: the detector of config_scene_boxes.py, and encoder and image decoder of
+config_scene_crops.py. Give `pretrained_network_path` and `pretrained_crops_path` (docs/training.md).
 """
 
 from configs.config_train_detect_encode_decode import config_dict as published
@@ -61,7 +61,7 @@ config_dict = {
     "batch_size_test": 16,
     "validation_crops": 256,
     # A short run gains most from a schedule that ends at zero.
-    "num_training_iterations": 9000,
+    "num_training_iterations": 8000,
     "optimizer": "muon",
     "learning_rate": 1e-3,
     "weight_decay": 0.05,

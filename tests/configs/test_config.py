@@ -19,6 +19,7 @@ STAGE1_MODULES = [
     "config_train_better",
     "config_demo",
     "config_64px",
+    "config_scene_crops",
     "config_adapt",
 ]
 STAGE2_MODULES = [
