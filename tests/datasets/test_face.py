@@ -6,9 +6,9 @@ import pkgutil
 import datasets
 
 
-def test_face_has_eight_names():
+def test_face_has_nine_names():
     expected = {"CropCamera", "GroupedBatchSampler", "Labels", "validate"}
-    expected |= {"LayoutWriter", "MultiViewDataset", "FrameWriter", "FrameDataset"}
+    expected |= {"LayoutWriter", "MultiViewDataset", "FrameWriter", "FrameDataset", "BOX_METRES"}
     assert set(datasets.__all__) == expected
     assert all(hasattr(datasets, name) for name in expected)
 

@@ -149,7 +149,7 @@ def expected(network, config, batch, training):
     images, masks = decoded[by_view, :3], masks[by_view]
     out["img_crop"], out["blend_mask_crop"] = frame_major(images), frame_major(masks)
 
-    composed, radiances, maps = [], [], []
+    composed, alone, radiances, maps = [], [], [], []
     for view in range(count):
         colors, pasted, densities = [], [], []
         for t in range(people):
@@ -163,6 +163,7 @@ def expected(network, config, batch, training):
             inside = sample(mask, x, y, border=False)
             pasted.append(inside / (1e-4 + inside.max()) if config["scale_mask_max_to_1"] else inside)
             densities.append(mask.sum())
+        alone.append(torch.stack(pasted))
         total = sum(pasted)
         if config["predict_transformer_depth"]:
             z = depths[:, view]
@@ -182,6 +183,7 @@ def expected(network, config, batch, training):
         if config["predict_transformer_depth"]:
             maps.append((z.max() + 1) * behind + sum(z[q] * radiance[q] for q in range(people)))
     out |= {"img": torch.stack(composed), "radiance_normalized": torch.stack(radiances, dim=1)}
+    out["masks"] = torch.stack(alone, dim=1)
     channels = [out["radiance_normalized"][k, :, 0] for k in range(people)]
     channels += [torch.zeros_like(channels[0])] * (people == 2)
     out["blend_mask"] = torch.stack(channels, dim=1)
