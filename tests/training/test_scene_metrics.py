@@ -108,6 +108,16 @@ def test_two_boxes_that_show_one_person_are_one_and_neighbors_are_two():
     assert predicted_people(radiance[order], masks=masks[order]).present.tolist() == [[False, True, True]] * 2
 
 
+def test_nobody_is_where_the_frame_is_its_background():
+    radiance = torch.zeros(2, 2, 1, 40, 60)
+    radiance[0, :, :, 10:30, 10:20] = radiance[1, :, :, 10:30, 40:50] = 0.5
+    differs = torch.zeros(2, 40, 60, dtype=torch.bool)
+    differs[0, :, :30] = True
+    found = predicted_people(radiance, differs=differs)
+    assert found.present.tolist() == [[True, False], [False, False]]
+    assert found.maps[0].equal(predicted_people(radiance[:1]).maps[0]) and not found.maps[1].any()
+
+
 def test_an_empty_scene():
     empty = {
         "subj": torch.full((2, 2), -1),

@@ -20,6 +20,7 @@ from training.loop.loaders import Batch, make_loader
 from training.loop.threads import map_batches
 from training.metrics import psnr
 from training.scene_metrics import (
+    FAINT,
     RECALL_IOU,
     People,
     boxes_in_pixels,
@@ -89,7 +90,7 @@ def find_people(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Seen:
     """The people of each frame, as the frame itself shows them. `inputs`: of the network (`scene_inputs`)."""
     source = torch.arange(len(inputs["img"]), device=inputs["img"].device)
     outputs = scene_outputs(network, inputs, seen_outputs(network), source)
-    return seen_people(network, outputs, inputs["img"].shape[-2:])
+    return seen_people(network, outputs, inputs)
 
 
 def seen_outputs(network: nn.Module) -> list[str]:
@@ -114,17 +115,21 @@ def scene_outputs(
     return asked({**inputs, "shuffled_pose": target, "shuffled_appearance": own})
 
 
-def seen_people(network: nn.Module, outputs: Mapping[str, torch.Tensor], size: tuple[int, int]) -> Seen:
-    """People and poses, box by box, of the outputs of `network` for frames of `size` (H,W)."""
+def seen_people(network: nn.Module, outputs: Mapping[str, torch.Tensor], inputs: Mapping[str, torch.Tensor]) -> Seen:
+    """People and poses, box by box, of the outputs of `network` for the frames `img` (B,3,H,W) of its `inputs`."""
     boxes = outputs["spatial_transformer"]
     check_finite(boxes, "box")
     if "radiance_normalized" in outputs:
         check_finite(outputs["radiance_normalized"], "mask")
-        people = predicted_people(outputs["radiance_normalized"], outputs.get("ST_depth"), outputs["masks"])
+        difference = (denormalize(inputs["img"]) - denormalize(inputs["bg"])).abs().mean(1)
+        radiance, masks = outputs["radiance_normalized"], outputs["masks"]
+        people = predicted_people(radiance, outputs.get("ST_depth"), masks, difference > FAINT)
     else:
         everybody = torch.ones(boxes.shape[1::-1], dtype=torch.bool)
         people = People(
-            everybody, boxes_in_pixels(boxes, size), depths=outputs["ST_depth"].T if network.depths else None
+            everybody,
+            boxes_in_pixels(boxes, inputs["img"].shape[-2:]),
+            depths=outputs["ST_depth"].T if network.depths else None,
         )
     people = People(*(None if values is None else values.cpu() for values in people))
     if "3D" not in outputs:

@@ -108,7 +108,7 @@ class SceneView:
         own = torch.arange(len(rows), device=self.hardware.device)
         with self.hardware.autocast():
             outputs = scene_outputs(self.network, inputs, names, own)
-        seen = seen_people(self.network, outputs, self.dataset.size)
+        seen = seen_people(self.network, outputs, inputs)
         masks = depths = None
         if "radiance_normalized" in outputs:
             masks = crop_to_image(color_masks(outputs["radiance_normalized"][:, :1, 0].transpose(0, 1))[0])
