@@ -68,9 +68,8 @@ def predicted_people(
     maps = torch.where(people.sum(1) >= VISIBLE, people.argmax(1) + 1, 0)
     if differs is not None:
         present, _ = people_of_maps(maps * differs, len(radiance))
-        maps = maps * torch.cat([torch.ones_like(present[:, :1]), present], dim=1).gather(1, maps.flatten(1)).view_as(
-            maps
-        )
+        kept = torch.cat([torch.ones_like(present[:, :1]), present], dim=1)
+        maps = maps * kept.gather(1, maps.flatten(1)).view_as(maps)
     return People(*people_of_maps(maps, len(radiance)), maps, None if depths is None else depths.T)
 
 

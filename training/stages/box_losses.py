@@ -10,6 +10,7 @@ from datasets import BOX_METRES
 from models.scene.boxes import box_sizes
 from models.scene.perspective import box_directions
 from models.scene.rays import DEPTH_OF_ZERO, matched_depths, meet
+from training.scene_metrics import FAINT
 from utils.geometry import at_least_float32
 from utils.images import IMAGE_STD, per_channel
 
@@ -17,7 +18,7 @@ DEPTH_OUTPUTS = ("spatial_transformer", "similarity_matrix", "ST_depth", "shuffl
 DEPTH_KEYS = ("intrinsics", "camera_position")
 
 _ROWS = 32  # of the map of differences, to which frames are reduced: a box needs no more
-_FAINT, _CLEAR = 0.008, 0.08  # mean difference of colors (0..1) that is noise, and that is surely a person
+_CLEAR = 0.08  # mean difference of colors (0..1) that is surely a person
 _SHRINK = 0.4  # what a box costs that is as high as the frame, where all of the foreground costs 1
 _FEW = 2.0  # pixels of the map: foreground that is too little to be a person
 _NOBODY = 1e-3  # of the frame: less than that is nobody, and more may grow to a person
@@ -82,4 +83,4 @@ def _foreground(frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor
     difference = ((frames - backgrounds).detach() * per_channel(IMAGE_STD, frames.device)).abs().mean(1, keepdim=True)
     rows = min(_ROWS, height)
     small = functional.adaptive_avg_pool2d(at_least_float32(difference), (rows, max(1, round(width * rows / height))))
-    return ((small - _FAINT) / (_CLEAR - _FAINT)).clamp(0, 1).squeeze(1)
+    return ((small - FAINT) / (_CLEAR - FAINT)).clamp(0, 1).squeeze(1)

@@ -126,11 +126,8 @@ def seen_people(network: nn.Module, outputs: Mapping[str, torch.Tensor], inputs:
         people = predicted_people(radiance, outputs.get("ST_depth"), masks, difference > FAINT)
     else:
         everybody = torch.ones(boxes.shape[1::-1], dtype=torch.bool)
-        people = People(
-            everybody,
-            boxes_in_pixels(boxes, inputs["img"].shape[-2:]),
-            depths=outputs["ST_depth"].T if network.depths else None,
-        )
+        pixels = boxes_in_pixels(boxes, inputs["img"].shape[-2:])
+        people = People(everybody, pixels, depths=outputs["ST_depth"].T if network.depths else None)
     people = People(*(None if values is None else values.cpu() for values in people))
     if "3D" not in outputs:
         return Seen(people, None)
