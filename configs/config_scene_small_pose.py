@@ -20,6 +20,8 @@ config_dict = {
     "weight_decay": 0.0,
     # Stage 1 taught the points to rotate with the person, so that one label stands for all headings.
     "augment_yaw": 180.0,
+    # Few labels, many points: noise as large as their deviation keeps the decoder from single ones.
+    "augment_points": 1.0,
     # A unit that is active on none of the few labels has zero variance: divided by it, a test pose that activates the
     # unit would explode.
     "pose_variance_floor": 0.1,

@@ -9,6 +9,7 @@ config_dict = {
     **stage2,
     "training_mode": "pose",
     "freeze_encoder": False,
-    # A yaw of the points is for points that stage 1 taught to rotate.
+    # Yaw and noise of the points are for points that stage 1 taught to rotate.
     "augment_yaw": 0.0,
+    "augment_points": 0.0,
 }
