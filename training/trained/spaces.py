@@ -7,12 +7,11 @@ feet are put on the floor. The world's z axis points up.
 import numpy as np
 from numpy.linalg import solve
 
-from datasets import FrameDataset, MultiViewDataset
+from datasets import BOX_METRES, FrameDataset, MultiViewDataset
 from datasets.layout.labels import instant_keys
 from utils.plotting import crop_to_image
 from utils.space import Body, Color, Space, SpaceCamera, at_persons_scale, standing_height
 
-BOX_METERS = 2.0  # width of a crop at the person's distance (docs/layout.md)
 SOLES_AND_CROWN = 0.15  # meters of a standing person's height that joints do not cover
 ROOT_HEIGHT = 0.95  # meters, where no pose tells it
 
@@ -56,7 +55,7 @@ def _crop_cameras(dataset: MultiViewDataset, row: int, root: np.ndarray) -> list
     cameras = []
     for other, image in zip(rows, dataset.__getitems__(rows)["img_crop"], strict=True):
         rotation, focal = labels["extrinsic_rot_inv"][other], labels["intrinsic_crop"][other, 1, 1]
-        position = root - BOX_METERS * focal * rotation[:, 2]
+        position = root - BOX_METRES * focal * rotation[:, 2]
         field = 2 * np.arctan(0.5 / focal)
         cameras.append(SpaceCamera(f"camera {labels['cam'][other]}", position, rotation, field, crop_to_image(image)))
     return cameras
