@@ -64,6 +64,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     network, config, _ = open_for_views(config, given)
     start_from_crops(network, config)
     if not config["train_encoder"]:
+        _check_start(config)
         network.encoder.requires_grad_(False)
     hardware.place(network)
     dataset = cache_on_device(open_frames(config, scene_keys(config)), config, hardware.device)
@@ -91,6 +92,15 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     step = SceneStep(network, criterion, optimizer, hardware, config, dataset)
     fit(Stage(network, optimizer, step, evaluate, batches, "loss", plot), config, folder, resume)
     return folder
+
+
+def _check_start(config: dict) -> None:
+    starts = ("pretrained_crops_path", "pretrained_network_path", "encoder_weights")
+    if all(config[key] is None for key in starts):
+        raise UserError(
+            "train_encoder is False, but pretrained_crops_path, pretrained_network_path and encoder_weights are None; "
+            "expected one of them: the encoder would stay random"
+        )
 
 
 def _learned(config: dict) -> tuple[str, ...]:

@@ -134,3 +134,18 @@ def test_crops_of_another_network_are_one_line(frames, tmp_path, crops_file):
     save_weights(tmp_path / "scene.pth", build_network(config), {**config, "method": "scene"})
     with pytest.raises(UserError, match="is a network of the method 'scene', expected 'geometry_aware'"):
         start_from_crops(build_network(config), {**config, "pretrained_crops_path": str(tmp_path / "scene.pth")})
+
+
+def test_an_encoder_that_would_stay_random_is_one_line(frames, tmp_path):
+    with pytest.raises(UserError, match=r"train_encoder is False, but pretrained_crops_path, .* are None"):
+        train_scenes(_config(frames, tmp_path, train_encoder=False))
+
+
+def test_an_encoder_that_does_not_train_stays_as_it_was(frames, tmp_path, crops_file):
+    crops, file = crops_file
+    same = {"upsampling_bilinear": False, "spatial_transformer": True, "pretrained_crops_path": str(file)}
+    folder = train_scenes(_config(frames, tmp_path, **OURS, **same, train_encoder=False))
+    weights = torch.load(folder.path / "models" / "network_best_val_t1.pth", weights_only=True)["weights"]
+    encoder, decoder = crops.encoder.state_dict(), crops.decoder.state_dict()
+    assert all(torch.equal(weights[f"encoder.{name}"], tensor) for name, tensor in encoder.items())
+    assert not all(torch.equal(weights[f"decoder.{name}"], tensor) for name, tensor in decoder.items())
