@@ -80,6 +80,12 @@ def names_text(names: Iterable[object]) -> str:
     return ", ".join(shown[:20]) + (", ..." if len(shown) > 20 else "")
 
 
+def read_text(path: str | os.PathLike, expected: str = "text in UTF-8") -> str:
+    """The content of a text file. Raises UserError for a file that is missing or no text."""
+    with reading(path, expected):
+        return Path(path).read_text(encoding="utf-8")
+
+
 def read_json(path: str | os.PathLike, kind: type | None = None) -> Any:
     """The content of a JSON file, of the type `kind` (dict, list; None: any).
 

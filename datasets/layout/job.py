@@ -8,7 +8,7 @@ from datasets.layout.labels import PARTS_FOLDER, is_finished
 from utils.errors import UserError
 from utils.files import is_part, remove_dead_parts, write_atomically
 from utils.locks import LOCK_FILE
-from utils.readers import read_json
+from utils.readers import read_json, read_text
 
 REPORT_FILE = "report.txt"
 
@@ -48,4 +48,4 @@ def write_text_report(output: Path, report: str) -> None:
 
 def read_text_report(output: Path) -> str:
     """`report.txt` of a finished set."""
-    return (output / REPORT_FILE).read_text()
+    return read_text(output / REPORT_FILE, "the report of a set; remove its folder to make it again")

@@ -84,11 +84,13 @@ def merge_shards(root: str | Path, file: str) -> Path:
     """
     root = Path(root)
     shards = shards_folder(root)
-    if not shards.is_dir():
-        if is_finished(root):
-            return root
-        raise UserError(f"there is no folder {str(shards)!r}; expected all shards of the set in it")
     with writing(root), ExitStack() as locks:
+        merged = root / PARTS_FOLDER
+        if not shards.is_dir():
+            if not is_finished(root):
+                raise UserError(f"there is no folder {str(shards)!r}; expected all shards of the set in it")
+            shutil.rmtree(merged, ignore_errors=True)
+            return root
         job, folders = _read_shards(shards, file)
         for folder in folders:
             locks.enter_context(writing(folder))
@@ -98,7 +100,9 @@ def merge_shards(root: str | Path, file: str) -> Path:
             for folder, keys in zip(folders, pieces, strict=True):
                 _move_pieces(folder, root, keys)
             writer.finish()
-        shutil.rmtree(shards)
+        # In one step: of shards that are removed one by one, a call that goes on would miss some.
+        os.replace(shards, merged)
+        shutil.rmtree(merged)
     return root
 
 
@@ -110,7 +114,10 @@ def _read_shards(shards: Path, file: str) -> tuple[dict, list[Path]]:
         if not (folder / file).is_file():
             raise UserError(f"{folder} is no shard of a set, it has no {file}; remove it")
         job = read_json(folder / file, dict)
-        shard = parse_shard(str(job.pop(_SHARD, "")))
+        try:
+            shard = parse_shard(str(job.pop(_SHARD, "")))
+        except UserError as error:
+            raise UserError(f"{folder / file}: {error}") from error
         first = first or (folder, job, shard.count)
         if (job, shard.count) != first[1:]:
             ours, theirs = ({**j, "shards": n} for j, n in ((first[1], first[2]), (job, shard.count)))
@@ -144,9 +151,16 @@ def _pieces(folder: Path, root: Path) -> list[str]:
 
 
 def _writer(root: Path, shard: Path) -> PieceWriter:
-    job = read_json(shard / PARTS_FOLDER / "job.json", dict)
-    kind = LayoutWriter if job.get(LAYOUT_VERSION, CROPS) == CROPS else FrameWriter
-    return kind(root, job["size"])
+    file = shard / PARTS_FOLDER / "job.json"
+    job = read_json(file, dict)
+    crops, size = job.get(LAYOUT_VERSION, CROPS) == CROPS, job.get("size")
+    sides = [size] if crops else size
+    if not isinstance(sides, list) or [*map(type, sides)] != [int] * (1 if crops else 2):
+        raise UserError(f"{file} says that images have the size {size!r}; expected whole numbers, as in other shards")
+    try:
+        return LayoutWriter(root, size) if crops else FrameWriter(root, size)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
 
 
 def _move_pieces(folder: Path, root: Path, keys: list[str]) -> None:

@@ -29,6 +29,8 @@ def onsets(path: str | Path) -> np.ndarray:
         ) from error
     samples = np.concatenate([frame.to_ndarray().ravel() for frame in frames] or [np.zeros(0)])
     step = SAMPLE_RATE // STEPS_PER_SECOND
+    if len(samples) < step:
+        raise UserError(f"{path} has no sound; expected a video with sound, or --by motion")
     energy = (samples[: len(samples) // step * step].reshape(-1, step) ** 2).mean(1)
     # The logarithm, so that one loud noise does not outweigh all others; rises only, because echoes fade differently.
     loudness = np.log(np.convolve(energy, np.ones(5) / 5, "same") + 1e-7)

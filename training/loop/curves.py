@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from utils.plotting import save_figure
-from utils.readers import read_csv
+from utils.readers import read_csv, reading
 
 LOGS = {"training": "debug_log_training.txt", "held-out": "debug_log_testing.txt"}
 _NOT_DRAWN = ("iteration", "learning_rate", "iterations_per_second")
@@ -67,10 +67,13 @@ def save_curves(folder: Path) -> None:
 def read_curves(path: Path) -> dict[str, tuple[list[int], list[float]]]:
     """Iterations and values of each column of a log; finite values only, and no column without any."""
     curves: dict[str, tuple[list[int], list[float]]] = {}
-    for row in read_csv(path) if path.exists() and path.stat().st_size else []:
-        for name, text in row.items():
-            if name not in _NOT_DRAWN and math.isfinite(value := float(text)):
-                iterations, values = curves.setdefault(name, ([], []))
-                iterations.append(int(row["iteration"]))
-                values.append(value)
+    if not path.exists() or not path.stat().st_size:
+        return curves
+    with reading(path, "iterations and numbers; move the log away to go on"):
+        for row in read_csv(path, ["iteration"]):
+            for name, text in row.items():
+                if name not in _NOT_DRAWN and math.isfinite(value := float(text)):
+                    iterations, values = curves.setdefault(name, ([], []))
+                    iterations.append(int(row["iteration"]))
+                    values.append(value)
     return curves

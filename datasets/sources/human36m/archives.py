@@ -85,7 +85,7 @@ class Source:
         target = self._unpacked(subject, suffix)
         stamp = target / STAMP_FILE
         # An archive that was repaired is unpacked again.
-        if not (stamp.is_file() and stamp.read_text() == archive_stamp(found)):
+        if not (stamp.is_file() and stamp.read_bytes() == archive_stamp(found).encode()):
             unpack(found, target, suffix, self.progress)
         return target
 

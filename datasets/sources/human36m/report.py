@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from datasets.sources.human36m.metadata import CAMERA_IDS
 from datasets.sources.human36m.plan import PlannedView
+from utils.errors import UserError
 from utils.files import write_atomically
-from utils.readers import read_json
+from utils.readers import read_csv, read_json, reading
 
 CSV_REPORT_FILE = "report.csv"
 
@@ -61,10 +62,18 @@ class SubjectNotes:
     def rows(self, subjects: Iterable[int]) -> list[ReportRow]:
         """Rows of these subjects, which must be finished."""
         # JSON has no named tuples: a row is stored as a list.
-        return [ReportRow(*line) for subject in subjects for line in read_json(self._file(subject), list)]
+        return [row for subject in subjects for row in _read_notes(self._file(subject))]
 
     def _file(self, subject: int) -> Path:
         return self.folder / f"S{subject}.json"
+
+
+def _read_notes(file: Path) -> list[ReportRow]:
+    kinds = tuple(ReportRow.__annotations__.values())
+    lines = read_json(file, list)
+    if any(not isinstance(line, list) or tuple(map(type, line)) != kinds for line in lines):
+        raise UserError(f"{str(file)!r} holds other rows; expected {', '.join(ReportRow._fields)}: remove it to go on")
+    return [ReportRow(*line) for line in lines]
 
 
 def write_csv_report(output: Path, rows: list[ReportRow]) -> None:
@@ -81,14 +90,14 @@ def write_csv_report(output: Path, rows: list[ReportRow]) -> None:
 
 def report_text(output: str | Path) -> str:
     """Summary of `report.csv` in a folder: crops by subject, and all views with a note."""
-    with open(Path(output) / CSV_REPORT_FILE, newline="") as file:
-        rows = list(csv.DictReader(file))
-    lines = []
+    path = Path(output) / CSV_REPORT_FILE
+    rows, lines = read_csv(path, ReportRow._fields), []
+    with reading(path, "a report of Human3.6M; remove its folder to make it again"):
+        counts = [int(row["crops"]) for row in rows]
     for subject in dict.fromkeys(row["subject"] for row in rows):
-        of_subject = [row for row in rows if row["subject"] == subject]
-        used = [row for row in of_subject if int(row["crops"])]
-        crops = sum(int(row["crops"]) for row in of_subject)
-        lines.append(f"S{subject}: {crops} crops of {len(used)} videos; {len(of_subject) - len(used)} left out")
+        of_subject = [count for row, count in zip(rows, counts, strict=True) if row["subject"] == subject]
+        used = sum(count > 0 for count in of_subject)
+        lines.append(f"S{subject}: {sum(of_subject)} crops of {used} videos; {len(of_subject) - used} left out")
     noted = [
         f"S{row['subject']} {row['name']}, camera {row['camera_id']}: {row['note']}" for row in rows if row["note"]
     ]

@@ -1,5 +1,6 @@
 """Sets in shards: merged, they have the bytes that one process writes; what does not belong together is refused."""
 
+import json
 import os
 import shutil
 import sys
@@ -87,6 +88,42 @@ def test_an_interrupted_merge_goes_on(root, whole, monkeypatch, step):
             merge_shards(root, SET_FILE)
     assert not (root / "labels.h5").exists()
     assert contents(merge_shards(root, SET_FILE)) == whole
+
+
+def test_a_merge_that_ends_while_it_removes_the_shards_goes_on(root, whole, monkeypatch):
+    remove = shutil.rmtree
+
+    def interrupted(folder, **options):
+        shards = [path for path in folder.iterdir() if "-of-" in path.name]
+        remove(shards[0] if shards else folder, **options)
+        if shards:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            merge_shards(root, SET_FILE)
+    (root / ".lock").touch()  # of a call that was killed
+    assert contents(merge_shards(root, SET_FILE)) == whole
+    assert [path.name for path in root.parent.iterdir()] == ["set"] and not (root / ".lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "words"),
+    [
+        (SET_FILE, {"shard": "²/2"}, "shard is"),
+        (SET_FILE, {"shard": [1, 2]}, "shard is"),
+        (".parts/job.json", {"size": [32]}, r"size \[32\]"),
+        (".parts/job.json", {"size": None}, "size None"),
+        (".parts/job.json", {"size": 1}, "size is 1; expected"),
+        (".parts/job.json", {"size": 32, "layout_version": 2}, "size 32; expected"),
+    ],
+)
+def test_a_damaged_shard_is_one_line_that_names_its_file(root, file, changes, words):
+    path = Shard(1, 2).folder(root) / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(UserError, match=f"1-of-2/{file}.*{words}"):
+        merge_shards(root, SET_FILE)
 
 
 def test_a_killed_shard_goes_on_and_is_not_done_before(root, whole, monkeypatch):

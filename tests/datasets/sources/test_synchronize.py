@@ -81,6 +81,13 @@ def test_offsets_from_sound(tmp_path, monkeypatch):
     assert ": sure" in report
 
 
+@pytest.mark.parametrize("seconds", [0, 0.0005])
+def test_a_track_without_a_sound_is_one_line(seconds, tmp_path):
+    write_sound(tmp_path / "a.wav", 0.0, seconds)
+    with pytest.raises(UserError, match=r"a\.wav has no sound; expected a video with sound, or --by motion"):
+        module.onsets(tmp_path / "a.wav")
+
+
 def test_offsets_from_motion(tmp_path, monkeypatch):
     pytest.importorskip("ai_edge_litert")
     from datasets.video.frames import read_frames
