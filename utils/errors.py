@@ -143,8 +143,18 @@ def plain_text(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
+def _end_bars() -> None:
+    """Close progress bars: their line has no end yet, and the message would become a part of it."""
+    if module := sys.modules.get("tqdm"):
+        for bar in [*module.tqdm._instances]:
+            # One that was just being made lacks what it closes.
+            with suppress(AttributeError):
+                bar.close()
+
+
 def _report(line: str, code: int) -> int:
     # Standard error may be full, too.
     with suppress(OSError):
+        _end_bars()
         print(*[line] if line else [], file=sys.stderr, end="\n" if line else "", flush=True)
     return code

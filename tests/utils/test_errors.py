@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+import tqdm.auto
 
 from utils.errors import UserError, run_script
 
@@ -39,6 +40,19 @@ def test_one_line_and_a_code(error, code, line, capsys):
     assert ended.value.code == code
     text = capsys.readouterr().err
     assert text.startswith(line) and text.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", [tqdm.std.tqdm, tqdm.auto.tqdm])
+@pytest.mark.parametrize("error", [UserError("size is 0"), KeyboardInterrupt()])
+def test_the_line_is_the_last_one_and_no_part_of_a_progress_bar(kind, error, capsys):
+    def main():
+        main.bars = [kind(range(9), name) for name in ("outer", "inner")]
+        raise error
+
+    with pytest.raises(SystemExit):
+        run_script(main)
+    lines = capsys.readouterr().err.replace("\r", "\n").splitlines()
+    assert lines[-1] in ("error: size is 0", "interrupted") and any("inner" in line for line in lines)
 
 
 @pytest.mark.parametrize("error", [ValueError("ours"), OSError("without a file")])
