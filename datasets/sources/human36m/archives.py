@@ -18,7 +18,7 @@ from tqdm import tqdm
 from utils.commands import install_extra
 from utils.errors import UserError
 from utils.files import naming
-from utils.readers import reading
+from utils.readers import limited_steps, reading
 
 # Where a subject's files may be, in the order of searching. Downloads and tools in use unpack them differently.
 POSE_FOLDERS = ("S{}/MyPoseFeatures/D3_Positions", "S{}/Poses_D3_Positions", "S{}/D3_Positions")
@@ -27,7 +27,7 @@ POSE_ARCHIVE, VIDEO_ARCHIVE = "Poses_D3_Positions_S{}.tgz", "Videos_S{}.tgz"
 LEVELS = ("", "extracted", "archives")
 H36M_JOINTS = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)  # of the 32, in our order
 POSE_VALUES = 96
-MAX_READS, MAX_REREAD = 100_000, 1000  # of one CDF file: reads, and bytes in multiples of its size
+MAX_STEPS, MAX_REREAD = 1_000_000, 1000  # of one CDF file: lines of its reader, and bytes in multiples of its size
 STAMP_FILE = ".archive"  # in an unpacked folder: which archive it is from
 _DAMAGES = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
 
@@ -171,10 +171,11 @@ def _unpack_member(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo,
 def read_cdf_poses(path: str | Path) -> np.ndarray:
     """World joints (N,17,3) of one sequence, meters, z up, 50 Hz. Raises UserError for a missing or unexpected file."""
     library = cdf_library()
-    with reading(path, "a CDF file with the variable 'Pose'"):
+    # cdflib counts to whatever a file says, and follows damaged references for ever.
+    with reading(path, "a CDF file with the variable 'Pose'"), limited_steps(MAX_STEPS):
         cdf, size = library.CDF(str(path)), Path(path).stat().st_size
-        # cdflib reads through this attribute alone, and follows damaged references for ever.
-        cdf._f = _BoundedReads(cdf._f, MAX_READS, MAX_REREAD * size)
+        # It reads through this attribute alone.
+        cdf._f = _BoundedReads(cdf._f, MAX_REREAD * size)
         declared = cdf.varinq("Pose")
         count = (declared.Last_Rec + 1) * math.prod(declared.Dim_Sizes)
         if count > MAX_REREAD * size:
@@ -189,15 +190,15 @@ def read_cdf_poses(path: str | Path) -> np.ndarray:
 
 
 class _BoundedReads:
-    """A file of which no more can be read than `reads` times, and `size` bytes in all."""
+    """A file of which no more than `size` bytes can be read in all."""
 
-    def __init__(self, file: BinaryIO, reads: int, size: int):
-        self._file, self._reads, self._size = file, reads, size
+    def __init__(self, file: BinaryIO, size: int):
+        self._file, self._size = file, size
 
     def read(self, *size: int) -> bytes:
         content = self._file.read(*size)
-        self._reads, self._size = self._reads - 1, self._size - len(content)
-        if min(self._reads, self._size) < 0:
+        self._size -= len(content)
+        if self._size < 0:
             raise ValueError("its records refer to each other in a circle")
         return content
 

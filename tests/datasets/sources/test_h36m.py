@@ -15,13 +15,14 @@ from datasets.cameras.crop_camera import project_to_crop
 from datasets.layout.labels import Labels
 from datasets.layout.png import read_png
 from datasets.layout.writer import image_path
+from datasets.sources.human36m.archives import read_cdf_poses
 from datasets.sources.human36m.metadata import CAMERA_IDS, find_metadata, read_metadata, rotation_from_angles
 from datasets.sources.human36m.prepare import prepare_h36m
 from datasets.sources.human36m.report import report_text
 from datasets.validation import validate
 from tests.markers import JOINTS as MARKED
 from tests.markers import find_markers
-from tests.miniature_h36m import camera_of, marked_people, write_metadata, write_miniature
+from tests.miniature_h36m import camera_of, marked_people, write_metadata, write_miniature, write_poses
 from tests.runs import read_log
 from tests.tiny import run_script
 from utils.errors import UserError
@@ -253,6 +254,29 @@ def test_damaged_poses_and_metadata_are_named(copied, tmp_path):
     (copied / "metadata.xml").write_text(text[:100])
     with pytest.raises(UserError, match=r"metadata.xml' cannot be read .*expected Human3.6M's metadata.xml"):
         read_metadata(find_metadata(copied))
+
+
+# Numbers in CDF files. The first record is at 8 and says at 20 where the second one is; that says where the variable is.
+CDF_NUMBERS = {
+    "dimensions of the file": (1, 56, "ask for endless work"),
+    "dimensions of a variable": (2, 340, "ask for endless work"),
+    "records": (2, 24, "'Pose' declares 824633720832 numbers"),
+    "the first dimension": (2, 344, "'Pose' declares 206158430112 numbers"),
+}
+
+
+@pytest.mark.parametrize("what", CDF_NUMBERS)
+def test_a_number_in_a_damaged_file_of_poses_is_not_counted_to(what, tmp_path):
+    file = tmp_path / "Sitting.cdf"
+    write_poses(file, np.zeros((4, 17, 3)))
+    content, record = bytearray(file.read_bytes()), 8
+    depth, place, message = CDF_NUMBERS[what]
+    for _ in range(depth):
+        record = int.from_bytes(content[record + (12 if record == 8 else 20) :][:8], "big")
+    content[record + place : record + place + 4] = (2**31 - 1).to_bytes(4, "big")
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=rf"Sitting\.cdf.*{message}"):
+        read_cdf_poses(file)
 
 
 def test_full_disk_is_reported_before_the_work(copied, tmp_path, monkeypatch):
