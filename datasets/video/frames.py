@@ -166,17 +166,17 @@ def _open(path: str | Path) -> Iterator[tuple]:
         raise UserError(f"no video {str(path)!r}; expected a file")
     try:
         # Tags may be in any encoding, and nothing here reads them.
-        container = av.open(str(path), metadata_errors="replace")
+        with av.open(str(path), metadata_errors="replace") as container:
+            if not container.streams.video:
+                raise UserError(f"{path} has no video stream; expected a video")
+            stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise UserError(f"{path} has a codec that is unknown here; expected a video such as H.264")
+            stream.codec_context.thread_count = 1
+            # Damage is found at opening, between packets, or where one is decoded.
+            yield container, stream
     except (av.error.FFmpegError, OSError) as error:
         raise UserError(f"{path} cannot be read as video ({_reason(error)}); expected a complete file") from error
-    with container:
-        if not container.streams.video:
-            raise UserError(f"{path} has no video stream; expected a video")
-        stream = container.streams.video[0]
-        if stream.codec_context is None:
-            raise UserError(f"{path} has a codec that is unknown here; expected a video such as H.264")
-        stream.codec_context.thread_count = 1
-        yield container, stream
 
 
 def _skip_unwanted(packets: Iterable, stream, wanted: set[int]) -> Iterator:

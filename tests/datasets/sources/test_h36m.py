@@ -256,7 +256,7 @@ def test_damaged_poses_and_metadata_are_named(copied, tmp_path):
         read_metadata(find_metadata(copied))
 
 
-# Numbers in CDF files. The first record is at 8 and says at 20 where the second one is; that says where the variable is.
+# Numbers in CDF files. The first record is at 8 and says at 20 where the second is; that says where the variable is.
 CDF_NUMBERS = {
     "dimensions of the file": (1, 56, "ask for endless work"),
     "dimensions of a variable": (2, 340, "ask for endless work"),

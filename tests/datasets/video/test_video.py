@@ -11,6 +11,7 @@ pytest.importorskip("av")
 from datasets.video.frames import (
     count_frames,
     decode_frames,
+    frame_times,
     numbers_by_time,
     pyav,
     read_frames,
@@ -153,6 +154,40 @@ def test_missing_and_unreadable_files_are_named(video, tmp_path):
     for path in (text, half):
         with pytest.raises(UserError, match=f"{path.name} cannot be read as video"):
             count_frames(path)
+
+
+READERS = [
+    frame_times,
+    numbers_by_time,
+    lambda video: [*read_frames(video, range(3))],
+    lambda video: [*read_key_frames(video)],
+]
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("error", ["MemoryError", "InvalidDataError"])
+def test_damage_between_packets_is_an_error(read, error, video, monkeypatch):
+    opened, error = pyav().open, getattr(pyav().error, error)
+
+    class Damaged:
+        def __init__(self, *arguments, **options):
+            self.whole = opened(*arguments, **options)
+
+        def __getattr__(self, name):
+            return getattr(self.whole, name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.whole.close()
+
+        def demux(self, *_):
+            raise error(12, "no packet")
+
+    monkeypatch.setattr(pyav(), "open", Damaged)
+    with pytest.raises(UserError, match=r"cannot be read as video \(no packet\); expected a complete file"):
+        read(video)
 
 
 def test_damaged_data_are_an_error(tmp_path):
