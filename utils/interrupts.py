@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -23,6 +25,7 @@ def catch_signals() -> None:
     ignored, as Ctrl-C is in the background, stays so.
     """
     _raised.clear(), _told.clear(), _caught.append(True)
+    sys.unraisablehook = _raise_again
     _handle(_raise)
 
 
@@ -89,6 +92,19 @@ def _raise(number: int, frame: FrameType | None) -> None:
         _end(number, frame)
     _raised.append(number)
     raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+def _raise_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    # Python prints and forgets what is raised in a destructor or a callback of the garbage collector.
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    number = signal.SIGTERM if isinstance(unraisable.exc_value, Terminated) else signal.SIGINT
+    _raised.clear()
+    # By then the callback is likely to be over; where it is not, this function is called again.
+    later = threading.Timer(0.01, os.kill, (os.getpid(), number))
+    later.daemon = True
+    later.start()
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -39,6 +39,14 @@ WHEN = {
                 pass
             hit()
         """,
+    "in a destructor, which swallows it": """
+        import time
+        class Thing:
+            def __del__(self): hit()
+        def main():
+            Thing()
+            time.sleep(30)
+        """,
     "after the work is done": """
         import atexit
         def main(): atexit.register(hit)
