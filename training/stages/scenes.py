@@ -28,7 +28,7 @@ from training.loop.loaders import (
 )
 from training.loop.run_folder import RunFolder
 from training.metrics import psnr
-from training.stages.box_losses import DEPTH_KEYS, DEPTH_OUTPUTS, cover_loss, people_loss, ray_losses
+from training.stages.box_losses import DEPTH_KEYS, DEPTH_OUTPUTS, cover_loss, mask_loss, people_loss, ray_losses
 from training.stages.novel_views import permutations
 from training.stages.scene_losses import FrameLoss
 from training.stages.step import Losses, TrainingStep, mean_scores
@@ -105,7 +105,7 @@ def _check_start(config: dict) -> None:
 
 def _learned(config: dict) -> tuple[str, ...]:
     """The outputs that the losses of `config` need."""
-    people = ("radiance_normalized",) if config["loss_weight_people"] else ()
+    people = ("radiance_normalized",) if config["loss_weight_people"] or config["loss_weight_masks"] else ()
     return (*_LEARNED, *people, *(DEPTH_OUTPUTS if _meets_rays(config) else ()))
 
 
@@ -133,9 +133,10 @@ class FrameLosses(torch.nn.Module):
         self.network, self.criterion = network, criterion
         self.weight_cover, self.weight_depth = config["loss_weight_cover"], config["loss_weight_depth"]
         self.weight_people, self.weight_size = config["loss_weight_people"], config["loss_weight_size"]
+        self.weight_masks = config["loss_weight_masks"]
 
     def forward(self, inputs: Batch) -> Losses:
-        """Scalars by name, as `FrameLoss` gives them, with the prior of boxes; `cover`, `people`, `depth`, weighted."""
+        """Scalars by name, as `FrameLoss` gives them, with the prior of boxes; `cover`, `people`, `masks`, `depth`, `size`, weighted."""
         outputs = self.network(inputs)
         boxes = outputs["spatial_transformer"]
         losses = self.criterion(outputs["img"], inputs["img"], boxes)
@@ -144,6 +145,10 @@ class FrameLosses(torch.nn.Module):
             parts["cover"] = self.weight_cover * cover_loss(boxes, inputs["img"], inputs["bg"])
         if self.weight_people:
             parts["people"] = self.weight_people * people_loss(outputs["radiance_normalized"])
+        if self.weight_masks:
+            parts["masks"] = self.weight_masks * mask_loss(
+                outputs["radiance_normalized"], inputs["img"], inputs["bg"]
+            )
         if self.weight_depth or self.weight_size:
             depth, size = ray_losses(outputs, inputs)
             parts |= {"depth": self.weight_depth * depth, "size": self.weight_size * size}
