@@ -12,14 +12,13 @@ from models.scene.perspective import box_directions
 from models.scene.rays import DEPTH_OF_ZERO, matched_depths, meet
 from training.scene_metrics import FAINT
 from utils.geometry import at_least_float32
-from utils.images import IMAGE_STD, denormalize, per_channel
+from utils.images import denormalize
 
 DEPTH_OUTPUTS = ("spatial_transformer", "similarity_matrix", "ST_depth", "shuffled_pose_inv")
 DEPTH_KEYS = ("intrinsics", "camera_position")
 
 _ROWS = 32  # of the map of differences, to which frames are reduced: a box needs no more
-_CLEAR = 0.08  # mean difference of colors (0..1) that is surely a person
-_CLEAR_OF_SHADOW = 0.03  # the same, of the difference that is left when a shadow explains what it can
+_CLEAR = 0.03  # mean difference of colors (0..1) that is surely a person, when a shadow explains what it can
 _SHADOW = 0.7  # what a shadow leaves of the light, at least
 _SHRINK = 0.4  # what a box costs that is as high as the frame, where all of the foreground costs 1
 _FEW = 2.0  # pixels of the map: foreground that is too little to be a person
@@ -97,13 +96,12 @@ def silhouettes(frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor
     frames, backgrounds = (at_least_float32(denormalize(images)) for images in (frames, backgrounds))
     factor = (frames * backgrounds).sum(1, keepdim=True) / backgrounds.square().sum(1, keepdim=True).clamp(min=1e-4)
     difference = (frames - factor.clamp(_SHADOW, 1) * backgrounds).abs().mean(1)
-    return ((difference - FAINT) / (_CLEAR_OF_SHADOW - FAINT)).clamp(0, 1)
+    return ((difference - FAINT) / (_CLEAR - FAINT)).clamp(0, 1)
 
 
 def _foreground(frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:
-    """Where frames differ from their backgrounds (B,3,H,W), as a small map (B,rows,columns) in 0..1."""
+    """Silhouettes of frames (B,3,H,W), as a small map (B,rows,columns) in 0..1."""
     height, width = frames.shape[-2:]
-    difference = ((frames - backgrounds).detach() * per_channel(IMAGE_STD, frames.device)).abs().mean(1, keepdim=True)
     rows = min(_ROWS, height)
-    small = functional.adaptive_avg_pool2d(at_least_float32(difference), (rows, max(1, round(width * rows / height))))
-    return ((small - FAINT) / (_CLEAR - FAINT)).clamp(0, 1).squeeze(1)
+    size = (rows, max(1, round(width * rows / height)))
+    return functional.adaptive_avg_pool2d(silhouettes(frames, backgrounds)[:, None], size).squeeze(1)
