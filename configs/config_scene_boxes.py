@@ -7,6 +7,7 @@ config_dict = {
     # What else it learns meanwhile is replaced.
     "train_encoder": True,
     "loss_weight_people": 0.0,
+    "loss_weight_masks": 0.0,
     "num_training_iterations": 1500,
     "learning_rate": 2e-3,
     "test_every": 500,

@@ -1,4 +1,4 @@
-"""Stage 1 of several people on frames of 228 x 128 px with a small network, second part: half an hour.
+"""Stage 1 of several people on frames of 228 x 128 px with a small network, second part: 45 minutes.
 
 It starts from what was learned before: the detector of config_scene_boxes.py, and encoder and image decoder of
 config_scene_crops.py. Give `pretrained_network_path` and `pretrained_crops_path` (docs/training.md).
@@ -38,6 +38,8 @@ config_dict = {
     "loss_weight_cover": 0.02,
     "loss_weight_depth": 0.01,
     "loss_weight_size": 0.02,
+    # Masks learn silhouettes: colors teach them little where a person looks like what is behind.
+    "loss_weight_masks": 3.0,
     # Two boxes that share the only person of a frame are two people.
     "loss_weight_people": 0.005,
     # The encoder knows how people turn, and would forget it.
@@ -61,7 +63,7 @@ config_dict = {
     "batch_size_test": 16,
     "validation_crops": 256,
     # A short run gains most from a schedule that ends at zero.
-    "num_training_iterations": 8000,
+    "num_training_iterations": 12_000,
     "optimizer": "muon",
     "learning_rate": 1e-3,
     "weight_decay": 0.05,

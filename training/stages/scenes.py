@@ -181,8 +181,6 @@ class SceneStep(TrainingStep):
         self.network.train()
         # Frozen statistics of batch norm, too: it stays what it was.
         self.network.encoder.train(self.config["train_encoder"])
-        # Soft matches are for its gradients, and compute each pair of boxes.
-        self.network.match.train(self.config["train_encoder"])
         self.network.output_types = _learned(self.config)
 
     def losses(self, batch: Batch) -> Losses:
