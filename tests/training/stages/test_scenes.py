@@ -50,6 +50,7 @@ OURS = {
     "loss_weight_boxes": 0.0,
     "loss_weight_cover": 0.02,
     "loss_weight_people": 0.01,
+    "loss_weight_masks": 1.0,
     "loss_weight_depth": 0.001,
     "loss_weight_size": 0.02,
     "masks_of_layers": True,
@@ -61,7 +62,7 @@ def test_training_leaves_a_network_and_a_log(frames, tmp_path, changes):
     folder = train_scenes(_config(frames, tmp_path, **changes))
     assert (folder.path / "models" / "network_best_val_t1.pth").is_file()
     log = (folder.path / "debug_log_training.txt").read_text()
-    assert ("depth" in log) == ("cover" in log) == ("people" in log) == bool(changes)
+    assert ("depth" in log) == ("cover" in log) == ("people" in log) == ("masks" in log) == bool(changes)
 
 
 def test_depths_need_the_places_of_cameras(tmp_path):
