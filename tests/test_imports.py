@@ -72,13 +72,21 @@ ROOMS_OF_TRAINING = {
     "training.loop": {"training.metrics"},
     "training.metrics": set(),
     "training.scene_metrics": set(),
-    "training.stages": {"training.loop", "training.trained", "training.metrics", "training.scene_metrics"},
+    "training.silhouettes": set(),
+    "training.stages": {
+        "training.loop",
+        "training.trained",
+        "training.metrics",
+        "training.scene_metrics",
+        "training.silhouettes",
+    },
     "training.trained": {
         "training.loop",
         "training.stages",
         "training.exports",
         "training.metrics",
         "training.scene_metrics",
+        "training.silhouettes",
     },
     "training.exports": set(),
     "training.estimation": {

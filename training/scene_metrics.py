@@ -15,7 +15,6 @@ from torchvision.ops import box_iou, distance_box_iou
 VISIBLE = 0.1
 # Share of the masks of two boxes that both have: with more, both show one person. Chosen as VISIBLE was.
 SAME_MASK = 0.3
-FAINT = 0.008  # mean difference of colors (0..1) to the background that is noise
 MIN_AREA = 1e-3  # of a frame: whoever has fewer pixels is not in it
 FOUND_IOU = 0.1  # of boxes: with less, the predicted person is somewhere else
 RECALL_IOU = 0.5
@@ -60,16 +59,14 @@ def predicted_people(
     A person is visible where people have at least VISIBLE of the radiance and it has the largest share of that, is
     present if that is at least 0.1 % of the frame, and has the box around it. With `masks` (K,B,1,H,W), of each as if
     alone, two whose masks are nearly the same are one: that which is more visible. With `differs` (B,H,W), where the
-    frame is not its background, nobody is present where too little differs.
+    frame is not its background, nobody is visible elsewhere.
     """
     people = radiance.squeeze(2).transpose(0, 1)
     if masks is not None:
         people = _merge_same(people, masks.squeeze(2).transpose(0, 1))
     maps = torch.where(people.sum(1) >= VISIBLE, people.argmax(1) + 1, 0)
     if differs is not None:
-        present, _ = people_of_maps(maps * differs, len(radiance))
-        kept = torch.cat([torch.ones_like(present[:, :1]), present], dim=1)
-        maps = maps * kept.gather(1, maps.flatten(1)).view_as(maps)
+        maps = maps * differs
     return People(*people_of_maps(maps, len(radiance)), maps, None if depths is None else depths.T)
 
 

@@ -112,10 +112,11 @@ def test_nobody_is_where_the_frame_is_its_background():
     radiance = torch.zeros(2, 2, 1, 40, 60)
     radiance[0, :, :, 10:30, 10:20] = radiance[1, :, :, 10:30, 40:50] = 0.5
     differs = torch.zeros(2, 40, 60, dtype=torch.bool)
-    differs[0, :, :30] = True
+    differs[0, :, :18] = True
     found = predicted_people(radiance, differs=differs)
     assert found.present.tolist() == [[True, False], [False, False]]
-    assert found.maps[0].equal(predicted_people(radiance[:1]).maps[0]) and not found.maps[1].any()
+    assert found.maps.equal(predicted_people(radiance).maps * differs) and found.maps[0].any()
+    assert found.boxes[0, 0].tolist() == [10, 10, 8, 20]
 
 
 def test_an_empty_scene():

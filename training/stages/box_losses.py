@@ -10,16 +10,13 @@ from datasets import BOX_METRES
 from models.scene.boxes import box_sizes
 from models.scene.perspective import box_directions
 from models.scene.rays import DEPTH_OF_ZERO, matched_depths, meet
-from training.scene_metrics import FAINT
+from training.silhouettes import silhouettes
 from utils.geometry import at_least_float32
-from utils.images import denormalize
 
 DEPTH_OUTPUTS = ("spatial_transformer", "similarity_matrix", "ST_depth", "shuffled_pose_inv")
 DEPTH_KEYS = ("intrinsics", "camera_position")
 
 _ROWS = 32  # of the map of differences, to which frames are reduced: a box needs no more
-_CLEAR = 0.03  # mean difference of colors (0..1) that is surely a person, when a shadow explains what it can
-_SHADOW = 0.7  # what a shadow leaves of the light, at least
 _SHRINK = 0.4  # what a box costs that is as high as the frame, where all of the foreground costs 1
 _FEW = 2.0  # pixels of the map: foreground that is too little to be a person
 _NOBODY = 1e-3  # of the frame: less than that is nobody, and more may grow to a person
@@ -85,18 +82,6 @@ def mask_loss(radiance: torch.Tensor, frames: torch.Tensor, backgrounds: torch.T
     mask little where a person looks like what is behind.
     """
     return functional.mse_loss(at_least_float32(radiance).sum(0).squeeze(1), silhouettes(frames, backgrounds))
-
-
-@torch.no_grad()
-def silhouettes(frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:
-    """Where normalized `frames` differ from their `backgrounds` (B,3,H,W) by more than a shadow: (B,H,W) in 0..1.
-
-    A shadow makes all colors of the background darker by one factor.
-    """
-    frames, backgrounds = (at_least_float32(denormalize(images)) for images in (frames, backgrounds))
-    factor = (frames * backgrounds).sum(1, keepdim=True) / backgrounds.square().sum(1, keepdim=True).clamp(min=1e-4)
-    difference = (frames - factor.clamp(_SHADOW, 1) * backgrounds).abs().mean(1)
-    return ((difference - FAINT) / (_CLEAR - FAINT)).clamp(0, 1)
 
 
 def _foreground(frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:

@@ -136,7 +136,7 @@ class FrameLosses(torch.nn.Module):
         self.weight_masks = config["loss_weight_masks"]
 
     def forward(self, inputs: Batch) -> Losses:
-        """Scalars by name, as `FrameLoss` gives them, with the prior of boxes; `cover`, `people`, `masks`, `depth`, `size`, weighted."""
+        """Scalars by name, as `FrameLoss` gives them, with the prior of boxes, and the other weighted parts."""
         outputs = self.network(inputs)
         boxes = outputs["spatial_transformer"]
         losses = self.criterion(outputs["img"], inputs["img"], boxes)
@@ -146,9 +146,7 @@ class FrameLosses(torch.nn.Module):
         if self.weight_people:
             parts["people"] = self.weight_people * people_loss(outputs["radiance_normalized"])
         if self.weight_masks:
-            parts["masks"] = self.weight_masks * mask_loss(
-                outputs["radiance_normalized"], inputs["img"], inputs["bg"]
-            )
+            parts["masks"] = self.weight_masks * mask_loss(outputs["radiance_normalized"], inputs["img"], inputs["bg"])
         if self.weight_depth or self.weight_size:
             depth, size = ray_losses(outputs, inputs)
             parts |= {"depth": self.weight_depth * depth, "size": self.weight_size * size}

@@ -20,7 +20,6 @@ from training.loop.loaders import Batch, make_loader
 from training.loop.threads import map_batches
 from training.metrics import psnr
 from training.scene_metrics import (
-    FAINT,
     RECALL_IOU,
     People,
     boxes_in_pixels,
@@ -30,6 +29,7 @@ from training.scene_metrics import (
     predicted_people,
     true_people,
 )
+from training.silhouettes import silhouettes
 from training.stages.scenes import scene_inputs
 from training.trained.evaluation import check_finite, label_note, pair_cameras, pose_scores
 from training.trained.scene_tables import scene_table, scene_text
@@ -39,14 +39,19 @@ from utils.images import denormalize
 from utils.skeleton import NUM_JOINTS
 
 _WHERE = ("box", "mask")  # labels of which either says where people are
+_SURE = 0.5  # of a silhouette, 0..1
 _LABELS = ("subj", "3D", "box", "mask", "position", "occlusion")
 
 
 class Seen(NamedTuple):
-    """What a network sees in B frames: its people, and their poses (B,K,17,3), meters, camera frame, or None."""
+    """What a network sees in B frames: its people, and their poses (B,K,17,3), meters, camera frame, or None.
+
+    `decoded`: the people by their decoded masks alone, wherever the frame is its background; None without masks.
+    """
 
     people: People
     poses: torch.Tensor | None
+    decoded: People | None = None
 
 
 def evaluate_scenes(
@@ -121,21 +126,25 @@ def seen_people(network: nn.Module, outputs: Mapping[str, torch.Tensor], inputs:
     check_finite(boxes, "box")
     if "radiance_normalized" in outputs:
         check_finite(outputs["radiance_normalized"], "mask")
-        difference = (denormalize(inputs["img"]) - denormalize(inputs["bg"])).abs().mean(1)
-        radiance, masks = outputs["radiance_normalized"], outputs["masks"]
-        people = predicted_people(radiance, outputs.get("ST_depth"), masks, difference > FAINT)
+        decoded = outputs["radiance_normalized"], outputs.get("ST_depth"), outputs["masks"]
+        people = predicted_people(*decoded, silhouettes(inputs["img"], inputs["bg"]) >= _SURE)
+        people, decoded = _on_cpu(people), _on_cpu(predicted_people(*decoded))
     else:
         everybody = torch.ones(boxes.shape[1::-1], dtype=torch.bool)
         pixels = boxes_in_pixels(boxes, inputs["img"].shape[-2:])
-        people = People(everybody, pixels, depths=outputs["ST_depth"].T if network.depths else None)
-    people = People(*(None if values is None else values.cpu() for values in people))
+        depths = outputs["ST_depth"].T if network.depths else None
+        people, decoded = _on_cpu(People(everybody, pixels, depths=depths)), None
     if "3D" not in outputs:
-        return Seen(people, None)
+        return Seen(people, None, decoded)
     check_finite(outputs["3D"], "pose")
     poses = network.denormalize_pose(outputs["3D"].float())
     # They come from left to right.
     order = left_to_right(boxes).T[..., None, None].expand_as(poses)
-    return Seen(people, torch.empty_like(poses).scatter(1, order, poses).cpu())
+    return Seen(people, torch.empty_like(poses).scatter(1, order, poses).cpu(), decoded)
+
+
+def _on_cpu(people: People) -> People:
+    return People(*(None if values is None else values.cpu() for values in people))
 
 
 @torch.no_grad()
@@ -165,6 +174,7 @@ def _people_scores(seen: Seen, labels: Batch, network: nn.Module) -> dict[str, t
     scores = {"present": true.present, "recall": recall, "box_iou": found.box_iou}
     if found.mask_iou is not None:
         scores["mask_iou"] = found.mask_iou
+        scores["decoded_mask_iou"] = compare_people(seen.decoded, true).mask_iou
     scores |= {"missed": found.missed, "false": found.false}
     if seen.people.depths is not None and true.depths is not None and "occlusion" in labels:
         pairs = overlapping_pairs(true, labels["occlusion"], labels.get("box"))

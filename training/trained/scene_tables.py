@@ -22,7 +22,9 @@ SCENE_TABLES = (
     (
         "People",
         "Predicted people are matched one to one with those in a frame. Recall: share of them whose box has an IoU of "
-        "at least 0.5 with its match; IoU of boxes and of instance masks: means over people, 0 for the missed. Missed, "
+        "at least 0.5 with its match; IoU of boxes and of instance masks: means over people, 0 for the missed; "
+        "a mask is where the person is decoded and the frame is not its background, nor a shadow on it, a decoded one "
+        "where the person is decoded. Missed, "
         "false: people a frame without a match, and matches without a person (box IoU below 0.1). Depth order: share "
         "of pairs of found people with the right one in front, where one hides more than 5 % of the other.",
         ("frames", "people", "pairs"),
@@ -30,6 +32,7 @@ SCENE_TABLES = (
             "recall": "recall",
             "box_iou": "box IoU",
             "mask_iou": "mask IoU",
+            "decoded_mask_iou": "decoded mask IoU",
             "missed": "missed",
             "false": "false",
             "depth_order": "depth order",
@@ -91,8 +94,9 @@ def scene_summary(table: list[Row]) -> str:
     """The scores as a few tables of at most 80 columns, with a line for each group. Only what was measured has one."""
     overall, parts = table[-1], []
     for title, headers in {
-        "people": {"recall": "recall", "box_iou": "box IoU", "mask_iou": "mask IoU"},
-        "people a frame": {"missed": "missed", "false": "false", "depth_order": "depth order"},
+        "people": {"recall": "recall", "box_iou": "box IoU", "depth_order": "depth order"},
+        "masks": {"mask_iou": "mask IoU", "decoded_mask_iou": "decoded alone"},
+        "people a frame": {"missed": "missed", "false": "false"},
     }.items():
         if shown := _measured(overall, headers):
             rows = {row["group"]: [_format(name, row[name]) for name in shown] for row in [overall, *table[:-1]]}

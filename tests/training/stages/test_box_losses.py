@@ -7,8 +7,8 @@ from datasets import BOX_METRES
 from models.scene.boxes import box_matrices, box_sizes
 from models.scene.rays import DEPTH_OF_ZERO
 from tests.models.test_scene_rays import PEOPLE, SOURCE, camera_inputs, people_boxes
-from training.stages.box_losses import cover_loss, mask_loss, people_loss, ray_losses, silhouettes
-from utils.images import normalize_colors
+from tests.training.test_silhouettes import shaded_scene
+from training.stages.box_losses import cover_loss, mask_loss, people_loss, ray_losses
 
 HEIGHT, WIDTH = 64, 96
 
@@ -59,28 +59,8 @@ def test_a_lost_box_is_led_to_the_person():
     torch.testing.assert_close(center[0, 0], _box(25, 30)[0, :, 2], atol=0.15, rtol=0)
 
 
-def _shaded(factor: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normalized frame and background (1,3,H,W) of gray-brown texture: a red person, and left of it a shadow."""
-    texture = 0.2 + 0.6 * torch.rand(1, 1, HEIGHT, WIDTH, generator=torch.manual_seed(0))
-    background = texture * torch.tensor([1.0, 0.8, 0.6])[:, None, None]
-    frame = background.clone()
-    frame[..., 20:44, 10:18] *= factor
-    frame[..., 20:44, 40:48] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]
-    return normalize_colors(frame), normalize_colors(background)
-
-
-@pytest.mark.parametrize(("factor", "shown"), [(0.75, 0.0), (1.0, 0.0), (0.3, 1.0), (1.3, 1.0)])
-def test_a_silhouette_is_no_shadow(factor, shown):
-    found = silhouettes(*_shaded(factor))
-    assert found.shape == (1, HEIGHT, WIDTH)
-    torch.testing.assert_close(found[0, 20:44, 40:48], torch.ones(24, 8))
-    torch.testing.assert_close(found[0, 20:44, 10:18].mean(), torch.tensor(shown), atol=0.02, rtol=0)
-    found[0, 20:44, 40:48] = found[0, 20:44, 10:18] = 0
-    assert found.amax() == 0
-
-
 def test_masks_that_fill_the_silhouette_together_cost_nothing():
-    frame, background = _shaded(0.75)
+    frame, background = shaded_scene(0.75)
     person = torch.zeros(1, 1, HEIGHT, WIDTH)
     person[..., 20:44, 40:48] = 1
     halves = torch.stack([0.4 * person, 0.6 * person]).requires_grad_(True)
