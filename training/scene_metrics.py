@@ -10,9 +10,10 @@ from typing import NamedTuple
 import torch
 from torchvision.ops import box_iou, distance_box_iou
 
-# Limbs that may be anywhere in other views are rendered faintly: a half of the radiance would leave them out. Chosen on
-# held-out training scenes (docs/results/scene.md).
-VISIBLE = 0.1
+# Limbs that may be anywhere in other views are rendered faintly: a half of the radiance would leave them out. Where the
+# frame says itself where somebody is, even less is enough. Chosen on held-out training scenes (docs/results/scene.md).
+VISIBLE = 0.05
+DECODED = 0.3
 # Share of the masks of two boxes that both have: with more, both show one person. Chosen as VISIBLE was.
 SAME_MASK = 0.3
 MIN_AREA = 1e-3  # of a frame: whoever has fewer pixels is not in it
@@ -53,10 +54,11 @@ def predicted_people(
     depths: torch.Tensor | None = None,
     masks: torch.Tensor | None = None,
     differs: torch.Tensor | None = None,
+    visible: float = VISIBLE,
 ) -> People:
     """The people that a network sees, from the radiance (K,B,1,H,W) of its boxes and their depths (K,B).
 
-    A person is visible where people have at least VISIBLE of the radiance and it has the largest share of that, is
+    A person is visible where people have at least `visible` of the radiance and it has the largest share of that, is
     present if that is at least 0.1 % of the frame, and has the box around it. With `masks` (K,B,1,H,W), of each as if
     alone, two whose masks are nearly the same are one: that which is more visible. With `differs` (B,H,W), where the
     frame is not its background, nobody is visible elsewhere.
@@ -64,7 +66,7 @@ def predicted_people(
     people = radiance.squeeze(2).transpose(0, 1)
     if masks is not None:
         people = _merge_same(people, masks.squeeze(2).transpose(0, 1))
-    maps = torch.where(people.sum(1) >= VISIBLE, people.argmax(1) + 1, 0)
+    maps = torch.where(people.sum(1) >= visible, people.argmax(1) + 1, 0)
     if differs is not None:
         maps = maps * differs
     return People(*people_of_maps(maps, len(radiance)), maps, None if depths is None else depths.T)

@@ -20,6 +20,7 @@ from training.loop.loaders import Batch, make_loader
 from training.loop.threads import map_batches
 from training.metrics import psnr
 from training.scene_metrics import (
+    DECODED,
     RECALL_IOU,
     People,
     boxes_in_pixels,
@@ -128,7 +129,7 @@ def seen_people(network: nn.Module, outputs: Mapping[str, torch.Tensor], inputs:
         check_finite(outputs["radiance_normalized"], "mask")
         decoded = outputs["radiance_normalized"], outputs.get("ST_depth"), outputs["masks"]
         people = predicted_people(*decoded, silhouettes(inputs["img"], inputs["bg"]) >= _SURE)
-        people, decoded = _on_cpu(people), _on_cpu(predicted_people(*decoded))
+        people, decoded = _on_cpu(people), _on_cpu(predicted_people(*decoded, visible=DECODED))
     else:
         everybody = torch.ones(boxes.shape[1::-1], dtype=torch.bool)
         pixels = boxes_in_pixels(boxes, inputs["img"].shape[-2:])
