@@ -61,9 +61,10 @@ def write_checkpoint(path: str | Path, weights: Mapping[str, torch.Tensor], conf
         # Where nothing may be written, this names the file, which the libraries do not.
         part.touch()
         if Path(path).suffix == ".safetensors":
-            from safetensors.torch import save_file
+            from safetensors import torch as safetensors
 
-            save_file(weights, part, metadata={"config": text})
+            # Written by us, because files that the library makes can be read by their owner only.
+            part.write_bytes(safetensors.save(weights, metadata={"config": text}))
         else:
             write_file({"config": text, "weights": weights}, part)
 

@@ -42,6 +42,14 @@ def test_equal_networks_are_equal_bytes_under_every_name(network, tmp_path, suff
     assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"network{suffix}").read_bytes()
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_others_may_read_weights_as_they_may_any_file(network, tmp_path, suffix):
+    path, other = tmp_path / f"network{suffix}", tmp_path / "other"
+    save_weights(path, network, SMALL)
+    other.touch()
+    assert path.stat().st_mode == other.stat().st_mode
+
+
 def test_half_precision_file_loads_as_float32(network, tmp_path):
     save_weights(tmp_path / "half.safetensors", network, SMALL, dtype=torch.float16)
     save_weights(tmp_path / "full.safetensors", network, SMALL)
