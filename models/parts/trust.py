@@ -1,9 +1,9 @@
 """How far to trust a pose: a small head on the latents of a crop and of changed copies of it.
 
-A pose decoder gives a plausible pose for every picture, noise included. Three things tell whether it means anything:
+A pose decoder gives a plausible pose for every picture, noise included. Four things tell whether it means anything:
 whether the crop's mirror image and slightly moved copies give the same pose, whether its latents lie where those of
-the training crops lie (distances inside and outside of their principal subspace, as in probabilistic PCA), and what a
-small perceptron learned of the errors of held-out crops and of pictures without a person.
+the training crops lie (distances inside and outside of their principal subspace, as in probabilistic PCA), how long its
+bones are, and what a small perceptron learned of the errors of held-out crops and of pictures without a person.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,10 @@ import torch
 from torch import nn
 
 from utils.errors import UserError
+from utils.skeleton import BONES, NUM_JOINTS
 
 PREFIX = "trust."  # of its tensors in a file of weights
+SCALARS = 5  # features of a copy besides the principal components
 POINT_LIMIT = 4.0  # standard deviations, beyond which a principal component only counts as distance
 # Tensors of the head, and their dimensions: D latents, C components, F features, H hidden units, K copies, M knots.
 _SHAPES = {
@@ -65,6 +67,10 @@ class TrustHead(nn.Module):
                 if sizes.setdefault(dimension, size) != size:
                     raise UserError(f"{PREFIX}{name} has shape {tuple(tensor.shape)}; expected {sizes[dimension]}")
             self.register_buffer(name, tensor.detach().float())
+        # Heads of before know all features but the last one.
+        if sizes["F"] - sizes["C"] not in (SCALARS - 1, SCALARS):
+            expected = f"{sizes['C'] + SCALARS}, {SCALARS} more than components"
+            raise UserError(f"{PREFIX}feature_mean has {sizes['F']} features; expected {expected}")
         if unknown := set(tensors) - set(_SHAPES):
             raise UserError(f"{PREFIX}{min(unknown)} is unknown; expected {', '.join(_SHAPES)}")
 
@@ -85,8 +91,11 @@ class TrustHead(nn.Module):
         whitened = coordinates / self.component_std
         distances = [_log(whitened.square().mean(-1)), _log(outside.mean(1, keepdim=True) / self.residual_std**2)]
         shared = [_log(value).unsqueeze(1) for value in disagreements(poses.float(), self.copies[:, 3])]
-        scalars = [value.expand(latents.shape[:2]) for value in (*distances, *shared)]
-        return torch.cat([whitened.clamp(-POINT_LIMIT, POINT_LIMIT), torch.stack(scalars, -1)], dim=-1)
+        scalars = [
+            value.expand(latents.shape[:2]) for value in (*distances, *shared, _log(length_of_bones(poses.float())))
+        ]
+        features = torch.cat([whitened.clamp(-POINT_LIMIT, POINT_LIMIT), torch.stack(scalars, -1)], dim=-1)
+        return features[..., : len(self.feature_mean)]
 
     def score(self, features: torch.Tensor) -> torch.Tensor:
         """Features (B,K,F) -> the logarithm of the expected error (B,), the mean over copies."""
@@ -103,6 +112,17 @@ def disagreements(poses: torch.Tensor, mirrored: torch.Tensor) -> tuple[torch.Te
     reference = torch.where(mirrored[2:, None] > 0, poses[:, 1:2], poses[:, :1])
     moved = (poses[:, 2:] - reference).square().mean((1, 2)).sqrt() if poses.shape[1] > 2 else torch.zeros_like(plain)
     return plain, moved
+
+
+def length_of_bones(poses: torch.Tensor) -> torch.Tensor:
+    """Sum of the lengths of all bones (...) of poses (...,51), meters.
+
+    Where a least-squares decoder does not know the direction of a limb it gives the mean of those possible, which is
+    shorter: long skeletons are sure ones.
+    """
+    joints = poses.unflatten(-1, (NUM_JOINTS, 3))
+    first, second = torch.tensor(BONES, device=poses.device).T
+    return (joints[..., first, :] - joints[..., second, :]).norm(dim=-1).sum(-1)
 
 
 def interpolate(x: torch.Tensor, knots: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from models.parts.trust import TrustHead
+from models.parts.trust import SCALARS, TrustHead
 
 COMPONENTS, HIDDEN, STEPS, DECAY, KNOTS = 16, 24, 400, 1.0, 12
 CLEAN, DISTURBED = "clean", "disturbed"
@@ -132,7 +132,7 @@ def isotonic(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 
 
 def _features(statistics: dict[str, torch.Tensor], samples: Samples) -> torch.Tensor:
-    count = statistics["components"].shape[1] + 4
+    count = statistics["components"].shape[1] + SCALARS
     blank = {"feature_mean": torch.zeros(count), "feature_std": torch.ones(count)}
     blank |= {"hidden_weight": torch.zeros(count, 1), "hidden_bias": torch.zeros(1), "output_weight": torch.zeros(1)}
     return _head(statistics, {**blank, "output_bias": torch.zeros(())}).features(samples.latents, samples.poses)

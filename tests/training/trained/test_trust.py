@@ -7,7 +7,7 @@ import torch
 from configs.config_test_encodeDecode import config_dict
 from models import build_network, load_weights, read_checkpoint, save_weights
 from models.checkpoints import add_trust
-from models.parts.trust import TrustHead, disagreements, interpolate
+from models.parts.trust import TrustHead, disagreements, interpolate, length_of_bones
 from tests.processes import fork_script
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import run_script, tiny_config
@@ -19,6 +19,7 @@ from training.trained.inference import PoseFromCrop
 from training.trained.load import open_network
 from utils.errors import UserError
 
+FEATURES = ("feature_mean", "feature_std", "hidden_weight")  # tensors with a row for each feature
 COPIES = torch.tensor([[0.0, 0, 1, 0], [0, 0, 1, 1], [0.05, 0, 1.1, 0], [-0.05, 0, 0.9, 1]])
 
 
@@ -66,6 +67,29 @@ def test_a_head_of_stored_tensors_is_the_same_and_misshapen_ones_are_refused(hea
         TrustHead({name: tensor for name, tensor in tensors.items() if name != "hidden_bias"})
     with pytest.raises(UserError, match=r"trust.more is unknown"):
         TrustHead({**tensors, "more": torch.zeros(5)})
+
+
+def test_bones_of_a_mean_over_directions_are_short_and_other_coordinates_do_not_matter():
+    straight = torch.zeros(2, 17, 3)
+    straight[..., 1] = torch.arange(17.0)
+    bent = straight.clone()
+    bent[0, 16, 1] -= 2  # the hand, a bone of 1 m, points the other way
+    torch.testing.assert_close(length_of_bones(bent.flatten(1)), length_of_bones(straight.flatten(1)))
+    mean = (straight + bent)[:1] / 2
+    torch.testing.assert_close(length_of_bones(mean.flatten(1)), length_of_bones(straight[:1].flatten(1)) - 1)
+    turned = straight[..., [2, 0, 1]] + 5
+    torch.testing.assert_close(length_of_bones(turned.flatten(1)), length_of_bones(straight.flatten(1)))
+
+
+def test_a_head_of_before_which_knows_no_lengths_still_judges(head):
+    samples = random_samples(30)
+    columns = {name: tensor[:-1] for name, tensor in head.state_dict().items() if name in FEATURES}
+    before = TrustHead({**head.state_dict(), **columns})
+    features = before.features(samples.latents, samples.poses)
+    torch.testing.assert_close(features, head.features(samples.latents, samples.poses)[..., :-1])
+    assert before(samples.latents, samples.poses).trust.isfinite().all()
+    with pytest.raises(UserError, match=r"trust.feature_mean has 19 features; expected 21, 5 more than components"):
+        TrustHead({**head.state_dict(), **{name: tensor[:-1] for name, tensor in columns.items()}})
 
 
 def test_isotonic_is_the_nearest_monotone_sequence():
