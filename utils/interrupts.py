@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
+from types import CodeType, FrameType
 
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _raised: list[int] = []  # signals that were raised as exceptions
@@ -90,6 +90,10 @@ def _raise(number: int, frame: FrameType | None) -> None:
     # Libraries that are being imported swallow an exception, or turn it into another one.
     if _raised or _is_importing(frame):
         _end(number, frame)
+    if any(code is _raise_again.__code__ for code in _codes(frame)):
+        # What is raised in the hook would be forgotten, too.
+        _send_later(number)
+        return
     _raised.append(number)
     raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
@@ -102,6 +106,10 @@ def _raise_again(unraisable: "sys.UnraisableHookArgs") -> None:
     number = signal.SIGTERM if isinstance(unraisable.exc_value, Terminated) else signal.SIGINT
     _raised.clear()
     # By then the callback is likely to be over; where it is not, this function is called again.
+    _send_later(number)
+
+
+def _send_later(number: int) -> None:
     later = threading.Timer(0.01, os.kill, (os.getpid(), number))
     later.daemon = True
     later.start()
@@ -116,11 +124,14 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _is_importing(frame: FrameType | None) -> bool:
+    return any(code.co_filename == "<frozen importlib._bootstrap>" for code in _codes(frame))
+
+
+def _codes(frame: FrameType | None) -> Iterator[CodeType]:
+    """What runs in `frame`, and in all that wait for it."""
     while frame is not None:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            return True
+        yield frame.f_code
         frame = frame.f_back
-    return False
 
 
 def leave_to_parent() -> None:

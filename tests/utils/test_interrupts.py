@@ -47,6 +47,20 @@ WHEN = {
             Thing()
             time.sleep(30)
         """,
+    "in a destructor, and again while that is noted": """
+        import threading, time
+        start = threading.Timer.start
+        def slowly(timer):
+            start(timer)
+            threading.Timer.start = start
+            time.sleep(1)
+        class Thing:
+            def __del__(self): hit()
+        def main():
+            threading.Timer.start = slowly
+            Thing()
+            time.sleep(30)
+        """,
     "after the work is done": """
         import atexit
         def main(): atexit.register(hit)
