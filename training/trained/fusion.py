@@ -1,4 +1,4 @@
-"""All calibrated cameras of an instant fused: the mean of their poses in the world, weighted by trust."""
+"""All calibrated cameras of an instant fused: the mean of their poses in the world, weighted by the square of trust."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ class Fused(NamedTuple):
     """One pose per instant, root-centered, in the world frame, and what it was made of."""
 
     poses: np.ndarray  # (I,17,3), meters
-    trust: np.ndarray | None  # (I,): the mean of the cameras', weighted by itself
+    trust: np.ndarray | None  # (I,): the mean of the cameras', weighted as their poses
     instants: np.ndarray  # (I,) the ids that were given, sorted
     of_camera: np.ndarray  # (N,17,3): the fused pose in the frame of each camera
 
@@ -22,8 +22,8 @@ def fuse_cameras(
 ) -> Fused:
     """Fuse poses (N,17,3) or (N,51) in the frames of their cameras, whose rotations world -> camera are (N,3,3).
 
-    Poses with equal `instants` (N,) show the same person at the same time; None: all do. `trust` (N,) weights them;
-    None: equal weights, which poses of an instant also have where all of them have a trust of 0.
+    Poses with equal `instants` (N,) show the same person at the same time; None: all do. The square of `trust` (N,)
+    weights them; None: equal weights, which poses of an instant also have where all of them have a trust of 0.
     """
     poses = np.asarray(poses, np.float64).reshape(-1, NUM_JOINTS, 3)
     rotations = np.asarray(rotations, np.float64)
@@ -32,7 +32,7 @@ def fuse_cameras(
     # Joints are rows, so that this product applies the inverse rotations.
     in_world = poses @ rotations
     ids, index = np.unique(instants, return_inverse=True)
-    weight = np.ones(len(poses)) if trust is None else np.asarray(trust, np.float64)
+    weight = np.ones(len(poses)) if trust is None else np.asarray(trust, np.float64) ** 2
     lost = np.bincount(index, weight) <= 0
     weight = np.where(lost[index], 1.0, weight)
     weight /= np.bincount(index, weight)[index]

@@ -42,18 +42,19 @@ def test_the_order_of_cameras_does_not_matter():
     np.testing.assert_allclose(shuffled.of_camera, fused.of_camera[order], atol=1e-5)
 
 
-def test_trust_is_the_weight():
+def test_the_square_of_trust_is_the_weight():
     wrong = POSES.copy()
     wrong[0] += 1
     fused = fuse_cameras(wrong, ROTATIONS, INSTANTS, np.array([0.0, 1, 0.5, 1, 0.2, 1]))
     np.testing.assert_allclose(fused.poses, WORLD, atol=1e-5)
     # a weighted mean, by hand
     trust = np.array([0.3, 1, 0.1, 1, 0.6, 1])
+    weight = trust[[0, 2, 4]] ** 2 / 0.46
     in_world = np.einsum("nji,npj->npi", ROTATIONS, wrong)
-    expected = (trust[[0, 2, 4], None, None] * in_world[[0, 2, 4]]).sum(0)
+    expected = (weight[:, None, None] * in_world[[0, 2, 4]]).sum(0)
     fused = fuse_cameras(wrong, ROTATIONS, INSTANTS, trust)
     np.testing.assert_allclose(fused.poses[0], expected, atol=1e-5)
-    assert fused.trust[0] == pytest.approx(0.46)
+    assert fused.trust[0] == pytest.approx(0.09 / 0.46 * 0.3 + 0.01 / 0.46 * 0.1 + 0.36 / 0.46 * 0.6)
     # where nobody is trusted, all weigh the same
     np.testing.assert_allclose(
         fuse_cameras(wrong, ROTATIONS, INSTANTS, np.zeros(6)).poses, fuse_cameras(wrong, ROTATIONS, INSTANTS).poses
