@@ -13,7 +13,7 @@ from torchvision.ops import box_iou, distance_box_iou
 # Limbs that may be anywhere in other views are rendered faintly: a half of the radiance would leave them out. Where the
 # frame says itself where somebody is, even less is enough. Chosen on held-out training scenes (docs/results/scene.md).
 VISIBLE = 0.05
-DECODED = 0.3
+DECODED = 0.3  # the same of masks alone, where nobody looks at the frame
 # Share of the masks of two boxes that both have: with more, both show one person. Chosen as VISIBLE was.
 SAME_MASK = 0.3
 MIN_AREA = 1e-3  # of a frame: whoever has fewer pixels is not in it

@@ -10,13 +10,12 @@ from datasets import BOX_METRES
 from models.scene.boxes import box_sizes
 from models.scene.perspective import box_directions
 from models.scene.rays import DEPTH_OF_ZERO, matched_depths, meet
-from training.silhouettes import silhouettes
 from utils.geometry import at_least_float32
 
 DEPTH_OUTPUTS = ("spatial_transformer", "similarity_matrix", "ST_depth", "shuffled_pose_inv")
 DEPTH_KEYS = ("intrinsics", "camera_position")
 
-_ROWS = 32  # of the map of differences, to which frames are reduced: a box needs no more
+_ROWS = 32  # to which silhouettes are reduced: a box needs no more
 _SHRINK = 0.4  # what a box costs that is as high as the frame, where all of the foreground costs 1
 _FEW = 2.0  # pixels of the map: foreground that is too little to be a person
 _NOBODY = 1e-3  # of the frame: less than that is nobody, and more may grow to a person
@@ -24,14 +23,14 @@ _SURE = 0.3  # meters, and of the logarithm of sides: where losses turn from squ
 _CLOSE = 0.5  # meters: nobody is closer to a camera
 
 
-def cover_loss(boxes: torch.Tensor, frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:
+def cover_loss(boxes: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
     """Mean share of the foreground that no box covers, and how high boxes are; no gradient but to the boxes.
 
-    `boxes` (K,B,2,3); normalized `frames` and `backgrounds` (B,3,H,W). Foreground is what differs from the background.
+    `boxes` (K,B,2,3); the foreground, `shown` (B,H,W), are the silhouettes of their frames (training/silhouettes.py).
     A box that is lost in a corner gets no gradient from what is composed; from this it does.
     """
     boxes = at_least_float32(boxes)
-    foreground = _foreground(frames, backgrounds).to(boxes)
+    foreground = _reduced(shown).to(boxes)
     rows, columns = foreground.shape[-2:]
     y, x = (torch.linspace(-1, 1, count, dtype=boxes.dtype, device=boxes.device) for count in (rows, columns))
     size, center = box_sizes(boxes)[..., None], boxes[..., 2][..., None]
@@ -75,18 +74,17 @@ def people_loss(radiance: torch.Tensor) -> torch.Tensor:
     return (at_least_float32(radiance).mean((2, 3, 4)) + _NOBODY).sqrt().sum(0).mean()
 
 
-def mask_loss(radiance: torch.Tensor, frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:
+def mask_loss(radiance: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
     """Mean squared difference of how much people fill each pixel, by radiance (K,B,1,H,W), and the silhouettes.
 
-    These are where normalized `frames` differ from `backgrounds` (B,3,H,W) by more than a shadow. Colors alone teach a
-    mask little where a person looks like what is behind.
+    `shown` (B,H,W), as of `cover_loss`. Colors alone teach a mask little where a person looks like what is behind.
     """
-    return functional.mse_loss(at_least_float32(radiance).sum(0).squeeze(1), silhouettes(frames, backgrounds))
+    return functional.mse_loss(at_least_float32(radiance).sum(0).squeeze(1), shown)
 
 
-def _foreground(frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:
-    """Silhouettes of frames (B,3,H,W), as a small map (B,rows,columns) in 0..1."""
-    height, width = frames.shape[-2:]
+def _reduced(shown: torch.Tensor) -> torch.Tensor:
+    """Silhouettes (B,H,W) as a small map (B,rows,columns)."""
+    height, width = shown.shape[-2:]
     rows = min(_ROWS, height)
     size = (rows, max(1, round(width * rows / height)))
-    return functional.adaptive_avg_pool2d(silhouettes(frames, backgrounds)[:, None], size).squeeze(1)
+    return functional.adaptive_avg_pool2d(shown[:, None], size).squeeze(1)

@@ -28,6 +28,7 @@ from training.loop.loaders import (
 )
 from training.loop.run_folder import RunFolder
 from training.metrics import psnr
+from training.silhouettes import silhouettes
 from training.stages.box_losses import DEPTH_KEYS, DEPTH_OUTPUTS, cover_loss, mask_loss, people_loss, ray_losses
 from training.stages.novel_views import permutations
 from training.stages.scene_losses import FrameLoss
@@ -141,12 +142,14 @@ class FrameLosses(torch.nn.Module):
         boxes = outputs["spatial_transformer"]
         losses = self.criterion(outputs["img"], inputs["img"], boxes)
         parts = {}
+        if self.weight_cover or self.weight_masks:
+            shown = silhouettes(inputs["img"], inputs["bg"])
         if self.weight_cover:
-            parts["cover"] = self.weight_cover * cover_loss(boxes, inputs["img"], inputs["bg"])
+            parts["cover"] = self.weight_cover * cover_loss(boxes, shown)
         if self.weight_people:
             parts["people"] = self.weight_people * people_loss(outputs["radiance_normalized"])
         if self.weight_masks:
-            parts["masks"] = self.weight_masks * mask_loss(outputs["radiance_normalized"], inputs["img"], inputs["bg"])
+            parts["masks"] = self.weight_masks * mask_loss(outputs["radiance_normalized"], shown)
         if self.weight_depth or self.weight_size:
             depth, size = ray_losses(outputs, inputs)
             parts |= {"depth": self.weight_depth * depth, "size": self.weight_size * size}

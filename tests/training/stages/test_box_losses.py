@@ -8,18 +8,19 @@ from models.scene.boxes import box_matrices, box_sizes
 from models.scene.rays import DEPTH_OF_ZERO
 from tests.models.test_scene_rays import PEOPLE, SOURCE, camera_inputs, people_boxes
 from tests.training.test_silhouettes import shaded_scene
+from training.silhouettes import silhouettes
 from training.stages.box_losses import cover_loss, mask_loss, people_loss, ray_losses
 
 HEIGHT, WIDTH = 64, 96
 
 
-def _scene(*places: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """A frame and its background (1,3,H,W), with bright people of 24 x 8 pixels centered on (x, y)."""
+def _scene(*places: tuple[int, int]) -> torch.Tensor:
+    """The silhouettes (1,H,W) of a frame with bright people of 24 x 8 pixels centered on (x, y)."""
     background = torch.zeros(1, 3, HEIGHT, WIDTH)
     frame = background.clone()
     for x, y in places:
         frame[..., y - 12 : y + 12, x - 4 : x + 4] = 1.5
-    return frame, background
+    return silhouettes(frame, background)
 
 
 def _box(x: float, y: float, side: float = 0.45) -> torch.Tensor:
@@ -31,7 +32,7 @@ def _box(x: float, y: float, side: float = 0.45) -> torch.Tensor:
 def test_boxes_that_cover_all_people_cost_least():
     scene = _scene((25, 30), (70, 34))
     costs = [
-        cover_loss(torch.stack(boxes), *scene)
+        cover_loss(torch.stack(boxes), scene)
         for boxes in (
             [_box(25, 30), _box(70, 34)],
             [_box(25, 30), _box(25, 30)],
@@ -39,12 +40,12 @@ def test_boxes_that_cover_all_people_cost_least():
         )
     ]
     assert costs[0] < costs[1] < costs[2]
-    torch.testing.assert_close(costs[0], cover_loss(torch.stack([_box(70, 34), _box(25, 30)]), *scene))
+    torch.testing.assert_close(costs[0], cover_loss(torch.stack([_box(70, 34), _box(25, 30)]), scene))
 
 
 def test_where_nobody_is_small_boxes_cost_less():
     scene = _scene()
-    assert cover_loss(_box(48, 32, 0.3)[None], *scene) < cover_loss(_box(48, 32, 0.6)[None], *scene)
+    assert cover_loss(_box(48, 32, 0.3)[None], scene) < cover_loss(_box(48, 32, 0.6)[None], scene)
 
 
 def test_a_lost_box_is_led_to_the_person():
@@ -54,21 +55,21 @@ def test_a_lost_box_is_led_to_the_person():
     for _ in range(150):
         optimizer.zero_grad()
         size = torch.tensor([[[0.5 * HEIGHT / WIDTH, 0.5]]])
-        cover_loss(box_matrices(size, center), *scene).backward()
+        cover_loss(box_matrices(size, center), scene).backward()
         optimizer.step()
     torch.testing.assert_close(center[0, 0], _box(25, 30)[0, :, 2], atol=0.15, rtol=0)
 
 
 def test_masks_that_fill_the_silhouette_together_cost_nothing():
-    frame, background = shaded_scene(0.75)
+    shown = silhouettes(*shaded_scene(0.75))
     person = torch.zeros(1, 1, HEIGHT, WIDTH)
     person[..., 20:44, 40:48] = 1
     halves = torch.stack([0.4 * person, 0.6 * person]).requires_grad_(True)
-    assert mask_loss(halves, frame, background) < 1e-12
+    assert mask_loss(halves, shown) < 1e-12
     nobody, everybody = torch.zeros(2, 1, 1, HEIGHT, WIDTH), torch.stack([person, torch.ones_like(person) - person])
     share = 24 * 8 / (HEIGHT * WIDTH)
-    torch.testing.assert_close(mask_loss(nobody, frame, background), torch.tensor(share))
-    torch.testing.assert_close(mask_loss(everybody, frame, background), torch.tensor(1 - share))
+    torch.testing.assert_close(mask_loss(nobody, shown), torch.tensor(share))
+    torch.testing.assert_close(mask_loss(everybody, shown), torch.tensor(1 - share))
 
 
 def _outputs(depths: torch.Tensor, boxes: torch.Tensor) -> dict[str, torch.Tensor]:
