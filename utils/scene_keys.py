@@ -125,7 +125,10 @@ SCENE_SCHEDULE = {
         "pretrained_network_path has it"),
     "decoder_rate": Key(0.2, "learning rate of the image decoder's convolutions, times learning_rate", above=0,
         at_most=1),
-    **_of(SCHEDULE, "learning_rate_schedule", "weight_decay", "print_every"),
+    **_of(SCHEDULE, "learning_rate_schedule", "weight_decay"),
+    "augment_mirror": replace(SCHEDULE["augment_mirror"], comment="stage 1: mirror a random half of the groups, as in "
+        "a mirrored room"),
+    **_of(SCHEDULE, "print_every"),
     "test_every": replace(SCHEDULE["test_every"],
         comment="iterations between evaluations on held-out frames, and between checkpoints"),
     **_of(SCHEDULE, "plot_every"),

@@ -29,8 +29,9 @@ from training.loop.loaders import (
 from training.loop.run_folder import RunFolder
 from training.metrics import psnr
 from training.silhouettes import silhouettes
+from training.stages.augmentation import mirror, random_mirrors
 from training.stages.box_losses import DEPTH_KEYS, DEPTH_OUTPUTS, cover_loss, mask_loss, people_loss, ray_losses
-from training.stages.novel_views import permutations
+from training.stages.novel_views import group_size, permutations
 from training.stages.scene_losses import FrameLoss
 from training.stages.step import Losses, TrainingStep, mean_scores
 from training.trained.load import open_for_views, start_from_crops
@@ -175,8 +176,12 @@ class SceneStep(TrainingStep):
         super().__init__(optimizer, hardware, config, dataset)
 
     def draw(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """The permutations of poses and appearances, on the CPU."""
-        return permutations(len(next(iter(batch.values()))), self.config, generator, rolls=True)
+        """The permutations of poses and appearances, and which frames are mirrored, on the CPU."""
+        count = len(next(iter(batch.values())))
+        drawn = permutations(count, self.config, generator, rolls=True)
+        if self.config["augment_mirror"]:
+            drawn["mirrored"] = random_mirrors(count, group_size(self.config), generator)
+        return drawn
 
     def set_modes(self) -> None:
         self.network.train()
@@ -185,8 +190,11 @@ class SceneStep(TrainingStep):
         self.network.output_types = _learned(self.config)
 
     def losses(self, batch: Batch) -> Losses:
+        batch = self.held(batch)
+        if "mirrored" in batch:
+            batch = mirror(batch, batch["mirrored"])
         with self.hardware.autocast():
-            return self.compare(scene_inputs(self.held(batch)))
+            return self.compare(scene_inputs(batch))
 
 
 def scene_inputs(batch: Batch) -> Batch:

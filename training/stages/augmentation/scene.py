@@ -6,7 +6,7 @@ import roma
 import torch
 
 from training.loop.distributed import draw_shard
-from training.loop.loaders import CROP_KEYS, Batch
+from training.loop.loaders import CROP_KEYS, FRAME_KEYS, Batch
 from training.stages.augmentation.colors import hue_rotations, on_normalized_colors
 from training.stages.augmentation.geometry import rotate_poses, warp
 from utils.geometry import mirror_pose, mirror_vectors, rotate_points, rotation_about
@@ -20,16 +20,21 @@ def random_mirrors(count: int, group: int, generator: torch.Generator) -> torch.
 
 
 def mirror(batch: Batch, chosen: torch.Tensor) -> Batch:
-    """`batch` with the `chosen` (B,) of its crops mirrored left to right. The vertical stays as it is.
+    """`batch` with the `chosen` (B,) of its crops or frames mirrored left to right. The vertical stays as it is.
 
-    Crops (B,3,R,R) are flipped and rotations (B,3,3) become those of mirrored cameras in a mirrored world. Poses `3D`
-    (B,51) and the `vertical` (B,3) are mirrored in the camera frame. `points` (B,P,3) become `mirrored_points`, those
-    of the flipped crop. Mirrored people move as people do, so a set stands for twice as many motions and rooms.
+    Pictures (B,3,H,W) are flipped and rotations (B,3,3) become those of mirrored cameras in a mirrored world, as do the
+    cameras' places (B,3) and, of frames, their `intrinsics` (B,3,3). Poses `3D` (B,51) and the `vertical` (B,3) are
+    mirrored in the camera frame. `points` (B,P,3) become `mirrored_points`, those of the flipped crop. Mirrored people
+    move as people do, so a set stands for twice as many motions and rooms.
     """
-    mirrored = {key: batch[key].flip(3) for key in PICTURE_KEYS if key in batch}
+    mirrored = {key: batch[key].flip(3) for key in (*PICTURE_KEYS, *FRAME_KEYS) if key in batch}
     for key in ("extrinsic_rot", "extrinsic_rot_inv"):
         if key in batch:
             mirrored[key] = _mirror_rotations(batch[key])
+    if "camera_position" in batch:
+        mirrored["camera_position"] = mirror_vectors(batch["camera_position"])
+    if "img" in batch and "intrinsics" in batch:
+        mirrored["intrinsics"] = _mirror_intrinsics(batch["intrinsics"], batch["img"].shape[3])
     if "3D" in batch:
         mirrored["3D"] = mirror_pose(batch["3D"])
     if "points" in batch:
@@ -45,6 +50,13 @@ def mirror(batch: Batch, chosen: torch.Tensor) -> Batch:
 def _mirror_rotations(rotations: torch.Tensor) -> torch.Tensor:
     """M @ R @ M (B,3,3), where M changes the sign of x."""
     return mirror_vectors(mirror_vectors(rotations).mT).mT
+
+
+def _mirror_intrinsics(intrinsics: torch.Tensor, width: int) -> torch.Tensor:
+    """Intrinsics (B,3,3) of flipped frames, `width` pixels wide, the first of which has its center at 0."""
+    signs, moved = intrinsics.new_ones(3, 3), intrinsics.new_zeros(3, 3)
+    signs[0, 1:], moved[0, 2] = -1.0, width - 1.0
+    return intrinsics * signs + moved
 
 
 def random_rolls(count: int, limit: float, generator: torch.Generator) -> torch.Tensor:
