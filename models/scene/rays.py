@@ -12,6 +12,7 @@ LARGEST_MISS = 0.4  # meters: half the width of a person, and what two boxes' ce
 USUAL_MISS = 0.3  # meters, of rays of one person, while boxes are rough
 _UNLIKELY = 1e-3  # weight of a match that appearance excludes
 DEPTH_OF_ZERO = 5.0  # meters: the depth that the detector's 0 stands for
+USUAL_FOCAL_LENGTH = 1.4  # frame heights: of the camera whose depths the detector says
 _BEHIND = 10.0  # meters, added to the miss where rays meet behind a camera
 _LEAST_SQUARED_SINE = 0.02  # of the angle between rays: those of cameras that look alike meet anywhere
 
@@ -47,7 +48,7 @@ def meet(directions: torch.Tensor, cam_to_world: torch.Tensor, centers: torch.Te
 
 
 def matched_depths(meetings: Meetings, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Depths (K,B) of the target boxes, as the detector says them, by the most likely match; and which are known.
+    """Depths (K,B) of the target boxes, meters, by the most likely match; and which are known.
 
     `weights` (K,K,B): of the source boxes. Of likely ones that whose rays miss less is preferred. Known are depths in
     front of both cameras, of rays that nearly meet.
@@ -55,4 +56,12 @@ def matched_depths(meetings: Meetings, weights: torch.Tensor) -> tuple[torch.Ten
     likely = torch.log(weights + _UNLIKELY) - (meetings.miss / USUAL_MISS).square()
     best = likely.argmax(1, keepdim=True)
     miss, depth = (values.gather(1, best).squeeze(1) for values in meetings)
-    return depth - DEPTH_OF_ZERO, miss < LARGEST_MISS
+    return depth, miss < LARGEST_MISS
+
+
+def detector_depths(depths: torch.Tensor, focal_lengths: torch.Tensor) -> torch.Tensor:
+    """Depths (K,B), meters -> as the detector says them, which sees no lens. `focal_lengths` (B,): frame heights.
+
+    They are those at which people would be as large in a camera of the usual focal length.
+    """
+    return depths * (USUAL_FOCAL_LENGTH / focal_lengths) - DEPTH_OF_ZERO

@@ -3,7 +3,7 @@
 import torch
 
 from models.scene.perspective import box_directions
-from models.scene.rays import DEPTH_OF_ZERO, matched_depths, meet
+from models.scene.rays import matched_depths, meet
 from utils.geometry import rotation_about
 
 SIZE = (40, 72)
@@ -15,7 +15,8 @@ def _cameras() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     angles = torch.tensor([0.3, 1.7], dtype=torch.float64)
     rotation = rotation_about("y", angles)
     centers = -5 * rotation.mT @ torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
-    intrinsics = torch.tensor([[60.0, 0, 35], [0, 60, 20], [0, 0, 1]], dtype=torch.float64).repeat(2, 1, 1)
+    intrinsics = torch.tensor([[60.0, 0, 33], [0, 60, 20], [0, 0, 1]], dtype=torch.float64).repeat(2, 1, 1)
+    intrinsics[1, :2, :2] *= 0.8
     return rotation, centers, intrinsics
 
 
@@ -60,15 +61,15 @@ def test_depths_follow_the_matches():
     weights[torch.arange(3), torch.argsort(order), 0] = weights[torch.arange(3), order, 1] = 1
     found, known = matched_depths(_meetings(exchanged), weights)
     assert known.all()
-    torch.testing.assert_close(found[:, 0] + DEPTH_OF_ZERO, depths[:, 0])
-    torch.testing.assert_close(found[:, 1] + DEPTH_OF_ZERO, depths[order, 1])
+    torch.testing.assert_close(found[:, 0], depths[:, 0])
+    torch.testing.assert_close(found[:, 1], depths[order, 1])
 
 
 def test_where_appearance_does_not_tell_rays_do():
     boxes, depths = people_boxes(torch.tensor([[0.8, 0.4, 0.3], [-0.6, -0.4, -0.9]], dtype=torch.float64))
     found, known = matched_depths(_meetings(boxes), torch.full((2, 2, 2), 0.5, dtype=torch.float64))
     assert known.all()
-    torch.testing.assert_close(found + DEPTH_OF_ZERO, depths)
+    torch.testing.assert_close(found, depths)
 
 
 def test_depths_of_rays_that_miss_or_meet_behind_a_camera_are_unknown():

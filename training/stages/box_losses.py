@@ -9,15 +9,11 @@ from torch.nn import functional
 from datasets import BOX_METRES
 from models.scene.boxes import box_sizes
 from models.scene.perspective import box_directions
-from models.scene.rays import DEPTH_OF_ZERO, matched_depths, meet
+from models.scene.rays import detector_depths, matched_depths, meet
 from utils.geometry import at_least_float32
 
 DEPTH_OUTPUTS = ("spatial_transformer", "similarity_matrix", "ST_depth", "shuffled_pose_inv")
 DEPTH_KEYS = ("intrinsics", "camera_position")
-
-# In frame heights. A picture does not say how long its lens is: depths are those at which people would be as large in a
-# camera of this one.
-USUAL_FOCAL_LENGTH = 1.4
 
 _ROWS = 32  # to which silhouettes are reduced: a box needs no more
 _SHRINK = 0.4  # what a box costs that is as high as the frame, where all of the foreground costs 1
@@ -59,11 +55,12 @@ def ray_losses(
     directions = box_directions(boxes.detach(), intrinsics, size)
     meetings = meet(directions, inputs["R_cam_2_world"].to(boxes), inputs["camera_position"].to(boxes), source)
     depths, known = matched_depths(meetings, outputs["similarity_matrix"].detach())
+    focal_lengths = intrinsics[:, 1, 1] / (size[0] - 1)
+    wanted = detector_depths(depths, focal_lengths)
     # Pixels are square, and so are boxes in them: one side is enough.
-    sides = box_sizes(boxes)[..., 1] * (size[0] - 1) / intrinsics[:, 1, 1] * (depths + DEPTH_OF_ZERO).clamp(min=_CLOSE)
-    usual = (depths + DEPTH_OF_ZERO) * (USUAL_FOCAL_LENGTH * (size[0] - 1) / intrinsics[:, 1, 1]) - DEPTH_OF_ZERO
+    sides = box_sizes(boxes)[..., 1] / focal_lengths * depths.clamp(min=_CLOSE)
     errors = (
-        functional.smooth_l1_loss(at_least_float32(outputs["ST_depth"]), usual, reduction="none", beta=_SURE),
+        functional.smooth_l1_loss(at_least_float32(outputs["ST_depth"]), wanted, reduction="none", beta=_SURE),
         functional.smooth_l1_loss(torch.log(sides / BOX_METRES), torch.zeros_like(sides), reduction="none", beta=_SURE),
     )
     depth, side = (torch.where(known, error, 0.0).sum() / known.sum().clamp(min=1) for error in errors)

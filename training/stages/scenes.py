@@ -180,7 +180,7 @@ class SceneStep(TrainingStep):
         count = len(next(iter(batch.values())))
         drawn = permutations(count, self.config, generator, rolls=True)
         if self.config["augment_mirror"]:
-            drawn["mirrored"] = random_mirrors(count, group_size(self.config), generator)
+            drawn["mirrored"] = random_mirrors(count, max(1, group_size(self.config)), generator)
         return drawn
 
     def set_modes(self) -> None:

@@ -5,10 +5,11 @@ import torch
 
 from datasets import BOX_METRES
 from models.scene.boxes import box_matrices, box_sizes
-from models.scene.rays import DEPTH_OF_ZERO
-from tests.models.test_scene_rays import PEOPLE, SOURCE, camera_inputs, people_boxes
+from models.scene.rays import detector_depths
+from tests.models.test_scene_rays import PEOPLE, SIZE, SOURCE, camera_inputs, people_boxes
 from tests.training.test_silhouettes import shaded_scene
 from training.silhouettes import silhouettes
+from training.stages.augmentation import mirror
 from training.stages.box_losses import cover_loss, mask_loss, people_loss, ray_losses
 
 HEIGHT, WIDTH = 64, 96
@@ -72,6 +73,11 @@ def test_masks_that_fill_the_silhouette_together_cost_nothing():
     torch.testing.assert_close(mask_loss(everybody, shown), torch.tensor(1 - share))
 
 
+def _said(depths: torch.Tensor) -> torch.Tensor:
+    """Depths (K,2) of `camera_inputs`, meters, as a perfect detector says them."""
+    return detector_depths(depths, camera_inputs()["intrinsics"][:, 1, 1] / (SIZE[0] - 1))
+
+
 def _outputs(depths: torch.Tensor, boxes: torch.Tensor) -> dict[str, torch.Tensor]:
     same = torch.eye(len(PEOPLE), dtype=torch.float64)[..., None].expand(-1, -1, 2)
     return {
@@ -85,13 +91,30 @@ def _outputs(depths: torch.Tensor, boxes: torch.Tensor) -> dict[str, torch.Tenso
 def test_true_depths_cost_nothing_and_only_depths_get_gradients():
     boxes, depths = people_boxes(PEOPLE)
     inputs = camera_inputs()
-    assert ray_losses(_outputs(depths - DEPTH_OF_ZERO, boxes), inputs)[0] < 1e-12
+    assert ray_losses(_outputs(_said(depths), boxes), inputs)[0] < 1e-12
     boxes.requires_grad_(True)
-    wrong = (depths - DEPTH_OF_ZERO + 0.5).requires_grad_(True)
+    wrong = (_said(depths) + 0.5).requires_grad_(True)
     loss, _ = ray_losses(_outputs(wrong, boxes), inputs)
     assert loss.item() == pytest.approx(0.5 - 0.15)
     loss.backward()
     assert (wrong.grad > 0).all() and boxes.grad is None
+
+
+def test_people_look_as_far_away_as_they_are_small_whatever_the_lens():
+    inputs, (_, depths) = camera_inputs(), people_boxes(PEOPLE)
+    said = _said(depths)
+    # Twice the focal length at twice the distance shows a person alike.
+    torch.testing.assert_close(detector_depths(2 * depths, 2 * inputs["intrinsics"][:, 1, 1] / (SIZE[0] - 1)), said)
+
+
+def test_a_mirrored_room_tells_the_same_depths():
+    boxes, depths = people_boxes(PEOPLE)
+    mirrored = mirror(camera_inputs() | {"extrinsic_rot_inv": camera_inputs()["R_cam_2_world"]}, torch.ones(2).bool())
+    mirrored["R_cam_2_world"] = mirrored["extrinsic_rot_inv"]
+    flipped = boxes.clone()
+    flipped[..., 0, 2] *= -1
+    assert ray_losses(_outputs(_said(depths), flipped), mirrored)[0] < 1e-12
+    assert torch.equal(mirror(mirrored, torch.zeros(2).bool())["intrinsics"], mirrored["intrinsics"])
 
 
 def test_boxes_of_two_meters_cost_nothing_and_others_grow_or_shrink_where_they_are():
@@ -100,11 +123,11 @@ def test_boxes_of_two_meters_cost_nothing_and_others_grow_or_shrink_where_they_a
     side = BOX_METRES * inputs["intrinsics"][:, 1, 1] / (inputs["img"].shape[-2] - 1) / depths
     sides = box_sizes(boxes) / box_sizes(boxes)[..., 1:] * side[..., None]
     exact = box_matrices(sides, boxes[..., 2])
-    assert ray_losses(_outputs(depths - DEPTH_OF_ZERO, exact), inputs)[1] < 1e-12
+    assert ray_losses(_outputs(_said(depths), exact), inputs)[1] < 1e-12
     factor = torch.tensor([2.0, 0.5, 1.0], dtype=boxes.dtype)[:, None, None]
     sizes = (sides * factor).requires_grad_(True)
     centers = boxes[..., 2].clone().requires_grad_(True)
-    ray_losses(_outputs(depths - DEPTH_OF_ZERO, box_matrices(sizes, centers)), inputs)[1].backward()
+    ray_losses(_outputs(_said(depths), box_matrices(sizes, centers)), inputs)[1].backward()
     assert (sizes.grad[0, :, 1] > 0).all() and (sizes.grad[1, :, 1] < 0).all()
     assert not centers.grad.any()
 

@@ -54,6 +54,7 @@ OURS = {
     "loss_weight_depth": 0.001,
     "loss_weight_size": 0.02,
     "masks_of_layers": True,
+    "augment_mirror": True,
 }
 
 
