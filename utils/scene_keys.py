@@ -143,7 +143,10 @@ SCENE_STAGE2 = {
         "supervision)"),
     "loss_weight_true_boxes": Key(1.0, "without freeze_encoder: of the boxes' distance to those of the labels, where "
         "the set has some", at_least=0),
-    **_of(STAGE2, "augment_yaw", "augment_points", "pose_variance_floor"),
+    **_of(STAGE2, "augment_yaw", "augment_points"),
+    "flip_test": replace(STAGE2["flip_test"],
+        comment="in tests, average boxes, depths and poses of a frame and of its mirror image"),
+    **_of(STAGE2, "pose_variance_floor"),
 }
 # fmt: on
 

@@ -30,9 +30,10 @@ from models.scene.compositing import (
 from models.scene.detector import reduce_frames
 from models.scene.inputs import checked_frames
 from models.scene.matching import Matcher, mix, mix_pairs
+from models.scene.mirror import same_boxes, unmirrored_boxes
 from models.scene.perspective import crop_rotations, pair_rotations
 from utils.errors import UserError
-from utils.geometry import at_least_float32, rotate_points
+from utils.geometry import at_least_float32, mirror_pose, rotate_points
 from utils.skeleton import NUM_JOINTS
 
 # Outputs by the last step that they need; each step needs those before it.
@@ -52,7 +53,8 @@ class DetectEncodeDecode(nn.Module):
     `training_mode` "NVS" has the image decoder, which renders frames of other cameras, "pose" the pose decoder, and
     "both" both of them.
     Apart from dropout, batch norm and `offset_crop`, `forward` is a pure function of its inputs and of the mode:
-    matches of boxes are soft in training. `output_types` may be changed at any time.
+    matches of boxes are soft in training. `output_types` may be changed at any time, and so may `flip_test`: in
+    evaluation mode, boxes, depths and poses are then means of those of the frame and of its mirror image.
     """
 
     def __init__(self, config: Mapping[str, Any], load: bool = True):
@@ -73,6 +75,7 @@ class DetectEncodeDecode(nn.Module):
         self.whole_frame = option(config, "disable_detector")
         self.detector = build_detector(config) if self.depths or not self.whole_frame else None
         self.smooth = option(config, "smooth_detector_input")
+        self.flip_test = False
         self.encoder = build_encoder(config, load)
         self.bump = option(config, "spatial_transformer")
         self.decoder = self.pose_decoder = None
@@ -136,7 +139,8 @@ class DetectEncodeDecode(nn.Module):
         if self.perspective and wanted & _NEED_POINTS_TURNED:
             turns = crop_rotations(boxes, input_dict["intrinsics"], frames.shape[-2:])
         if "3D" in wanted:
-            outputs["3D"] = self.pose(points, boxes, turns)
+            mirrored = self.encode(crops.flip(-1))[1] if self._flips else None
+            outputs["3D"] = self.pose(points, boxes, turns, mirrored)
         if wanted & {*_OF_DECODER, "similarity_matrix", "latent_3d_rotated"}:
             outputs["similarity_matrix"] = self.match(appearance, outputs["shuffled_pose_inv"])
         if wanted & {*_OF_DECODER, "latent_3d_rotated"}:
@@ -161,6 +165,11 @@ class DetectEncodeDecode(nn.Module):
         boxes = depths = None
         if self.detector is not None:
             boxes, depths = self.detector(frames, backgrounds)
+            if self._flips:
+                flipped, their_depths = self.detector(*(x if x is None else x.flip(-1) for x in (frames, backgrounds)))
+                flipped = unmirrored_boxes(flipped)
+                same = same_boxes(boxes, flipped)
+                boxes, depths = (boxes + mix(flipped, same)) / 2, (depths + mix(their_depths, same)) / 2
         if self.whole_frame:
             ones = torch.ones(self.boxes, len(frames), 2, device=frames.device, dtype=frames.dtype)
             boxes = box_matrices(ones, 0 * ones)
@@ -188,12 +197,24 @@ class DetectEncodeDecode(nn.Module):
         masks = (EPSILON + (1 - EPSILON) * torch.sigmoid(shown)) * fading
         return images, _scale_to_1(masks) if self.scale_masks else masks
 
-    def pose(self, points: torch.Tensor, boxes: torch.Tensor, turns: torch.Tensor | None = None) -> torch.Tensor:
+    def pose(
+        self,
+        points: torch.Tensor,
+        boxes: torch.Tensor,
+        turns: torch.Tensor | None = None,
+        mirrored: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Unrotated points (K,B,N,3) and boxes (K,B,2,3) -> normalized poses (B,K,17,3), from left to right.
 
-        They are in the frame's camera; `turns` (K,B,3,3): rotations from it to the cameras of the boxes.
+        They are in the frame's camera; `turns` (K,B,3,3): rotations from it to the cameras of the boxes. With the
+        points `mirrored` (K,B,N,3) of flipped crops they are the means of both.
         """
-        poses = at_least_float32(self.pose_decoder(points.flatten(0, 1))).unflatten(0, (self.boxes, -1))
+        poses = at_least_float32(self.pose_decoder(points.flatten(0, 1)))
+        if mirrored is not None:
+            flipped = at_least_float32(self.pose_decoder(mirrored.flatten(0, 1)))
+            joints = mirror_pose(self.denormalize_pose(flipped.unflatten(1, (NUM_JOINTS, 3))).flatten(1))
+            poses = (poses + self._normalize_pose(joints)) / 2
+        poses = poses.unflatten(0, (self.boxes, -1))
         if turns is not None:
             poses = self._turn_back(poses, turns)
         ordered = poses.gather(0, left_to_right(boxes)[..., None].expand_as(poses))
@@ -220,6 +241,10 @@ class DetectEncodeDecode(nn.Module):
     def stage2_parameters(self) -> list[nn.Parameter]:
         """Parameters trained in stage 2: those of the pose decoder."""
         return list(self.pose_decoder.parameters())
+
+    @property
+    def _flips(self) -> bool:
+        return self.flip_test and not self.training
 
     def _wanted(self) -> set[str]:
         """The outputs to compute; UserError for one that this network has no part for."""
@@ -277,9 +302,12 @@ class DetectEncodeDecode(nn.Module):
     def _turn_back(self, poses: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
         """Normalized poses (K,B,51) in the cameras of boxes -> the same in the cameras of their frames."""
         joints = self.denormalize_pose(poses.unflatten(2, (NUM_JOINTS, 3)))
-        joints = rotate_points(joints.flatten(0, 1), turns.mT.flatten(0, 1)).view_as(poses)
+        return self._normalize_pose(rotate_points(joints.flatten(0, 1), turns.mT.flatten(0, 1)).view_as(poses))
+
+    def _normalize_pose(self, poses: torch.Tensor) -> torch.Tensor:
+        """Poses (...,51), meters -> normalized ones."""
         # The root, which is at 0, may have no deviation.
-        return (joints - self.pose_mean) / torch.where(self.pose_std > 0, self.pose_std, 1.0)
+        return (poses - self.pose_mean) / torch.where(self.pose_std > 0, self.pose_std, 1.0)
 
     def _rotate(
         self,

@@ -66,7 +66,7 @@ def evaluate_scenes(
 
     Returns rows as `scene_table` does, the last over all, with those scores of `SCENE_TABLES` that labels and network
     allow. Also writes `evaluation.csv` and `evaluation.md` into `folder`, if given. `dataset` must read all that
-    the set has. Config keys: batch_size_test, every_nth_frame, num_workers, preload_images. Raises UserError
+    the set has. Config keys: batch_size_test, every_nth_frame, flip_test, num_workers, preload_images. Raises UserError
     when an output is not finite, and for poses of people whose place in the frame no label tells.
     """
     if network.pose_decoder is not None and not set(_WHERE) & set(dataset.keys):
@@ -77,7 +77,9 @@ def evaluate_scenes(
     # Batches hold whole pairs, because a frame is composed from another one of its batch.
     size = max(1, config["batch_size_test"] // 2)
     batches = [pairs[start : start + size].reshape(-1) for start in range(0, len(pairs), size)]
-    score = partial(_batch_scores, fold_batch_norm(network), hardware)
+    folded = fold_batch_norm(network)
+    folded.flip_test = config["flip_test"]
+    score = partial(_batch_scores, folded, hardware)
     scored = map_batches(score, make_loader(dataset, batches, config), hardware.device)
     scores: dict[str, np.ndarray] = {}
     for rows, values_of in zip(batches, tqdm(scored, "evaluating", len(batches), unit="batch"), strict=True):

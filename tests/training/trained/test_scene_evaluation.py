@@ -66,7 +66,8 @@ class Oracle(nn.Module):
 
 
 def evaluate(network, dataset, folder=None, **changes):
-    config = {"batch_size_test": 4, "every_nth_frame": 1, "num_workers": 0, "preload_images": False, **changes}
+    config = {"batch_size_test": 4, "every_nth_frame": 1, "num_workers": 0, "preload_images": False}
+    config |= {"flip_test": False, **changes}
     return evaluate_scenes(network, dataset, config, Hardware("cpu", "float32"), folder)
 
 
@@ -129,6 +130,9 @@ def test_networks_of_both_stages(dataset, data, mode):
     assert np.isfinite(overall["recall"]) and overall["frames"] == 12
     assert ("psnr" in overall) == ("mask_iou" in overall) == (mode != "pose")
     assert ("mpjpe_mm" in overall) == (mode != "NVS")
+    flipped = evaluate(network, dataset, every_nth_frame=2, flip_test=True)[-1]
+    assert flipped.keys() == overall.keys() and flipped["box_iou"] != overall["box_iou"]
+    assert not network.flip_test
 
 
 def test_what_cannot_be_evaluated(data, dataset):
