@@ -47,6 +47,7 @@ def test_every_config_file_is_valid_and_complete(name):
         ("config_train_detect_encode_decode", SCENE_STAGE1_KEYS),
         ("config_scene_boxes", SCENE_STAGE1_KEYS),
         ("config_scene_small", SCENE_STAGE1_KEYS),
+        ("config_scene_depths", SCENE_STAGE1_KEYS),
         ("config_scene_small_pose", SCENE_KEYS),
         ("config_scene_small_supervised", SCENE_KEYS),
         ("config_train_detect_encode_decode_pose", SCENE_KEYS),
