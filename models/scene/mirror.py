@@ -8,8 +8,9 @@ from utils.errors import UserError
 
 def unmirrored_boxes(boxes: torch.Tensor) -> torch.Tensor:
     """Boxes (K,B,2,3) of frames that were flipped left to right -> where they are in the frames."""
-    across, down = boxes.unbind(2)
-    return torch.stack([torch.cat([across[..., :2], -across[..., 2:]], dim=-1), down], dim=2)
+    unmirrored = boxes.clone()
+    unmirrored[..., 0, 2] *= -1
+    return unmirrored
 
 
 def same_boxes(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:

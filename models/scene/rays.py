@@ -11,8 +11,8 @@ import torch
 LARGEST_MISS = 0.4  # meters: half the width of a person, and what two boxes' centers differ by
 USUAL_MISS = 0.3  # meters, of rays of one person, while boxes are rough
 _UNLIKELY = 1e-3  # weight of a match that appearance excludes
-DEPTH_OF_ZERO = 5.0  # meters: the depth that the detector's 0 stands for
-USUAL_FOCAL_LENGTH = 1.4  # frame heights: of the camera whose depths the detector says
+_DEPTH_OF_ZERO = 5.0  # meters: the depth that the detector's 0 stands for
+_USUAL_FOCAL_LENGTH = 1.4  # frame heights: of the camera whose depths the detector says
 _BEHIND = 10.0  # meters, added to the miss where rays meet behind a camera
 _LEAST_SQUARED_SINE = 0.02  # of the angle between rays: those of cameras that look alike meet anywhere
 
@@ -64,4 +64,4 @@ def detector_depths(depths: torch.Tensor, focal_lengths: torch.Tensor) -> torch.
 
     They are those at which people would be as large in a camera of the usual focal length.
     """
-    return depths * (USUAL_FOCAL_LENGTH / focal_lengths) - DEPTH_OF_ZERO
+    return depths * (_USUAL_FOCAL_LENGTH / focal_lengths) - _DEPTH_OF_ZERO

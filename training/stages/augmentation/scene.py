@@ -54,9 +54,10 @@ def _mirror_rotations(rotations: torch.Tensor) -> torch.Tensor:
 
 def _mirror_intrinsics(intrinsics: torch.Tensor, width: int) -> torch.Tensor:
     """Intrinsics (B,3,3) of flipped frames, `width` pixels wide, the first of which has its center at 0."""
-    signs, moved = intrinsics.new_ones(3, 3), intrinsics.new_zeros(3, 3)
-    signs[0, 1:], moved[0, 2] = -1.0, width - 1.0
-    return intrinsics * signs + moved
+    mirrored = intrinsics.clone()
+    mirrored[:, 0, 1:] *= -1
+    mirrored[:, 0, 2] += width - 1
+    return mirrored
 
 
 def random_rolls(count: int, limit: float, generator: torch.Generator) -> torch.Tensor:
