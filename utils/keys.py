@@ -234,8 +234,8 @@ SCHEDULE = {
     "augment_scale": Key(0.0, "input view: person up to 1 + this times as large or as small", at_least=0, at_most=1),
     "augment_roll": Key(0.0, "input view: degrees; rotate the picture and the input camera (labels too), by up to this "
         "either way", at_least=0, at_most=180),
-    "augment_background": Key(0.0, "input view: of the crops how many get another background: a texture, a photograph "
-        "or another crop's", at_least=0, at_most=1),
+    "augment_background": Key(0.0, "input view: of the crops how many get another background: a texture, a photograph, "
+        "another crop's, or another crop with somebody in it", at_least=0, at_most=1),
     "augment_background_folder": Key(None, "pictures for augment_background; packages: the free ones in scikit-image",
         kind=str, optional=True),
     "augment_person_color": Key(0.0, "input view: strength of changes of the person's colors alone (hue, gray, "

@@ -57,12 +57,15 @@ def random_textures(count: int, size: int, generator: torch.Generator) -> torch.
 def draw_replacements(count: int, share: float, photographs: bool, generator: torch.Generator) -> Batch:
     """Which crops get another background, and which one.
 
-    `replaced` (N,): `share` of the `count` crops. They get those at `background` (N,) of `make_backgrounds`, resampled
-    at `background_placements` (N,2,3); with `photographs`, two of three of these are photographs. The first of them, a
-    quarter, borrow those of the crops `lenders` (M,), where crops have any.
+    `replaced` (N,): `share` of the `count` crops. The first quarter of them get whole crops, those at `companions`
+    (M,), resampled at `companion_placements` (M,2,3): somebody stands behind and aside. The next quarter get the
+    backgrounds of the crops at `lenders` (M,), where crops have any. The others get those at `background` (N,) of
+    `make_backgrounds`, resampled at `background_placements` (N,2,3); with `photographs`, two of three are photographs.
     """
     chosen = some_crops(count, share, generator)
     drawn = torch.rand(len(chosen), 8, generator=generator)
+    quarter = len(chosen) // 4
+    lent = (drawn[:, 7] * count).long()
     textures, others = drawn[:, 0] * TEXTURES, TEXTURES + drawn[:, 0] * PHOTOGRAPHS
     background = torch.where(drawn[:, 1] < 2 / 3, others, textures) if photographs else textures
     # Up to 20 degrees of roll and up to twice as large, from any part of the picture, and half of them mirrored.
@@ -70,28 +73,48 @@ def draw_replacements(count: int, share: float, photographs: bool, generator: to
     factors = 1 + drawn[:, 3]
     placements = place_by(rolls, factors, (drawn[:, 5:7] * 2 - 1) * (factors - 1)[:, None])
     flips = torch.where(drawn[:, 4] < 0.5, -1.0, 1.0)
-    placements = torch.cat([placements[:, :1] * flips.view(-1, 1, 1), placements[:, 1:]], dim=1)
     return {
         "replaced": chosen,
-        "lenders": (drawn[: len(chosen) // 4, 7] * count).long(),
+        "companions": lent[:quarter],
+        "companion_placements": _beside(drawn[:quarter]),
+        "lenders": lent[quarter : 2 * quarter],
         "background": background.long(),
-        "background_placements": placements,
+        "background_placements": _flipped(placements, flips),
     }
+
+
+def _beside(drawn: torch.Tensor) -> torch.Tensor:
+    """Placements (M,2,3), from numbers (M,8) in 0..1, of crops whose person is to be seen beside another one.
+
+    They move by a sixth to a half of the side to the left or right, 0.6 to 1.2 times as large; half are mirrored.
+    """
+    rolls = rotation_about("z", (drawn[:, 2] * 2 - 1) * 0.2)
+    # In the coordinates of a crop, from -1 to 1, its side is 2 long.
+    aside = (1 / 3 + drawn[:, 5] * 2 / 3) * torch.where(drawn[:, 0] < 0.5, -1.0, 1.0)
+    shifts = torch.stack([aside, (drawn[:, 6] * 2 - 1) * 0.3], dim=1)
+    placements = place_by(rolls, 0.6 + 0.6 * drawn[:, 3], shifts)
+    return _flipped(placements, torch.where(drawn[:, 4] < 0.5, -1.0, 1.0))
+
+
+def _flipped(placements: torch.Tensor, flips: torch.Tensor) -> torch.Tensor:
+    """`placements` (N,2,3) of pictures that are mirrored where `flips` (N,) is -1."""
+    return torch.cat([placements[:, :1] * flips.view(-1, 1, 1), placements[:, 1:]], dim=1)
 
 
 def replace_backgrounds(pictures: torch.Tensor, batch: Batch, drawn: Batch, backgrounds: torch.Tensor) -> torch.Tensor:
     """`pictures` (B,3,R,R), colors in 0..1, those at `replaced` of `drawn` replaced by backgrounds.
 
-    `batch` has the normalized `bg_crop`, if crops have any; `backgrounds` are those of `make_backgrounds`.
+    `batch` has the normalized `img_crop` and `bg_crop`, if crops have any; `backgrounds` are those of
+    `make_backgrounds`.
     """
-    replaced, chosen, placements = (drawn[key] for key in ("replaced", "background", "background_placements"))
-    lenders = drawn["lenders"]
-    if "bg_crop" in batch and len(lenders):
-        lent = denormalize(batch["bg_crop"].index_select(0, lenders))
-        pictures = pictures.index_copy(0, replaced[: len(lenders)], lent)
-        replaced, chosen, placements = (values[len(lenders) :] for values in (replaced, chosen, placements))
-    others = backgrounds.index_select(0, chosen).float() / 255
-    return pictures.index_copy(0, replaced, warp(others, placements))
+    companions = denormalize(batch["img_crop"].index_select(0, drawn["companions"]))
+    behind = [warp(companions, drawn["companion_placements"])]
+    if "bg_crop" in batch:
+        behind.append(denormalize(batch["bg_crop"].index_select(0, drawn["lenders"])))
+    borrowed = sum(len(part) for part in behind)
+    others = backgrounds.index_select(0, drawn["background"][borrowed:]).float() / 255
+    behind.append(warp(others, drawn["background_placements"][borrowed:]))
+    return pictures.index_copy(0, drawn["replaced"], torch.cat(behind))
 
 
 def person_masks(batch: Batch) -> torch.Tensor:
