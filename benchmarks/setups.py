@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torchvision
 
 from datasets.layout.packed import pack
 from datasets.layout.writer import LayoutWriter
@@ -62,6 +61,8 @@ def with_random_weights(config: dict, folder: Path) -> dict:
     files = {key: folder / f"{PRETRAINED[key]}.pth" for key in PRETRAINED if config[key] == "imagenet"}
     for key, file in files.items():
         if not file.exists():
+            import torchvision
+
             torch.save(getattr(torchvision.models, PRETRAINED[key])(weights=None).state_dict(), file)
     return {**config, **{key: str(file) for key, file in files.items()}}
 

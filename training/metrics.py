@@ -5,7 +5,6 @@ Poses are (...,17,3) or (...,51), in any frame and unit, root-centered where the
 unit of the poses.
 """
 
-import roma
 import torch
 
 from utils.errors import UserError
@@ -54,6 +53,9 @@ def p_mpjpe(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
     Also known as PA-MPJPE and as protocol 2; computed in float64.
     """
+    # Imported here, because it imports torch's compiler, which takes a second and 100 MiB.
+    import roma
+
     predicted, target = _joints(predicted).double(), _joints(target).double()
     rotation, _, scale = roma.rigid_points_registration(predicted, target, compute_scaling=True)
     # With all joints in one point, there is nothing to scale.

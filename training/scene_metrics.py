@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from torchvision.ops import box_iou, distance_box_iou
 
 # Limbs that may be anywhere in other views are rendered faintly: a half of the radiance would leave them out. Where the
 # frame says itself where somebody is, even less is enough. Chosen on held-out training scenes (docs/results/scene.md).
@@ -126,7 +125,9 @@ def match_people(boxes: torch.Tensor, true_boxes: torch.Tensor) -> tuple[torch.T
     The sum of the distance-IoU of the pairs is the largest possible (Hungarian method): the IoU, less the squared
     distance of the centers in diagonals of the box around both, which tells apart boxes that do not overlap.
     """
+    # Imported here, because importing torchvision takes two seconds.
     from scipy.optimize import linear_sum_assignment
+    from torchvision.ops import distance_box_iou
 
     similarity = distance_box_iou(_corners(boxes), _corners(true_boxes))
     return tuple(map(torch.from_numpy, linear_sum_assignment(similarity.numpy(), maximize=True)))
@@ -134,6 +135,8 @@ def match_people(boxes: torch.Tensor, true_boxes: torch.Tensor) -> tuple[torch.T
 
 def compare_people(predicted: People, true: People) -> Comparison:
     """Match predicted and true people of each frame, and measure how far they overlap. On the CPU."""
+    from torchvision.ops import box_iou
+
     with_maps = predicted.maps is not None and true.maps is not None
     match = torch.full(true.present.shape, -1)
     overlap = torch.zeros(true.present.shape, dtype=torch.float64).masked_fill(~true.present, torch.nan)

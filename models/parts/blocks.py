@@ -67,11 +67,59 @@ def in_layout_of(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return x.contiguous(memory_format=torch.channels_last) if last else x
 
 
-def residual_stage(block: type, in_channels: int, planes: int, count: int, stride: int) -> nn.Sequential:
-    """`count` residual blocks of torchvision (`BasicBlock` or `Bottleneck`), the first with `stride`.
+class BasicBlock(nn.Module):
+    """Residual block of two 3x3 convolutions: (B,in_channels,H,W) -> (B,planes,H/stride,W/stride).
 
-    Names and order of the parameters are torchvision's, so that its weights load by name.
+    `downsample` makes the input fit to be added. Source: He et al., Deep Residual Learning (CVPR 2016). Names and order
+    of its parts are torchvision's, whose weights therefore load by name; importing its models takes two seconds
+    and 160 MiB.
     """
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, planes: int, stride: int = 1, downsample: nn.Module | None = None):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, planes, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.downsample = downsample
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        out += x if self.downsample is None else self.downsample(x)
+        return self.relu(out)
+
+
+class Bottleneck(nn.Module):
+    """Residual block of 1x1, 3x3 and 1x1 convolutions: (B,in_channels,H,W) -> (B,4*planes,H/stride,W/stride).
+
+    As `BasicBlock`; the stride is that of the 3x3 convolution, as in torchvision.
+    """
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, planes: int, stride: int = 1, downsample: nn.Module | None = None):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, self.expansion * planes, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(self.expansion * planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn3(self.conv3(self.relu(self.bn2(self.conv2(out)))))
+        out += x if self.downsample is None else self.downsample(x)
+        return self.relu(out)
+
+
+def residual_stage(block: type, in_channels: int, planes: int, count: int, stride: int) -> nn.Sequential:
+    """`count` residual blocks (`BasicBlock` or `Bottleneck`), the first with `stride`."""
     out_channels = planes * block.expansion
     downsample = None
     if stride != 1 or in_channels != out_channels:

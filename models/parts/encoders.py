@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from models.parts.blocks import double_conv, init_residual_convs, residual_stage
+from models.parts.blocks import BasicBlock, Bottleneck, double_conv, init_residual_convs, residual_stage
 from models.parts.efficientnet import EfficientNetTrunk
 from models.parts.options import coarsest_grid, decoder_widths, option
 from models.parts.weights import load_pretrained
@@ -56,8 +56,6 @@ class ResNetEncoder(ResidualTrunk):
     """
 
     def __init__(self, size: int, latent_fg: int, latent_3d: int, sigmoid_bottleneck: bool):
-        from torchvision.models.resnet import Bottleneck
-
         if size % 32 or size < 128:
             raise UserError(f"config: encoderType 'ResNet' with inputDimension = {size}, expected 128, 160, 192, ...")
         super().__init__(Bottleneck, (3, 4, 6), width=64)
@@ -89,8 +87,6 @@ class SmallResNetEncoder(ResidualTrunk):
     """
 
     def __init__(self, size: int, width: int, latent_fg: int, latent_3d: int, max_pool: bool = True):
-        from torchvision.models.resnet import BasicBlock
-
         if size % 16:
             raise UserError(f"config: encoderType 'ResNet18' with inputDimension = {size}, expected a multiple of 16")
         super().__init__(BasicBlock, (2, 2, 2), width, max_pool)

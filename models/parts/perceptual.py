@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from models.parts.blocks import init_residual_convs, residual_stage
+from models.parts.blocks import BasicBlock, init_residual_convs, residual_stage
 from models.parts.efficientnet import EfficientNetTrunk
 from models.parts.weights import load_pretrained
 
@@ -53,8 +53,6 @@ class PerceptualFeatures(nn.Module):
     """
 
     def __init__(self, weights: str | None):
-        from torchvision.models.resnet import BasicBlock
-
         super().__init__()
         # A run that is resumed must see the same random features, and must draw the same numbers after them: a seed
         # of their own, and the caller's random state restored.

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from models.parts.blocks import init_residual_convs, residual_stage
+from models.parts.blocks import BasicBlock, init_residual_convs, residual_stage
 from models.parts.encoders import ResidualTrunk
 from models.scene.boxes import box_matrices, crop_frames
 from utils.geometry import at_least_float32
@@ -47,8 +47,6 @@ class Detector(ResidualTrunk):
         smooth: bool = False,
         background: bool = False,
     ):
-        from torchvision.models.resnet import BasicBlock
-
         super().__init__(BasicBlock, (2, 2, 2), width, in_channels=6 if background else 3)
         self.bounds, self.shifts, self.smooth, self.background = bounds, shifts, smooth, background
         self.sides = 1 if square else 2

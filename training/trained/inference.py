@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms.v2.functional import resize
 
 from models import EncodeDecode
 from training.loop.hardware import Hardware
@@ -141,6 +140,11 @@ def read_crops(crops: Crops, size: int) -> torch.Tensor:
         raise UserError(
             f"a crop is {width}x{height} px; expected a square, 2 m wide at the person's distance, hip in its center"
         )
+    if height == size:
+        return pixels
+    # Imported here, because it takes two seconds, and most crops have the size already.
+    from torchvision.transforms.v2.functional import resize
+
     # Without anti-aliasing a large crop would get jagged edges, which training crops do not have.
     return resize(pixels, [size, size], antialias=True)
 

@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from torch.nn import functional
-from torchvision.transforms.v2.functional import resize
 
 from training.loop.loaders import Batch
 from training.stages.augmentation.geometry import place_by, warp
@@ -23,6 +22,8 @@ def make_backgrounds(config: dict, device: torch.device) -> torch.Tensor | None:
     size, seed = config["inputDimension"], config["seed"]
     parts = [random_textures(TEXTURES, size, torch.Generator().manual_seed(seed))]
     if config["augment_background_folder"] is not None:
+        from torchvision.transforms.v2.functional import resize
+
         files = photograph_files(config["augment_background_folder"])
         squares = random_squares(files, PHOTOGRAPHS, np.random.default_rng(seed))
         parts.append(torch.stack([resize(square, [size, size], antialias=True) for square in squares]))

@@ -2,7 +2,6 @@
 
 import math
 
-import roma
 import torch
 
 from training.loop.distributed import draw_shard
@@ -94,6 +93,9 @@ def yaw_labels(batch: Batch, angle: torch.Tensor) -> Batch:
 
     Stage 1 taught the points to rotate with the person, so one label stands for many headings.
     """
+    # Imported here, because it imports torch's compiler, which takes a second and 100 MiB.
+    import roma
+
     rotation = roma.rotvec_to_rotmat(batch["vertical"] * angle)
     return {
         **batch,
