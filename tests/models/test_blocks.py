@@ -29,7 +29,9 @@ def test_residual_stages_are_those_of_torchvision(ours, stride):
     assert torch.equal(*gradients)
 
 
-@pytest.mark.parametrize("module", ["geometry_aware_pose", "training.stages.novel_views", "training.trained.evaluation"])
+@pytest.mark.parametrize(
+    "module", ["geometry_aware_pose", "training.stages.novel_views", "training.trained.evaluation"]
+)
 def test_importing_a_program_imports_neither_torchvision_nor_the_compiler(module):
     # Two seconds and 110 MiB of every start.
     heavy = ("torchvision", "torch._dynamo")

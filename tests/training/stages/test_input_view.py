@@ -11,7 +11,13 @@ from tests.tiny import SIZE, tiny_config
 from training.loop.loaders import VIEW_KEYS, normalize_batch, open_training_set
 from training.loop.mixing import open_training_sets
 from training.stages.augmentation import augment, draw_augmentation, make_backgrounds, roll_cameras
-from training.stages.augmentation.background import person_masks, random_textures
+from training.stages.augmentation.background import (
+    TEXTURES,
+    draw_replacements,
+    person_masks,
+    random_textures,
+    replace_backgrounds,
+)
 from training.stages.augmentation.colors import bend_colors, draw_color_maps, map_colors
 from training.stages.augmentation.geometry import draw_placements, place_by, roll_input, warp
 from training.stages.augmentation.hiding import hide
@@ -229,6 +235,27 @@ def test_photographs_of_a_folder_stand_behind_people(batch, tmp_path):
     assert len(photographs) == 512 and sorted(set(photographs[:, 0].tolist())) == [0, 255]
     assert 200 < (photographs[:, 0] == 255).sum() < 312
     assert augment(batch, draw_augmentation(16, config, rng(), 4), config, backgrounds)["input_crop"].isfinite().all()
+
+
+def test_a_quarter_of_the_new_backgrounds_shows_somebody_who_stands_aside():
+    # The crops are gray with a white post in the middle; empty rooms are black, and textures white.
+    crops = torch.full((16, 3, SIZE, SIZE), 0.5)
+    crops[..., SIZE // 2 - 2 : SIZE // 2 + 2] = 1.0
+    batch = {"img_crop": normalize_colors(crops), "bg_crop": normalize_colors(torch.zeros_like(crops))}
+    white = torch.full((TEXTURES, 3, SIZE, SIZE), 255, dtype=torch.uint8)
+    sides = []
+    for seed in range(20):
+        drawn = draw_replacements(16, 1.0, False, rng(seed))
+        seen = replace_backgrounds(crops, batch, drawn, white)[drawn["replaced"]].mean(1)
+        rooms, textures = seen[4:8], seen[8:]
+        assert rooms.abs().max() < 1e-6 and torch.allclose(textures, torch.ones(()))
+        row = seen[:4, SIZE // 2]
+        assert ((row > 0.49) & (row < 1.01)).all()
+        # A post at the middle would hide behind the person in front.
+        assert (row[:, SIZE // 2 - 1 : SIZE // 2 + 1] < 0.6).all()
+        places = (row - 0.5).clamp(min=0) * torch.linspace(-1, 1, SIZE)
+        sides += torch.sign(places.sum(1)).tolist()
+    assert 20 < sides.count(1.0) < 60 and 20 < sides.count(-1.0) < 60
 
 
 def test_what_is_missing_for_other_backgrounds_is_one_line(tmp_path):
