@@ -33,7 +33,7 @@ def test_residual_stages_are_those_of_torchvision(ours, stride):
     "module", ["geometry_aware_pose", "training.stages.novel_views", "training.trained.evaluation"]
 )
 def test_importing_a_program_imports_neither_torchvision_nor_the_compiler(module):
-    # Two seconds and 110 MiB of every start.
+    # A second and 110 MiB of every start.
     heavy = ("torchvision", "torch._dynamo")
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -113,7 +113,7 @@ def test_stage_1_learns_poses_of_the_rendered_people_only(recording, rendered, t
 
 
 def test_poses_of_the_recording_learn_to_agree(recording, rendered, tmp_path):
-    changes = {"loss_weight_3d": 1.0, "num_training_iterations": 60, "test_every": 60, "print_every": 1}
+    changes = {"loss_weight_3d": 1.0, "num_training_iterations": 120, "test_every": 120, "print_every": 1}
     config = mixed(recording, rendered, tmp_path, **changes, batch_size_train=16)
     spread = {}
     for weight in (1e-6, 5.0):
