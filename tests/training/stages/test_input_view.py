@@ -258,6 +258,18 @@ def test_a_quarter_of_the_new_backgrounds_shows_somebody_who_stands_aside():
     assert 20 < sides.count(1.0) < 60 and 20 < sides.count(-1.0) < 60
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("with_rooms", [True, False])
+def test_fewer_than_four_new_backgrounds_are_textures(count, with_rooms):
+    crops = torch.full((count, 3, SIZE, SIZE), 0.5)
+    batch = {"img_crop": normalize_colors(crops)} | ({"bg_crop": normalize_colors(0 * crops)} if with_rooms else {})
+    white = torch.full((TEXTURES, 3, SIZE, SIZE), 255, dtype=torch.uint8)
+    drawn = draw_replacements(count, 0.6, False, rng())
+    seen = replace_backgrounds(crops, batch, drawn, white)
+    new = torch.zeros(count, dtype=torch.bool).index_fill(0, drawn["replaced"], True)
+    assert 1 <= new.sum() < 4 and torch.allclose(seen[new], torch.ones(())) and torch.equal(seen[~new], crops[~new])
+
+
 def test_what_is_missing_for_other_backgrounds_is_one_line(tmp_path):
     write_synthetic_layout(tmp_path / "set", size=SIZE, background=False, instants=2)
     config = tiny_config(tmp_path / "set", "", augment_background=0.5)

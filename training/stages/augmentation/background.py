@@ -73,14 +73,13 @@ def draw_replacements(count: int, share: float, photographs: bool, generator: to
     rolls = rotation_about("z", (drawn[:, 2] * 2 - 1) * 0.35)
     factors = 1 + drawn[:, 3]
     placements = place_by(rolls, factors, (drawn[:, 5:7] * 2 - 1) * (factors - 1)[:, None])
-    flips = torch.where(drawn[:, 4] < 0.5, -1.0, 1.0)
     return {
         "replaced": chosen,
         "companions": lent[:quarter],
         "companion_placements": _beside(drawn[:quarter]),
         "lenders": lent[quarter : 2 * quarter],
         "background": background.long(),
-        "background_placements": _flipped(placements, flips),
+        "background_placements": _half_mirrored(placements, drawn[:, 4]),
     }
 
 
@@ -94,11 +93,12 @@ def _beside(drawn: torch.Tensor) -> torch.Tensor:
     aside = (1 / 3 + drawn[:, 5] * 2 / 3) * torch.where(drawn[:, 0] < 0.5, -1.0, 1.0)
     shifts = torch.stack([aside, (drawn[:, 6] * 2 - 1) * 0.3], dim=1)
     placements = place_by(rolls, 0.6 + 0.6 * drawn[:, 3], shifts)
-    return _flipped(placements, torch.where(drawn[:, 4] < 0.5, -1.0, 1.0))
+    return _half_mirrored(placements, drawn[:, 4])
 
 
-def _flipped(placements: torch.Tensor, flips: torch.Tensor) -> torch.Tensor:
-    """`placements` (N,2,3) of pictures that are mirrored where `flips` (N,) is -1."""
+def _half_mirrored(placements: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+    """`placements` (N,2,3) of pictures that are mirrored where `drawn` (N,), in 0..1, is below a half."""
+    flips = torch.where(drawn < 0.5, -1.0, 1.0)
     return torch.cat([placements[:, :1] * flips.view(-1, 1, 1), placements[:, 1:]], dim=1)
 
 
