@@ -26,8 +26,9 @@ config_dict = {
     "encoder_weights": "imagenet",
     "freeze_encoder_stem": True,
     "encoder_frozen_stages": 2,
-    # Twice and more of what blurs a crop of 64 px.
-    "augment_blur": 4.0,
+    # Three times what blurs a crop of 64 px.
+    "augment_blur": 5.0,
+    "augment_background": 0.8,
     "augment_background_folder": "packages",
     "perceptual_weights": None,
     # Few numbers, because points and their layers are most of the weights; and a decoder for two CPU cores.

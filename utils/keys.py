@@ -242,8 +242,8 @@ SCHEDULE = {
         "brightness, contrast, channels swapped, negated)", at_least=0, at_most=1),
     "augment_input_color": Key(0.0, "input view: strength of changes of all colors (the same, and gamma)",
         at_least=0, at_most=1),
-    "augment_blur": Key(0.0, "input view: pixels; standard deviation of a blur of every third crop, up to this along "
-        "each axis", at_least=0),
+    "augment_blur": Key(0.0, "input view: pixels; standard deviation of a blur of every third crop, up to this, mostly "
+        "alike along both axes", at_least=0),
     "augment_noise": Key(0.0, "input view: standard deviation of noise in every other crop, up to this part of the "
         "range of colors", at_least=0, at_most=1),
     "augment_compression": Key(0.0, "input view: strength of compression artifacts in every third crop (1: up to those "

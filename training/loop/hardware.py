@@ -43,9 +43,11 @@ class Hardware:
             keep_freed_memory()
 
     def place(self, module: torch.nn.Module) -> torch.nn.Module:
-        """Move a module to the device, with channels last for bfloat16, where convolutions are fastest so."""
+        """Move a module to the device, with channels last where convolutions are fastest so."""
         module.to(self.device)
-        return module.to(memory_format=torch.channels_last) if self.bfloat16 else module
+        # On a CPU in float32, too: it spares a copy before and after each, and depthwise ones are twice as fast.
+        last = self.bfloat16 or self.device.type == "cpu"
+        return module.to(memory_format=torch.channels_last) if last else module
 
     def move(self, batch: dict) -> dict:
         """Move the tensors of a batch to the device."""

@@ -21,7 +21,7 @@ from training.stages.augmentation.background import (
 from training.stages.augmentation.colors import bend_colors, draw_color_maps, map_colors
 from training.stages.augmentation.geometry import draw_placements, place_by, roll_input, warp
 from training.stages.augmentation.hiding import hide
-from training.stages.augmentation.quality import add_noise, blur, compress, draw_noises
+from training.stages.augmentation.quality import add_noise, blur, compress, draw_blurs, draw_noises
 from training.stages.novel_views import donors_in_true_colors, permutations, true_colors
 from utils.errors import UserError
 from utils.geometry import rotation_about
@@ -186,6 +186,14 @@ def test_blur_keeps_even_pictures_and_spreads_a_line_as_it_should():
     variance = (spread[0, 0, :, 5] * places.square()).sum()
     torch.testing.assert_close(variance, torch.tensor(4.0), atol=0.05, rtol=0)
     torch.testing.assert_close(spread[1], line[1])
+
+
+def test_most_blurred_crops_are_out_of_focus_and_the_others_moved():
+    drawn = draw_blurs(90, 4.0, rng())
+    deviations = drawn["blurs"]
+    alike = deviations[:, 0] == deviations[:, 1]
+    assert len(deviations) == 30 == len(set(drawn["blurred"].tolist())) and alike.sum() == 20
+    assert deviations.min() >= 0 and 3 < deviations[alike].max() <= 4 and 3 < deviations[~alike].max() <= 4
 
 
 def test_compression_is_neutral_at_nothing_and_rounds_blocks_at_much():

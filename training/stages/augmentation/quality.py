@@ -12,9 +12,16 @@ BLOCK = 8  # pixels of a side of the blocks that compression transforms
 
 
 def draw_blurs(count: int, limit: float, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """A third of the crops, `blurred`, and deviations `blurs` (count/3,2) along y and x, pixels, up to `limit`."""
+    """A third of the crops, `blurred`, and deviations `blurs` (count/3,2) along y and x, pixels, up to `limit`.
+
+    Two of three are out of focus, which blurs both axes alike; the others are moved, by an amount along each axis.
+    """
     chosen = some_crops(count, 1 / 3, generator)
-    return {"blurred": chosen, "blurs": torch.rand(len(chosen), 2, generator=generator) * limit}
+    deviations = torch.rand(len(chosen), 2, generator=generator) * limit
+    # With independent axes alone, few crops would be blurred much along both.
+    unfocused = torch.arange(len(chosen)) % 3 > 0
+    deviations[unfocused, 1] = deviations[unfocused, 0]
+    return {"blurred": chosen, "blurs": deviations}
 
 
 def blur(pictures: torch.Tensor, deviations: torch.Tensor) -> torch.Tensor:
