@@ -69,9 +69,9 @@ def _shows_only(labels: Mapping[str, np.ndarray], actor_subset: Sequence[int]) -
 def split_validation(labels: Mapping[str, np.ndarray], fraction: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Split all rows into (training rows, validation rows) by whole sequences.
 
-    Of each subject with two or more sequences, random ones are held out: about `fraction` of the subject's rows, at
-    least one sequence and never all. Where no subject has two, the only sequence of one subject is held out. Of full
-    frames, whose sequences show several people, sequences are drawn from all. With fraction 0 nothing is held out.
+    Of each subject, random sequences are held out: about `fraction` of the subject's rows, at least one sequence and
+    never all. Subjects who have so few sequences that one would be far more are taken together, as one. Of full frames,
+    whose sequences show several people, sequences are drawn from all. With fraction 0 nothing is held out.
     Raises UserError where there is only one sequence.
     """
     if not 0 <= fraction < 1:
@@ -83,20 +83,21 @@ def split_validation(labels: Mapping[str, np.ndarray], fraction: float, seed: in
     rng = np.random.default_rng(seed)
     sequences = group_rows(labels, sequence_keys(labels))
     subject_of = labels["subj"][sequences.first]
+    if len(sequences.start) < 2:
+        raise UserError(
+            "there is only one sequence; expected two or more, since whole sequences are held out for validation"
+        )
     if subject_of.ndim > 1:
         subject_of = np.zeros(len(subject_of), dtype=int)
+    subjects, number, lengths = np.unique(subject_of, return_inverse=True, return_counts=True)
+    # One of two sequences of each of hundreds of people would be half of the set.
+    subject_of = np.where((lengths * fraction < 0.5)[number], subjects[0] - 1, subject_of)
     chosen: list[int] = []
     for subject in np.unique(subject_of):
         shuffled = rng.permutation(np.flatnonzero(subject_of == subject))
         sizes = np.cumsum(sequences.count[shuffled])
         wanted = np.argmin(np.abs(sizes - fraction * sizes[-1])) + 1
         chosen.extend(shuffled[: min(wanted, len(shuffled) - 1)])
-    if not chosen:
-        if len(sequences.start) < 2:
-            raise UserError(
-                "there is only one sequence; expected two or more, since whole sequences are held out for validation"
-            )
-        chosen = [rng.integers(len(sequences.start))]
     for group in chosen:
         held_out[sequences.order[sequences.start[group] :][: sequences.count[group]]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)

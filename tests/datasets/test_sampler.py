@@ -175,7 +175,7 @@ def test_actor_subset_and_every_nth_frame(labels):
     np.testing.assert_array_equal(select_rows(labels, [5], rows=rows), [])
 
 
-@pytest.mark.parametrize(("fraction", "sequences"), [(0.01, 1), (0.3, 1), (0.6, 2), (0.99, 2)])
+@pytest.mark.parametrize(("fraction", "sequences"), [(0.2, 1), (0.3, 1), (0.6, 2), (0.99, 2)])
 def test_validation_split_holds_out_sequences_of_every_subject(labels, fraction, sequences):
     train, validation = split_validation(labels, fraction, seed=1)
     assert sorted([*train, *validation]) == list(range(len(labels["subj"])))
@@ -196,6 +196,16 @@ def test_validation_split_comes_near_its_fraction():
     length = np.random.default_rng(0).integers(1, 60, 1000)
     labels = {"seq": np.repeat(np.arange(1000), length), "subj": np.ones(length.sum(), dtype=int)}
     assert len(split_validation(labels, 0.1)[1]) == pytest.approx(0.1 * length.sum(), abs=60)
+
+
+def test_validation_split_comes_near_its_fraction_with_few_sequences_of_many_subjects():
+    """One to four sequences of each of 300 people, and 20 of another one, who is split alone."""
+    people = np.concatenate([np.repeat(np.arange(300), np.arange(300) % 4 + 1), np.full(20, 999)])
+    labels = {"subj": np.repeat(people, 10), "seq": np.repeat(np.arange(len(people)), 10)}
+    train, validation = split_validation(labels, 0.1)
+    assert len(validation) == pytest.approx(0.1 * len(labels["subj"]), abs=20)
+    assert (labels["subj"][validation] == 999).sum() == 20
+    assert not set(labels["seq"][train]) & set(labels["seq"][validation])
 
 
 def test_one_sequence_is_held_out_where_no_subject_has_two():

@@ -59,7 +59,7 @@ def test_a_resumed_run_equals_an_unbroken_one(scenes, scene_stage1, tmp_path, mo
 
 
 def test_the_supervised_baseline_learns_boxes_and_poses(scenes, tmp_path):
-    config = config_of(scenes, tmp_path, None, freeze_encoder=False, num_training_iterations=40, test_every=40)
+    config = config_of(scenes, tmp_path, None, freeze_encoder=False, num_training_iterations=80, test_every=80)
     folder = train_scene_pose({**config, "learning_rate": 3e-3})
     rows = read_log(folder.path / "debug_log_training.txt")
     first, last = (
