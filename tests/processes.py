@@ -114,7 +114,8 @@ def train_and_keep_gradients(stage: str, config: dict, path: str) -> None:
         losses = step(self, batch, iteration)
         if iteration == 2 and is_main():
             named = self.network.named_parameters()
-            save_file({name: p.grad.clone() for name, p in named if p.grad is not None}, path)
+            # Channels last, which no file holds.
+            save_file({name: p.grad.contiguous() for name, p in named if p.grad is not None}, path)
         return losses
 
     step_class.__call__ = keep
