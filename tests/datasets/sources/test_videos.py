@@ -19,6 +19,7 @@ from datasets.layout.labels import Labels
 from datasets.layout.png import read_png, write_png
 from datasets.sources.own_videos.boxes import PersonDetector, locate_person, read_boxes
 from datasets.sources.own_videos.detected import write_boxes
+from datasets.sources.own_videos.person_track import ADULT_BONES
 from datasets.sources.own_videos.plan import make_plan, make_views, sequence_numbers
 from datasets.sources.own_videos.prepare import prepare_videos
 from datasets.sources.own_videos.recordings import one_recording, read_pose_file, read_recordings
@@ -30,6 +31,7 @@ from tests.tiny import ROOT, run_script, tiny_config, tiny_pose_config
 from training.stages.novel_views import train_novel_views
 from training.stages.pose import train_pose
 from utils.errors import UserError
+from utils.skeleton import BONES
 
 SIZE = 64
 
@@ -464,6 +466,24 @@ def test_wrong_recordings_are_named(filmed, filmed_body, tmp_path):
         with pytest.raises(UserError, match=message):
             prepare_videos(recordings, tmp_path / "out", SIZE, workers=1, progress=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_person_of_unusual_size_is_a_warning(filmed, tmp_path):
+    """The widths that are advised show everybody as large; the person in the files need not be of an adult's size."""
+    bones = sum(np.linalg.norm(filmed.joints[:, a] - filmed.joints[:, b], axis=1) for a, b in BONES)
+    hips = filmed.joints[:, :1]
+
+    def report_of(size, **options):
+        file, output = tmp_path / f"{size}.npy", tmp_path / f"{size}_{len(options)}"
+        np.save(file, hips + size * ADULT_BONES / np.median(bones) * (filmed.joints - hips))
+        recordings = [recording(filmed, poses=file)]
+        return prepare_videos(recordings, output, 32, background=False, workers=1, progress=False, **options)
+
+    assert "--box-metres" not in report_of(1.0) and "--box-metres" not in report_of(0.92)
+    assert "WARNING: the person's bones are 0.70 times as long" in (report := report_of(0.7))
+    assert "; --box-metres 1.4 shows this person as large" in report
+    assert "--box-metres 2.4 shows" in report_of(1.2)
+    assert "--box-metres" not in report_of(0.7, box_metres=1.4)
 
 
 def test_poses_beside_all_cameras_are_an_error(filmed, tmp_path):
