@@ -7,8 +7,8 @@ Not the protocol of the paper: it uses all rendered labels, which cost nothing, 
     python configs/pack_dataset.py data/wild/train
     python configs/train_encodeDecode.py --config configs/config_wild.py dataset_folder_train=data/wild/train
 
-The packaged wild128 is this run at commit 56a15ba, before backgrounds had somebody in them, with threads=1: 94 minutes
-on one core (examples/weights/README.md).
+The packaged wild128 began as this run at commit 56a15ba, before backgrounds had somebody in them (94 minutes on one
+core), and was trained on with what is here; examples/weights/README.md has the commands.
 docs/results/robustness.md has what it gains on changed pictures.
 """
 
