@@ -82,11 +82,11 @@ def split_validation(labels: Mapping[str, np.ndarray], fraction: float, seed: in
     # Neighboring frames are nearly equal: validation frames of training sequences would measure memory.
     rng = np.random.default_rng(seed)
     sequences = group_rows(labels, sequence_keys(labels))
-    subject_of = labels["subj"][sequences.first]
     if len(sequences.start) < 2:
         raise UserError(
             "there is only one sequence; expected two or more, since whole sequences are held out for validation"
         )
+    subject_of = labels["subj"][sequences.first]
     if subject_of.ndim > 1:
         subject_of = np.zeros(len(subject_of), dtype=int)
     subjects, number, lengths = np.unique(subject_of, return_inverse=True, return_counts=True)

@@ -37,7 +37,7 @@ def size_note(joints: np.ndarray, box_metres: float) -> str | None:
     """
     bones = sum(np.linalg.norm(joints[:, a] - joints[:, b], axis=1) for a, b in BONES)
     adult = float(np.median(bones)) / ADULT_BONES
-    if not len(joints) or USUAL_SIZES[0] <= adult * BOX_METRES / box_metres <= USUAL_SIZES[1]:
+    if USUAL_SIZES[0] <= adult * BOX_METRES / box_metres <= USUAL_SIZES[1]:
         return None
     return (
         f"WARNING: the person's bones are {adult:.2f} times as long as an adult's, whom networks know best in crops of "
