@@ -17,7 +17,7 @@ from training.loop.hardware import Hardware
 from training.loop.loaders import Batch, make_loader, normalize_batch
 from training.loop.threads import map_batches
 from training.metrics import foreground_mask, mpjpe, n_mpjpe, p_mpjpe, psnr, published_n_mpjpe, ssim
-from training.trained.copies import estimate_poses, mirrored_poses
+from training.trained.copies import Estimate, estimate_poses, mirrored_poses
 from training.trained.poses_file import fuse_instants, write_poses
 from training.trained.tables import QUARTER_SCORES, Row, group_means, write_table
 from utils.errors import UserError
@@ -163,15 +163,20 @@ def _batch_scores(
     scores = {}
     if "3D" in output:
         check_finite(output["3D"], "pose")
-        pose = network.denormalize_pose(output["3D"].float())
-        if flip_test:
-            with hardware.autocast():
-                pose = (pose + mirrored_poses(network, inputs["img_crop"])) / 2
-        scores |= {"pose": pose, **pose_scores(pose, batch["3D"])}
-        if trust and network.trust is not None:
-            with hardware.autocast():
-                judged = estimate_poses(network, inputs["img_crop"], flip_test)
-            scores |= {"trust": judged.trust, "flagged": judged.flagged, "expected_error_mm": judged.expected_error}
+        estimate = Estimate(network.denormalize_pose(output["3D"].float()))
+        with hardware.autocast():
+            if trust and network.trust is not None:
+                # The mirrored crop is one of the copies that are judged.
+                estimate = estimate_poses(network, inputs["img_crop"], flip_test)
+            elif flip_test:
+                estimate = Estimate((estimate.pose + mirrored_poses(network, inputs["img_crop"])) / 2)
+        scores |= {"pose": estimate.pose, **pose_scores(estimate.pose, batch["3D"])}
+        if estimate.trust is not None:
+            scores |= {
+                "trust": estimate.trust,
+                "flagged": estimate.flagged,
+                "expected_error_mm": estimate.expected_error,
+            }
         # The baseline is scored on the same crops by the same metrics.
         scores |= pose_scores(network.pose_mean.expand_as(batch["3D"]), batch["3D"], "mean_pose_")
     if "img_crop" in output:
