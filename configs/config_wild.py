@@ -7,8 +7,8 @@ Not the protocol of the paper: it uses all rendered labels, which cost nothing, 
     python configs/pack_dataset.py data/wild/train
     python configs/train_encodeDecode.py --config configs/config_wild.py dataset_folder_train=data/wild/train
 
-The packaged wild128 began as this run at commit 56a15ba, before backgrounds had somebody in them (94 minutes on one
-core), and was trained on with what is here; examples/weights/README.md has the commands.
+The packaged wild128 began as this run at commit 56a15ba, before backgrounds had somebody in them and with wider maps
+(94 minutes on one core), and was trained on with what is here; examples/weights/README.md has the commands.
 docs/results/robustness.md has what it gains on changed pictures.
 """
 
@@ -32,6 +32,7 @@ config_dict = {
     "augment_background_folder": "packages",
     "perceptual_weights": None,
     # Few numbers, because points and their layers are most of the weights; and a decoder for two CPU cores.
+    "encoder_width": 44,
     "latent_fg": 32,
     "latent_3d": 384,
     "num_encoding_layers": 5,

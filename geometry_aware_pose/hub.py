@@ -81,7 +81,7 @@ def pose_from_crop(
     which hold none. flip_test: average with the pose of the mirrored crop; more accurate, twice the time.
     trust: False leaves trust out, which takes three quarters of the time.
 
-    The packaged networks have seen rendered people only; on photographs use "wild128", whose error is 12 to 19 cm.
+    The packaged networks have seen rendered people only; on photographs use "wild128", whose error is 10 to 19 cm.
     """
     put_first()
     import torch
