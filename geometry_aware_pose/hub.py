@@ -1,7 +1,7 @@
 """A trained network, and poses from crops, in one call each; hubconf.py offers the same functions to torch.hub.
 
 `weights` is one of the packaged "benchmark64" (64 px, five rendered people, 1 % of their labels; its novel views are
-sharper) and "wild128" (128 px, for poses in real pictures: 240 rendered people in as many rooms, all labels),
+sharper) and "wild128" (128 px, for poses in real pictures: 840 rendered people in as many rooms, all labels),
 "published" (the network of the published implementation, 128 px, Human3.6M; the file must be downloaded by hand), the
 path of a run folder or of a weights file, "hf://OWNER/NAME" (a repository on the Hugging Face Hub), or None.
 """
