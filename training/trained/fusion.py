@@ -1,4 +1,4 @@
-"""All calibrated cameras of an instant fused: the mean of their poses in the world, weighted by the square of trust."""
+"""All calibrated cameras of an instant fused: a mean of their poses in the world, by trust and by agreement."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,12 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.skeleton import NUM_JOINTS
+
+# Meters: cameras that differ by less are averaged, of those that differ by more the majority counts. Chosen on held-out
+# crops and a real recording (docs/trust.md), with two to four cameras.
+AGREEMENT = 0.05
+# Poses of real cameras move by at most 0.3 mm after 10, and by 0.004 mm after these.
+_ROUNDS = 20
 
 
 class Fused(NamedTuple):
@@ -24,6 +30,10 @@ def fuse_cameras(
 
     Poses with equal `instants` (N,) show the same person at the same time; None: all do. The square of `trust` (N,)
     weights them; None: equal weights, which poses of an instant also have where all of them have a trust of 0.
+
+    The fused pose has the least weighted sum of sqrt(d^2 + AGREEMENT^2), where d is its distance from a camera's pose,
+    the root of the mean over joints: between the mean and the geometric median, so that a camera that mistakes front
+    for back does not spoil what the others see. Found by weighting anew (E. Weiszfeld, 1937).
     """
     poses = np.asarray(poses, np.float64).reshape(-1, NUM_JOINTS, 3)
     rotations = np.asarray(rotations, np.float64)
@@ -35,14 +45,24 @@ def fuse_cameras(
     weight = np.ones(len(poses)) if trust is None else np.asarray(trust, np.float64) ** 2
     lost = np.bincount(index, weight) <= 0
     weight = np.where(lost[index], 1.0, weight)
-    weight /= np.bincount(index, weight)[index]
-    fused = np.zeros((len(ids), NUM_JOINTS, 3))
-    np.add.at(fused, index, weight[:, None, None] * in_world)
+    fused, share = _weighted_mean(in_world, index, weight)
+    for _ in range(_ROUNDS):
+        squared = ((in_world - fused[index]) ** 2).sum(2).mean(1)
+        fused, share = _weighted_mean(in_world, index, weight / np.sqrt(squared + AGREEMENT**2))
     fused_trust = (
-        None if trust is None else np.bincount(index, weight * np.asarray(trust, np.float64)).astype(np.float32)
+        None if trust is None else np.bincount(index, share * np.asarray(trust, np.float64)).astype(np.float32)
     )
     of_camera = fused[index] @ rotations.swapaxes(1, 2)
     return Fused(fused.astype(np.float32), fused_trust, ids, of_camera.astype(np.float32))
+
+
+def _weighted_mean(poses: np.ndarray, index: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means (I,17,3) of the poses (N,17,3) of each `index`, and the share (N,) of each pose in its mean."""
+    total = np.bincount(index, weight)
+    share = weight / total[index]
+    means = np.zeros((len(total), *poses.shape[1:]))
+    np.add.at(means, index, share[:, None, None] * poses)
+    return means, share
 
 
 def _check(poses: np.ndarray, rotations: np.ndarray, instants: np.ndarray, trust: np.ndarray | None) -> None:
