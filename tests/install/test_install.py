@@ -155,6 +155,8 @@ network = geometry_aware_pose.encode_decode(weights=None, inputDimension=64, enc
 sample_set = MultiViewDataset(geometry_aware_pose.ROOT / "examples" / "sample_set", keys=("img_crop",))
 poses = geometry_aware_pose.pose_from_crop("wild128", device="cpu")(sample_set[0]["img_crop"])
 print(build_network is models.build_network, network.size, poses.shape)
+# what only trainings need, and seconds of a start
+assert not {"ignite", "torchvision", "torch._dynamo", "matplotlib"} & set(sys.modules)
 
 import torch
 try:

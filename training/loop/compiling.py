@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-import ignite.distributed as idist
 import torch
 
+from training.loop.distributed import world_size
 from utils.errors import UserError
 
 # Iterations from which "auto" compiles. Measured on an H100: compiling takes 23 (demo) to 49 s (published), and saves
@@ -35,12 +35,12 @@ def compile_training(module: torch.nn.Module, config: dict, device: torch.device
 def compiles_by_default(config: dict, device: torch.device) -> bool:
     """Whether "auto" compiles: on CUDA, for one process, in runs that are long enough."""
     long_enough = config["num_training_iterations"] >= COMPILED_ITERATIONS
-    return device.type == "cuda" and idist.get_world_size() == 1 and long_enough
+    return device.type == "cuda" and world_size() == 1 and long_enough
 
 
 def why_not_compiled(device: torch.device) -> str | None:
     """Why torch.compile does not work on `device`, in one line; None where it does."""
-    if idist.get_world_size() > 1:
+    if world_size() > 1:
         return "several processes"
     # It needs a C++ compiler or Triton, Python's headers, and more by platform and release: only a trial tells.
     try:

@@ -14,7 +14,6 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-import ignite.distributed as idist
 import torch
 
 from training.loop.hardware import pick_device
@@ -30,7 +29,7 @@ def process_group(device: str) -> Iterator[None]:
 
     Raises UserError for an incomplete environment, for a `device` with a number, and for too few GPUs.
     """
-    if os.environ.get("WORLD_SIZE", "1") == "1":
+    if _alone():
         yield
         return
     missing = [name for name in _VARIABLES if name not in os.environ]
@@ -49,6 +48,9 @@ def process_group(device: str) -> Iterator[None]:
         raise UserError(f"there are {torch.cuda.device_count()} GPUs; expected one for each process of this machine")
     # A process that waits for the others runs no handler of Python's, and torchrun stops processes by SIGTERM.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Imported where there are several: torch.distributed, which it brings, is a second of a process's start.
+    import ignite.distributed as idist
+
     idist.initialize("nccl" if kind.type == "cuda" else "gloo")
     try:
         yield
@@ -62,7 +64,29 @@ def process_group(device: str) -> Iterator[None]:
 def is_main() -> bool:
     """Whether this process is the one that writes, prints and draws bars; also before it has joined the others."""
     # RANK alone says nothing: a batch system may set it for a process that trains alone.
-    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK") == "0"
+    return _alone() or os.environ.get("RANK") == "0"
+
+
+def world_size() -> int:
+    """How many processes train together; 1 before they have joined."""
+    if _alone():
+        return 1
+    import ignite.distributed as idist
+
+    return idist.get_world_size()
+
+
+def rank() -> int:
+    """Which of them this one is; 0 before they have joined."""
+    if _alone():
+        return 0
+    import ignite.distributed as idist
+
+    return idist.get_rank()
+
+
+def _alone() -> bool:
+    return os.environ.get("WORLD_SIZE", "1") == "1"
 
 
 def average_gradients(module: torch.nn.Module, some_unused: bool = False) -> torch.nn.Module:
@@ -70,8 +94,10 @@ def average_gradients(module: torch.nn.Module, some_unused: bool = False) -> tor
 
     `some_unused`: a step may leave out parameters that require gradients. Weights and buffers become those of rank 0.
     """
-    if idist.get_world_size() == 1:
+    if world_size() == 1:
         return module
+    import ignite.distributed as idist
+
     return idist.auto_model(module, find_unused_parameters=some_unused)
 
 
@@ -80,23 +106,34 @@ def draw_shard(draw: Callable[..., torch.Tensor], count: int, *shape: int, gener
 
     All processes have the same generator. Each draws all numbers, so that together they use those of one process.
     """
-    return local_shard(draw(count * idist.get_world_size(), *shape, generator=generator))
+    return local_shard(draw(count * world_size(), *shape, generator=generator))
 
 
 def local_shard(drawn: torch.Tensor) -> torch.Tensor:
     """This process's share of what was drawn for the joined batch (B,...)."""
-    return drawn.chunk(idist.get_world_size())[idist.get_rank()]
+    return drawn.chunk(world_size())[rank()]
 
 
 def local_items(items: list) -> list:
     """This process's share of a list, which all processes have: every world_size-th item."""
-    return items[idist.get_rank() :: idist.get_world_size()]
+    return items[rank() :: world_size()]
+
+
+def gather(values: torch.Tensor) -> torch.Tensor:
+    """`values` (N,...) of all processes, which have the same N, joined in the order of their ranks."""
+    if world_size() == 1:
+        return values
+    import ignite.distributed as idist
+
+    return idist.all_gather(values)
 
 
 def mean_over_processes(means: Mapping[str, float], count: int = 1) -> dict[str, float]:
     """Means over `count` things of this process (none: an empty dictionary) -> means over those of all processes."""
-    if idist.get_world_size() == 1:
+    if world_size() == 1:
         return dict(means)
+    import ignite.distributed as idist
+
     # A process without any items does not know the names, and takes them from one that has some.
     names = max(idist.all_gather(",".join(means)), key=len).split(",")
     sums = [count * float(means.get(name, 0.0)) for name in names]
@@ -106,6 +143,6 @@ def mean_over_processes(means: Mapping[str, float], count: int = 1) -> dict[str,
 
 def sync_buffers(module: torch.nn.Module) -> None:
     """Copy the running statistics of rank 0 to all processes, so that all test the network that is saved."""
-    if idist.get_world_size() > 1:
+    if world_size() > 1:
         for buffer in module.buffers():
             torch.distributed.broadcast(buffer, src=0)

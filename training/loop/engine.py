@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
@@ -16,7 +15,7 @@ from tqdm import tqdm
 from models.checkpoints import save_weights
 from models.parts.weights import match_weights, require_tensors
 from training.loop.curves import LOGS, save_curves
-from training.loop.distributed import is_main, mean_over_processes, sync_buffers
+from training.loop.distributed import is_main, mean_over_processes, rank, sync_buffers, world_size
 from training.loop.monitors import Monitor, open_monitors, require_monitors
 from training.loop.muon import Muon
 from training.loop.progress import ShownLosses, scores_text, to_floats
@@ -124,7 +123,7 @@ def seed_everything(seed: int, iteration: int = 0) -> torch.Generator:
     """
     mixed = (seed * 1_000_003 + iteration) % 2**62
     # Ranks are so far apart that no iteration of one process has the seed of another's.
-    seed = mixed + (idist.get_rank() << 48)
+    seed = mixed + (rank() << 48)
     # torch.manual_seed would also queue the seed for kinds of devices that are not there, and note each time who asked:
     # half a millisecond.
     torch.default_generator.manual_seed(seed)
@@ -175,7 +174,7 @@ def _run(loop: "_Loop") -> None:
     # One epoch of all iterations. The epochs of the data are the batches' own matter.
     trainer.load_state_dict({"iteration": first, "epoch_length": total, "max_epochs": 1})
     # Several processes do not stop at the same iteration, and would wait for one another forever.
-    alone = idist.get_world_size() == 1
+    alone = world_size() == 1
     with finishing(trainer.terminate) if alone else nullcontext([]) as interrupts:
         # Ignite forgets what stopped it before it began.
         trainer.add_event_handler(Events.STARTED, lambda: trainer.terminate() if interrupts else None)

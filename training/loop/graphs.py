@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-import ignite.distributed as idist
 import torch
 
+from training.loop.distributed import world_size
 from training.loop.hardware import Hardware
 from utils.transfer import pinned_for
 
@@ -22,7 +22,7 @@ def make_step(compute: Compute, config: dict, hardware: Hardware) -> Compute:
 
     It is captured in a CUDA graph on CUDA, for one process, unless `compile` in `config` is "never".
     """
-    if hardware.device.type == "cuda" and idist.get_world_size() == 1 and config["compile"] != "never":
+    if hardware.device.type == "cuda" and world_size() == 1 and config["compile"] != "never":
         return CapturedStep(compute, hardware.device, capture_cuda_graph)
     return lambda inputs: compute(hardware.move(inputs))
 

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-import ignite.distributed as idist
 import numpy as np
 import torch
 
 from datasets import FrameDataset
 from datasets.reader import MultiViewDataset, collate_batch
 from datasets.sampler import GroupedBatchSampler, check_subjects, select_rows, split_validation
-from training.loop.distributed import is_main
+from training.loop.distributed import is_main, rank, world_size
 from utils.commands import command_for
 from utils.cores import available_cores
 from utils.errors import UserError
@@ -186,8 +185,8 @@ def grouped_sampler(labels: dict, rows: np.ndarray, config: dict, shuffle: bool)
         shuffle=shuffle,
         drop_last=shuffle,
         seed=config["seed"],
-        rank=idist.get_rank() if shuffle else 0,
-        world_size=idist.get_world_size() if shuffle else 1,
+        rank=rank() if shuffle else 0,
+        world_size=world_size() if shuffle else 1,
     )
 
 

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import ignite.distributed as idist
 import numpy as np
 import torch
 
 from datasets import MultiViewDataset
 from datasets.joined import JoinedDataset
 from datasets.sampler import split_last_instants, split_validation
-from training.loop.distributed import draw_shard
+from training.loop.distributed import draw_shard, world_size
 from training.loop.loaders import Batch, mask_kinds, open_mixed_set, open_training_set, training_rows
 from utils.errors import UserError
 
@@ -76,7 +75,7 @@ def split_recording(labels: Mapping[str, np.ndarray], fraction: float, seed: int
 
 def batch_sizes(config: dict, unit: int = 1) -> list[int]:
     """How many crops of a training batch (of all processes) are of each set: multiples of `unit` in each process."""
-    total, unit = config["batch_size_train"], unit * idist.get_world_size()
+    total, unit = config["batch_size_train"], unit * world_size()
     if config["dataset_folder_mixed"] is None:
         return [total]
     mixed = round(config["mixed_fraction"] * total / unit) * unit

@@ -12,9 +12,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import ignite.distributed as idist
 import torch
 
+from training.loop.distributed import world_size
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.paths import ROOT
@@ -97,7 +97,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
         "device": device_name(device),
         "threads": torch.get_num_threads(),
-        "processes": idist.get_world_size(),
+        "processes": world_size(),
     }
 
 

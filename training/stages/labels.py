@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-import ignite.distributed as idist
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -12,7 +11,7 @@ from datasets import MultiViewDataset
 from datasets.sampler import split_validation
 from models import EncodeDecode
 from models.parts.folding import fold_batch_norm
-from training.loop.distributed import is_main
+from training.loop.distributed import gather, is_main, rank, world_size
 from training.loop.hardware import Hardware
 from training.loop.loaders import (
     Batch,
@@ -62,7 +61,7 @@ class ShuffledBatches:
     """
 
     def __init__(self, rows: np.ndarray, batch_size: int, seed: int, first: int, last: int):
-        processes = idist.get_world_size()
+        processes = world_size()
         if batch_size % processes or len(rows) < processes:
             raise UserError(
                 f"batch size {batch_size} of {len(rows)} labels cannot be divided over {processes} processes"
@@ -81,7 +80,7 @@ class ShuffledBatches:
             if epoch != current:
                 order, current = np.random.default_rng([self.seed, epoch]).permutation(self.rows), epoch
             joined = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield np.split(joined, idist.get_world_size())[idist.get_rank()]
+            yield np.split(joined, world_size())[rank()]
 
 
 class CachedLatents:
@@ -117,14 +116,14 @@ class CachedLatents:
         self.network = self.dataset = self.backgrounds = None
 
     def _draw(self, chunk: int, count: int) -> Batch:
-        seed = np.random.default_rng([self.config["seed"], idist.get_rank(), chunk]).integers(2**63)
+        seed = np.random.default_rng([self.config["seed"], rank(), chunk]).integers(2**63)
         return draw_input_view(count, self.config, torch.Generator().manual_seed(int(seed)))
 
     def _encoded(self, rows: np.ndarray, draw: Callable[[int, int], Batch]) -> Batch:
         """What is kept of the crops of `rows`, changed by the random numbers that `draw(chunk, crops)` gives."""
-        processes = idist.get_world_size()
+        processes = world_size()
         # Gathering needs shares of one length: the last rows come twice where that takes it.
-        share = np.split(np.resize(rows, -(-len(rows) // processes) * processes), processes)[idist.get_rank()]
+        share = np.split(np.resize(rows, -(-len(rows) // processes) * processes), processes)[rank()]
         chunks = np.array_split(share, -(-len(share) // self.config["batch_size_test"]))
         loader = make_loader(self.dataset, chunks, self.config)
         batches = (batch | draw(chunk, len(chunks[chunk])) for chunk, batch in enumerate(loader))
@@ -133,7 +132,7 @@ class CachedLatents:
         for batch in map_batches(self._encode, batches, self.hardware.device):
             for name, values in batch.items():
                 parts[name].append(values)
-        return {name: idist.all_gather(torch.cat(values))[: len(rows)] for name, values in parts.items()}
+        return {name: gather(torch.cat(values))[: len(rows)] for name, values in parts.items()}
 
     @torch.no_grad()
     def _encode(self, batch: Batch) -> Batch:

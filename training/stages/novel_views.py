@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import ignite.distributed as idist
 import numpy as np
 import torch
 
@@ -17,6 +16,7 @@ from training.loop.distributed import (
     local_items,
     local_shard,
     process_group,
+    world_size,
 )
 from training.loop.engine import Stage, fit, make_optimizer, seed_everything
 from training.loop.hardware import Hardware
@@ -192,7 +192,7 @@ class NovelViewStep(TrainingStep):
         true = true_colors(count, cameras, generator) if changes_colors(self.config) and cameras > 1 else None
         drawn = draw_augmentation(count, self.config, generator, self.group, keep_colors=true)
         if mixes_backgrounds(self.config):
-            recorded = batch_sizes(self.config, self.group)[0] // idist.get_world_size()
+            recorded = batch_sizes(self.config, self.group)[0] // world_size()
             drawn |= draw_backgrounds(count, recorded, self.config, generator)
         drawn |= permutations(count, self.config, generator)
         if true is not None:
@@ -235,7 +235,7 @@ def permutations(count: int, config: dict, generator: torch.Generator, rolls: bo
     `rolls`: as `training_permutations` has it.
     """
     pose, appearance = training_permutations(
-        count * idist.get_world_size(),
+        count * world_size(),
         max(1, config["useCamBatches"]),
         config["useSubjectBatches"],
         generator,

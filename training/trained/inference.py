@@ -14,7 +14,7 @@ from training.loop.threads import map_batches
 from training.trained.copies import Estimate, estimate_poses
 from training.trained.fusion import Fused, fuse_cameras
 from utils.errors import UserError
-from utils.images import normalize
+from utils.images import normalize, resize
 from utils.pictures import as_rgb, read_picture
 from utils.readers import whole_number
 from utils.skeleton import NUM_JOINTS
@@ -140,13 +140,7 @@ def read_crops(crops: Crops, size: int) -> torch.Tensor:
         raise UserError(
             f"a crop is {width}x{height} px; expected a square, 2 m wide at the person's distance, hip in its center"
         )
-    if height == size:
-        return pixels
-    # Imported here, because it takes two seconds, and most crops have the size already.
-    from torchvision.transforms.v2.functional import resize
-
-    # Without anti-aliasing a large crop would get jagged edges, which training crops do not have.
-    return resize(pixels, [size, size], antialias=True)
+    return pixels if height == size else resize(pixels, size)
 
 
 def crop_square(

@@ -8,7 +8,7 @@ from training.loop.loaders import Batch
 from training.stages.augmentation.geometry import place_by, warp
 from training.stages.augmentation.some import some_crops
 from utils.geometry import rotation_about
-from utils.images import IMAGE_STD, denormalize, per_channel
+from utils.images import IMAGE_STD, denormalize, per_channel, resize
 from utils.photographs import photograph_files, random_squares
 
 TEXTURES = 256
@@ -22,11 +22,9 @@ def make_backgrounds(config: dict, device: torch.device) -> torch.Tensor | None:
     size, seed = config["inputDimension"], config["seed"]
     parts = [random_textures(TEXTURES, size, torch.Generator().manual_seed(seed))]
     if config["augment_background_folder"] is not None:
-        from torchvision.transforms.v2.functional import resize
-
         files = photograph_files(config["augment_background_folder"])
         squares = random_squares(files, PHOTOGRAPHS, np.random.default_rng(seed))
-        parts.append(torch.stack([resize(square, [size, size], antialias=True) for square in squares]))
+        parts.append(torch.cat([resize(square[None], size) for square in squares]))
     return torch.cat(parts).to(device)
 
 
