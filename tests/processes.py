@@ -17,7 +17,7 @@ from tests.tiny import ROOT, TIMEOUT
 
 FORKSERVER = get_context("forkserver")
 FORKSERVER.set_forkserver_preload(
-    ["tests.processes", "tests.runs", "training.stages.novel_views", "training.stages.pose", "torch._dynamo"]
+    ["tests.processes", "tests.runs", "training.stages.novel_views", "training.stages.pose"]
 )
 
 

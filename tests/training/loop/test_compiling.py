@@ -84,7 +84,7 @@ def test_what_is_compiled_where(monkeypatch):
     # compiling must pay for itself
     assert not compiles("auto", gpu, compiling.COMPILED_ITERATIONS - 1) and compiles("always", gpu, 1)
     assert set(compiled) == {False}
-    monkeypatch.setattr("ignite.distributed.get_world_size", lambda: 2)
+    monkeypatch.setattr(compiling, "world_size", lambda: 2)
     assert not compiles("auto", gpu)
 
 
@@ -103,6 +103,6 @@ def test_where_nothing_compiles_auto_goes_on_and_always_says_so_in_one_line(monk
 
 
 def test_several_processes_are_not_compiled(monkeypatch):
-    monkeypatch.setattr("ignite.distributed.get_world_size", lambda: 2)
+    monkeypatch.setattr(compiling, "world_size", lambda: 2)
     with pytest.raises(UserError, match="several processes"):
         compile_training(torch.nn.Linear(2, 2), {"compile": "always"}, CPU)

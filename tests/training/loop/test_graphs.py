@@ -186,7 +186,7 @@ def test_what_is_captured_where(monkeypatch):
         return isinstance(make_step(lambda inputs: inputs, {"compile": wanted}, Place()), CapturedStep)
 
     assert [captures(wanted) for wanted in ("auto", "always", "never")] == [True, True, False]
-    monkeypatch.setattr("ignite.distributed.get_world_size", lambda: 2)
+    monkeypatch.setattr("training.loop.graphs.world_size", lambda: 2)
     assert not captures("auto")
     monkeypatch.undo()
     Place.device = CPU
