@@ -13,6 +13,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import ModuleType
 
 import torch
 
@@ -48,17 +49,14 @@ def process_group(device: str) -> Iterator[None]:
         raise UserError(f"there are {torch.cuda.device_count()} GPUs; expected one for each process of this machine")
     # A process that waits for the others runs no handler of Python's, and torchrun stops processes by SIGTERM.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # Imported where there are several: torch.distributed, which it brings, is a second of a process's start.
-    import ignite.distributed as idist
-
-    idist.initialize("nccl" if kind.type == "cuda" else "gloo")
+    _idist().initialize("nccl" if kind.type == "cuda" else "gloo")
     try:
         yield
     finally:
         # A DistributedDataParallel that is garbage in a reference cycle keeps the group's threads alive. One that
         # returns from its last transfer only when the interpreter has ended would abort the process.
         gc.collect()
-        idist.finalize()
+        _idist().finalize()
 
 
 def is_main() -> bool:
@@ -69,24 +67,23 @@ def is_main() -> bool:
 
 def world_size() -> int:
     """How many processes train together; 1 before they have joined."""
-    if _alone():
-        return 1
-    import ignite.distributed as idist
-
-    return idist.get_world_size()
+    return 1 if _alone() else _idist().get_world_size()
 
 
 def rank() -> int:
     """Which of them this one is; 0 before they have joined."""
-    if _alone():
-        return 0
-    import ignite.distributed as idist
-
-    return idist.get_rank()
+    return 0 if _alone() else _idist().get_rank()
 
 
 def _alone() -> bool:
     return os.environ.get("WORLD_SIZE", "1") == "1"
+
+
+def _idist() -> ModuleType:
+    # Imported where there are several processes: torch.distributed, which it brings, is a second of a start.
+    import ignite.distributed
+
+    return ignite.distributed
 
 
 def average_gradients(module: torch.nn.Module, some_unused: bool = False) -> torch.nn.Module:
@@ -96,9 +93,7 @@ def average_gradients(module: torch.nn.Module, some_unused: bool = False) -> tor
     """
     if world_size() == 1:
         return module
-    import ignite.distributed as idist
-
-    return idist.auto_model(module, find_unused_parameters=some_unused)
+    return _idist().auto_model(module, find_unused_parameters=some_unused)
 
 
 def draw_shard(draw: Callable[..., torch.Tensor], count: int, *shape: int, generator: torch.Generator) -> torch.Tensor:
@@ -123,21 +118,17 @@ def gather(values: torch.Tensor) -> torch.Tensor:
     """`values` (N,...) of all processes, which have the same N, joined in the order of their ranks."""
     if world_size() == 1:
         return values
-    import ignite.distributed as idist
-
-    return idist.all_gather(values)
+    return _idist().all_gather(values)
 
 
 def mean_over_processes(means: Mapping[str, float], count: int = 1) -> dict[str, float]:
     """Means over `count` things of this process (none: an empty dictionary) -> means over those of all processes."""
     if world_size() == 1:
         return dict(means)
-    import ignite.distributed as idist
-
     # A process without any items does not know the names, and takes them from one that has some.
-    names = max(idist.all_gather(",".join(means)), key=len).split(",")
+    names = max(_idist().all_gather(",".join(means)), key=len).split(",")
     sums = [count * float(means.get(name, 0.0)) for name in names]
-    total = idist.all_reduce(torch.tensor([*sums, count], dtype=torch.float64, device=idist.device())).tolist()
+    total = _idist().all_reduce(torch.tensor([*sums, count], dtype=torch.float64, device=_idist().device())).tolist()
     return {name: value / total[-1] for name, value in zip(names, total[:-1], strict=True)}
 
 

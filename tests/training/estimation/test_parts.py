@@ -90,14 +90,14 @@ def test_gaps_stay_gaps_and_slow_motions_stay(monkeypatch):
 def test_views_are_fused_by_the_square_of_trust():
     first = CameraPoses(np.zeros((3, 17, 3)), np.array([0.2, 0.5, np.nan]), np.zeros(3, bool))
     # so near that they agree
-    second = CameraPoses(np.full((3, 17, 3), 1e-3), np.array([0.6, np.nan, np.nan]), np.zeros(3, bool))
+    second = CameraPoses(np.full((3, 17, 3), 1e-5), np.array([0.6, np.nan, np.nan]), np.zeros(3, bool))
     first.poses[2] = second.poses[1] = second.poses[2] = np.nan
     poses, trust = fuse_views([first, second])
-    assert np.allclose(poses[0], 0.9e-3, atol=1e-6) and np.allclose(poses[1], 0) and np.isnan(poses[2]).all()
-    assert np.allclose(trust, [0.56, 0.5, np.nan], atol=1e-3, equal_nan=True)
+    assert np.allclose(poses[0], 0.9e-5, atol=0) and np.allclose(poses[1], 0) and np.isnan(poses[2]).all()
+    assert np.allclose(trust, [0.56, 0.5, np.nan], equal_nan=True)
     unjudged = [view._replace(trust=np.full(3, np.nan)) for view in (first, second)]
     poses, trust = fuse_views(unjudged)
-    assert np.allclose(poses[0], 0.5e-3) and trust is None
+    assert np.allclose(poses[0], 0.5e-5, atol=0) and trust is None
 
 
 def test_poses_of_another_shot_are_one_line(tmp_path):
