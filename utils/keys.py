@@ -186,6 +186,8 @@ NETWORK = {
     "shuffle_fg": Key(True, "take the appearance from a random camera; with useSubjectBatches, of the paired instant"),
     "shuffle_3d": Key(True, "shuffle the cameras of a group: the target is another view or, by chance, the crop's own"),
     "target_other_view": Key(False, "with shuffle_3d: the target is always another view"),
+    "center_targets": Key(False, "crop target views anew around their silhouettes, so that how far off their boxes are "
+        "need not be guessed; needs their backgrounds"),
     "implicit_rotation": Key(False, "ablation: layers that learn the rotation in place of rotating the points"),
     "skip_background": Key(True, "show the decoder the background of the target camera, by a skip connection into its "
         "last level"),
@@ -207,6 +209,8 @@ LOSS = {
     "loss_weight_rgb": Key(1.0, "of normalized pixel values", at_least=0),
     "loss_weight_gradient": Key(0.0, "of Sobel gradients", at_least=0),
     "loss_weight_imageNet": Key(2.0, "of features of a fixed ResNet-18 (perceptual loss)", at_least=0),
+    "loss_weight_masks": Key(0.0, "of the squared difference of masks and silhouettes: where pictures differ from "
+        "their backgrounds by more than a shadow", at_least=0),
     "loss_weight_3d": Key(0.0, "of poses in stage 1, by all labels of the set, so that the encoder learns from both "
         "(rendered people); 0: no label, published", at_least=0),
     "loss_weight_agreement": Key(0.0, "of how far apart in the world the poses of unlabeled crops of one instant are; "

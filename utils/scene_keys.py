@@ -101,14 +101,12 @@ SCENE_NETWORK = {
 
 SCENE_LOSS = {
     "MAE": replace(LOSS["MAE"], default=False),
-    **_of(LOSS, "loss_weight_rgb", "loss_weight_imageNet", "perceptual_weights"),
+    **_of(LOSS, "loss_weight_rgb", "loss_weight_imageNet", "perceptual_weights", "loss_weight_masks"),
     "match_statistics": Key(True, "compare frames whose mean and contrast were matched; False: as they are"),
     "loss_weight_cover": Key(0.0, "of the share of the foreground, where frames differ from their backgrounds, that no "
         "box covers, and of the sizes of boxes", at_least=0),
     "loss_weight_people": Key(0.0, "of the root of how much of the frame each person fills: one person in one box, and "
         "nobody where nobody is", at_least=0),
-    "loss_weight_masks": Key(0.0, "of the squared difference of masks and silhouettes: where frames differ from their "
-        "backgrounds by more than a shadow", at_least=0),
     "loss_weight_depth": Key(0.0, "of the predicted depths' distance to where the rays through matched boxes of both "
         "views meet; needs cameras with known places", at_least=0),
     "loss_weight_size": Key(0.0, "of the boxes' distance from 2 m at these depths; needs cameras with known places",

@@ -6,7 +6,8 @@ from models.geometry_aware.published import is_published, published_names
 from models.geometry_aware.run_name import name_parts
 from models.parts.options import ENCODER_START_KEYS, POSE_DECODER_KEYS
 
-BEHAVIOR_KEYS = ()
+# A trained network renders views as it was taught to.
+BEHAVIOR_KEYS = ("center_targets",)
 POSE_DECODER = "to_pose"
 # Its network has all parts in both stages.
 STAGE1_ONLY: tuple[str, ...] = ()

@@ -28,8 +28,8 @@ ARCHITECTURE_KEYS = (
     "color_by_appearance",
     *POSE_DECODER_KEYS,
 )
-_NEED_POINTS = {"3D", "img_crop", "latent_3d"}
-_NEED_VIEWS = {"img_crop", "cam2cam", "shuffled_pose", "shuffled_appearance"}
+_NEED_POINTS = {"3D", "img_crop", "mask_crop", "latent_3d"}
+_NEED_VIEWS = {"img_crop", "mask_crop", "cam2cam", "shuffled_pose", "shuffled_appearance"}
 
 
 class EncodeDecode(nn.Module):
@@ -46,6 +46,8 @@ class EncodeDecode(nn.Module):
         self.sub_batch = option(config, "useCamBatches")
         self.size = option(config, "inputDimension")
         self.shuffle_3d = option(config, "shuffle_3d")
+        # Whether its views are of crops centered on the person (training/stages/centering.py).
+        self.center_targets = option(config, "center_targets")
         latent_3d, dropout = option(config, "latent_3d"), option(config, "latent_dropout")
         self.encoder = build_encoder(config, load)
         self.implicit_rotation = ImplicitRotation(latent_3d, dropout) if option(config, "implicit_rotation") else None
@@ -83,7 +85,8 @@ class EncodeDecode(nn.Module):
         (3,3) or (B,3,3). With an external rotation every crop is reconstructed for its own camera, so rotated.
 
         Returns a subset of: `3D` (B,51) normalized pose in the camera frame of crop i; `img_crop` (B,3,R,R),
-        output j to compare with input crop j; `latent_3d` (B,N,3) unrotated; `cam2cam` (B,3,3);
+        output j to compare with input crop j; `mask_crop` (B,1,R,R), the share of the background that it hides;
+        `latent_3d` (B,N,3) unrotated; `cam2cam` (B,3,3);
         `shuffled_pose`, `shuffled_appearance` (B,), the permutations that were used.
         """
         wanted, outputs = set(self.output_types), {}
@@ -96,13 +99,14 @@ class EncodeDecode(nn.Module):
             target, donor = self.permutations(input_dict)
             cam2cam = self.cam2cam(input_dict, target)
             outputs.update(cam2cam=cam2cam, shuffled_pose=target, shuffled_appearance=donor)
-        if "img_crop" in wanted:
+        if wanted & {"img_crop", "mask_crop"}:
             # Slot i is decoded from the points of crop i as camera target[i] sees them, and with its background.
             # The images are put in order at the end, so that output j shows what input crop j shows.
             rotated = self.rotate(points, cam2cam)
             background = input_dict["bg_crop"][target] if self.decoder.uses_background else None
-            image = self.decode(appearance[donor], rotated, background)
-            outputs["img_crop"] = self.unshuffle(image, target)
+            image = self.decode(appearance[donor], rotated, background, with_mask="mask_crop" in wanted)
+            image = self.unshuffle(image, target)
+            outputs.update(img_crop=image[:, :3], mask_crop=image[:, 3:])
         return {name: outputs[name] for name in self.output_types}
 
     def encode(self, img_crop: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -120,10 +124,17 @@ class EncodeDecode(nn.Module):
         return rotate_points(points, cam2cam)
 
     def decode(
-        self, appearance: torch.Tensor, points: torch.Tensor, background: torch.Tensor | None = None
+        self,
+        appearance: torch.Tensor,
+        points: torch.Tensor,
+        background: torch.Tensor | None = None,
+        with_mask: bool = False,
     ) -> torch.Tensor:
-        """appearance (B,A), points (B,N,3), background (B,3,R,R) or None -> normalized image (B,3,R,R), float32."""
-        return self.decoder(appearance, points, background).float()
+        """appearance (B,A), points (B,N,3), background (B,3,R,R) or None -> normalized image (B,3,R,R), float32.
+
+        `with_mask`: as `ImageDecoder.forward` has it.
+        """
+        return self.decoder(appearance, points, background, with_mask).float()
 
     def unshuffle(self, images: torch.Tensor, shuffled_pose: torch.Tensor) -> torch.Tensor:
         """Reorder decoded images (B,3,R,R) to the order of the input crops: slot i holds view `shuffled_pose[i]`."""

@@ -60,10 +60,13 @@ class ColoredLayers(nn.Module):
         self.colors = nn.Linear(latent_fg, channels * layers)
         self.shares = nn.Parameter(torch.empty(layers)) if over_background else None
 
-    def forward(self, layers: torch.Tensor, appearance: torch.Tensor, background: torch.Tensor | None) -> torch.Tensor:
+    def forward(
+        self, layers: torch.Tensor, appearance: torch.Tensor, background: torch.Tensor | None, with_mask: bool = False
+    ) -> torch.Tensor:
         """layers (B,L,R,R), appearance (B,A), background (B,C,R,R) -> image (B,C,R,R).
 
         `over_background`, but without one: what is added to it, and in a last channel the share of it that is hidden.
+        `with_mask`: that channel also where there is one.
         """
         mix = self.colors(appearance).unflatten(1, (-1, self.channels))
         if self.shares is not None:
@@ -74,7 +77,9 @@ class ColoredLayers(nn.Module):
         mixed = mixed.unflatten(1, layers.shape[2:]).permute(0, 3, 1, 2)
         if self.shares is None or background is None:
             return mixed
-        return background + mixed[:, : self.channels] - mixed[:, self.channels :] * background
+        added, hidden = mixed[:, : self.channels], mixed[:, self.channels :]
+        image = background + added - hidden * background
+        return torch.cat([image, hidden], dim=1) if with_mask else image
 
 
 class ImageDecoder(nn.Module):
@@ -135,21 +140,33 @@ class ImageDecoder(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(
-        self, appearance: torch.Tensor, points: torch.Tensor, background: torch.Tensor | None = None
+        self,
+        appearance: torch.Tensor,
+        points: torch.Tensor,
+        background: torch.Tensor | None = None,
+        with_mask: bool = False,
     ) -> torch.Tensor:
         """appearance (B,A), points (B,N,3), background (B,3,R,R) -> image (B,channels,R,R).
 
-        Layers over a background that is not given come as `ColoredLayers` has them.
+        Layers over a background that is not given come as `ColoredLayers` has them. `with_mask`: a channel more, the
+        share of the background that they hide. UserError where no layers do.
         """
+        if with_mask and not self.has_mask:
+            raise UserError("mask_crop needs layers over a background; expected color_by_appearance and add_background")
         x = self.coarsest_map(appearance, points)
         for level in self.levels[:-1]:
             x = level(x)
         skip = None if self.background is None else self.background(background)
         x = self.levels[-1](x, skip)
         if self.layered:
-            return self.to_image(x, appearance, background)
+            return self.to_image(x, appearance, background, with_mask)
         image = self.to_image(x)
         return background + image if self.add_background else image
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether it knows where the person is: layers that hide the background."""
+        return self.layered and self.add_background
 
     def coarsest_map(self, appearance: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Appearance (B,A), repeated at every position, in front of a map made from the points: (B,C,grid,grid)."""

@@ -157,6 +157,29 @@ def test_layers_take_their_colors_from_the_appearance_and_hide_the_background(ov
         torch.testing.assert_close(image[crop, :, row, column], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_mask_is_what_the_layers_hide_of_the_background(small):
+    torch.manual_seed(0)
+    network = build_network(
+        {**SMALL, "skip_background": False, "add_background": True, "color_by_appearance": True}
+    ).eval()
+    for parameter in network.decoder.to_image.parameters():
+        torch.nn.init.normal_(parameter)
+    network.output_types = ("img_crop", "mask_crop")
+    dark = some_inputs()
+    bright = {**dark, "bg_crop": dark["bg_crop"] + 1}
+    with torch.no_grad():
+        first, second = network(dark), network(bright)
+        network.output_types = ("img_crop",)
+        torch.testing.assert_close(network(dark)["img_crop"], first["img_crop"], rtol=0, atol=0)
+    torch.testing.assert_close(first["mask_crop"], second["mask_crop"], rtol=0, atol=0)
+    passing = second["img_crop"] - first["img_crop"]
+    torch.testing.assert_close(passing, (1 - first["mask_crop"]).expand_as(passing), rtol=1e-3, atol=1e-4)
+    small.output_types, before = ("mask_crop",), small.output_types
+    with pytest.raises(UserError, match="mask_crop needs layers over a background; expected color_by_appearance and"):
+        small(some_inputs())
+    small.output_types = before
+
+
 @pytest.mark.parametrize("layered", [False, True])
 def test_a_decoder_has_as_many_output_channels_as_asked(layered):
     torch.manual_seed(0)

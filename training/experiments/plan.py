@@ -85,7 +85,8 @@ def _stages(row: Mapping[str, Any], stage1: dict, stage2: dict, labels: dict) ->
         stage1 = {**stage1, **row.get("stage1", {}), "seed": labels["seed"]}
         # Stage 2 inherits the encoder: a row states a change of the architecture once, under stage1.
         method = method_of(stage1)
-        inherited = {*method.ARCHITECTURE_KEYS, *method.ENCODER_START_KEYS} - {*method.POSE_DECODER_KEYS}
+        inherited = {*method.ARCHITECTURE_KEYS, *method.BEHAVIOR_KEYS, *method.ENCODER_START_KEYS}
+        inherited -= {*method.POSE_DECODER_KEYS}
         encoder = {key: value for key, value in stage1.items() if key in inherited}
         stages = [("encode", stage1), ("pose", {**stage2, **encoder, **changes})]
         if "finetune" in row:

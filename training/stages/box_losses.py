@@ -76,14 +76,6 @@ def people_loss(radiance: torch.Tensor) -> torch.Tensor:
     return (at_least_float32(radiance).mean((2, 3, 4)) + _NOBODY).sqrt().sum(0).mean()
 
 
-def mask_loss(radiance: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference of how much people fill each pixel, by radiance (K,B,1,H,W), and the silhouettes.
-
-    `shown` (B,H,W), as of `cover_loss`. Colors alone teach a mask little where a person looks like what is behind.
-    """
-    return functional.mse_loss(at_least_float32(radiance).sum(0).squeeze(1), shown)
-
-
 def _reduced(shown: torch.Tensor) -> torch.Tensor:
     """Silhouettes (B,H,W) as a small map (B,rows,columns)."""
     height, width = shown.shape[-2:]

@@ -10,6 +10,7 @@ from torch.nn import functional
 from models.parts.options import option
 from models.parts.perceptual import perceptual_features
 from utils.errors import UserError
+from utils.geometry import at_least_float32
 
 
 class ImageLoss(nn.Module):
@@ -85,6 +86,15 @@ class _MeanError(torch.autograd.Function):
     def backward(context: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = context.saved_tensors
         return gradient * (upstream / gradient.numel()).to(gradient.dtype), None, None
+
+
+def mask_loss(masks: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+    """Mean squared difference of how much all people fill each pixel, by masks (K,B,1,H,W), and the silhouettes.
+
+    `shown` (B,H,W), as `silhouettes` gives them. Colors alone teach a mask little where a person looks like what is
+    behind, and a limb late.
+    """
+    return functional.mse_loss(at_least_float32(masks).sum(0).squeeze(1), shown)
 
 
 def sobel(images: torch.Tensor) -> torch.Tensor:

@@ -41,6 +41,7 @@ from training.loop.mixing import (
 )
 from training.loop.run_folder import RunFolder
 from training.metrics import n_mpjpe, psnr
+from training.silhouettes import silhouettes
 from training.stages.augmentation import (
     augment,
     changes_colors,
@@ -48,7 +49,8 @@ from training.stages.augmentation import (
     make_backgrounds,
     needs_masks,
 )
-from training.stages.losses import ImageLoss, agreement_loss, known_pose_loss
+from training.stages.centering import targets_of
+from training.stages.losses import ImageLoss, agreement_loss, known_pose_loss, mask_loss
 from training.stages.step import Losses, TrainingStep, mean_scores
 from training.trained.load import open_for_views
 from utils.config import check_config
@@ -83,6 +85,12 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     # Before the network is built: its weights are a function of the seed.
     seed_everything(config["seed"])
     network, config, trained_decoder = open_for_views(config, given)
+    if network.center_targets and not network.decoder.uses_background:
+        raise UserError("center_targets needs backgrounds; expected skip_background or add_background")
+    if config["loss_weight_masks"]:
+        if not network.decoder.has_mask:
+            raise UserError("loss_weight_masks needs color_by_appearance and add_background, whose layers have masks")
+        network.output_types = (*network.output_types, "mask_crop")
     hardware.place(network)
     masks = mixes_backgrounds(config) or needs_masks(config)
     dataset = cache_on_device(open_training_sets(config, keys, labeled=False, masks=masks), config, hardware.device)
@@ -144,7 +152,7 @@ class ViewLosses(torch.nn.Module):
         self.config = config
 
     def forward(self, inputs: Batch) -> dict[str, torch.Tensor]:
-        """Scalars by name, as `ImageLoss` gives them, and `pose` and `agreement`, weighted, where they count."""
+        """Scalars by name, as `ImageLoss` gives them, and weighted `pose`, `agreement` and `masks` where they count."""
         outputs = self.network(inputs)
         losses = self.criterion(outputs["img_crop"], inputs["img_crop"])
         if self.pose_weight:
@@ -152,6 +160,8 @@ class ViewLosses(torch.nn.Module):
             losses["loss"] = losses["loss"] + losses["pose"]
         if self.config["loss_weight_agreement"]:
             add_agreement(losses, outputs, inputs, self.config, self.statistics)
+        if self.config["loss_weight_masks"]:
+            add_masks(losses, outputs, inputs, self.config)
         return losses
 
 
@@ -163,6 +173,13 @@ def add_agreement(
     agreement = agreement_loss(outputs["3D"], to_world, inputs["3D"], cameras, *statistics)
     losses["agreement"] = config["loss_weight_agreement"] * agreement
     losses["loss"] = losses["loss"] + losses["agreement"]
+
+
+def add_masks(losses: Batch, outputs: Batch, inputs: Batch, config: dict) -> None:
+    """Add `masks`, the weighted `mask_loss` of what the views hide of their backgrounds, to `losses` and their sum."""
+    shown = silhouettes(inputs["img_crop"], inputs["bg_crop"])
+    losses["masks"] = config["loss_weight_masks"] * mask_loss(outputs["mask_crop"][None], shown)
+    losses["loss"] = losses["loss"] + losses["masks"]
 
 
 class NovelViewStep(TrainingStep):
@@ -205,7 +222,8 @@ class NovelViewStep(TrainingStep):
     def prepare(self, batch: Batch) -> Batch:
         """A batch on the device with what was drawn for it -> the network's input: normalized, augmented crops."""
         batch = self.held(batch)
-        return augment(put_on_backgrounds(normalize_batch(batch)), batch, self.config, self.backgrounds)
+        batch = augment(put_on_backgrounds(normalize_batch(batch)), batch, self.config, self.backgrounds)
+        return targets_of(self.network, batch)
 
     def losses(self, batch: Batch) -> Losses:
         inputs = self.prepare(batch)
@@ -268,13 +286,13 @@ def evaluate_views(
 ) -> dict[str, float]:
     """Mean losses and PSNR (dB) of views of the other camera, over the crops of all processes.
 
-    The loss has the part of agreement, too: views alone would choose the network before its poses agree.
+    The loss has the parts of agreement and of masks, too: views alone would choose the network before its poses agree.
     """
     network.eval()
 
     @torch.no_grad()
     def compare(batch: Batch) -> tuple[int, dict[str, torch.Tensor]]:
-        inputs = normalize_batch(hardware.move(batch))
+        inputs = targets_of(network, normalize_batch(hardware.move(batch)))
         with hardware.autocast():
             outputs = network(inputs)
             output = outputs["img_crop"]
@@ -286,6 +304,8 @@ def evaluate_views(
                 losses["n_mpjpe"] = 1000 * n_mpjpe(pose, label).mean()
             elif config["loss_weight_agreement"]:
                 add_agreement(losses, outputs, inputs, config, (network.pose_mean, network.pose_std))
+        if config["loss_weight_masks"]:
+            add_masks(losses, outputs, inputs, config)
         losses["psnr"] = psnr(denormalize(output), denormalize(inputs["img_crop"])).mean()
         return len(output), losses
 
@@ -301,13 +321,13 @@ def plot_views(
     `rows` (B,) of the dataset: sub-batches of the network's `sub_batch` cameras.
     """
     network.eval()
-    inputs = normalize_batch(hardware.move(dataset.__getitems__(rows)))
+    inputs = targets_of(network, normalize_batch(hardware.move(dataset.__getitems__(rows))))
     # Given, because a network of stage 2, which trains without shuffling, would otherwise render the same view.
     target, donor = evaluation_permutations(len(rows), network.sub_batch, device=hardware.device)
     with hardware.autocast():
         output = network({**inputs, "shuffled_pose": target, "shuffled_appearance": donor})["img_crop"]
     # Slot j of the output was rendered from the crop whose target is j.
     source = torch.argsort(target)
-    crops = denormalize(inputs["img_crop"])
+    encoded, crops = denormalize(inputs.get("input_crop", inputs["img_crop"])), denormalize(inputs["img_crop"])
     background = denormalize(inputs["bg_crop"]) if "bg_crop" in inputs else None
-    save_examples(path, crops[source], crops, denormalize(output), background)
+    save_examples(path, encoded[source], crops, denormalize(output), background)

@@ -30,7 +30,8 @@ from training.loop.run_folder import RunFolder
 from training.metrics import psnr
 from training.silhouettes import silhouettes
 from training.stages.augmentation import mirror, random_mirrors
-from training.stages.box_losses import DEPTH_KEYS, DEPTH_OUTPUTS, cover_loss, mask_loss, people_loss, ray_losses
+from training.stages.box_losses import DEPTH_KEYS, DEPTH_OUTPUTS, cover_loss, people_loss, ray_losses
+from training.stages.losses import mask_loss
 from training.stages.novel_views import group_size, permutations
 from training.stages.scene_losses import FrameLoss
 from training.stages.step import Losses, TrainingStep, mean_scores

@@ -17,6 +17,7 @@ from training.loop.hardware import Hardware
 from training.loop.loaders import Batch, make_loader, normalize_batch
 from training.loop.threads import map_batches
 from training.metrics import foreground_mask, mpjpe, n_mpjpe, p_mpjpe, psnr, published_n_mpjpe, ssim
+from training.stages.centering import targets_of
 from training.trained.copies import Estimate, estimate_poses, mirrored_poses
 from training.trained.poses_file import fuse_instants, write_poses
 from training.trained.tables import QUARTER_SCORES, Row, group_means, write_table
@@ -157,9 +158,10 @@ def _batch_scores(
     """Every score of one batch of camera pairs: name -> (B,), and `pose` (B,51)."""
     batch = hardware.move(batch)
     inputs = normalize_batch(batch)
+    views = targets_of(network, inputs) if "img_crop" in network.output_types else inputs
     target, donor = evaluation_permutations(len(inputs["img_crop"]), 2, device=hardware.device)
     with hardware.autocast():
-        output = network({**inputs, "shuffled_pose": target, "shuffled_appearance": donor})
+        output = network({**views, "shuffled_pose": target, "shuffled_appearance": donor})
     scores = {}
     if "3D" in output:
         check_finite(output["3D"], "pose")
@@ -181,9 +183,9 @@ def _batch_scores(
         scores |= pose_scores(network.pose_mean.expand_as(batch["3D"]), batch["3D"], "mean_pose_")
     if "img_crop" in output:
         check_finite(output["img_crop"], "image")
-        image, background = denormalize(inputs["img_crop"]), None
-        if "bg_crop" in inputs:
-            background = denormalize(inputs["bg_crop"])
+        image, background = denormalize(views["img_crop"]), None
+        if "bg_crop" in views:
+            background = denormalize(views["bg_crop"])
             scores |= _view_scores(background, image, background, "background_")
         scores |= _view_scores(denormalize(output["img_crop"]), image, background)
     return {name: values.cpu().numpy() for name, values in scores.items()}

@@ -8,6 +8,7 @@ from models import EncodeDecode
 from training.loop.hardware import Hardware
 from training.loop.loaders import normalize_batch
 from training.metrics import n_mpjpe
+from training.stages.centering import targets_of
 from training.trained.copies import Estimate, estimate_poses
 from training.trained.evaluation import motion_names
 from training.trained.spaces import crop_space
@@ -71,7 +72,7 @@ class RotatedView:
             return None
         with self.hardware.autocast():
             points = self.network.rotate(crop["points"], cam2cam)
-            image = self.network.decode(crop["appearance"], points, crop["inputs"].get("bg_crop"))
+            image = self.network.decode(crop["appearance"], points, crop["background"])
         return crop_to_image(denormalize(image)[0])
 
     def _encode(self, row: int) -> dict:
@@ -84,10 +85,12 @@ class RotatedView:
                 # It encodes the crop and its copies, which is only worth while where they are judged.
                 if self.network.trust is not None:
                     judged = estimate_poses(self.network, inputs["img_crop"], flip_test=False)
+        views = targets_of(self.network, inputs) if "img_crop" in self.network.output_types else inputs
         if "3D" in self.dataset.labels:
             true = torch.from_numpy(self.dataset.labels["3D"][row])
         return {
             "inputs": inputs,
+            "background": views.get("bg_crop"),
             "appearance": appearance,
             "points": points,
             "predicted": None if predicted is None else predicted.reshape(-1, 3).numpy(),

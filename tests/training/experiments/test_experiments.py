@@ -222,6 +222,12 @@ def test_a_row_that_contradicts_the_network_of_its_stage_1_fails(data, tmp_path)
         run(tmp_path, data, suite, "--seeds", "1")
 
 
+def test_stage_2_keeps_how_its_stage_1_shows_views(data, tmp_path):
+    suite = 'suite = {"title": "One", "labels": [1.0], "rows": {"method": {"stage1": {"center_targets": True}}}}'
+    ((_, views), (_, poses)) = planned(arguments_of(tmp_path, data, suite))[0].stages
+    assert views["center_targets"] and poses["center_targets"]
+
+
 def test_another_way_of_testing_trains_nothing_and_is_another_result(data, one_row):
     (only,) = run(one_row, data, ONE_ROW, "--seeds", "1")
     first, folders = read_result(only), run_folders(one_row)

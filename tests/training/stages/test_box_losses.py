@@ -10,7 +10,8 @@ from tests.models.test_scene_rays import PEOPLE, SIZE, SOURCE, camera_inputs, pe
 from tests.training.test_silhouettes import shaded_scene
 from training.silhouettes import silhouettes
 from training.stages.augmentation import mirror
-from training.stages.box_losses import cover_loss, mask_loss, people_loss, ray_losses
+from training.stages.box_losses import cover_loss, people_loss, ray_losses
+from training.stages.losses import mask_loss
 
 HEIGHT, WIDTH = 64, 96
 

@@ -146,3 +146,25 @@ def test_the_loss_of_poses_is_part_of_the_loss(data, tmp_path):
     row = read_log(folder.path / "debug_log_training.txt")[-1]
     assert float(row["loss"]) == pytest.approx(float(row["rgb"]) + float(row["pose"]), rel=1e-5)
     assert float(row["pose"]) > 0
+
+
+LAYERED = {"color_by_appearance": True, "add_background": True}
+
+
+def test_masks_and_centered_views_are_learned_from_silhouettes_alone(data, tmp_path):
+    changes = {**LAYERED, "loss_weight_masks": 5.0, "center_targets": True, "num_training_iterations": 60}
+    folder = train_novel_views(tiny_config(data, tmp_path, **changes, learning_rate=3e-3, test_every=20))
+    tested, trained = (read_log(folder.path / f"debug_log_{name}.txt") for name in ("testing", "training"))
+    masks = [float(row["masks"]) for row in tested]
+    assert masks[-1] < 0.8 * float(trained[0]["masks"]) and masks[-1] < masks[0]
+    assert float(tested[-1]["loss"]) == pytest.approx(float(tested[-1]["rgb"]) + masks[-1], rel=1e-5)
+    stored = read_checkpoint(folder.last_network).config
+    assert stored["center_targets"] and stored["output_types"] == ["img_crop"]
+
+
+def test_what_masks_and_centering_need_is_said(data, tmp_path):
+    with pytest.raises(UserError, match="loss_weight_masks needs color_by_appearance and add_background"):
+        train_novel_views(tiny_config(data, tmp_path, loss_weight_masks=1.0))
+    with pytest.raises(UserError, match="center_targets needs backgrounds; expected skip_background or add_background"):
+        train_novel_views(tiny_config(data, tmp_path, center_targets=True, skip_background=False))
+    assert not list(tmp_path.iterdir())

@@ -29,6 +29,7 @@ class Stub(torch.nn.Module):
     """Gives poses and images that `answer(input_dict)` makes; the images in the frame of the target crops."""
 
     trust = None
+    center_targets = False
 
     def __init__(self, answer, output_types=("3D", "img_crop")):
         super().__init__()
@@ -99,6 +100,23 @@ def test_every_crop_counts_once_and_is_rendered_from_another_camera(layout):
     assert network.targets
     for target in network.targets:
         assert torch.equal(target, torch.arange(len(target)).view(-1, 2).flip(1).flatten())
+
+
+def test_views_are_compared_with_centered_targets_where_a_network_was_taught_so(layout):
+    seen = []
+
+    def answer(name, inputs):
+        seen.append(inputs)
+        return network.truth(name, inputs)
+
+    network = Stub(answer)
+    network.center_targets = True
+    overall = run(network, layout)[-1]
+    assert overall["psnr"] == pytest.approx(100) and overall["mpjpe_mm"] < 1e-3
+    assert all(not torch.equal(inputs["img_crop"], inputs["input_crop"]) for inputs in seen)
+    # What the views are compared with has changed, and so has the score of the bare background.
+    network.center_targets = False
+    assert run(network, layout)[-1]["background_psnr"] != overall["background_psnr"]
 
 
 def test_copying_the_background_ties_with_the_background(layout):

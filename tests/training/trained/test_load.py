@@ -18,6 +18,7 @@ from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT
 from training.loop.hardware import Hardware
 from training.loop.loaders import VIEW_KEYS, normalize_batch
+from training.stages.centering import targets_of
 from training.trained.export import result_folder
 from training.trained.load import SAMPLE_SETS, open_network, open_test_data
 from training.trained.viewing import RotatedView
@@ -184,6 +185,19 @@ def test_the_view_is_the_networks_own(view):
     np.testing.assert_allclose(panels.output_image, expected, atol=1e-5)
     assert (panels.input_image * 255).round().astype(int).tolist() == batch["img_crop"][0].permute(1, 2, 0).tolist()
     assert np.abs(view(0, 2.0).output_image - panels.output_image).max() > 0
+
+
+def test_a_view_of_a_network_that_centers_has_the_centered_background(view):
+    view.network.center_targets = True
+    inputs = normalize_batch(view.dataset.__getitems__([7]))
+    targets = targets_of(view.network, inputs)
+    assert not torch.equal(targets["bg_crop"], inputs["bg_crop"])
+    output = view.network({**targets, "external_rotation_global": yaw_rotation(0.7)})
+    panels = view(0, 0.7)
+    expected = denormalize(output["img_crop"])[0].permute(1, 2, 0).detach()
+    np.testing.assert_allclose(panels.output_image, expected, atol=1e-5)
+    crop = denormalize(inputs["img_crop"])[0].permute(1, 2, 0)
+    np.testing.assert_allclose(panels.input_image, crop, atol=1e-5)
 
 
 def test_each_crop_is_encoded_once_and_all_are_shown(view, monkeypatch):
