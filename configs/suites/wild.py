@@ -6,12 +6,11 @@ Stage 1 sees crops as they are: to change them costs poses at this length (docs/
 from configs.config_demo import DECODER
 from configs.config_robust import AUGMENTATION
 from configs.config_robust_pose import config_dict as copies
+from configs.config_silhouettes import SILHOUETTES
 from configs.config_train_better import RECIPE
 from configs.config_train_better_pose import LABELS
 from configs.suites.labels import METHOD, SUPERVISED, group, schedules
 
-# 240 people in rooms, clothes and before cameras that all differ: colors of another view alone do not teach limbs.
-SILHOUETTES = {"loss_weight_masks": 20.0, "center_targets": True, "target_other_view": False}
 LONGER = {"num_training_iterations": 14_000, "test_every": 2000}
 
 suite = {
