@@ -5,10 +5,11 @@ import torch
 from torch.nn import functional
 
 from training.loop.loaders import Batch
+from training.silhouettes import silhouettes
 from training.stages.augmentation.geometry import place_by, warp
 from training.stages.augmentation.some import some_crops
 from utils.geometry import rotation_about
-from utils.images import IMAGE_STD, denormalize, per_channel, resize
+from utils.images import denormalize, resize
 from utils.photographs import photograph_files, random_squares
 
 TEXTURES = 256
@@ -117,14 +118,12 @@ def replace_backgrounds(pictures: torch.Tensor, batch: Batch, drawn: Batch, back
 
 
 def person_masks(batch: Batch) -> torch.Tensor:
-    """The share (B,1,R,R) of the person in each pixel: of `mask_crop`, else where the normalized crop differs from its
-    background `bg_crop`, without small holes."""
+    """The share (B,1,R,R) of the person in each pixel: of `mask_crop`, else the silhouettes of the normalized crops
+    before their backgrounds `bg_crop`, without small holes."""
     if "mask_crop" in batch:
         return batch["mask_crop"].float() / 255
-    difference = (batch["img_crop"] - batch["bg_crop"]).abs() * (255 * per_channel(IMAGE_STD, batch["img_crop"].device))
-    # Below 8 gray levels it is noise, above 20 a person; softly between them.
-    mask = ((difference.amax(1, keepdim=True) - 8) / 12).clamp(0, 1)
-    return -_grown(-_grown(mask))
+    shown = silhouettes(batch["img_crop"], batch["bg_crop"])[:, None]
+    return -_grown(-_grown(shown))
 
 
 def _grown(masks: torch.Tensor) -> torch.Tensor:
