@@ -222,9 +222,9 @@ def _parse_config(text: Any, source: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise UserError(f"{source}: its 'config' holds {type(config).__name__}, expected a dictionary")
     _check_stored(config, source)
-    # A key of the architecture that is younger than the file has a default with which networks are what they were.
-    table = table_of(config)
-    return {**{key: table[key].default for key in method_of(config).ARCHITECTURE_KEYS}, **config}
+    # A key of the network that is younger than the file has a default with which networks are what they were.
+    table, method = table_of(config), method_of(config)
+    return {**{key: table[key].default for key in (*method.ARCHITECTURE_KEYS, *method.BEHAVIOR_KEYS)}, **config}
 
 
 def _check_stored(config: Mapping[str, Any], source: str) -> None:

@@ -45,7 +45,7 @@ def test_curves_from_the_command_line(capsys):
 
 def test_plain_stage_2_decodes_images_in_every_step(tiny_setups, monkeypatch):
     decoded, decode = [], EncodeDecode.decode
-    monkeypatch.setattr(EncodeDecode, "decode", lambda *given: decoded.append(given) or decode(*given))
+    monkeypatch.setattr(EncodeDecode, "decode", lambda *given, **more: decoded.append(given) or decode(*given, **more))
     step = plain.PlainPoseTraining(tiny_setups["plain"])
     before = [parameter.clone() for parameter in step.network.parameters()]
     first = [step(np.arange(8)) for _ in range(3)]
