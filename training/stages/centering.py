@@ -16,9 +16,10 @@ _NOBODY = 0.002  # of the crop: less than that is nobody
 def targets_of(network: EncodeDecode, inputs: Batch) -> Batch:
     """The network's input (normalized crops) with the `img_crop` and `bg_crop` that its views are to be compared with.
 
-    Where it has `center_targets`, they are `centered`, and what is encoded is in `input_crop`.
+    Where it renders views and has `center_targets`, they are `centered`, and what is encoded is in `input_crop`.
     """
-    return centered(inputs) if network.center_targets else inputs
+    # Without views, backgrounds are not read.
+    return centered(inputs) if network.center_targets and "img_crop" in network.output_types else inputs
 
 
 def centered(inputs: Batch) -> Batch:

@@ -158,7 +158,7 @@ def _batch_scores(
     """Every score of one batch of camera pairs: name -> (B,), and `pose` (B,51)."""
     batch = hardware.move(batch)
     inputs = normalize_batch(batch)
-    views = targets_of(network, inputs) if "img_crop" in network.output_types else inputs
+    views = targets_of(network, inputs)
     target, donor = evaluation_permutations(len(inputs["img_crop"]), 2, device=hardware.device)
     with hardware.autocast():
         output = network({**views, "shuffled_pose": target, "shuffled_appearance": donor})

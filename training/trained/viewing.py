@@ -85,12 +85,11 @@ class RotatedView:
                 # It encodes the crop and its copies, which is only worth while where they are judged.
                 if self.network.trust is not None:
                     judged = estimate_poses(self.network, inputs["img_crop"], flip_test=False)
-        views = targets_of(self.network, inputs) if "img_crop" in self.network.output_types else inputs
         if "3D" in self.dataset.labels:
             true = torch.from_numpy(self.dataset.labels["3D"][row])
         return {
             "inputs": inputs,
-            "background": views.get("bg_crop"),
+            "background": targets_of(self.network, inputs).get("bg_crop"),
             "appearance": appearance,
             "points": points,
             "predicted": None if predicted is None else predicted.reshape(-1, 3).numpy(),

@@ -69,7 +69,9 @@ def test_specks_do_not_move_the_person():
 def test_only_networks_that_were_taught_so_center():
     inputs = in_box(0.7, (0.1, 0.0))
     network = torch.nn.Module()
-    network.center_targets = False
+    network.center_targets, network.output_types = False, ("img_crop",)
     assert targets_of(network, inputs) is inputs
     network.center_targets = True
     assert not torch.equal(targets_of(network, inputs)["img_crop"], inputs["img_crop"])
+    network.output_types = ("3D",)
+    assert targets_of(network, inputs) is inputs
