@@ -16,7 +16,23 @@ def silhouettes(frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor
 
     A shadow makes all colors of the background darker by one factor.
     """
+    return _people_and_shadows(frames, backgrounds)[0]
+
+
+@torch.no_grad()
+def hidden_shares(frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:
+    """How much normalized `frames` hide of their `backgrounds` (B,3,H,W): (B,H,W) in 0..1.
+
+    It is 1 where somebody is, and what a shadow takes of the light elsewhere.
+    """
+    people, shadows = _people_and_shadows(frames, backgrounds)
+    return people.maximum(shadows)
+
+
+def _people_and_shadows(frames: torch.Tensor, backgrounds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Silhouettes, and what a shadow would take of the light, both (B,H,W)."""
     frames, backgrounds = (at_least_float32(denormalize(images)) for images in (frames, backgrounds))
     factor = (frames * backgrounds).sum(1, keepdim=True) / backgrounds.square().sum(1, keepdim=True).clamp(min=1e-4)
-    difference = (frames - factor.clamp(_SHADOW, 1) * backgrounds).abs().mean(1)
-    return ((difference - _FAINT) / (_CLEAR - _FAINT)).clamp(0, 1)
+    factor = factor.clamp(_SHADOW, 1)
+    difference = (frames - factor * backgrounds).abs().mean(1)
+    return ((difference - _FAINT) / (_CLEAR - _FAINT)).clamp(0, 1), 1 - factor.squeeze(1)

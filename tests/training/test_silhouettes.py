@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.silhouettes import silhouettes
+from training.silhouettes import hidden_shares, silhouettes
 from utils.images import normalize_colors
 
 HEIGHT, WIDTH = 64, 96
@@ -27,3 +27,12 @@ def test_a_silhouette_is_no_shadow(factor, shown):
     torch.testing.assert_close(found[0, 20:44, 10:18].mean(), torch.tensor(shown), atol=0.02, rtol=0)
     found[0, 20:44, 40:48] = found[0, 20:44, 10:18] = 0
     assert found.amax() == 0
+
+
+@pytest.mark.parametrize(("factor", "hidden"), [(0.75, 0.25), (1.0, 0.0), (0.3, 1.0), (1.3, 1.0)])
+def test_a_shadow_hides_what_it_takes_of_the_light(factor, hidden):
+    found = hidden_shares(*shaded_scene(factor))
+    torch.testing.assert_close(found[0, 20:44, 40:48], torch.ones(24, 8))
+    torch.testing.assert_close(found[0, 20:44, 10:18].mean(), torch.tensor(hidden), atol=0.02, rtol=0)
+    found[0, 20:44, 40:48] = found[0, 20:44, 10:18] = 0
+    assert found.amax() < 1e-3

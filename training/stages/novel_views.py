@@ -41,7 +41,7 @@ from training.loop.mixing import (
 )
 from training.loop.run_folder import RunFolder
 from training.metrics import n_mpjpe, psnr
-from training.silhouettes import silhouettes
+from training.silhouettes import hidden_shares
 from training.stages.augmentation import (
     augment,
     changes_colors,
@@ -177,7 +177,8 @@ def add_agreement(
 
 def add_masks(losses: Batch, outputs: Batch, inputs: Batch, config: dict) -> None:
     """Add `masks`, the weighted `mask_loss` of what the views hide of their backgrounds, to `losses` and their sum."""
-    shown = silhouettes(inputs["img_crop"], inputs["bg_crop"])
+    # A shadow that no mask may draw would cost the view its colors.
+    shown = hidden_shares(inputs["img_crop"], inputs["bg_crop"])
     losses["masks"] = config["loss_weight_masks"] * mask_loss(outputs["mask_crop"][None], shown)
     losses["loss"] = losses["loss"] + losses["masks"]
 
