@@ -8,6 +8,7 @@ from utils.images import denormalize
 _FAINT = 0.008  # mean difference of colors (0..1) that is noise
 _CLEAR = 0.03  # and that is surely a person
 _SHADOW = 0.7  # what a shadow leaves of the light, at least
+_BLACK = 1e-4  # square of a color so dark (black borders of crops) that no shadow shows on it
 
 
 @torch.no_grad()
@@ -32,7 +33,7 @@ def hidden_shares(frames: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tens
 def _people_and_shadows(frames: torch.Tensor, backgrounds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Silhouettes, and what a shadow would take of the light, both (B,H,W)."""
     frames, backgrounds = (at_least_float32(denormalize(images)) for images in (frames, backgrounds))
-    factor = (frames * backgrounds).sum(1, keepdim=True) / backgrounds.square().sum(1, keepdim=True).clamp(min=1e-4)
-    factor = factor.clamp(_SHADOW, 1)
+    light, reflected = (_BLACK + (images * backgrounds).sum(1, keepdim=True) for images in (backgrounds, frames))
+    factor = (reflected / light).clamp(_SHADOW, 1)
     difference = (frames - factor * backgrounds).abs().mean(1)
     return ((difference - _FAINT) / (_CLEAR - _FAINT)).clamp(0, 1), 1 - factor.squeeze(1)

@@ -36,3 +36,8 @@ def test_a_shadow_hides_what_it_takes_of_the_light(factor, hidden):
     torch.testing.assert_close(found[0, 20:44, 10:18].mean(), torch.tensor(hidden), atol=0.02, rtol=0)
     found[0, 20:44, 40:48] = found[0, 20:44, 10:18] = 0
     assert found.amax() < 1e-3
+
+
+def test_black_borders_are_no_shadow():
+    black = normalize_colors(torch.zeros(1, 3, 8, 8))
+    assert hidden_shares(black, black).amax() < 1e-3 and silhouettes(black, black).amax() < 1e-3
