@@ -1,6 +1,7 @@
-"""Stage 1 of the demo: what config_64px.py learns in half the time, minutes on two CPU cores."""
+"""Stage 1 of the demo: more than config_64px.py learns, in half the time, minutes on two CPU cores."""
 
 from configs.config_64px import config_dict as base
+from configs.config_train_better import RECIPE
 from utils.paths import WORK
 
 DEMO = WORK / "output" / "demo"
@@ -21,8 +22,9 @@ config_dict = {
     **base,
     **FOLDERS,
     **DECODER,
+    "loss_weight_masks": RECIPE["loss_weight_masks"],
     # Muon learns as much as Adam in two thirds of the iterations.
     "optimizer": "muon",
     "weight_decay": 0.1,
-    "num_training_iterations": 6000,
+    "num_training_iterations": 5000,
 }

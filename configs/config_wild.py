@@ -18,6 +18,8 @@ from configs.config_train_better import config_dict as better
 config_dict = {
     **better,
     **AUGMENTATION,
+    # As the packaged weights were trained: labels teach limbs already.
+    "loss_weight_masks": 0.0,
     "training_set": "wild",
     "actor_subset": None,
     "validation_crops": 512,

@@ -9,6 +9,7 @@ BETTER = "config_train_better.py"
 # The base at 64 px, config_64px.py, has another recipe: this undoes it, and keeps network and schedule length.
 published = {key: config_dict[key] for key in RECIPE}
 _wider = {**RECIPE, "encoder_width": 64}
+_colors_alone = {**RECIPE, "loss_weight_masks": 0.0}
 
 _changes = {
     PUBLISHED: {},
@@ -17,6 +18,11 @@ _changes = {
     "predicts the difference to the background": {"add_background": True},
     "colors by appearance": {"color_by_appearance": True},
     "difference to the background, colors by appearance": {"add_background": True, "color_by_appearance": True},
+    "silhouettes, difference to the background, colors by appearance": {
+        "add_background": True,
+        "color_by_appearance": True,
+        "loss_weight_masks": RECIPE["loss_weight_masks"],
+    },
     "no dropout": {"latent_dropout": 0.0},
     "targets from all four cameras": {"useCamBatches": 4},
     "Muon": {"optimizer": "muon"},
@@ -45,6 +51,7 @@ suite = {
         "rotated and mirrored labels": {"stage1": published, "stage2": LABELS},
         BETTER: {"stage1": RECIPE},
         f"{BETTER}, rotated and mirrored labels": {"stage1": RECIPE, "stage2": LABELS},
+        f"{BETTER} without silhouettes, rotated and mirrored labels": {"stage1": _colors_alone, "stage2": LABELS},
         f"{BETTER}, larger encoder": {"stage1": _wider, "scale": 64},
         f"{BETTER}, larger encoder, rotated and mirrored labels": {"stage1": _wider, "stage2": LABELS, "scale": 64},
     },
