@@ -26,5 +26,5 @@ config_dict = {
     # Muon learns as much as Adam in two thirds of the iterations.
     "optimizer": "muon",
     "weight_decay": 0.1,
-    "num_training_iterations": 5000,
+    "num_training_iterations": 5500,
 }
