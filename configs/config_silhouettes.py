@@ -1,4 +1,4 @@
-"""Stage 1 learns silhouettes too, on top of another recipe: where people, rooms, cameras and boxes differ.
+"""Stage 1 counts silhouettes more, on top of another recipe: where people, rooms, cameras and boxes differ.
 
 `python configs/train_encodeDecode.py --config configs/config_train_better.py --config configs/config_silhouettes.py`
 needs no label: silhouettes are where crops differ from their backgrounds. docs/results.md has what it gains.

@@ -210,7 +210,7 @@ LOSS = {
     "loss_weight_gradient": Key(0.0, "of Sobel gradients", at_least=0),
     "loss_weight_imageNet": Key(2.0, "of features of a fixed ResNet-18 (perceptual loss)", at_least=0),
     "loss_weight_masks": Key(0.0, "of the squared difference of masks and silhouettes: where pictures differ from "
-        "their backgrounds by more than a shadow", at_least=0),
+        "their backgrounds by more than a shadow, which masks of one person may draw", at_least=0),
     "loss_weight_3d": Key(0.0, "of poses in stage 1, by all labels of the set, so that the encoder learns from both "
         "(rendered people); 0: no label, published", at_least=0),
     "loss_weight_agreement": Key(0.0, "of how far apart in the world the poses of unlabeled crops of one instant are; "
