@@ -26,7 +26,7 @@ from training.loop.loaders import grouped_sampler, make_loader
 from training.loop.threads import compute_threads, map_batches, training_threads
 from training.stages.labels import CachedLatents, ShuffledBatches
 from training.stages.losses import ImageLoss
-from training.stages.novel_views import NovelViewStep
+from training.stages.novel_views import NovelViewStep, ask_for_masks
 from training.stages.pose import PoseStep
 from training.trained.evaluation import evaluate
 from training.trained.viewing import RotatedView
@@ -67,6 +67,7 @@ def training_way(way: str, setup: Setup) -> Way:
 def training_step(way: str, setup: Setup) -> Callable[[dict, int], object]:
     """Return `step(batch, iteration)`, a training step of stage 1. Both ways draw the same permutations."""
     setup.network.output_types = ("img_crop",)
+    ask_for_masks(setup.network, setup.config)
     if way == "plain":
         return plain.PlainTraining(setup)
     # From here on as training/stages/novel_views.py puts a step together.

@@ -17,6 +17,7 @@ from benchmarks.setups import Setup
 from models import training_permutations
 from training.loop.engine import make_optimizer, seed_everything
 from training.stages.losses import ImageLoss, pose_loss
+from training.stages.novel_views import add_masks
 from training.trained.evaluation import evaluate
 from utils.images import normalize
 
@@ -50,8 +51,11 @@ class PlainTraining:
         inputs = {key: value.to(self.device) for key, value in inputs.items()}
         inputs |= {key: normalize(inputs[key]) for key in ("img_crop", "bg_crop")}
         self.network.train()
-        output = self.network(inputs)["img_crop"]
-        loss = self.criterion(output, inputs["img_crop"])["loss"]
+        outputs = self.network(inputs)
+        losses = self.criterion(outputs["img_crop"], inputs["img_crop"])
+        if config["loss_weight_masks"]:
+            add_masks(losses, outputs, inputs, config)
+        loss = losses["loss"]
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

@@ -87,10 +87,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     network, config, trained_decoder = open_for_views(config, given)
     if network.center_targets and not network.decoder.uses_background:
         raise UserError("center_targets needs backgrounds; expected skip_background or add_background")
-    if config["loss_weight_masks"]:
-        if not network.decoder.has_mask:
-            raise UserError("loss_weight_masks needs color_by_appearance and add_background, whose layers have masks")
-        network.output_types = (*network.output_types, "mask_crop")
+    ask_for_masks(network, config)
     hardware.place(network)
     masks = mixes_backgrounds(config) or needs_masks(config)
     dataset = cache_on_device(open_training_sets(config, keys, labeled=False, masks=masks), config, hardware.device)
@@ -173,6 +170,14 @@ def add_agreement(
     agreement = agreement_loss(outputs["3D"], to_world, inputs["3D"], cameras, *statistics)
     losses["agreement"] = config["loss_weight_agreement"] * agreement
     losses["loss"] = losses["loss"] + losses["agreement"]
+
+
+def ask_for_masks(network: EncodeDecode, config: dict) -> None:
+    """Have `network` give what `loss_weight_masks` compares, too. UserError where its decoder has no masks."""
+    if config["loss_weight_masks"]:
+        if not network.decoder.has_mask:
+            raise UserError("loss_weight_masks needs color_by_appearance and add_background, whose layers have masks")
+        network.output_types = (*network.output_types, "mask_crop")
 
 
 def add_masks(losses: Batch, outputs: Batch, inputs: Batch, config: dict) -> None:
