@@ -26,6 +26,15 @@ def test_both_ways_train_the_same_steps(tiny_setups):
     assert curves.losses("fast", other, 1) != pytest.approx(reference[:1], rel=1e-3)
 
 
+def test_both_ways_learn_the_masks_of_the_demo(tmp_path):
+    ways = setups.make_setups("demo", tmp_path, setups.TINY, quick=True, device="cpu")
+    exact = ways["fast"]._replace(hardware=Hardware("cpu", "float32"))
+    ours, reference = curves.losses("fast", exact, 1)[0], curves.losses("plain", ways["plain"], 1)[0]
+    assert ours == pytest.approx(reference, rel=1e-5)
+    colors = exact._replace(config={**exact.config, "loss_weight_masks": 0.0})
+    assert curves.losses("fast", colors, 1)[0] < 0.9 * ours
+
+
 def test_curves_are_compared_by_windows():
     reference = np.linspace(2, 1, 100)
     noise = 0.2 * np.where(np.arange(100) % 2, 1, -1)  # averages out
