@@ -1,10 +1,10 @@
 """Stage 1 with a better recipe than the published one: that of the demo, for networks of any size.
 
-Measured on the benchmark at 64 px with 2,000 iterations (docs/results/recipe.md): novel views of 26.0 instead of 23.8
-dB in half the time, and 116 instead of 127 mm N-MPJPE with 1 % of the labels. The optimizer makes the difference in
-pose: with Adam and no weight decay the error stays at 126 mm. With an encoder of twice the demo's width, the default
-here, and config_train_better_pose.py for stage 2 it is 105 mm, 17 % less than the published recipe with the demo's
-encoder. After 8,000 iterations the lead is smaller: 101 against 109 mm, with the demo's encoder.
+Measured on the benchmark at 64 px with 2,000 iterations (docs/results/recipe.md): novel views of 25.9 instead of 23.8
+dB in half the time, and with 1 % of the labels and config_train_better_pose.py for stage 2 103 instead of 127 mm
+N-MPJPE. Without silhouettes it is 111 mm, and 105 with an encoder of twice the demo's width, the default here.
+The optimizer makes a difference, too: with Adam and no weight decay, and stage 2 as published, the error is 126 instead
+of 116 mm. After 8,000 iterations without silhouettes the lead is smaller: 101 against 109 mm.
 
 Gains in PSNR on the demo's data, one change at a time: L2 instead of L1, 0.28 dB; the output added to the background,
 0.15 dB; colors by appearance, 0.6 dB. Not measured alone: another view as target, mirrored pairs, the cosine schedule,
