@@ -17,7 +17,7 @@ from benchmarks.setups import Setup
 from models import training_permutations
 from training.loop.engine import make_optimizer, seed_everything
 from training.stages.losses import ImageLoss, pose_loss
-from training.stages.novel_views import add_masks
+from training.stages.novel_views import ViewLosses
 from training.trained.evaluation import evaluate
 from utils.images import normalize
 
@@ -27,7 +27,8 @@ class PlainTraining:
 
     def __init__(self, setup: Setup):
         self.network, self.config, self.device = setup.network, setup.config, setup.hardware.device
-        self.criterion = ImageLoss(self.config).to(self.device)
+        statistics = self.network.pose_mean, self.network.pose_std
+        self.compare = ViewLosses(self.network, ImageLoss(self.config).to(self.device), self.config, statistics)
         parameters = self.network.stage1_parameters()
         if self.config["optimizer"] == "adam":
             # One operation per parameter: neither the fused nor the batched form of the optimizer.
@@ -51,11 +52,7 @@ class PlainTraining:
         inputs = {key: value.to(self.device) for key, value in inputs.items()}
         inputs |= {key: normalize(inputs[key]) for key in ("img_crop", "bg_crop")}
         self.network.train()
-        outputs = self.network(inputs)
-        losses = self.criterion(outputs["img_crop"], inputs["img_crop"])
-        if config["loss_weight_masks"]:
-            add_masks(losses, outputs, inputs, config)
-        loss = losses["loss"]
+        loss = self.compare(inputs)["loss"]
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
