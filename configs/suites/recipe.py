@@ -10,6 +10,7 @@ BETTER = "config_train_better.py"
 published = {key: config_dict[key] for key in RECIPE}
 _wider = {**RECIPE, "encoder_width": 64}
 _colors_alone = {**RECIPE, "loss_weight_masks": 0.0}
+_layers = {"add_background": True, "color_by_appearance": True}
 
 _changes = {
     PUBLISHED: {},
@@ -17,10 +18,9 @@ _changes = {
     "L2 loss": {"MAE": False},
     "predicts the difference to the background": {"add_background": True},
     "colors by appearance": {"color_by_appearance": True},
-    "difference to the background, colors by appearance": {"add_background": True, "color_by_appearance": True},
+    "difference to the background, colors by appearance": _layers,
     "silhouettes, difference to the background, colors by appearance": {
-        "add_background": True,
-        "color_by_appearance": True,
+        **_layers,
         "loss_weight_masks": RECIPE["loss_weight_masks"],
     },
     "no dropout": {"latent_dropout": 0.0},
