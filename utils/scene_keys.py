@@ -57,7 +57,7 @@ SCENE_NETWORK = {
     "distinct_starts": Key(False, "boxes start side by side, and the box prior holds for the average of all; False: "
         "all start in the middle, and the prior holds for each"),
     "disable_detector": Key(False, "every box is the whole frame"),
-    "detector_width": Key(64, "channels of the detector's first layer", at_least=1),
+    "detector_width": Key(64, "channels of the detector's first layer", at_least=8),
     "detector_background": Key(False, "the detector also sees the difference of frame and background"),
     "smooth_detector_input": Key(False, "a low-pass filter before frames are reduced for the detector"),
     "offset_crop": Key(False, "in training, the detector sees the frame moved by up to 5 % of half its side"),

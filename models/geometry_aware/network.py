@@ -62,6 +62,8 @@ class EncodeDecode(nn.Module):
             add_background=option(config, "add_background"),
             color_by_appearance=option(config, "color_by_appearance"),
         )
+        if self.center_targets and not self.decoder.uses_background:
+            raise UserError("center_targets needs backgrounds; expected skip_background or add_background")
         self.to_pose = PoseDecoder(
             latent_3d,
             option(config, "n_hidden_to3Dpose"),

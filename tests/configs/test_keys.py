@@ -58,7 +58,7 @@ NAMED_IN_ISSUES = [
     "crops_on_device=sometimes", "device=gpu", "device=cuda:x", "latent_3d=100", "latent_fg=-1", "feature_scale=3",
     "latent_dropout=1", "n_hidden_to3Dpose=-1", "num_encoding_layers=1", "encoderType=VGG", "name=a/b", "name=..",
     "pose_variance_floor=-1", "loss_weight_rgb=-1", "useCamBatches=True", "validation_crops=0", "every_nth_frame=0",
-    "training_set=a/b", "MAE=1", f"name={'n' * 256}",
+    "encoder_width=7", "training_set=a/b", "MAE=1", f"name={'n' * 256}",
 ]  # fmt: skip
 
 

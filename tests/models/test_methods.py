@@ -43,7 +43,7 @@ def test_a_config_names_its_method():
 def test_architecture_keys_of_scenes_are_those_that_change_the_tensors():
     method, base = METHODS["scene"], build_network(SMALL_SCENE)
     changes = {
-        **{"spatial_transformer_num": 1, "training_mode": "pose", "detector_width": 4, "masked_blending": False},
+        **{"spatial_transformer_num": 1, "training_mode": "pose", "detector_width": 16, "masked_blending": False},
         **{"latent_3d": 63, "spatial_transformer": "Gauss", "match_crops": False, "similarity_bandwidth": 2.0},
     }
     shapes = [(name, tensor.shape) for name, tensor in base.state_dict().items()]

@@ -316,9 +316,13 @@ class _Loop:
         self.record.update(self.iteration, self.best, self.best_iteration)
 
     def _stop(self, engine: Engine, loss: float) -> None:
+        kept = (
+            f" (the last good network is {str(self.folder.last_network)!r})"
+            if self.folder.last_network.exists()
+            else ""
+        )
         self.broken = (
-            f"the loss became {loss} at iteration {self.iteration}; lower learning_rate "
-            f"(the last good network is {str(self.folder.last_network)!r})"
+            f"the loss became {loss} at iteration {self.iteration}; lower learning_rate or a weight of a loss{kept}"
         )
         engine.terminate()
 

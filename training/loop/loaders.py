@@ -139,12 +139,13 @@ def cache_on_device(dataset: MultiViewDataset, config: dict, device: torch.devic
 def training_rows(
     labels: dict, config: dict, split: Callable[..., tuple[np.ndarray, np.ndarray]] = split_validation
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the training and of the held-out (validation) sequences of the chosen actors.
+    """Rows of the training and of the held-out (validation) sequences of the chosen actors, of every N-th instant.
 
     `split(labels, fraction, seed)`: what is held out.
     """
     parts = split(labels, config["validation_fraction"], config["seed"])
-    train, validation = (rows_of_subjects(labels, rows, config["actor_subset"]) for rows in parts)
+    thinned = (select_rows(labels, every_nth_frame=config["every_nth_frame"], rows=rows) for rows in parts)
+    train, validation = (rows_of_subjects(labels, rows, config["actor_subset"]) for rows in thinned)
     if len(train) == 0:
         raise UserError(
             f"actor_subset {config['actor_subset']!r} leaves no training crops in {config['dataset_folder_train']!r}"
@@ -180,7 +181,6 @@ def grouped_sampler(labels: dict, rows: np.ndarray, config: dict, shuffle: bool)
         batch_size=config["batch_size_train" if shuffle else "batch_size_test"],
         use_cam_batches=max(1, config["useCamBatches"]),
         use_subject_batches=config["useSubjectBatches"] and shuffle,
-        every_nth_frame=config["every_nth_frame"],
         rows=rows,
         shuffle=shuffle,
         drop_last=shuffle,

@@ -8,7 +8,7 @@ import torch
 
 from datasets import MultiViewDataset
 from datasets.joined import JoinedDataset
-from datasets.sampler import split_last_instants, split_validation
+from datasets.sampler import select_rows, split_last_instants, split_validation
 from training.loop.distributed import draw_shard, world_size
 from training.loop.loaders import Batch, mask_kinds, open_mixed_set, open_training_set, training_rows
 from utils.errors import UserError
@@ -62,7 +62,8 @@ def training_parts(
     recording, rendered = dataset.first, dataset.second
     train, held_out = choose(recording.labels, config, split_recording)
     parts = [Part(recording.labels, train, sizes[0])]
-    return [*parts, Part(rendered.labels, np.arange(len(rendered)), sizes[1], len(recording))], held_out
+    mixed = select_rows(rendered.labels, every_nth_frame=config["every_nth_frame"])
+    return [*parts, Part(rendered.labels, mixed, sizes[1], len(recording))], held_out
 
 
 def split_recording(labels: Mapping[str, np.ndarray], fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

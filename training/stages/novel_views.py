@@ -51,6 +51,7 @@ from training.stages.augmentation import (
 )
 from training.stages.centering import targets_of
 from training.stages.losses import ImageLoss, agreement_loss, known_pose_loss, mask_loss
+from training.stages.pose_run import check_pose_batch
 from training.stages.step import Losses, TrainingStep, mean_scores
 from training.trained.load import open_for_views
 from utils.config import check_config
@@ -68,6 +69,8 @@ def train_novel_views(config: dict, resume: bool = False, given: frozenset[str] 
     config = check_config(config, STAGE1_KEYS, complete=True)
     if "img_crop" not in config["output_types"] and not config["loss_weight_3d"]:
         raise UserError(f"output_types is {config['output_types']}; expected img_crop, which stage 1 learns")
+    if "3D" in config["output_types"] and not config["loss_weight_3d"]:
+        raise UserError("output_types has 3D, but loss_weight_3d is 0; expected img_crop alone, or a weight of poses")
     with process_group(config["device"]):
         return _train(config, resume, given)
 
@@ -78,15 +81,19 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     if config["loss_weight_agreement"] and not learns_pose:
         # Alone, it is 0 where all poses are one point.
         raise UserError("loss_weight_agreement needs loss_weight_3d, which is 0; expected labels to learn poses from")
+    if config["loss_weight_agreement"] and (config["dataset_folder_mixed"] is None or config["useCamBatches"] < 2):
+        raise UserError(
+            "loss_weight_agreement compares cameras of crops without a label; expected dataset_folder_mixed, which "
+            "brings the labels, and useCamBatches of 2 or more"
+        )
     keys = (*VIEW_KEYS, "3D") if learns_pose else VIEW_KEYS
     if learns_pose:
         # Stored with the weights: what is trained is what tests and stage 2 ask for.
         config = {**config, "output_types": ["img_crop", "3D"]}
+        check_pose_batch(config)
     # Before the network is built: its weights are a function of the seed.
     seed_everything(config["seed"])
     network, config, trained_decoder = open_for_views(config, given)
-    if network.center_targets and not network.decoder.uses_background:
-        raise UserError("center_targets needs backgrounds; expected skip_background or add_background")
     ask_for_masks(network, config)
     hardware.place(network)
     masks = mixes_backgrounds(config) or needs_masks(config)
@@ -218,7 +225,7 @@ class NovelViewStep(TrainingStep):
             recorded = batch_sizes(self.config, self.group)[0] // world_size()
             drawn |= draw_backgrounds(count, recorded, self.config, generator)
         drawn |= permutations(count, self.config, generator)
-        if true is not None:
+        if true is not None and self.config["shuffle_fg"]:
             drawn["shuffled_appearance"] = donors_in_true_colors(drawn["shuffled_appearance"], true, cameras)
         return drawn
 

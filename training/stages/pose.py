@@ -18,10 +18,11 @@ from training.metrics import mpjpe, n_mpjpe
 from training.stages.augmentation import augment, draw_augmentation, make_backgrounds, needs_masks
 from training.stages.labels import LABEL_KEYS, CachedLatents, LabeledCrops, ShuffledBatches, labeled_rows
 from training.stages.losses import pose_loss
-from training.stages.pose_run import open_pose_run, some_examples
+from training.stages.pose_run import check_pose_batch, open_pose_run, some_examples
 from training.stages.step import Losses, TrainingStep
 from training.trained.copies import direct_poses
 from utils.config import check_config
+from utils.errors import UserError
 from utils.images import denormalize
 from utils.keys import KEYS
 from utils.plotting import save_examples
@@ -34,7 +35,12 @@ def train_pose(config: dict, resume: bool = False, given: frozenset[str] = froze
     `given` names the keys that the user gave; those of the architecture must agree with `network_path`.
     """
     config = check_config(config, KEYS, complete=True)
+    if "3D" not in config["output_types"]:
+        raise UserError(
+            f"output_types is {config['output_types']}; expected 3D, which stage 2 learns (its configs end in _pose)"
+        )
     with process_group(config["device"]):
+        check_pose_batch(config)
         return _train(config, resume, given)
 
 

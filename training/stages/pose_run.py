@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from training.loop.distributed import is_main, local_items
+from training.loop.distributed import is_main, local_items, world_size
 from training.loop.engine import seed_everything
 from training.loop.hardware import Hardware
 from training.loop.run_folder import RunFolder
 from training.trained.load import open_for_pose
+from utils.errors import UserError
 
 NUM_EXAMPLES = 4  # held-out rows in a picture
 
@@ -51,6 +52,16 @@ def open_pose_run(config: dict, given: frozenset[str], open_dataset: Callable[[d
     if not trained_decoder:
         network.set_pose_statistics(torch.as_tensor(dataset.pose_mean), torch.as_tensor(dataset.pose_std))
     return PoseRun(config, hardware, network, dataset, folder)
+
+
+def check_pose_batch(config: dict) -> None:
+    """UserError where a process would get one crop of a batch: the pose decoder's batch norm needs two."""
+    share = config["batch_size_train"] // world_size()
+    if config["n_hidden_to3Dpose"] and share < 2:
+        raise UserError(
+            f"batch_size_train {config['batch_size_train']} gives a process {share} crop; expected 2 or more, because "
+            "the pose decoder has batch norm"
+        )
 
 
 def some_examples(held_out: np.ndarray) -> np.ndarray:

@@ -71,9 +71,8 @@ def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
     load_weights(network, checkpoint)
     if checkpoint.trust is not None:
         network.trust = TrustHead(checkpoint.trust)
-    if stored is not None and "output_types" not in given:
-        trained = _trained_outputs(stored)
-        network.output_types = tuple(name for name in network.output_types if name in trained)
+    if stored is not None:
+        network.output_types = _outputs_of(checkpoint, network.output_types, "output_types" in given)
     return Trained(hardware.place(network.eval()), config, hardware, stored)
 
 
@@ -228,9 +227,19 @@ def _has_poses(checkpoint: Checkpoint) -> bool:
     return "3D" in (checkpoint.config or {}).get("output_types", ())
 
 
-def _trained_outputs(stored: dict) -> set[str]:
+def _outputs_of(checkpoint: Checkpoint, wanted: tuple[str, ...], given: bool) -> tuple[str, ...]:
+    """Those of the outputs `wanted` that were trained. UserError for untrained views or poses that the user gave."""
+    stored = checkpoint.config
     # Stage 2 trains poses only, and leaves the image decoder as stage 1 trained it.
-    return {*stored["output_types"], *(("img_crop",) if stored.get("network_path") else ())}
+    trained = {*stored["output_types"], *(("img_crop",) if stored.get("network_path") else ())}
+    if not given:
+        return tuple(name for name in wanted if name in trained)
+    untrained = [name for name in ("img_crop", "3D") if name in wanted and name not in trained]
+    if untrained:
+        raise UserError(
+            f"output_types has {untrained[0]}, but {checkpoint.source} was trained for {stored['output_types']} only"
+        )
+    return wanted
 
 
 def _agreed(config: dict, checkpoint: Checkpoint, given: frozenset[str], keys: Iterable[str]) -> dict:

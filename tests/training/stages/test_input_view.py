@@ -5,9 +5,12 @@ import pytest
 import torch
 
 from configs.config_robust import AUGMENTATION
+from models import build_network
 from tests.networks import SMALL, some_inputs
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config
+from training.loop.engine import make_optimizer
+from training.loop.hardware import Hardware
 from training.loop.loaders import VIEW_KEYS, normalize_batch, open_training_set
 from training.loop.mixing import open_training_sets
 from training.stages.augmentation import augment, draw_augmentation, make_backgrounds, roll_cameras
@@ -22,7 +25,8 @@ from training.stages.augmentation.colors import bend_colors, draw_color_maps, ma
 from training.stages.augmentation.geometry import draw_placements, place_by, roll_input, warp
 from training.stages.augmentation.hiding import hide
 from training.stages.augmentation.quality import add_noise, blur, compress, draw_blurs, draw_noises
-from training.stages.novel_views import donors_in_true_colors, permutations, true_colors
+from training.stages.losses import ImageLoss
+from training.stages.novel_views import NovelViewStep, donors_in_true_colors, permutations, true_colors
 from utils.errors import UserError
 from utils.geometry import rotation_about
 from utils.images import normalize_colors
@@ -100,8 +104,6 @@ def test_the_vertical_rolls_with_the_points():
 
 
 def test_a_network_with_a_rolled_input_aims_at_the_same_target():
-    from models import build_network
-
     network, inputs = build_network({**SMALL, "output_types": ["cam2cam", "latent_3d"]}).eval(), some_inputs()
     rolls = rotation_about("z", torch.linspace(-1, 1, 4))
     rolled = roll_input({**inputs, "input_crop": inputs["img_crop"].flip(2)}, rolls)
@@ -174,6 +176,15 @@ def test_the_donors_of_appearance_have_true_colors():
     assert true.view(8, 4).sum(1).tolist() == [1] * 8 and len(set(true.view(8, 4).int().argmax(1).tolist())) > 1
     chosen = donors_in_true_colors(donors, true, 4)
     assert true[chosen].all() and torch.equal(chosen // 4, donors // 4)
+
+
+def test_colors_of_their_own_do_not_shuffle_an_appearance_that_is_to_stay():
+    config = tiny_config("", "", augment_input_color=0.5, shuffle_fg=False)
+    network = build_network(config)
+    optimizer = make_optimizer(network.parameters(), config)
+    step = NovelViewStep(network, ImageLoss(config), optimizer, Hardware("cpu", "float32"), config)
+    drawn = step.draw({"img_crop": torch.zeros(8, 3, 4, 4)}, rng())
+    assert drawn["shuffled_appearance"].tolist() == list(range(8))
 
 
 def test_blur_keeps_even_pictures_and_spreads_a_line_as_it_should():

@@ -24,6 +24,8 @@ def test_labels_are_a_seeded_fraction_of_the_chosen_subjects(data):
     assert not set(dataset.labels["seq"][train]) & set(dataset.labels["seq"][held_out])
     np.testing.assert_array_equal(train, labeled_rows(dataset.labels, config)[0])
     assert set(train) != set(labeled_rows(dataset.labels, {**config, "seed": 1})[0])
+    thinned, _ = labeled_rows(dataset.labels, {**config, "every_nth_frame": 2, "label_fraction": 1.0})
+    assert 0 < len(thinned) <= 0.5 * subject[all_train].sum() + len(np.unique(dataset.labels["seq"]))
     with pytest.raises(UserError, match="label_subjects"):
         labeled_rows(dataset.labels, {**config, "label_subjects": [9]})
 

@@ -103,8 +103,10 @@ def test_a_finished_run_is_neither_overwritten_nor_repeated(data, stage1):
 
 
 def test_a_loss_that_is_not_finite_stops_and_says_where(data, tmp_path):
-    with pytest.raises(UserError, match=r"nan|inf"):
+    with pytest.raises(UserError, match=r"nan|inf") as stopped:
         train_novel_views(tiny_config(data, tmp_path, learning_rate=1e30))
+    # It names a network only where there is one.
+    assert ("last good network" in str(stopped.value)) == bool(list(tmp_path.rglob("network_last_val.pth")))
     saved = list(tmp_path.rglob("*.pth"))
     assert all(
         torch.isfinite(t).all() for f in saved if "network" in f.name for t in read_checkpoint(f).weights.values()
@@ -168,3 +170,32 @@ def test_what_masks_and_centering_need_is_said(data, tmp_path):
     with pytest.raises(UserError, match="center_targets needs backgrounds; expected skip_background or add_background"):
         train_novel_views(tiny_config(data, tmp_path, center_targets=True, skip_background=False))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"output_types": ["img_crop", "3D"]}, "output_types has 3D, but loss_weight_3d is 0"),
+        ({"loss_weight_3d": 1.0, "loss_weight_agreement": 1.0}, "expected dataset_folder_mixed"),
+        (
+            {"loss_weight_3d": 1.0, "batch_size_train": 1, "useCamBatches": 1, "useSubjectBatches": False},
+            "batch_size_train 1 gives a process 1 crop; expected 2 or more",
+        ),
+    ],
+    ids=["poses", "agreement", "batch"],
+)
+def test_what_could_not_learn_is_refused_before_anything_is_written(data, tmp_path, changes, words):
+    with pytest.raises(UserError, match=words):
+        train_novel_views(tiny_config(data, tmp_path, **changes))
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_nth_frame_thins_what_trains_and_what_is_held_out(data, tmp_path):
+    config = tiny_config(data, tmp_path)
+    dataset = open_training_set(config, ("img_crop",))
+    for rows, thinned in zip(
+        *(training_rows(dataset.labels, {**config, "every_nth_frame": n}) for n in (1, 2)), strict=True
+    ):
+        assert set(thinned) < set(rows)
+        instants = [len(np.unique(dataset.labels["frame"][part])) for part in (rows, thinned)]
+        assert instants[1] == -(-instants[0] // 2)

@@ -29,6 +29,20 @@ def test_stage_2_trains_the_pose_decoder_and_nothing_else(data, stage1, tmp_path
     assert np.mean(logged[-5:]) < np.mean(logged[:5])
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"output_types": ["img_crop"]}, "expected 3D, which stage 2 learns"),
+        ({"batch_size_train": 1}, "batch_size_train 1 gives a process 1 crop; expected 2 or more"),
+    ],
+    ids=["a config of stage 1", "batch"],
+)
+def test_what_could_not_train_poses_is_refused_before_anything_is_written(data, stage1, tmp_path, changes, words):
+    with pytest.raises(UserError, match=words):
+        train_pose(tiny_pose_config(data, tmp_path, str(stage1.path), **changes))
+    assert not list(tmp_path.iterdir())
+
+
 def test_stage_2_draws_held_out_poses(data, stage1, tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr("training.stages.pose.save_examples", lambda *_, **poses: drawn.append(poses))

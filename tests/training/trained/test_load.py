@@ -113,6 +113,13 @@ def test_published_weights(trained, layout, monkeypatch, tmp_path, capsys):
     np.testing.assert_array_equal(trained.network.pose_std, dataset.pose_std)
 
 
+def test_centered_targets_of_a_network_without_background_are_refused(layout, tmp_path):
+    folder = make_run(tmp_path / "run", layout, skip_background=False)
+    config = {**config_dict, "network_path": str(folder), "device": "cpu", "center_targets": True}
+    with pytest.raises(UserError, match="center_targets needs backgrounds"):
+        open_network(config, frozenset({"center_targets"}))
+
+
 @pytest.mark.parametrize(
     ("changed", "outputs"),
     [
@@ -129,6 +136,9 @@ def test_only_what_was_trained_is_shown(layout, tmp_path, changed, outputs):
     assert set(network.output_types) == outputs
     assert config["dataset_folder_test"] == str(layout)
     assert result_folder(config) == folder
+    for output in {"img_crop", "3D"} - outputs:
+        with pytest.raises(UserError, match=f"output_types has {output}, but .* was trained for"):
+            open_network({**config, "output_types": [output]}, frozenset({"output_types"}))
     panels = RotatedView(network, MultiViewDataset(layout, VIEW_KEYS), hardware)(0, 0.5)
     assert (panels.output_image is not None) == ("img_crop" in outputs)
     assert (panels.predicted_pose is not None) == ("3D" in outputs)
