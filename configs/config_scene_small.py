@@ -1,4 +1,4 @@
-"""Stage 1 of several people on frames of 228 x 128 px with a small network, second part: 45 minutes.
+"""Stage 1 of several people on frames of 228 x 128 px with a small network, second part: 38 minutes.
 
 It starts from what was learned before: the detector of config_scene_boxes.py, and encoder and image decoder of
 config_scene_crops.py. Give `pretrained_network_path` and `pretrained_crops_path` (docs/training.md).

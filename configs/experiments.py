@@ -2,8 +2,8 @@
 
 python configs/experiments.py SUITE [options] [stage1.key=value ...] [stage2.key=value ...] [key=value ...]
 
-SUITE is labels, ablation, recipe or better (configs/suites/), or a Python file like those. Runs that are done are not
-repeated, and interrupted or killed ones are resumed. `key=value` changes a key of both stages or of the named one;
+SUITE is labels, ablation, recipe, better or wild (configs/suites/), or a Python file like those. Runs that are done are
+not repeated, and interrupted or killed ones are resumed. `key=value` changes a key of both stages or of the named one;
 supervision without stage 1 counts as stage 2. For example, 8 hours of one suite, then its page:
 
     python configs/experiments.py labels --seeds 1 --budget 480 stage1.optimizer=muon
@@ -70,7 +70,7 @@ def run_jobs(arguments: argparse.Namespace, chosen: list, runs: list, output: Pa
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = script_parser(__doc__)
-    parser.add_argument("suite", metavar="SUITE", help="labels, ablation, recipe, better, or a file")
+    parser.add_argument("suite", metavar="SUITE", help="labels, ablation, recipe, better, wild, or a file")
     parser.add_argument("--data", metavar="DIR", help="holds train and test (default: data/benchmark64, or benchmark)")
     parser.add_argument(
         "--scale", type=int, choices=DATA, default=64, help="64 px: a small network, 128: the published"

@@ -15,7 +15,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command("demo", "render people, train both stages, evaluate; about 15 minutes on two CPU cores"),
+    "demo": Command("demo", "render people, train both stages, evaluate; 10 to 25 minutes on two CPU cores"),
     "train": Command("train_encodeDecode", "stage 1: learn novel views from multi-view video, without labels"),
     "pose": Command("train_encodeDecode_pose", "stage 2: learn 3D poses from few labels on stage 1's features"),
     "test": Command("test_encodeDecode", "measure a trained network's poses and novel views", ("--evaluate",)),
