@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 
 MIN_SAMPLES, MAX_SAMPLES = 3, 15
-SHORTEST = 0.2  # seconds of a sample; shorter calls are repeated
 
 
 class Way(NamedTuple):
@@ -25,12 +24,13 @@ class Way(NamedTuple):
 def median_rates(
     ways: Mapping[str, Way],
     seconds: float,
-    shortest: float = SHORTEST,
+    shortest: float,
     begin: Callable[[str], object] = lambda name: None,
 ) -> dict[str, float]:
     """Items per second of each way: medians over samples that the ways take in turns, after warming up.
 
-    Samples are taken for about `seconds`, and at least 3 of each way. `begin(name)` is called before a way's turn.
+    Samples are taken for about `seconds`, and at least 3 of each way; what takes less than `shortest` seconds is
+    repeated. `begin(name)` is called before a way's turn.
     """
     repeats, samples = {}, {}
     for name, way in ways.items():

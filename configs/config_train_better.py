@@ -17,11 +17,17 @@ from configs.config_train_encodeDecode import config_dict as published
 # A recipe changes these keys, and neither the size of the network nor the number of iterations.
 RECIPE = {
     "sigmoid_bottleneck": False,
+    # So few iterations do not overfit: dropout would only slow them down.
     "latent_dropout": 0.0,
+    # The background need not be learned, so that a decoder with a quarter of the published channels is enough, which
+    # trains almost twice as fast.
     "add_background": True,
+    # A colored shape is a product of mask and color, which convolutions do not learn within minutes: it is built in.
     "color_by_appearance": True,
+    # With the published shuffle half of the targets are the crop's own view, and teach no rotation.
     "target_other_view": True,
     "useCamBatches": 2,
+    # With L1, limbs that are visible less than half the time disappear; with L2 they appear faintly, and are learned.
     "MAE": False,
     "loss_weight_rgb": 1.0,
     "loss_weight_gradient": 0.0,
@@ -30,8 +36,10 @@ RECIPE = {
     "loss_weight_masks": 3.0,
     "optimizer": "muon",
     "learning_rate": 2e-3,
+    # A short run gains most from a schedule that ends at zero.
     "learning_rate_schedule": "cosine",
     "weight_decay": 0.05,
+    # Few people must stand for many: mirror images and changed colors add some variety.
     "augment_mirror": True,
     "augment_color": 0.1,
     "augment_rotation": 0.0,

@@ -83,8 +83,6 @@ class PretrainedNetwork(
     @classmethod
     def _opened(cls, path: str) -> PretrainedNetwork:
         trained = open_network({**config_dict, "device": "cpu", "precision": "float32", "network_path": path})
-        if not isinstance(trained.network, EncodeDecode):
-            raise UserError(f"{path!r} is a network for frames; expected one for crops (geometry_aware)")
         network = cls(shared_config(trained), load=False)
         network.trust, network.output_types = trained.network.trust, trained.network.output_types
         network.load_state_dict(trained.network.state_dict())

@@ -1,9 +1,12 @@
 """The methods of this project: one sub-package each, and the lookup by the config key `method`.
 
 A method's package gives
-- `Network`: the class, built from a config; `forward(input_dict)` returns a dictionary of outputs;
+- `Network`: the class, built from a config; `forward(input_dict)` returns a dictionary of outputs. It has
+  `output_types`, which may be changed, `to_pose` (the pose decoder), `stage1_parameters()`, `stage2_parameters()`,
+  `set_pose_statistics(mean, std)` and `denormalize_pose(normalized)`, as the networks that are here;
 - `ARCHITECTURE_KEYS`: config keys that decide which tensors a network has, and `POSE_DECODER_KEYS`, those among them
   that concern only the pose decoder, which stage 2 trains; `ENCODER_START_KEYS`: how a pretrained encoder trains on;
+  `BEHAVIOR_KEYS`: what else a trained network computes as it did in training;
 - `POSE_DECODER`: the name of that part, and `STAGE1_ONLY`, the names of parts and keys that stage 2 does not
   take over;
 - `name_parts(config)`: the beginning of a run folder's name, as the published implementation has it;

@@ -14,6 +14,16 @@ class Command(NamedTuple):
     arguments: tuple[str, ...] = ()  # come before the user's
 
 
+class MethodScripts(NamedTuple):
+    stage2: str  # it has all of the method's keys
+    test: str
+
+
+#: The scripts of each method that go on from stage 1 and from stage 2.
+METHOD_SCRIPTS = {
+    "geometry_aware": MethodScripts("train_encodeDecode_pose", "test_encodeDecode"),
+    "scene": MethodScripts("train_detect_encode_decode_pose", "test_detect_encode_decode"),
+}
 COMMANDS = {
     "demo": Command("demo", "render people, train both stages, evaluate; 10 to 25 minutes on two CPU cores"),
     "train": Command("train_encodeDecode", "stage 1: learn novel views from multi-view video, without labels"),

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.commands import command_for
+from utils.commands import METHOD_SCRIPTS, command_for
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.keys import ALIASES, GROUPS, KEYS, RETIRED, Key
@@ -20,8 +20,6 @@ from utils.scene_keys import SCENE_GROUPS, SCENE_KEYS
 
 TABLES = {"geometry_aware": KEYS, "scene": SCENE_KEYS}
 _GROUPS = {"geometry_aware": GROUPS, "scene": SCENE_GROUPS}
-# The script of each method that has all of its keys.
-_KEYS_SCRIPTS = {"geometry_aware": "train_encodeDecode_pose", "scene": "train_detect_encode_decode_pose"}
 
 
 def read_config_file(path: str | os.PathLike, name: str = "config_dict") -> dict:
@@ -145,7 +143,7 @@ def _hint(key: str, keys: Mapping[str, Key]) -> str:
     alias = ALIASES.get(key.lower())
     if alias in table:
         return f"expected {alias!r}" + ("" if alias in keys else f", a key of {_group(alias, method)}")
-    names, every_key = {name.lower(): name for name in keys}, command_for(_KEYS_SCRIPTS[method]) + " --keys"
+    names, every_key = {name.lower(): name for name in keys}, command_for(METHOD_SCRIPTS[method].stage2) + " --keys"
     nearest = difflib.get_close_matches(key.lower(), names, n=1, cutoff=0.6)
     return f"the nearest known key is {names[nearest[0]]!r}" if nearest else f"`{every_key}` lists all keys"
 

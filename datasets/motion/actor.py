@@ -108,18 +108,18 @@ class Actor:
         ends = [start for start, _ in busy] + [self.times[-1]]
         return [(s, e) for s, e in zip(starts, ends, strict=True) if e > s]
 
-    def stroll(self, speed: float, nimble: float = 1.6, goals=None) -> None:
+    def stroll(self, speed: float, nimble: float = 1.6) -> None:
         """Walk from one random place to the next. speed: meters per second. nimble: most yaw, radians per second."""
         step = 1 / self._rate
         place, heading = self.spot(0.8), self.between(-np.pi, np.pi)
-        goal = self.spot() if goals is None else next(goals)
+        goal = self.spot()
         pace = self.between(0.5, 1.0) * speed
         # Steered step by step: the heading follows the bearing of the goal, and the pace drops in curves.
         track = np.empty((len(self.times), 3))
         for index in range(len(track)):
             track[index] = *place, heading
             if np.hypot(*(goal - place)) < 0.3:
-                goal = self.spot() if goals is None else next(goals)
+                goal = self.spot()
             bearing = np.arctan2(*(goal - place)[::-1])
             error = (bearing - heading + np.pi) % (2 * np.pi) - np.pi
             heading += np.clip(3 * error, -nimble, nimble) * step

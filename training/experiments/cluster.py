@@ -32,7 +32,6 @@ from utils.commands import install_extra
 from utils.errors import UserError, one_line
 from utils.paths import ROOT
 
-CLUSTERS = ("slurm", "local")
 MOST_JOBS = {"slurm": 100, "local": 2}  # at the same time
 MOST_STARTS = 5  # of a job that is killed, in one call
 TIMEOUT = 24 * 60  # minutes of a job; one that takes longer is started again, and goes on

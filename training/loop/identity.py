@@ -19,14 +19,15 @@ from utils.keys import KEYS, RETIRED, Key
 
 BEST_NETWORK = "models/network_best_val_t1.pth"
 MAX_NAME = 99  # characters
-_WEIGHTS_KEYS = (
+# Their values name files of weights, or what stands for one.
+WEIGHTS_KEYS = (
     "network_path",
     "pretrained_network_path",
     "pretrained_crops_path",
     "encoder_weights",
     "perceptual_weights",
 )
-_CONTENT_KEYS = ("dataset_folder_train", "dataset_folder_mixed", *_WEIGHTS_KEYS)
+_CONTENT_KEYS = ("dataset_folder_train", "dataset_folder_mixed", *WEIGHTS_KEYS)
 
 
 def run_identity(config: Mapping[str, Any], stage: str) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def run_identity(config: Mapping[str, Any], stage: str) -> dict[str, Any]:
     Keys that say where, how fast or how verbosely a run runs are left out. In the place of `dataset_folder_train` is
     a fingerprint of its labels, in that of a file of weights a digest of it. Raises UserError without labels.
     """
-    contents = {key: _weights_digest(config[key]) for key in _WEIGHTS_KEYS if _differs(config, key)}
+    contents = {key: _weights_digest(config[key]) for key in WEIGHTS_KEYS if _differs(config, key)}
     contents["dataset_folder_train"] = labels_fingerprint(config["dataset_folder_train"])
     if _differs(config, "dataset_folder_mixed"):
         contents["dataset_folder_mixed"] = labels_fingerprint(config["dataset_folder_mixed"])

@@ -13,7 +13,7 @@ from typing import Any
 from models.parts.weights import read_file, write_file
 from training.loop.identity import BEST_NETWORK, differences, identity_of_old_run, run_identity, run_name
 from training.loop.provenance import read_record
-from utils.commands import command_for
+from utils.commands import METHOD_SCRIPTS, command_for
 from utils.config import method_name, table_of, write_config
 from utils.errors import UserError
 from utils.files import naming, part_of, remove_dead_parts, write_atomically
@@ -23,11 +23,6 @@ LATEST = "latest"  # the link beside the run folders
 # What stage 2 takes over from stage 1 by its command line; the architecture it takes from the network.
 _DATA_KEYS = ("dataset_folder_train", "dataset_folder_test", "actor_subset", "pretrained_network_path",
               "pretrained_crops_path")  # fmt: skip
-# The scripts of each method that go on from stage 1 and from stage 2.
-_SCRIPTS = {
-    "geometry_aware": ("train_encodeDecode_pose", "test_encodeDecode"),
-    "scene": ("train_detect_encode_decode_pose", "test_detect_encode_decode"),
-}
 
 
 class RunFolder:
@@ -134,7 +129,7 @@ def point_latest_to(run: Path) -> None:
 def next_command(folder: RunFolder, config: Mapping[str, Any]) -> str:
     """The command that goes on from a trained run: stage 2 after a stage 1 without poses, else the test."""
     given, table = {"network_path": str(folder.path)}, table_of(config)
-    stage2, test = _SCRIPTS[method_name(config)]
+    stage2, test = METHOD_SCRIPTS[method_name(config)]
     if folder.stage == "encode" and not config.get("loss_weight_3d"):
         # Stage 2 takes the architecture from the network, but the labels are the user's choice.
         kept = [key for key in _DATA_KEYS if key in table and config[key] != table[key].default]

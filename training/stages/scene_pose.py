@@ -105,7 +105,7 @@ class ScenePoseStep(PoseStep):
         super().__init__(network, optimizer, hardware, {**config, "augment_mirror": False}, source)
 
     def compare(self, prediction: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        return people_loss(self.network, prediction, label)
+        return pose_loss_of_people(self.network, prediction, label)
 
     def in_meters(self, normalized: torch.Tensor) -> torch.Tensor:
         return normalized * self.network.pose_std + self.network.pose_mean
@@ -157,7 +157,9 @@ class SupervisedSceneStep(TrainingStep):
         known = torch.isfinite(people["3D"]).all(-1)
         predicted = of_people(poses, people["chosen"])
         # A batch of nobody has no error: its sum is 0.
-        error = people_loss(self.network, predicted[known], people["3D"][known]) if known.any() else poses.sum() * 0
+        error = (
+            pose_loss_of_people(self.network, predicted[known], people["3D"][known]) if known.any() else poses.sum() * 0
+        )
         losses = {"loss": error, "pose": error}
         if "box" in batch and self.config["loss_weight_true_boxes"]:
             size = tuple(batch["img"].shape[-2:])
@@ -184,13 +186,13 @@ class SupervisedSceneStep(TrainingStep):
                 return 0, {}
             pose = normalized * self.network.pose_std + self.network.pose_mean
             errors = {"mpjpe": 1000 * mpjpe(pose, label).mean(), "n_mpjpe": 1000 * n_mpjpe(pose, label).mean()}
-            return len(label), {"loss": people_loss(self.network, normalized, label), **errors}
+            return len(label), {"loss": pose_loss_of_people(self.network, normalized, label), **errors}
 
         with computing(self.network, self.network.output_types):
             return mean_scores(compare, batches, self.hardware.device)
 
 
-def people_loss(network: torch.nn.Module, prediction: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+def pose_loss_of_people(network: torch.nn.Module, prediction: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     """`scene_pose_loss` of people one by one: normalized poses (M,51) and labels (M,51), meters."""
     prediction, label = (pose.unflatten(-1, (-1, 3))[:, None] for pose in (prediction, label))
     return scene_pose_loss(prediction, label, network.pose_mean, network.pose_std)

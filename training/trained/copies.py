@@ -3,10 +3,10 @@
 from typing import NamedTuple
 
 import torch
-from torch.nn import functional
 
 from models import EncodeDecode
-from utils.geometry import mirror_pose
+from training.stages.augmentation.geometry import place_by, warp
+from utils.geometry import mirror_pose, rotation_about
 
 
 class Estimate(NamedTuple):
@@ -69,13 +69,9 @@ def move_crops(
     """What crops (B,3,R,R) show, enlarged by `scale` and rotated clockwise by `roll` radians about the center, then
     moved by shares of the side, then mirrored. Numbers or (B,). The border is continued beyond the crop."""
     right, down, scale, roll = (_column(value, crops) for value in (right, down, scale, roll))
-    cos, sin = roll.cos() / scale, roll.sin() / scale
-    # grid_sample asks where each output pixel comes from, in units of half a side.
-    backward = torch.stack(
-        [cos, sin, -2 * (cos * right + sin * down), -sin, cos, -2 * (cos * down - sin * right)], dim=1
-    )
-    grid = functional.affine_grid(backward.unflatten(1, (2, 3)), list(crops.shape), align_corners=False)
-    moved = functional.grid_sample(crops, grid.to(crops.dtype), padding_mode="border", align_corners=False)
+    # In the coordinates of a crop, from -1 to 1, its side is 2 long.
+    shifts = 2 * torch.stack([right, down], dim=1)
+    moved = warp(crops, place_by(rotation_about("z", roll), scale, shifts))
     unmoved = (right == 0) & (down == 0) & (scale == 1) & (roll == 0)
     # Interpolation on whole pixels is exact only up to rounding.
     moved = torch.where(unmoved[:, None, None, None], crops, moved)

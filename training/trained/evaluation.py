@@ -1,13 +1,14 @@
 """Evaluating a trained network: errors of its poses and quality of its novel views, per subject and motion."""
 
 import os
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from datasets import Labels, MultiViewDataset
+from datasets import FrameDataset, Labels, MultiViewDataset
 from datasets.layout.labels import instant_keys
 from datasets.sampler import group_rows, select_rows
 from models import EncodeDecode
@@ -69,19 +70,8 @@ def evaluate(
         raise UserError(f"output_types is {list(network.output_types)}; expected 3D, img_crop or both")
     rows = _rows_not_shifted(dataset.labels) if skip_shifted else None
     pairs = pair_cameras(dataset.labels, config["every_nth_frame"], rows)
-    # Batches hold whole pairs, because a view is rendered from another crop of its batch.
-    size = max(1, config["batch_size_test"] // 2)
-    batches = [pairs[start : start + size].reshape(-1) for start in range(0, len(pairs), size)]
-    scores: dict[str, np.ndarray] = {}
-    network = fold_batch_norm(network)
-    loader = make_loader(dataset, batches, config)
-    score = partial(_batch_scores, network, hardware, config["flip_test"], trust)
-    scored = map_batches(score, loader, hardware.device)
-    for rows, values_of in zip(batches, tqdm(scored, "evaluating", len(batches), unit="batch"), strict=True):
-        for name, values in values_of.items():
-            column = scores.setdefault(name, np.full((len(dataset), *values.shape[1:]), np.nan))
-            # A camera without a partner shows no novel view, but its pose counts.
-            column[rows] = np.where(_is_alone(rows), np.nan, values) if name in _VIEW_SCORES else values
+    score = partial(_batch_scores, fold_batch_norm(network), hardware, config["flip_test"], trust)
+    scores = score_pairs(dataset, pairs, score, config, hardware, _VIEW_SCORES.__contains__)
     # Of an odd number of cameras one is in two pairs; it counts once.
     evaluated = np.unique(pairs)
     poses = scores.pop("pose", None)
@@ -145,10 +135,31 @@ def pair_cameras(labels: Labels, every_nth_frame: int, rows: np.ndarray | None =
     return instants.order[np.stack([first, second], axis=1)]
 
 
-def _is_alone(rows: np.ndarray) -> np.ndarray:
-    """Which rows of flattened pairs are paired with themselves, (2P,) bool."""
-    pairs = rows.reshape(-1, 2)
-    return np.repeat(pairs[:, 0] == pairs[:, 1], 2)
+def score_pairs(
+    dataset: MultiViewDataset | FrameDataset,
+    pairs: np.ndarray,
+    score: Callable[[Batch], dict[str, np.ndarray]],
+    config: dict,
+    hardware: Hardware,
+    of_views: Callable[[str], bool],
+) -> dict[str, np.ndarray]:
+    """Every score (N,...) by name, of the rows in `pairs` (P,2) of cameras, NaN elsewhere.
+
+    `score(batch)`: name -> the scores (2B,...) of a batch of B pairs, one after the other. A camera without a partner
+    shows no novel view: it has NaN where `of_views(name)`.
+    """
+    # Batches hold whole pairs, because a view is rendered from another picture of its batch.
+    size = max(1, config["batch_size_test"] // 2)
+    batches = [pairs[start : start + size] for start in range(0, len(pairs), size)]
+    loader = make_loader(dataset, [batch.reshape(-1) for batch in batches], config)
+    scored = map_batches(score, loader, hardware.device)
+    scores: dict[str, np.ndarray] = {}
+    for batch, values_of in zip(batches, tqdm(scored, "evaluating", len(batches), unit="batch"), strict=True):
+        alone = np.repeat(batch[:, 0] == batch[:, 1], 2)
+        for name, values in values_of.items():
+            column = scores.setdefault(name, np.full((len(dataset), *values.shape[1:]), np.nan))
+            column[batch.reshape(-1)] = np.where(alone, np.nan, values) if of_views(name) else values
+    return scores
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from models.checkpoints import read_checkpoint, save_weights
+from training.loop.identity import WEIGHTS_KEYS
 from training.trained.load import Trained, open_network, run_of, weights_file
 from utils.config import method_name, table_of
 from utils.errors import UserError
@@ -17,13 +18,6 @@ _FOLDER_KEYS = (
     "dataset_folder_mixed",
     "augment_background_folder",
     "output_folder",
-)
-_FILE_KEYS = (
-    "network_path",
-    "pretrained_network_path",
-    "pretrained_crops_path",
-    "encoder_weights",
-    "perceptual_weights",
 )
 
 
@@ -59,7 +53,7 @@ def shared_config(trained: Trained) -> dict:
         raise UserError(f"{trained.config['network_path']!r} holds published weights; expected a network trained here")
     kept = {key: value for key, value in trained.trained_with.items() if key not in _FOLDER_KEYS}
     # That there was a stage 1 tells which outputs are trained; where it was is nobody's business.
-    return kept | {key: Path(kept[key]).name for key in _FILE_KEYS if isinstance(kept.get(key), str)}
+    return kept | {key: Path(kept[key]).name for key in WEIGHTS_KEYS if isinstance(kept.get(key), str)}
 
 
 def result_folder(config: dict) -> Path:

@@ -23,7 +23,7 @@ from models.scene.network import DetectEncodeDecode
 from training.loop.hardware import Hardware
 from training.loop.identity import network_file
 from training.loop.loaders import open_frames, open_test_set
-from utils.commands import command_for
+from utils.commands import METHOD_SCRIPTS, command_for
 from utils.config import check_config, method_name
 from utils.errors import UserError
 from utils.paths import ROOT
@@ -108,7 +108,7 @@ def _check_method(config: dict, checkpoint: Checkpoint) -> None:
     """UserError where a checkpoint is of another method than the one that `config` is for."""
     wanted, found = method_name(config), checkpoint.config and method_name(checkpoint.config)
     if found not in (None, wanted):
-        script = {"geometry_aware": "test_encodeDecode", "scene": "test_detect_encode_decode"}[found]
+        script = METHOD_SCRIPTS[found].test
         raise UserError(
             f"{checkpoint.source} is a network of the method {found!r}, expected {wanted!r} ({command_for(script)} "
             "opens it)"

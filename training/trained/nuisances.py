@@ -16,7 +16,7 @@ NEEDS_MASK, NEEDS_BACKGROUND, NEEDS_PHOTOGRAPHS = "masks or backgrounds", "backg
 
 
 @dataclass(frozen=True)
-class Seen:
+class KnownCrop:
     """A crop and what is known of it: colors (R,R,3) uint8; `mask` (R,R,1), the share of the person, 0..1.
 
     `other` is another crop of the set. What a set does not have is None.
@@ -25,7 +25,7 @@ class Seen:
     crop: np.ndarray
     mask: np.ndarray | None = None
     background: np.ndarray | None = None
-    other: "Seen | None" = None
+    other: "KnownCrop | None" = None
     photographs: tuple[np.ndarray, ...] = ()
 
     def has(self, need: str) -> bool:
@@ -38,7 +38,7 @@ class Seen:
         return known.get(need, True)
 
 
-Change = Callable[[Seen, np.random.Generator], np.ndarray]  # -> colors (R,R,3), rounded and clipped afterwards
+Change = Callable[[KnownCrop, np.random.Generator], np.ndarray]  # -> colors (R,R,3), rounded and clipped afterwards
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Nuisance:
     roll: float = 0.0
 
 
-def apply(nuisance: Nuisance, seen: Seen, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+def apply(nuisance: Nuisance, seen: KnownCrop, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """The changed crop (R,R,3) uint8, and the angle by which it was rolled: X_cam becomes R_z(angle) X_cam."""
     if nuisance.roll:
         angle = math.radians(nuisance.roll) * rng.choice([-1, 1])
@@ -86,49 +86,49 @@ def _resampled(crop: np.ndarray, scale: float, angle: float, right: float, down:
     return np.asarray(picture)
 
 
-def _shifted(share: float, seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _shifted(share: float, seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     right, down = share * np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])[rng.integers(4)]
     return _resampled(seen.crop, 1.0, 0.0, right, down)
 
 
-def _scaled(factor: float, seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _scaled(factor: float, seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     return _resampled(seen.crop, factor, 0.0, 0.0, 0.0)
 
 
-def _end_of_frame(seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _end_of_frame(seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     changed = seen.crop.copy()
     # A view: it blackens one of the four sides.
     np.rot90(changed, rng.integers(4))[: len(changed) // 5] = 0
     return changed
 
 
-def _before(background: np.ndarray, seen: Seen) -> np.ndarray:
+def _before(background: np.ndarray, seen: KnownCrop) -> np.ndarray:
     return seen.mask * seen.crop + (1 - seen.mask) * background
 
 
-def _on_gray(seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _on_gray(seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     return _before(np.full_like(seen.crop, 128), seen)
 
 
-def _on_noise(seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _on_noise(seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     return _before(rng.integers(0, 256, seen.crop.shape), seen)
 
 
-def _on_stripes(seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _on_stripes(seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     place = np.arange(len(seen.crop)) * 64 // len(seen.crop)
     stripes = np.where(place // 4 % 2, 220, 40)[None, :, None]
     return _before(np.broadcast_to(stripes, seen.crop.shape), seen)
 
 
-def _on_other_background(seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _on_other_background(seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     return _before(seen.other.background, seen)
 
 
-def _on_photograph(seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _on_photograph(seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     return _before(seen.photographs[rng.integers(len(seen.photographs))], seen)
 
 
-def _with_someone_behind(seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _with_someone_behind(seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     side, other = rng.choice([-0.3, 0.3]), seen.other
     mask = np.repeat(np.rint(255 * other.mask).astype(np.uint8), 3, axis=2)
     # Beyond the border of the other crop nobody stands.
@@ -137,56 +137,56 @@ def _with_someone_behind(seen: Seen, rng: np.random.Generator) -> np.ndarray:
     return _before(mask / 255 * person + (1 - mask / 255) * seen.crop, seen)
 
 
-def _mapped(matrix: np.ndarray, shift: float, seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _mapped(matrix: np.ndarray, shift: float, seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     return seen.crop @ np.asarray(matrix, float).T + shift
 
 
-def _curved(gamma: float, seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _curved(gamma: float, seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     return 255 * (seen.crop / 255) ** gamma
 
 
-def _half_in_shadow(seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _half_in_shadow(seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     changed = seen.crop.astype(float)
     changed[:, : len(changed) // 2] *= 0.4
     return changed
 
 
-def _person_mapped(matrix: np.ndarray, shift: float, seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _person_mapped(matrix: np.ndarray, shift: float, seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     return seen.mask * _mapped(matrix, shift, seen, rng) + (1 - seen.mask) * seen.crop
 
 
-def _blurred(deviation: float, seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _blurred(deviation: float, seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     blurred = Image.fromarray(seen.crop).filter(ImageFilter.GaussianBlur(deviation * len(seen.crop) / 64))
     return np.asarray(blurred)
 
 
-def _moved_while_exposed(seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _moved_while_exposed(seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     steps = np.linspace(-0.04, 0.04, 5)
     return np.mean([_resampled(seen.crop, 1.0, 0.0, step, 0.0).astype(float) for step in steps], axis=0)
 
 
-def _noisy(deviation: float, seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _noisy(deviation: float, seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     return seen.crop + rng.normal(0, deviation, seen.crop.shape)
 
 
-def _salted(seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _salted(seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     drawn = rng.random(seen.crop.shape[:2])[..., None]
     return np.where(drawn < 0.02, 0, np.where(drawn > 0.98, 255, seen.crop))
 
 
-def _jpeg(quality: int, seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _jpeg(quality: int, seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     file = io.BytesIO()
     Image.fromarray(seen.crop).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file).convert("RGB"))
 
 
-def _enlarged_from(share: float, seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _enlarged_from(share: float, seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     size = len(seen.crop)
     small = Image.fromarray(seen.crop).resize((max(1, round(size * share)),) * 2, Image.Resampling.BOX)
     return np.asarray(small.resize((size, size), Image.Resampling.BICUBIC))
 
 
-def _patched(side: float, count: int, seen: Seen, rng: np.random.Generator) -> np.ndarray:
+def _patched(side: float, count: int, seen: KnownCrop, rng: np.random.Generator) -> np.ndarray:
     changed, size = seen.crop.copy(), len(seen.crop)
     length = round(side * size)
     for _ in range(count):

@@ -21,7 +21,7 @@ from training.loop.hardware import Hardware
 from training.loop.threads import map_batches
 from training.metrics import n_mpjpe, p_mpjpe
 from training.trained.copies import estimate_poses
-from training.trained.nuisances import NUISANCES, Nuisance, Seen, apply, mask_of
+from training.trained.nuisances import NUISANCES, KnownCrop, Nuisance, apply, mask_of
 from training.trained.tables import markdown_table
 from utils.errors import UserError
 from utils.files import write_atomically
@@ -112,7 +112,7 @@ def write_robustness(folder: str | os.PathLike, found: Robustness) -> None:
     _save_picture(folder / "nuisances.png", found)
 
 
-def _crops_seen(batch: dict[str, torch.Tensor], photographs: str | None) -> list[Seen]:
+def _crops_seen(batch: dict[str, torch.Tensor], photographs: str | None) -> list[KnownCrop]:
     """Each crop with its mask, its background, and another crop of the set."""
     pictures = {key: batch[key].permute(0, 2, 3, 1).cpu().numpy() for key in batch if key.endswith("_crop")}
     crops, backgrounds, masks = (pictures.get(f"{kind}_crop") for kind in ("img", "bg", "mask"))
@@ -124,10 +124,12 @@ def _crops_seen(batch: dict[str, torch.Tensor], photographs: str | None) -> list
     for crop, background, mask in zip(crops, backgrounds, masks, strict=True):
         if mask is None and background is not None:
             mask = mask_of(crop, background)
-        seen.append(Seen(crop, mask, background, photographs=behind))
+        seen.append(KnownCrop(crop, mask, background, photographs=behind))
     # Half of the set away: another person, or at least another sequence.
     others = seen[count // 2 :] + seen[: count // 2]
-    return [Seen(own.crop, own.mask, own.background, other, behind) for own, other in zip(seen, others, strict=True)]
+    return [
+        KnownCrop(own.crop, own.mask, own.background, other, behind) for own, other in zip(seen, others, strict=True)
+    ]
 
 
 def _photographs(folder: str | None, size: int) -> tuple[np.ndarray, ...]:
@@ -144,7 +146,7 @@ def _photographs(folder: str | None, size: int) -> tuple[np.ndarray, ...]:
     return tuple(np.asarray(picture.resize((size, size), Image.Resampling.BOX)) for picture in pictures)
 
 
-def _changed(nuisance: Nuisance, crops: list[Seen]) -> tuple[np.ndarray, torch.Tensor]:
+def _changed(nuisance: Nuisance, crops: list[KnownCrop]) -> tuple[np.ndarray, torch.Tensor]:
     """Changed crops (N,R,R,3) uint8, and the angles (N,) by which their labels roll, radians."""
 
     def results() -> Iterator[tuple[np.ndarray, float]]:

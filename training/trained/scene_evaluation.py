@@ -9,15 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from datasets import FrameDataset
 from models import evaluation_permutations
 from models.parts.folding import fold_batch_norm
 from models.scene.boxes import left_to_right
 from training.loop.hardware import Hardware
-from training.loop.loaders import Batch, make_loader
-from training.loop.threads import map_batches
+from training.loop.loaders import Batch
 from training.metrics import psnr
 from training.scene_metrics import (
     DECODED,
@@ -32,7 +30,7 @@ from training.scene_metrics import (
 )
 from training.silhouettes import silhouettes
 from training.stages.scenes import scene_inputs
-from training.trained.evaluation import check_finite, label_note, pair_cameras, pose_scores
+from training.trained.evaluation import check_finite, label_note, pair_cameras, pose_scores, score_pairs
 from training.trained.scene_tables import scene_table, scene_text
 from training.trained.tables import Row, write_evaluation
 from utils.errors import UserError
@@ -44,7 +42,7 @@ _SURE = 0.5  # of a silhouette, 0..1
 _LABELS = ("subj", "3D", "box", "mask", "position", "occlusion")
 
 
-class Seen(NamedTuple):
+class SeenPeople(NamedTuple):
     """What a network sees in B frames: its people, and their poses (B,K,17,3), meters, camera frame, or None.
 
     `decoded`: the people by their decoded masks alone, wherever the frame is its background; None without masks.
@@ -74,19 +72,10 @@ def evaluate_scenes(
             f"{str(dataset.root)!r} has neither boxes nor masks of people; expected either, to tell whose pose is whose"
         )
     pairs = pair_cameras(dataset.labels, config["every_nth_frame"])
-    # Batches hold whole pairs, because a frame is composed from another one of its batch.
-    size = max(1, config["batch_size_test"] // 2)
-    batches = [pairs[start : start + size].reshape(-1) for start in range(0, len(pairs), size)]
     folded = fold_batch_norm(network)
     folded.flip_test = config["flip_test"]
     score = partial(_batch_scores, folded, hardware)
-    scored = map_batches(score, make_loader(dataset, batches, config), hardware.device)
-    scores: dict[str, np.ndarray] = {}
-    for rows, values_of in zip(batches, tqdm(scored, "evaluating", len(batches), unit="batch"), strict=True):
-        alone = np.repeat(rows[::2] == rows[1::2], 2)  # composed from itself, which is no other camera
-        for name, values in values_of.items():
-            column = scores.setdefault(name, np.full((len(dataset), *values.shape[1:]), np.nan))
-            column[rows] = np.where(alone, np.nan, values) if "psnr" in name else values
+    scores = score_pairs(dataset, pairs, score, config, hardware, lambda name: "psnr" in name)
     # Of an odd number of cameras one is in two pairs; it counts once.
     table = _table({name: values[np.unique(pairs)] for name, values in scores.items()})
     if folder is not None:
@@ -94,7 +83,7 @@ def evaluate_scenes(
     return table
 
 
-def find_people(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Seen:
+def find_people(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> SeenPeople:
     """The people of each frame, as the frame itself shows them. `inputs`: of the network (`scene_inputs`)."""
     source = torch.arange(len(inputs["img"]), device=inputs["img"].device)
     outputs = scene_outputs(network, inputs, seen_outputs(network), source)
@@ -123,7 +112,9 @@ def scene_outputs(
     return asked({**inputs, "shuffled_pose": target, "shuffled_appearance": own})
 
 
-def seen_people(network: nn.Module, outputs: Mapping[str, torch.Tensor], inputs: Mapping[str, torch.Tensor]) -> Seen:
+def seen_people(
+    network: nn.Module, outputs: Mapping[str, torch.Tensor], inputs: Mapping[str, torch.Tensor]
+) -> SeenPeople:
     """People and poses, box by box, of the outputs of `network` for the frames `img` (B,3,H,W) of its `inputs`."""
     boxes = outputs["spatial_transformer"]
     check_finite(boxes, "box")
@@ -138,12 +129,12 @@ def seen_people(network: nn.Module, outputs: Mapping[str, torch.Tensor], inputs:
         depths = outputs["ST_depth"].T if network.depths else None
         people, decoded = _on_cpu(People(everybody, pixels, depths=depths)), None
     if "3D" not in outputs:
-        return Seen(people, None, decoded)
+        return SeenPeople(people, None, decoded)
     check_finite(outputs["3D"], "pose")
     poses = network.denormalize_pose(outputs["3D"].float())
     # They come from left to right.
     order = left_to_right(boxes).T[..., None, None].expand_as(poses)
-    return Seen(people, torch.empty_like(poses).scatter(1, order, poses).cpu(), decoded)
+    return SeenPeople(people, torch.empty_like(poses).scatter(1, order, poses).cpu(), decoded)
 
 
 def _on_cpu(people: People) -> People:
@@ -170,7 +161,7 @@ def _batch_scores(network: nn.Module, hardware: Hardware, batch: Batch) -> dict[
     return {name: values.cpu().double().numpy() for name, values in scores.items()}
 
 
-def _people_scores(seen: Seen, labels: Batch, network: nn.Module) -> dict[str, torch.Tensor]:
+def _people_scores(seen: SeenPeople, labels: Batch, network: nn.Module) -> dict[str, torch.Tensor]:
     true = true_people(labels)
     found = compare_people(seen.people, true)
     recall = (found.box_iou >= RECALL_IOU).double().masked_fill(~true.present, torch.nan)

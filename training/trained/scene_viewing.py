@@ -13,7 +13,7 @@ from training.metrics import n_mpjpe
 from training.scene_metrics import Comparison, People, compare_people, true_people
 from training.stages.scenes import scene_inputs
 from training.trained.evaluation import motion_names
-from training.trained.scene_evaluation import Seen, scene_outputs, seen_outputs, seen_people
+from training.trained.scene_evaluation import SeenPeople, scene_outputs, seen_outputs, seen_people
 from training.trained.spaces import FrameCamera, frame_cameras, scene_space
 from training.trained.viewing import viewing_order
 from utils.geometry import rotate_points, yaw_rotation
@@ -67,7 +67,7 @@ class SceneView:
         return scene_space(bodies, frame_cameras(self.dataset, row, camera), camera.placed)
 
     @staticmethod
-    def _bodies(camera: FrameCamera, seen: Seen, points: torch.Tensor, labels: dict, true, found) -> list[Body]:
+    def _bodies(camera: FrameCamera, seen: SeenPeople, points: torch.Tensor, labels: dict, true, found) -> list[Body]:
         bodies = []
         for person in _present(seen.people) if seen.poses is not None else ():
             box, cloud = seen.people.boxes[0, person].numpy(), points[person].numpy()
@@ -132,7 +132,9 @@ class SceneView:
         people = {"seen": seen, "points": points, "labels": batch, "true": true, "found": found}
         return {"inputs": inputs, "panels": panels, "people": people}
 
-    def _caption(self, rows: list[int], seen: Seen, batch: dict, true: People | None, found: Comparison | None) -> str:
+    def _caption(
+        self, rows: list[int], seen: SeenPeople, batch: dict, true: People | None, found: Comparison | None
+    ) -> str:
         frame, camera = (self.dataset.labels[key][rows[0]] for key in ("frame", "cam"))
         place = f"image {rows[0]}: {self.motions[rows[0]]}, frame {frame}, camera {camera}"
         people = f", {int(seen.people.present[0].sum())} people found"
@@ -184,7 +186,7 @@ def _outlines(people: People, true: People | None, found: Comparison | None) -> 
     return outlines
 
 
-def _predicted_poses(seen: Seen) -> list | None:
+def _predicted_poses(seen: SeenPeople) -> list | None:
     if seen.poses is None:
         return None
     return [(seen.poses[0, person].numpy(), _color(person)) for person in _present(seen.people)]

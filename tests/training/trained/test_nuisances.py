@@ -6,26 +6,26 @@ import pytest
 from datasets.cameras.crop_camera import crop_camera, project_to_crop
 from tests.markers import JOINTS, find_markers, render_markers
 from tests.synthetic import random_joints
-from training.trained.nuisances import NUISANCES, Seen, apply, mask_of
+from training.trained.nuisances import NUISANCES, KnownCrop, apply, mask_of
 from utils.geometry import rotation_about
 
 BY_NAME = {nuisance.name: nuisance for nuisance in NUISANCES}
 SIZE = 64
 
 
-def some_crop(seed: int = 0) -> Seen:
+def some_crop(seed: int = 0) -> KnownCrop:
     rng = np.random.default_rng(seed)
     background = np.repeat(np.repeat(rng.integers(60, 200, (8, 8, 3)), 8, 0), 8, 1).astype(np.uint8)
     crop = background.copy()
     crop[16:56, 24:40] = rng.integers(0, 50, (40, 16, 3))
-    return Seen(crop, mask_of(crop, background), background)
+    return KnownCrop(crop, mask_of(crop, background), background)
 
 
 @pytest.fixture(scope="module")
 def seen():
     own, other = some_crop(), some_crop(1)
     photograph = np.full_like(own.crop, 77)
-    return Seen(own.crop, own.mask, own.background, other, (photograph,))
+    return KnownCrop(own.crop, own.mask, own.background, other, (photograph,))
 
 
 @pytest.mark.parametrize("nuisance", NUISANCES, ids=lambda nuisance: f"{nuisance.group}-{nuisance.name}")
@@ -59,14 +59,14 @@ def test_joints_are_found_where_the_changed_camera_sees_them(name, factor):
     for index, pose in enumerate(poses):
         pixels = SIZE * project_to_crop(pose[None, JOINTS] + root, intrinsic)[0] - 0.5
         picture = render_markers(pixels, SIZE, SIZE, 1.5)
-        changed, angle = apply(BY_NAME[name], Seen(picture), np.random.default_rng(index))
+        changed, angle = apply(BY_NAME[name], KnownCrop(picture), np.random.default_rng(index))
         rolled = pose @ rotation_about("z", np.array(angle)).T
         expected = 0.5 + factor * (project_to_crop(rolled[None, JOINTS] + root, intrinsic)[0] - 0.5)
         np.testing.assert_allclose(find_markers(changed), expected, atol=0.6 / SIZE)
 
 
 def test_a_nuisance_knows_what_it_needs(seen):
-    bare = Seen(seen.crop)
+    bare = KnownCrop(seen.crop)
     assert not any(bare.has(nuisance.needs) for nuisance in NUISANCES if nuisance.needs)
     assert all(seen.has(nuisance.needs) for nuisance in NUISANCES)
     assert all(bare.has(nuisance.needs) for nuisance in NUISANCES if not nuisance.needs)

@@ -7,7 +7,7 @@ import torch
 from training.loop.distributed import draw_shard
 from training.loop.loaders import CROP_KEYS, FRAME_KEYS, Batch
 from training.stages.augmentation.colors import hue_rotations, on_normalized_colors
-from training.stages.augmentation.geometry import rotate_poses, warp
+from training.stages.augmentation.geometry import roll_input, rotate_poses, warp
 from utils.geometry import mirror_pose, mirror_vectors, rotate_points, rotation_about
 
 PICTURE_KEYS = (*CROP_KEYS, "mask_crop")
@@ -75,11 +75,7 @@ def roll_cameras(batch: Batch, rolls: torch.Tensor) -> Batch:
     # The world stays where it is: what rotates is each camera, about its viewing axis.
     if "extrinsic_rot" in batch:
         rolled["extrinsic_rot"] = rolls @ batch["extrinsic_rot"]
-    if "extrinsic_rot_inv" in batch:
-        rolled["extrinsic_rot_inv"] = batch["extrinsic_rot_inv"] @ rolls.mT
-    if "3D" in batch:
-        rolled["3D"] = rotate_poses(batch["3D"], rolls)
-    return {**batch, **rolled}
+    return {**roll_input(batch, rolls), **rolled}
 
 
 def random_yaws(count: int, limit: float, generator: torch.Generator) -> torch.Tensor:
