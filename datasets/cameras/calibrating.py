@@ -10,14 +10,18 @@ from datasets.cameras.camera import Camera, opencv
 from utils.errors import UserError
 
 MIN_VIEWS = 8
+MIN_MOVE = 0.01  # of the image's width, by some corner: errors of a board at rest do not average out
 OUTLIER = 3.0  # views with so many times the median error are left out
+CORNER_ERROR = 0.1  # pixels: the least that is assumed, for a part of the error is the same in all views
+MAX_DEVIATION = 0.05  # of the focal length: 60 views of a board that is not tilted have 0.1 or more, whatever the noise
 # The board's y axis points down on it, its z axis into the floor: the world's y and z point the other way.
 _TO_WORLD = np.diag([1.0, -1.0, -1.0])
 
 
 class Lens(NamedTuple):
     """intrinsics (3,3), distortion (5,) as of `Camera`; error: RMS, pixels; views: number used; covered: part of the
-    image that the corners span; focal_deviation: standard deviation of the focal length, pixels."""
+    image that the corners span; focal_deviation: standard deviation of the focal length, pixels, if corners are
+    `CORNER_ERROR` off or more."""
 
     intrinsics: np.ndarray
     distortion: np.ndarray
@@ -28,22 +32,40 @@ class Lens(NamedTuple):
 
 
 def fit_lens(board: Board, views: Sequence[BoardView], width: int, height: int, name: str) -> Lens:
-    """Intrinsics and distortion (k1, k2, p1, p2) from views of a moved board. UserError for fewer than 8."""
+    """Intrinsics and distortion (k1, k2, p1, p2) from views of a moved board.
+
+    UserError for fewer than 8 different views, and for views that leave the focal length open, as those of a board that
+    is never tilted do.
+    """
     if len(views) < MIN_VIEWS:
         raise UserError(
             f"camera {name!r}: the board is found in {len(views)} frames; expected at least {MIN_VIEWS}: check --board "
             "(inner corners), light, and that the whole board is in view"
+        )
+    found_in, views = len(views), _different(views, MIN_MOVE * width)
+    if len(views) < MIN_VIEWS:
+        raise UserError(
+            f"camera {name!r}: different places of the board in {found_in} frames: {len(views)}; expected at least "
+            f"{MIN_VIEWS}: move and tilt it"
         )
     found = _calibrated(board, views, width, height)
     errors = found[-1].ravel()
     kept = [view for view, error in zip(views, errors, strict=True) if error <= OUTLIER * np.median(errors)]
     if MIN_VIEWS <= len(kept) < len(views):
         found, views = _calibrated(board, kept, width, height), kept
-    error, matrix, distortion, deviations, _ = found
+    error, matrix, distortion, turns, shifts, _ = found
+    # The RMS error is one of places, of which each coordinate has half of the variance.
+    noise = max(error / np.sqrt(2), CORNER_ERROR)
+    deviation = noise * _focal_sensitivity(board, views, matrix, distortion, turns, shifts)
+    focal = matrix[[0, 1], [0, 1]].mean()
+    if not deviation <= MAX_DEVIATION * focal:
+        raise UserError(
+            f"camera {name!r}: {len(views)} views leave the focal length open ({focal:.0f} +- {deviation:.0f} px); "
+            f"expected +- {100 * MAX_DEVIATION:g} % or less: tilt the board by 20 to 45 degrees, in several directions"
+        )
     corners = np.concatenate([view.pixels for view in views]).astype(np.float32)
     covered = opencv().contourArea(opencv().convexHull(corners)) / (width * height)
-    distortion = np.ravel(distortion)[:5]
-    return Lens(matrix, distortion, float(error), len(views), float(covered), float(np.ravel(deviations)[:2].mean()))
+    return Lens(matrix, np.ravel(distortion)[:5], float(error), len(views), float(covered), float(deviation))
 
 
 def place_camera(
@@ -82,12 +104,48 @@ def place_camera(
     return best
 
 
+def _different(views: Sequence[BoardView], least: float) -> list[BoardView]:
+    """The views that differ from each other: in the corners that they show, or in one by `least` pixels."""
+    kept: list[BoardView] = []
+    for view in views:
+        if not any(_move(view, other) < least for other in kept):
+            kept.append(view)
+    return kept
+
+
+def _move(one: BoardView, other: BoardView) -> float:
+    """Pixels between two views of the corner that moved most; infinity where they share none."""
+    _, rows, columns = np.intersect1d(one.ids, other.ids, return_indices=True)
+    return np.linalg.norm(one.pixels[rows] - other.pixels[columns], axis=1).max() if len(rows) else np.inf
+
+
 def _calibrated(board: Board, views: Sequence[BoardView], width: int, height: int) -> tuple:
+    """RMS error, matrix, distortion, rotation and translation vectors, and error of each view."""
     cv2 = opencv()
     points = [board.points[view.ids].astype(np.float32) for view in views]
     pixels = [view.pixels.astype(np.float32)[:, None] for view in views]
     # A third radial coefficient is fitted to noise where the corners of the image are not covered.
-    error, matrix, distortion, _, _, deviations, _, errors = cv2.calibrateCameraExtended(
+    *found, _, _, errors = cv2.calibrateCameraExtended(
         points, pixels, (width, height), None, None, flags=cv2.CALIB_FIX_K3
     )
-    return error, matrix, distortion, deviations, errors
+    return *found, errors
+
+
+def _focal_sensitivity(board: Board, views: Sequence[BoardView], matrix, distortion, turns, shifts) -> float:
+    """Standard deviation of the focal length per pixel of noise, the larger one of both axes.
+
+    OpenCV's deviations leave out directions that no view determines: those of a focal length that fits as well as any
+    other are 1 px.
+    """
+    remaining = []
+    for view, turn, shift in zip(views, turns, shifts, strict=True):
+        slopes = opencv().projectPoints(board.points[view.ids], turn, shift, matrix, distortion)[1]
+        pose, lens = slopes[:, :6], slopes[:, 6:14]  # lens: fx, fy, cx, cy, k1, k2, p1, p2
+        # What a change of the board's pose can undo says nothing about the lens.
+        basis = np.linalg.qr(pose / np.linalg.norm(pose, axis=0))[0]
+        remaining.append(lens - basis @ (basis.T @ lens))
+    slopes = np.concatenate(remaining)
+    scale = np.linalg.norm(slopes, axis=0)
+    _, strength, directions = np.linalg.svd(slopes / scale, full_matrices=False)
+    spread = directions / np.maximum(strength, np.finfo(float).tiny)[:, None]
+    return float((np.linalg.norm(spread, axis=0) / scale)[:2].max())

@@ -23,7 +23,8 @@ from utils.plotting import save_figure
 
 MAX_FRAMES = 60  # of a video in which the board is looked for
 FLOOR_FRAMES = 10
-LOW_COVER, HIGH_ERROR = 0.4, 1.0  # of the image; pixels: beyond, the report warns
+# Of the image; pixels; of the focal length: beyond, the report warns.
+LOW_COVER, HIGH_ERROR, HIGH_DEVIATION = 0.4, 1.0, 0.02
 
 
 def calibrate_cameras(
@@ -99,6 +100,8 @@ def _lens_lines(name: str, lens: Lens, width: int, height: int) -> list[str]:
         f"{name}: {width}x{height} px, {lens.views} views, reprojection error {lens.error:.2f} px, focal length "
         f"{focal:.1f} +- {lens.focal_deviation:.1f} px, corners cover {100 * lens.covered:.0f} % of the image"
     ]
+    if lens.focal_deviation > HIGH_DEVIATION * focal:
+        lines.append("  WARNING: an unsure focal length: tilt the board by 20 to 45 degrees, in several directions")
     if lens.covered < LOW_COVER:
         lines.append("  WARNING: move the board into the corners of the image, where the distortion is")
     if lens.error > HIGH_ERROR:

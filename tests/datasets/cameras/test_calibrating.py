@@ -1,5 +1,6 @@
 """Cameras are found again from rendered views of boards, whose lenses and places are known."""
 
+import re
 import sys
 
 import numpy as np
@@ -11,7 +12,8 @@ pytest.importorskip("av")
 import cv2
 
 from configs import calibrate_cameras as script
-from datasets.cameras.boards import Board, BoardFinder, check_board
+from datasets.cameras.boards import Board, BoardFinder, BoardView, check_board
+from datasets.cameras.calibrating import fit_lens
 from datasets.cameras.calibration import read_calibration
 from datasets.cameras.camera import Camera
 from tests.video_files import write_video
@@ -57,11 +59,11 @@ def seen(board, rotation, shift):
     return np.repeat(gray[..., None], 3, axis=2)
 
 
-def moved(board, count, seed):
-    """Frames of a board that is moved before the camera."""
+def moved(board, count, seed, tilted=0.5):
+    """Frames of a board that is moved before the camera, and tilted by up to so many radians."""
     rng, middle = np.random.default_rng(seed), board.points.mean(0)
     for _ in range(count):
-        tilt = rng.uniform(-0.5, 0.5, 3)
+        tilt = rng.uniform(-tilted, tilted, 3)
         rotation = rotation_about("x", tilt[0]) @ rotation_about("y", tilt[1]) @ rotation_about("z", tilt[2])
         depth = rng.uniform(0.55, 0.85)
         place = np.array([*(rng.uniform(-0.25, 0.25, 2) * depth), depth])
@@ -152,6 +154,45 @@ def test_a_chessboard_is_found_in_one_order_from_all_sides():
         expected = cv2.projectPoints(CHESS.points, cv2.Rodrigues(rotation)[0], shift, INTRINSICS, DISTORTION)[0][:, 0]
         assert np.abs(view.pixels - expected).max() < 0.5
     assert find(np.full((90, 120, 3), 100, np.uint8)) is None
+
+
+def write_pictures(folder, frames):
+    folder.mkdir()
+    for number, frame in enumerate(frames):
+        cv2.imwrite(str(folder / f"{number:03d}.png"), frame[..., ::-1])
+    return folder
+
+
+def test_a_board_that_is_hardly_tilted_makes_the_focal_length_unsure(tmp_path, monkeypatch, capsys):
+    folder = write_pictures(tmp_path / "cam", moved(CHESS, 10, 0, tilted=0.1))
+    report = run(monkeypatch, capsys, folder, *arguments(CHESS, tmp_path / "out"))
+    assert "WARNING: an unsure focal length: tilt the board by 20 to 45 degrees" in report
+    focal, deviation = map(float, re.search(r"focal length ([\d.]+) \+- ([\d.]+) px", report).groups())
+    assert abs(focal - FOCAL) < deviation
+
+
+@pytest.mark.parametrize("noise", [0, 0.1])
+def test_views_that_leave_the_focal_length_open_are_refused(noise):
+    rng, middle = np.random.default_rng(0), CHESS.points.mean(0)
+    ids = np.arange(len(CHESS.points))
+
+    def view(rotation, shift):
+        pixels = (CHESS.points - middle) @ rotation.T + shift
+        pixels = pixels @ INTRINSICS.T
+        return BoardView(ids, pixels[:, :2] / pixels[:, 2:] + rng.normal(0, noise, (len(ids), 2)))
+
+    # The board faces the camera wherever it is; turning it in its plane does not help.
+    shifts = rng.uniform([-0.15, -0.1, 0.55], [0.15, 0.1, 0.85], (12, 3))
+    frontal = [view(rotation_about("z", float(n)), shift) for n, shift in enumerate(shifts)]
+    with pytest.raises(UserError, match=r"camera 'a': 12 views leave the focal length open .*: tilt the board"):
+        fit_lens(CHESS, frontal, WIDTH, HEIGHT, "a")
+    tilted = [view(rotation_about("x", 0.5) @ rotation_about("y", 0.4), shifts[0])] * 12
+    with pytest.raises(UserError, match="different places of the board in 12 frames: 1; expected at least 8"):
+        fit_lens(CHESS, tilted, WIDTH, HEIGHT, "a")
+    turns = rng.uniform(-0.5, 0.5, (12, 2))
+    good = [view(rotation_about("x", x) @ rotation_about("y", y), s) for (x, y), s in zip(turns, shifts, strict=True)]
+    lens = fit_lens(CHESS, good, WIDTH, HEIGHT, "a")
+    assert abs(lens.intrinsics[0, 0] - FOCAL) < 3 * lens.focal_deviation < 0.03 * FOCAL
 
 
 @pytest.mark.parametrize(
