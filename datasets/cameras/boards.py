@@ -79,15 +79,20 @@ class BoardFinder:
             self._detector = aruco.CharucoDetector(charuco)
 
     def __call__(self, image: np.ndarray) -> BoardView | None:
-        """The board, None where there is none. Pixels: (0, 0) is the center of the first one."""
+        """The board, None where there is none or too little of it. Pixels: (0, 0) is the center of the first one."""
         cv2 = opencv()
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         if self._detector:
             corners, ids, _, _ = self._detector.detectBoard(gray)
-            if ids is None or len(ids) < MIN_CORNERS:
+            if ids is None or not self._tell_pose(ids := np.ravel(ids)):
                 return None
-            return BoardView(np.ravel(ids), corners.reshape(-1, 2).astype(np.float64))
+            return BoardView(ids, corners.reshape(-1, 2).astype(np.float64))
         return self._chessboard(gray)
+
+    def _tell_pose(self, ids: np.ndarray) -> bool:
+        """Whether corners are many, and not on one line: two rows have two each."""
+        in_row = np.bincount(ids // self.board.columns)
+        return len(ids) >= MIN_CORNERS and (in_row >= 2).sum() >= 2
 
     def _chessboard(self, gray: np.ndarray) -> BoardView | None:
         cv2, (columns, rows) = opencv(), self.board[:2]

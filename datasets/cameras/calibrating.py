@@ -48,11 +48,11 @@ def fit_lens(board: Board, views: Sequence[BoardView], width: int, height: int, 
             f"camera {name!r}: different places of the board in {found_in} frames: {len(views)}; expected at least "
             f"{MIN_VIEWS}: move and tilt it"
         )
-    found = _calibrated(board, views, width, height)
+    found = _calibrated(board, views, width, height, name)
     errors = found[-1].ravel()
     kept = [view for view, error in zip(views, errors, strict=True) if error <= OUTLIER * np.median(errors)]
     if MIN_VIEWS <= len(kept) < len(views):
-        found, views = _calibrated(board, kept, width, height), kept
+        found, views = _calibrated(board, kept, width, height, name), kept
     error, matrix, distortion, turns, shifts, _ = found
     # The RMS error is one of places, of which each coordinate has half of the variance.
     noise = max(error / np.sqrt(2), CORNER_ERROR)
@@ -119,15 +119,21 @@ def _move(one: BoardView, other: BoardView) -> float:
     return np.linalg.norm(one.pixels[rows] - other.pixels[columns], axis=1).max() if len(rows) else np.inf
 
 
-def _calibrated(board: Board, views: Sequence[BoardView], width: int, height: int) -> tuple:
+def _calibrated(board: Board, views: Sequence[BoardView], width: int, height: int, name: str) -> tuple:
     """RMS error, matrix, distortion, rotation and translation vectors, and error of each view."""
     cv2 = opencv()
     points = [board.points[view.ids].astype(np.float32) for view in views]
     pixels = [view.pixels.astype(np.float32)[:, None] for view in views]
     # A third radial coefficient is fitted to noise where the corners of the image are not covered.
-    *found, _, _, errors = cv2.calibrateCameraExtended(
-        points, pixels, (width, height), None, None, flags=cv2.CALIB_FIX_K3
-    )
+    try:
+        *found, _, _, errors = cv2.calibrateCameraExtended(
+            points, pixels, (width, height), None, None, flags=cv2.CALIB_FIX_K3
+        )
+    except cv2.error as error:
+        raise UserError(
+            f"camera {name!r}: no lens fits the board in {len(views)} frames ({error.err}); expected views of a flat "
+            "board that show several of its rows"
+        ) from error
     return *found, errors
 
 

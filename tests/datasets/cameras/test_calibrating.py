@@ -195,6 +195,23 @@ def test_views_that_leave_the_focal_length_open_are_refused(noise):
     assert abs(lens.intrinsics[0, 0] - FOCAL) < 3 * lens.focal_deviation < 0.03 * FOCAL
 
 
+def test_a_single_row_of_corners_is_no_view():
+    board = Board(9, 6, 0.03, 0.022)
+    image, first = printed(board)
+    side, find = round(board.square * SCALE), BoardFinder(board)
+    for rows, found in ((1, None), (2, range(18))):
+        hidden = image.copy()
+        hidden[round(first) + rows * side + side // 10 :] = 110
+        view = find(np.repeat(hidden[..., None], 3, axis=2))
+        assert (view and list(view.ids)) == (found and list(found))
+
+
+def test_views_that_no_lens_fits_are_one_line():
+    row = [BoardView(np.arange(7), CHESS.points[:7, :2] * 900 + [number * 9, 90]) for number in range(10)]
+    with pytest.raises(UserError, match="camera 'a': no lens fits the board in 10 frames"):
+        fit_lens(CHESS, row, WIDTH, HEIGHT, "a")
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
