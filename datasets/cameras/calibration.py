@@ -65,14 +65,18 @@ def read_calibration(path: str | Path) -> Calibration:
     cameras = {}
     for name, fields in content["cameras"].items():
         where = f"{path}: camera {name!r}"
-        # The name becomes part of file names.
-        if not re.fullmatch(r"[\w.-]+", name):
-            raise UserError(f"{where}; expected a name of letters, digits, '_', '.' and '-'")
+        check_camera_name(name, where)
         if not isinstance(fields, dict):
             raise UserError(f"{where} is {fields!r}; expected an object with K, R, t, width and height")
         _check_fields(fields, _FIELDS, where)
         cameras[name] = _camera(fields, scale, to_z_up, where, sized=reader is not read_opencv_yaml)
     return Calibration(cameras, to_z_up)
+
+
+def check_camera_name(name: str, where: str) -> None:
+    """UserError, which begins with `where`, for a name of a camera that cannot be part of the name of a file."""
+    if not re.fullmatch(r"[\w.-]+( [\w.-]+)*", name):
+        raise UserError(f"{where}; expected a name of letters, digits, '_', '.', '-', and single spaces between them")
 
 
 def parse_numbers(fields: dict, name: str, count: int | tuple[int, ...], where: str) -> np.ndarray:

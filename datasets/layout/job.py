@@ -20,6 +20,18 @@ def claim_folder(output: Path, file: str, job: dict) -> bool:
     something else. What a killed call has left is removed.
     """
     remove_dead_parts(output)
+    if is_claimed(output, file, job):
+        if finished := is_finished(output):
+            # Left by a call that was killed between its last two steps.
+            shutil.rmtree(output / PARTS_FOLDER, ignore_errors=True)
+        return finished
+    output.mkdir(parents=True, exist_ok=True)
+    write_atomically(output / file, lambda part: part.write_text(json.dumps(job)))
+    return False
+
+
+def is_claimed(output: Path, file: str, job: dict) -> bool:
+    """Whether a folder is marked as this job's, as `claim_folder` does. UserError where it holds something else."""
     mark = output / file
     if mark.exists():
         held = read_json(mark, dict)
@@ -30,14 +42,9 @@ def claim_folder(output: Path, file: str, job: dict) -> bool:
             differ = [key for key in {**held, **asked} if held.get(key) != asked.get(key)]
             held, asked = ({key: side.get(key) for key in differ} for side in (held, asked))
             raise UserError(f"{output} holds a set of {held}; expected {asked}, or an empty folder")
-        if finished := is_finished(output):
-            # Left by a call that was killed between its last two steps.
-            shutil.rmtree(output / PARTS_FOLDER, ignore_errors=True)
-        return finished
+        return True
     if output.is_dir() and any(path.name != LOCK_FILE and not is_part(path) for path in output.iterdir()):
         raise UserError(f"{output} holds other files; expected an empty or new folder, or this set unfinished")
-    output.mkdir(parents=True, exist_ok=True)
-    write_atomically(mark, lambda part: part.write_text(json.dumps(job)))
     return False
 
 

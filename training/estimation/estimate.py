@@ -18,7 +18,7 @@ from datasets.layout.workers import map_processes
 from datasets.sources.own_videos.detected import LANDMARKS_FOLDER
 from datasets.sources.own_videos.landmarks import search
 from datasets.sources.own_videos.plan import make_plan
-from datasets.sources.own_videos.recordings import by_camera, one_recording
+from datasets.sources.own_videos.recordings import by_camera, one_recording, videos_text
 from datasets.video.rgb import pyav
 from training.estimation.cameras import shot_of_cameras
 from training.estimation.crop_poses import CameraPoses, camera_poses, fuse_views
@@ -31,7 +31,6 @@ from training.exports.motion import CAMERA, WORLD, Motion
 from training.trained.inference import PoseFromCrop
 from utils.errors import UserError
 from utils.locks import writing
-from utils.pictures import picture_files
 
 TOGETHER = "poses"  # name of the files of several cameras' poses
 CROPS_FOLDER = "cameras"
@@ -112,9 +111,7 @@ def _existing(files: dict[str, str]) -> dict[str, Path]:
 def _job(files: dict[str, Path], calibration: str | Path | None, network: str, offsets, choices: Choices) -> dict:
     """What decides the content of the folder; of videos, only their paths and sizes."""
     digest = hashlib.sha256(b"" if calibration is None else Path(calibration).expanduser().read_bytes())
-    for name, video in files.items():
-        size = sum(file.stat().st_size for file in picture_files(video) or [video])
-        digest.update(f"{name} {video.resolve()} {size}".encode())
+    digest.update(videos_text(files).encode())
     return {**choices._asdict(), "network": network, "offsets": list(offsets), "files": digest.hexdigest()[:16]}
 
 

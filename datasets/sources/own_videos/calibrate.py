@@ -1,5 +1,6 @@
 """Calibration of cameras from videos of a board: a report, files for this project and Pose2Sim, and a picture."""
 
+import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,18 +10,20 @@ from tqdm import tqdm
 
 from datasets.cameras.boards import Board, BoardFinder, BoardView, check_board
 from datasets.cameras.calibrating import Lens, fit_lens, place_camera
+from datasets.cameras.calibration import check_camera_name
 from datasets.cameras.calibration_writers import write_json_calibration, write_toml_calibration
 from datasets.cameras.camera import Camera
 from datasets.layout.arguments import check_at_least
-from datasets.layout.job import write_text_report
+from datasets.layout.job import REPORT_FILE, claim_folder, is_claimed, read_text_report, write_text_report
 from datasets.layout.workers import map_processes
-from datasets.sources.own_videos.recordings import by_camera
+from datasets.sources.own_videos.recordings import by_camera, videos_text
 from datasets.video.frames import count_frames, read_frames
 from datasets.video.image_area import video_size
 from utils.errors import UserError
 from utils.locks import writing
 from utils.plotting import save_figure
 
+JOB_FILE = "board.json"  # in the folder of a calibration: what it was made of
 MAX_FRAMES = 60  # of a video in which the board is looked for
 FLOOR_FRAMES = 10
 # Of the image; pixels; of the focal length: beyond, the report warns.
@@ -39,7 +42,8 @@ def calibrate_cameras(
 
     videos: of a board that is moved before each camera; floor: videos or pictures of the board on the floor; both
     named after their camera, or such as "left=a.mp4". Without `floor`, every camera is the origin of its own world.
-    Returns the report. Raises UserError for bad input, before anything is written.
+    Returns the report, that of a finished call if `output` is of this job. Raises UserError for bad input, before
+    anything is written.
     """
     check_board(board, on_floor=bool(floor))
     check_at_least(1, workers=workers)
@@ -50,7 +54,10 @@ def calibrate_cameras(
         )
     jobs = [(name, file, MAX_FRAMES) for name, file in moved.items()]
     jobs += [(name, file, FLOOR_FRAMES) for name, file in still.items()]
+    job = {**board._asdict(), "videos": _checksum(moved), "floor": _checksum(still)}
     with writing(output) as folder:
+        if is_claimed(folder, JOB_FILE, job) and (folder / REPORT_FILE).exists():
+            return read_text_report(folder)
         done = map_processes(partial(_find_boards, board=board), jobs, workers)
         found = dict(tqdm(done, "boards", len(jobs), unit="video", disable=not progress))
         lines, cameras = [], {}
@@ -68,6 +75,7 @@ def calibrate_cameras(
                 cameras[name] = Camera(np.eye(3), np.zeros(3), lens.intrinsics, lens.distortion, width, height)
         if not still:
             lines.append("no --floor: K and distortion only; R and t say that each camera is the origin")
+        claim_folder(folder, JOB_FILE, job)
         write_json_calibration(folder / "calibration.json", cameras)
         write_toml_calibration(folder / "calibration.toml", cameras)
         if still:
@@ -79,10 +87,15 @@ def calibrate_cameras(
 
 def _files(given: Sequence[str]) -> dict[str, Path]:
     files = {name: Path(file).expanduser() for name, file in by_camera(given).items()}
-    for file in files.values():
+    for name, file in files.items():
+        check_camera_name(name, f"camera {name!r} of {str(file)!r}")
         if not (file.is_file() or file.is_dir()):
             raise UserError(f"no video {str(file)!r}; expected videos, pictures, or folders of pictures")
     return files
+
+
+def _checksum(files: dict[str, Path]) -> str:
+    return hashlib.sha256(videos_text(files).encode()).hexdigest()[:16]
 
 
 def _find_boards(job: tuple[str, Path, int], board: Board) -> tuple[tuple[str, int], list[BoardView]]:

@@ -1,7 +1,7 @@
 """Describes recordings: synchronized videos of one person, with calibration, offsets, and boxes or poses."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -213,10 +213,16 @@ def files_checksum(recordings: list[Recording]) -> str:
     digest = hashlib.sha256()
     for recording in recordings:
         digest.update(repr((recording.name, recording.subject, recording.offsets)).encode())
-        for name, video in (*recording.videos.items(), *recording.empty.items()):
-            # Reading hours of video for a checksum would take minutes.
-            size = sum(file.stat().st_size for file in picture_files(video) or [video])
-            digest.update(f"{name} {video.resolve()} {size}".encode())
+        for videos in (recording.videos, recording.empty):
+            digest.update(videos_text(videos).encode())
         for file in (recording.calibration, recording.boxes, recording.poses):
             digest.update(b"-" if file is None else file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def videos_text(videos: Mapping[str, Path]) -> str:
+    """For a checksum: the paths and sizes of videos by name. Reading hours of video for it would take minutes."""
+    sizes = {
+        name: sum(file.stat().st_size for file in picture_files(video) or [video]) for name, video in videos.items()
+    }
+    return "".join(f"{name} {videos[name].resolve()} {size}" for name, size in sizes.items())

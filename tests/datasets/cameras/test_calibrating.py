@@ -142,6 +142,9 @@ def test_cameras_are_found_again(board, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "out/cameras.png").stat().st_size > 10_000
     with writing(tmp_path / "out"), pytest.raises(UserError, match="is being written by this process"):
         run(monkeypatch, capsys, *videos, *arguments(board, tmp_path / "out"))
+    assert run(monkeypatch, capsys, *videos, *arguments(board, tmp_path / "out", "--floor", *floor)) == report
+    with pytest.raises(UserError, match=r"out holds a set of .*'floor': .*or an empty folder"):
+        run(monkeypatch, capsys, *videos, *arguments(board, tmp_path / "out"))
 
 
 def test_a_chessboard_is_found_in_one_order_from_all_sides():
@@ -234,6 +237,20 @@ def test_bad_input(given, message, tmp_path, monkeypatch, capsys):
     with pytest.raises(UserError, match=message):
         run(monkeypatch, capsys, "cam.png", *arguments(CHESS, tmp_path / "out"), *given)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_files_of_others_stays_as_it_is(tmp_path, monkeypatch, capsys):
+    cv2.imwrite(str(tmp_path / "cam.png"), np.full((90, 120, 3), 100, np.uint8))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/calibration.json").write_text("mine")
+    with pytest.raises(UserError, match="out holds other files; expected an empty or new folder"):
+        run(monkeypatch, capsys, tmp_path / "cam.png", *arguments(CHESS, tmp_path / "out"))
+    assert [(file.name, file.read_text()) for file in (tmp_path / "out").iterdir()] == [("calibration.json", "mine")]
+
+
+def test_names_that_no_calibration_may_have_are_refused_first(tmp_path, monkeypatch, capsys):
+    with pytest.raises(UserError, match=r"camera 'a/b' of 'none\.png'; expected a name of letters"):
+        run(monkeypatch, capsys, "a/b=none.png", *arguments(CHESS, tmp_path / "out"))
 
 
 def test_a_board_without_direction_cannot_lie_on_the_floor():

@@ -10,7 +10,8 @@ pytest.importorskip("cv2")
 
 import cv2
 
-from datasets.cameras.calibration import read_calibration
+from datasets.cameras.calibration import check_camera_name, read_calibration
+from datasets.cameras.calibration_writers import write_json_calibration, write_toml_calibration
 from datasets.cameras.camera import Camera
 from tests.damage import assert_refused_or_read
 from tests.synthetic import ring_cameras
@@ -74,6 +75,20 @@ def qualisys(cameras, left=0):
 def test_toml(cameras, tmp_path, options):
     (tmp_path / "Calib.toml").write_text(toml(cameras, **options))
     assert_same(read_calibration(tmp_path / "Calib.toml").cameras, cameras)
+
+
+def test_names_with_spaces_are_read_as_they_are_written(cameras, tmp_path):
+    named = {"GoPro 1": cameras["left"], "GoPro 2.b": cameras["right"]}
+    write_json_calibration(tmp_path / "c.json", named)
+    write_toml_calibration(tmp_path / "c.toml", named)
+    for file in ("c.json", "c.toml"):
+        assert_same(read_calibration(tmp_path / file).cameras, named)
+
+
+@pytest.mark.parametrize("name", ["a/b", " a", "a ", "a  b", "", "a\nb", "a:b"])
+def test_names_that_are_no_part_of_a_file_name_are_refused(name):
+    with pytest.raises(UserError, match=r"^here; expected a name of letters"):
+        check_camera_name(name, "here")
 
 
 def test_toml_of_caliscope_names_cameras_by_number(cameras, tmp_path):
