@@ -1,10 +1,12 @@
 """Calibration files of other programs, each brought into the form of the project's own JSON file.
 
 Qualisys (`.qca.txt`), TOML of Pose2Sim, anipose, FreeMoCap and Caliscope, and OpenCV's YAML as EasyMocap writes it.
+None says which axis is up, and TOML and YAML give no unit: users may add `unit` and `up` of the JSON file to each.
 """
 
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,7 +23,10 @@ _QUALISYS_SUBPIXELS = 64
 
 
 def read_qualisys(path: Path) -> dict[str, Any]:
-    """Cameras of a Qualisys file, XML: intrinsics in 1/64 pixel, centers in millimeters."""
+    """Cameras of a Qualisys file, XML: intrinsics in 1/64 pixel, centers in millimeters.
+
+    `up`: an attribute of its root.
+    """
     try:
         root = ElementTree.fromstring(path.read_bytes())
     except ElementTree.ParseError as error:
@@ -51,11 +56,14 @@ def read_qualisys(path: Path) -> dict[str, Any]:
             "R": (_QUALISYS_AXES @ np.array(columns)).tolist(),
             "centre": [transform[axis] for axis in "xyz"],
         }  # fmt: skip
-    return {"unit": "mm", "cameras": cameras}
+    return {"unit": "mm", **_world(root.attrib), "cameras": cameras}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Cameras of a TOML file: a table per camera, or Caliscope's [cameras.N]; rotation and translation, meters."""
+    """Cameras of a TOML file: a table per camera, or Caliscope's [cameras.N]; rotation and translation.
+
+    `unit` and `up`: in [metadata], or before all tables.
+    """
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -80,7 +88,9 @@ def read_toml(path: Path) -> dict[str, Any]:
                 "calibrate again)"
             )
         cameras[name] = _toml_camera(table, where)
-    return {"cameras": cameras}
+    metadata = content.get("metadata")
+    values = {key: value for key, value in content.items() if not isinstance(value, dict)}
+    return {**_world(values), **_world(metadata if isinstance(metadata, dict) else {}), "cameras": cameras}
 
 
 def _toml_camera(table: dict[str, Any], where: str) -> dict[str, Any]:
@@ -103,7 +113,7 @@ def _toml_camera(table: dict[str, Any], where: str) -> dict[str, Any]:
 def read_opencv_yaml(path: Path) -> dict[str, Any]:
     """Cameras of intri.yml and extri.yml, of which `path` is either: K_, dist_, Rot_ or R_, and T_ of each name.
 
-    The files hold no sizes of images, which are then those of the videos.
+    The files hold no sizes of images, which are then those of the videos. `unit` and `up`: in either file.
     """
     files = {name: path.with_name(f"{name}{path.suffix}") for name in ("intri", "extri")}
     for file in files.values():
@@ -125,7 +135,7 @@ def read_opencv_yaml(path: Path) -> dict[str, Any]:
             key: [float(word) for word in matrix["data"]] for key, matrix in found.items() if matrix is not None
         }
         cameras[str(name)] = matrices | {"width": 0, "height": 0}
-    return {"cameras": cameras}
+    return {**_world(inner), **_world(outer), "cameras": cameras}
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -138,6 +148,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         # The head that OpenCV writes, "%YAML:1.0", is no valid one.
         text = re.sub(r"\A%YAML.*", "", path.read_text(encoding="utf-8-sig"))
         return dict(yaml.load(text, Loader=yaml.BaseLoader))
+
+
+def _world(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file may say of its world, in the words of the JSON file."""
+    return {key: fields[key] for key in ("unit", "up") if key in fields}
 
 
 READERS = {

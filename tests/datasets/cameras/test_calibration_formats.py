@@ -10,7 +10,7 @@ pytest.importorskip("cv2")
 
 import cv2
 
-from datasets.cameras.calibration import check_camera_name, read_calibration
+from datasets.cameras.calibration import UP_AXES, check_camera_name, read_calibration
 from datasets.cameras.calibration_writers import write_json_calibration, write_toml_calibration
 from datasets.cameras.camera import Camera
 from tests.damage import assert_refused_or_read
@@ -129,6 +129,29 @@ def test_yaml_of_opencv_has_no_size(cameras, tmp_path):
         read_calibration(tmp_path / "intri.yml")
 
 
+@pytest.mark.parametrize("up", ["-y", "y", "x"])
+@pytest.mark.parametrize("name", ["metadata.toml", "top.toml", "c.qca.txt", "intri.yml"])
+def test_unit_and_up_may_be_given_in_each_format(cameras, tmp_path, name, up):
+    turn = UP_AXES[up]
+    # Qualisys' files are in millimeters by themselves.
+    scale = 1 if name.endswith("txt") else 1000
+    there = {
+        key: camera._replace(rotation=camera.rotation @ turn, center=scale * turn.T @ camera.center)
+        for key, camera in cameras.items()
+    }
+    path, unit = tmp_path / name, f'unit = "mm"\nup = "{up}"\n'
+    if name.endswith("yml"):
+        write_yaml(there, tmp_path)
+        with open(tmp_path / "extri.yml", "a") as file:
+            file.write(f'unit: "mm"\nup: "{up}"\n')
+        cameras = {key: camera._replace(width=0, height=0) for key, camera in cameras.items()}
+    elif name.endswith("txt"):
+        path.write_text(qualisys(there).replace("<calibration", f'<calibration up="{up}"'))
+    else:
+        path.write_text(unit + toml(there) if name.startswith("top") else toml(there) + unit)
+    assert_same(read_calibration(path).cameras, cameras)
+
+
 @pytest.mark.parametrize("count", [5, 8, 12, 14])
 def test_long_distortions_are_opencvs(tmp_path, count):
     values = np.random.default_rng(count).normal(0, 0.01, count)
@@ -149,6 +172,9 @@ def test_long_distortions_are_opencvs(tmp_path, count):
         ("c.toml", lambda text: text.replace("translation", "position"), r"camera 'left': no 'translation'"),
         ("c.toml", lambda text: text.replace("[metadata]", "[c]\nmatrix = []\nfisheye = true\n[metadata]"), "fisheye"),
         ("c.toml", lambda text: text.replace("size", "rotation_count = 1\nsize", 1), "rotation_count 1; expected 0"),
+        ("c.toml", lambda text: text + 'unit = "inch"', "'unit' is 'inch'; expected one of m, cm, mm"),
+        ("c.toml", lambda text: text + "up = 3", "'up' is 3; expected one of z, -z, y"),
+        ("c.qca.txt", lambda text: text.replace("<calibration", '<calibration up="w"'), "'up' is 'w'"),
         ("c.qca.txt", lambda text: text[:-5], "is not valid XML"),
         ("c.qca.txt", lambda text: text.replace("intrinsic", "other"), r"camera 'left': no 'intrinsic'"),
         ("c.qca.txt", lambda text: text.replace("focalLengthU", "focal"), "no 'focalLengthU'"),
