@@ -16,6 +16,7 @@ from datasets.layout.arguments import check_at_least
 from datasets.layout.job import REPORT_FILE, claim_folder, read_text_report, write_text_report
 from datasets.layout.workers import map_processes
 from datasets.sources.own_videos.detected import LANDMARKS_FOLDER
+from datasets.sources.own_videos.free_labels import TRIANGULATED
 from datasets.sources.own_videos.landmarks import search
 from datasets.sources.own_videos.plan import make_plan
 from datasets.sources.own_videos.recordings import by_camera, one_recording, videos_text
@@ -94,7 +95,9 @@ def estimate(
         else:
             space = CAMERA if cameras is None else WORLD
             shots = _single_shots(files, alone, space, output, choices.every, show)
-        lines = [line for shot in shots for line in _write_shot(shot, output, pose_from_crop, choices, progress)]
+        source = _label_source(network, choices.triangulate)
+        written = [_write_shot(shot, output, pose_from_crop, choices, source, progress) for shot in shots]
+        lines = [line for of_shot in written for line in of_shot]
         report = "\n".join([*lines, f"{time.perf_counter() - started:.0f} s"])
         write_text_report(output, report)
     return report
@@ -130,8 +133,16 @@ def _single_shots(
     return [shot_of_video(name, task, cameras[name][0], space, cameras[name][1]) for name, task in tasks.items()]
 
 
-def _write_shot(shot: Shot, output: Path, pose_from_crop: PoseFromCrop, choices: Choices, progress: bool) -> list[str]:
-    """Estimate and write one shot; returns the lines of the report."""
+def _label_source(network: str, triangulate: bool) -> str:
+    """What a set says that is made of the poses in the files."""
+    estimated = f"estimated by the network {network!r}, not measured"
+    return f"{TRIANGULATED}; where cameras disagree, {estimated}" if triangulate else estimated
+
+
+def _write_shot(
+    shot: Shot, output: Path, pose_from_crop: PoseFromCrop, choices: Choices, source: str, progress: bool
+) -> list[str]:
+    """Estimate and write one shot, whose poses come from `source`; returns the lines of the report."""
     views = [
         camera_poses(shot, name, pose_from_crop, output / CROPS_FOLDER / f"{name}.npz", progress)
         for name in shot.cameras
@@ -140,7 +151,7 @@ def _write_shot(shot: Shot, output: Path, pose_from_crop: PoseFromCrop, choices:
     joints = poses + shot.roots[:, None]
     if choices.triangulate:
         joints = np.where(np.isfinite(shot.triangulated), shot.triangulated, joints)
-    motion = smooth(Motion(joints, shot.instants, shot.rate, shot.space, trust), choices.smooth)
+    motion = smooth(Motion(joints, shot.instants, shot.rate, shot.space, trust, source), choices.smooth)
     lines = [f"{shot.name}: {_summary(motion, views)}", *(f"  {note}" for note in shot.notes)]
     if not motion.known.any():
         return [*lines, "  nobody was found, and nothing written"]

@@ -18,7 +18,8 @@ class Motion(NamedTuple):
 
     joints: (T,17,3) meters, in the order of utils/skeleton.py; NaN where the person is unknown. instants: (T,) numbers,
     counted from 0 at `rate` per second, increasing in equal steps. space: "world" (z up), or "camera" (x right, y
-    down, z forward). trust: (T,) in 0..1, NaN where unknown; None for weights that were not calibrated.
+    down, z forward). trust: (T,) in 0..1, NaN where unknown; None for weights that were not calibrated. source: what
+    the joints come from, if they were not measured.
     """
 
     joints: np.ndarray
@@ -26,6 +27,7 @@ class Motion(NamedTuple):
     rate: float
     space: str = WORLD
     trust: np.ndarray | None = None
+    source: str | None = None
 
     @property
     def times(self) -> np.ndarray:

@@ -7,17 +7,23 @@ from pathlib import Path
 
 import numpy as np
 
-from training.exports.motion import JOINT_COLUMNS, Motion
+from datasets.layout.labels import LABEL_SOURCE
+from training.exports.motion import JOINT_COLUMNS, WORLD, Motion
 
 
 def write_npz(path: Path, motion: Motion) -> None:
-    """`poses` (T,17,3), NaN where unknown, `instants` (T,), `rate`, `space`, and `trust` (T,) if there is one."""
+    """`poses` (T,17,3), NaN where unknown, `instants` (T,), `rate`, `space`, and where there is one, `up`, the axis of
+    the world that points up, `trust` (T,), and `label_source`, what the joints come from."""
     columns = {
         "poses": motion.joints.astype(np.float32),
         "instants": motion.instants,
         "rate": np.array(motion.rate),
         "space": np.array(motion.space),
     }
+    if motion.space == WORLD:
+        columns["up"] = np.array("z")
+    if motion.source is not None:
+        columns[LABEL_SOURCE] = np.array(motion.source)
     if motion.trust is not None:
         columns["trust"] = motion.trust.astype(np.float32)
     save_npz(path, columns)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.layout.labels import INSTANT_KEYS
-from training.exports.motion import JOINT_COLUMNS
+from training.exports.motion import CAMERA, JOINT_COLUMNS
 from training.exports.tables import save_npz
 from training.trained.fusion import Fused, fuse_cameras
 from utils.errors import UserError
@@ -48,9 +48,9 @@ def write_poses(
 ) -> None:
     """Write the poses (N,51) of `rows` to a .npz or a .csv file, atomically.
 
-    .npz: `poses` (R,17,3) in meters, root-centered, camera frame, `row`, `subj`, `seq`, `frame`, `cam`, and `trust`,
-    `expected_error_mm`, `flagged` of judged poses, (R,); of `fused` (`fuse_instants`) the same with the prefix
-    `fused_`, in the world frame. .csv: a line per pose; `cam` is "fused" for those in the world frame.
+    .npz: `poses` (R,17,3) in meters, root-centered, camera frame (as `space` says), `row`, `subj`, `seq`, `frame`,
+    `cam`, and `trust`, `expected_error_mm`, `flagged` of judged poses, (R,); of `fused` (`fuse_instants`) the same
+    with the prefix `fused_`, in the world frame. .csv: a line per pose; `cam` is "fused" for those in the world frame.
     """
     path = Path(path)
     columns = {"row": rows, **{key: labels[key][rows] for key in (*INSTANT_KEYS, "cam")}}
@@ -60,6 +60,7 @@ def write_poses(
     columns["poses"] = poses[rows].reshape(-1, NUM_JOINTS, 3).astype(np.float32)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".npz":
+        columns["space"] = np.array(CAMERA)
         columns |= {f"fused_{name}": values for name, values in (fused or {}).items()}
         write_atomically(path, lambda part: save_npz(part, columns))
     elif path.suffix == ".csv":

@@ -12,7 +12,7 @@ from datasets.cameras.camera import Camera
 from datasets.layout.labels import LABEL_SOURCE
 from datasets.sources.own_videos.landmarks import People
 from datasets.sources.own_videos.person_track import PersonTrack
-from datasets.sources.own_videos.recordings import Recording
+from datasets.sources.own_videos.recordings import UP, Recording
 from datasets.triangulation.points import LANDMARKS, LIMB_POINTS, POINT_NAMES, skeleton
 from datasets.triangulation.triangulate import Triangulation, triangulate
 from utils.files import write_atomically
@@ -124,7 +124,7 @@ def single_view_line(cameras: Sequence[Camera], person: Followed, found: Triangu
 def write_poses(file: Path, found: Triangulation, instants: range) -> None:
     """Write poses as `--poses` reads them: one row per instant from 0, NaN where none passed; meters, z up.
 
-    The file says that they are triangulated, and so will every set that is made of it.
+    The file says so, and that they are triangulated, as will every set that is made of it.
     """
     poses = np.full((instants[-1] + 1, *found.joints.shape[1:]), np.nan)
     poses[np.array(instants)[found.passed]] = found.joints[found.passed]
@@ -132,6 +132,7 @@ def write_poses(file: Path, found: Triangulation, instants: range) -> None:
 
     def write(part: Path) -> None:
         with open(part, "wb") as opened:
-            np.savez_compressed(opened, poses=poses.astype(np.float32), **{LABEL_SOURCE: np.array(TRIANGULATED)})
+            notes = {LABEL_SOURCE: np.array(TRIANGULATED), UP: np.array("z")}
+            np.savez_compressed(opened, poses=poses.astype(np.float32), **notes)
 
     write_atomically(file, write)

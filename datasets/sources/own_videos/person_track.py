@@ -55,10 +55,8 @@ def filmed_instants(recording: Recording, num_frames: dict[str, int], every: int
 def track_from_poses(
     recording: Recording, calibration: Calibration, poses: np.ndarray, instants: range, num_frames: dict[str, int]
 ) -> PersonTrack:
-    """The track that `poses` give: (T,17,3) meters, in the world of the calibration file. A camera sees the person
-    where the root joint lies in its image."""
-    # Poses are in the world of the file, cameras in the world with z up.
-    poses = poses @ calibration.to_z_up.T
+    """The track that `poses` give: (T,17,3) meters, in the world with z up. A camera sees the person where the root
+    joint lies in its image."""
     skipped = Counter()
     if len(instants) and instants[-1] >= len(poses):
         skipped["after the last pose"] = sum(instant >= len(poses) for instant in instants)

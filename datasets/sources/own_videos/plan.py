@@ -27,7 +27,7 @@ from datasets.sources.own_videos.person_track import (
     track_from_boxes,
     track_from_poses,
 )
-from datasets.sources.own_videos.recordings import Recording, read_pose_file
+from datasets.sources.own_videos.recordings import Recording, read_pose_file, read_to_z_up
 from datasets.sources.own_videos.synchrony import synchrony_note
 from datasets.sources.own_videos.video_sizes import best_fits, ways_to_fit, with_cameras
 from datasets.video.crops_of_views import CropView
@@ -85,7 +85,9 @@ def make_plan(recording: Recording, every: int) -> Plan:
     check_drift(times, recording.offsets, rate, recording.name)
     plan = Plan(recording, calibration, num_frames, filmed_instants(recording, num_frames, every), ways, rate)
     if recording.poses is not None:
-        poses = read_pose_file(recording.poses)
+        poses, to_z_up = read_pose_file(recording.poses), read_to_z_up(recording.poses)
+        # Poses that do not say which axis is up are in the world of the calibration file.
+        poses = poses @ (calibration.to_z_up if to_z_up is None else to_z_up).T
         plan = plan._replace(notes=tuple(fits[0].sentence for fits in ways.values() if fits[0].sentence))
         return with_track(plan, track_from_poses(recording, calibration, poses, plan.instants, num_frames))
     if recording.boxes is not None:

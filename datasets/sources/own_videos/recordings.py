@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datasets.cameras.calibration import UP_AXES
 from datasets.layout.labels import LABEL_SOURCE, MAX_JOINT_DISTANCE
 from utils.errors import UserError
 from utils.pictures import picture_files
@@ -14,6 +15,9 @@ from utils.readers import names_text, read_arrays, read_json, reading, whole_num
 from utils.skeleton import NUM_JOINTS, ROOT_JOINT, order_fault
 
 _FIELDS = ("name", "subject", "videos", "calibration", "offsets", "empty", "boxes", "poses")
+# What an .npz may say of its poses.
+INSTANTS, SPACE, UP = "instants", "space", "up"
+MAX_INSTANTS = 1 << 21  # 9 hours at 60 frames per second, which are 0.8 GB of poses
 
 
 class Recording(NamedTuple):
@@ -157,11 +161,16 @@ def read_pose_file(path: str | Path) -> np.ndarray:
     """World poses (T,17,3) float64 of instants 0, 1, ..., meters, NaN where unknown.
 
     Formats: .npy, .npz (the array `poses`, or the only array), or .csv with 51 numbers per row and an optional header.
-    Raises UserError for other shapes and units.
+    The array `instants` (T,) of an .npz says which instants its rows are; its text `space` must be "world". Raises
+    UserError for other shapes, units and spaces.
     """
     path, size = Path(path), 3 * NUM_JOINTS
     with reading(path, "poses: .npy, .npz or .csv"):
-        poses = np.array(_read_array(path), dtype=np.float64)
+        array, notes = _read_array(path)
+        poses = np.array(array, dtype=np.float64)
+    space = str(notes.get(SPACE, "world"))
+    if space != "world":
+        raise UserError(f"{path} has poses in the space {space!r}; expected 'world', that of a calibration")
     if poses.ndim == 0 or poses.size == 0 or poses.size != len(poses) * size:
         raise UserError(f"{path} has shape {poses.shape}; expected (T, {NUM_JOINTS}, 3) or (T, {size})")
     poses = poses.reshape(-1, NUM_JOINTS, 3)
@@ -177,35 +186,63 @@ def read_pose_file(path: str | Path) -> np.ndarray:
     fault = order_fault(poses[known])
     if fault:
         raise UserError(f"{path}: {fault}; expected the joints in the order of utils/skeleton.py")
-    return poses
+    return _by_instant(poses, notes[INSTANTS], path) if INSTANTS in notes else poses
+
+
+def _by_instant(poses: np.ndarray, instants: np.ndarray, path: Path) -> np.ndarray:
+    """The poses of instants 0, 1, ..., NaN where `instants` (T,) leave one out."""
+    numbers = instants.dtype.kind in "iu" and instants.shape == (len(poses),)
+    if not numbers or (np.diff(instants.astype(np.int64), prepend=-1) <= 0).any() or instants[-1] >= MAX_INSTANTS:
+        raise UserError(
+            f"{path}: the array '{INSTANTS}' is {instants.dtype.name} of shape {instants.shape}; expected the "
+            f"{len(poses)} numbers of the instants of the poses: whole, increasing, 0 to {MAX_INSTANTS - 1}"
+        )
+    placed = np.full((int(instants[-1]) + 1, *poses.shape[1:]), np.nan)
+    placed[instants] = poses
+    return placed
 
 
 def read_label_source(path: Path | None) -> str | None:
     """Where the poses of a file come from, if they were not measured: the array `label_source` (text) of an .npz."""
-    if path is None or path.suffix != ".npz":
-        return None
-    source = read_arrays(path).get(LABEL_SOURCE)
-    return None if source is None else str(source)
+    return None if path is None else _note(path, LABEL_SOURCE)
 
 
-def _read_array(path: Path) -> np.ndarray:
+def read_to_z_up(path: Path) -> np.ndarray | None:
+    """Rotation (3,3) of the poses of a file into the world with z up, by the axis that the text `up` of an .npz names.
+
+    None where the file does not say. Raises UserError for another axis.
+    """
+    up = _note(path, UP)
+    if up is not None and up not in UP_AXES:
+        raise UserError(f"{path}: '{UP}' is {up!r}; expected one of {', '.join(UP_AXES)}")
+    return None if up is None else UP_AXES[up]
+
+
+def _note(path: Path, name: str) -> str | None:
+    # Only arrays have names, and reading a table of numbers takes long.
+    note = None if path.suffix.lower() == ".csv" else _read_array(path)[1].get(name)
+    return None if note is None else str(note)
+
+
+def _read_array(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The poses of a file as they are, and what it says of them."""
     if path.suffix.lower() == ".csv":
         with open(path, encoding="utf-8-sig") as file:
             lines = file.readlines()
         try:
-            return np.loadtxt(lines, delimiter=",", ndmin=2)
+            return np.loadtxt(lines, delimiter=",", ndmin=2), {}
         except ValueError:
             # The first line may be a header.
-            return np.loadtxt(lines[1:], delimiter=",", ndmin=2)
+            return np.loadtxt(lines[1:], delimiter=",", ndmin=2), {}
     with open(path, "rb") as file:
         # NumPy takes whatever else it meets for a pickle, and advises to load that unsafely.
         if not file.read(6).startswith((b"\x93NUMPY", b"PK")):
             raise UserError(f"{path} is neither .npy, .npz nor .csv; expected world poses in one of these")
     arrays = read_arrays(path)
-    arrays.pop(LABEL_SOURCE, None)
+    notes = {name: arrays.pop(name) for name in (LABEL_SOURCE, INSTANTS, SPACE, UP) if name in arrays}
     if len(arrays) > 1 and "poses" not in arrays:
         raise UserError(f"{path} has the arrays {names_text(arrays)}; expected 'poses', or one array")
-    return arrays["poses"] if len(arrays) > 1 else next(iter(arrays.values()))
+    return arrays["poses"] if len(arrays) > 1 else next(iter(arrays.values())), notes
 
 
 def files_checksum(recordings: list[Recording]) -> str:

@@ -12,7 +12,7 @@ pytest.importorskip("ai_edge_litert")
 from datasets.layout.labels import Labels
 from datasets.reader import MultiViewDataset
 from datasets.sources.own_videos.prepare import prepare_videos
-from datasets.sources.own_videos.recordings import one_recording, read_pose_file
+from datasets.sources.own_videos.recordings import one_recording, read_pose_file, read_to_z_up
 from datasets.validation import validate
 from datasets.video.image_area import image_area
 from tests.tiny import ROOT
@@ -59,6 +59,7 @@ def test_triangulated_poses(triangulated):
     assert np.median(error) < 0.05
     lengths = np.stack([np.linalg.norm(poses[known, a] - poses[known, b], axis=-1) for a, b in BONES])
     assert np.abs(lengths / np.median(lengths, axis=1, keepdims=True) - 1).max() < 0.1
+    assert (read_to_z_up(output / "poses/recording_000.npz") == np.eye(3)).all()
     for line in (
         "scaled by 0.9927",
         "median reprojection error",

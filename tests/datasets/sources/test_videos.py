@@ -13,7 +13,7 @@ pytest.importorskip("cv2")
 pytest.importorskip("av")
 
 import configs.prepare_videos as prepare_videos_script
-from datasets.cameras.calibration import read_calibration
+from datasets.cameras.calibration import UP_AXES, read_calibration
 from datasets.cameras.crop_camera import project_to_crop
 from datasets.layout.labels import Labels
 from datasets.layout.png import read_png, write_png
@@ -440,6 +440,44 @@ def test_poses_from_every_kind_of_file(filmed, tmp_path):
     (tmp_path / "e.csv").write_text("a\nb\n")
     with pytest.raises(UserError, match=r"e\.csv. cannot be read \(.*expected poses: .npy, .npz or .csv"):
         read_pose_file(tmp_path / "e.csv")
+
+
+def test_poses_of_some_instants_with_their_own_axis_up(filmed, tmp_path):
+    """As `estimate --every 3` writes them; poses that name no axis are in the world of the calibration file."""
+    from_file = UP_AXES["y"]
+    turned = {
+        name: camera._replace(rotation=camera.rotation @ from_file, center=from_file.T @ camera.center)
+        for name, camera in filmed.cameras.items()
+    }
+    content = {"unit": "mm", "up": "y", "cameras": camera_fields(turned)}
+    (tmp_path / "calibration.json").write_text(json.dumps(content))
+    instants = np.arange(0, len(filmed.joints), 3)
+    joints = filmed.joints[instants]
+    for name, poses, notes in (("stated", joints, {"up": "z"}), ("not stated", joints @ from_file, {})):
+        np.savez(tmp_path / f"{name}.npz", poses=poses, instants=instants, space="world", **notes)
+        given = recording(filmed, poses=tmp_path / f"{name}.npz")
+        track = make_plan(given._replace(calibration=tmp_path / "calibration.json"), 1).track
+        assert set(track.instants) <= set(instants) and len(track.instants) >= 3
+        np.testing.assert_allclose(track.joints, filmed.joints[track.instants], atol=1e-9)
+        assert track.skipped["with NaN in the pose"] == instants[-1] + 1 - len(instants)
+
+
+@pytest.mark.parametrize(
+    ("notes", "message"),
+    [
+        ({"instants": [0, 1]}, r"array 'instants' is int64 of shape \(2,\); expected the 12 numbers of the instants"),
+        ({"instants": np.arange(12.0)}, "array 'instants' is float64"),
+        ({"instants": np.arange(12)[::-1]}, "whole, increasing, 0 to"),
+        ({"instants": np.arange(-1, 11)}, "whole, increasing, 0 to"),
+        ({"instants": np.append(np.arange(11), 1 << 40)}, "whole, increasing, 0 to"),
+        ({"space": "camera"}, "has poses in the space 'camera'; expected 'world'"),
+        ({"up": "w"}, "'up' is 'w'; expected one of z, -z, y"),
+    ],
+)
+def test_what_poses_say_of_themselves_is_checked(filmed, tmp_path, notes, message):
+    np.savez(tmp_path / "a.npz", poses=filmed.joints, **notes)
+    with pytest.raises(UserError, match=rf"a\.npz.*{message}"):
+        make_plan(recording(filmed, poses=tmp_path / "a.npz"), 1)
 
 
 def test_wrong_recordings_are_named(filmed, filmed_body, tmp_path):

@@ -92,6 +92,7 @@ def test_calibrated_cameras(clips, tmp_path, monkeypatch, capsys):
     assert "poses: 4 of 4 instants" in report and "where the root comes from" in report
     found = content(out / "poses.npz")
     assert str(found["space"]) == "world" and found["rate"] == pytest.approx(60, rel=1e-3)
+    assert str(found["label_source"]) == "estimated by the network 'wild128', not measured"
     assert np.linalg.norm(found["poses"][:, 0] - truth[:, 0], axis=-1).max() < 0.1
     assert (found["poses"][:, JOINT_NAMES.index("head_top"), 2] > found["poses"][:, 0, 2]).all()
     assert ((found["trust"] > 0) & (found["trust"] <= 1)).all()
@@ -112,6 +113,7 @@ def test_triangulated_joints_replace_those_of_the_network(clips, tmp_path, monke
     run(monkeypatch, capsys, *given, "--formats", "npz", "--no-video", "--smooth", "none", "--output", tmp_path / "out")
     found = content(tmp_path / "out/poses.npz")
     assert np.median(np.linalg.norm(found["poses"] - truth[::3], axis=-1)) < 0.06
+    assert str(found["label_source"]).startswith("triangulated from") and "network" in str(found["label_source"])
     assert sorted(path.name for path in (tmp_path / "out").glob("*.*")) == ["estimate.json", "poses.npz", "report.txt"]
 
 

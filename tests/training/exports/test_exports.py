@@ -9,7 +9,7 @@ import pytest
 
 from datasets.motion.captured.bvh import read_bvh
 from datasets.motion.captured.joint_names import find_joints
-from datasets.sources.own_videos.recordings import read_pose_file
+from datasets.sources.own_videos.recordings import read_label_source, read_pose_file, read_to_z_up
 from tests.tiny import ROOT
 from training.exports.formats import FORMATS, check_formats, write_motion
 from training.exports.motion import CAMERA, Motion, fill_gaps
@@ -57,7 +57,16 @@ def bones(joints):
 
 def test_npz_is_read_as_poses_of_own_videos(motion, tmp_path):
     write_motion(tmp_path / "a.npz", motion)
-    assert np.allclose(read_pose_file(tmp_path / "a.npz"), motion.joints, atol=1e-6, equal_nan=True)
+    read = read_pose_file(tmp_path / "a.npz")
+    assert np.allclose(read[motion.instants], motion.joints, atol=1e-6, equal_nan=True)
+    # Rows are instants of the recording: what lies between two of them is unknown.
+    assert len(read) == motion.instants[-1] + 1 and np.isnan(np.delete(read, motion.instants, axis=0)).all()
+    assert read_label_source(tmp_path / "a.npz") is None and (read_to_z_up(tmp_path / "a.npz") == np.eye(3)).all()
+    write_motion(tmp_path / "b.npz", motion._replace(source="estimated"))
+    assert read_label_source(tmp_path / "b.npz") == "estimated"
+    write_motion(tmp_path / "c.npz", motion._replace(space=CAMERA))
+    with pytest.raises(UserError, match=r"c\.npz has poses in the space 'camera'; expected 'world'"):
+        read_pose_file(tmp_path / "c.npz")
     with np.load(tmp_path / "a.npz", allow_pickle=False) as content:
         assert str(content["space"]) == "world" and content["rate"] == RATE
         assert content["instants"].tolist() == motion.instants.tolist()

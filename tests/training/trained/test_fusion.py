@@ -124,6 +124,7 @@ def test_an_evaluation_fuses_and_writes_every_pose(network, dataset, tmp_path):
         overall = evaluate(network, dataset, config, cpu, None, fuse=True, poses_file=tmp_path / name)[-1]
     assert overall["fused_mpjpe_mm"] <= overall["mpjpe_mm"], "a mean of poses is not farther than they are"
     written = np.load(tmp_path / "poses.npz")
+    assert str(written["space"]) == "camera"
     batch = dataset.__getitems__(written["row"])
     alone = PoseFromCrop(network, "cpu", "float32")(batch["img_crop"])
     np.testing.assert_allclose(written["poses"], alone, atol=1e-4)
