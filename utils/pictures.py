@@ -2,6 +2,8 @@
 
 import re
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,20 +17,54 @@ if TYPE_CHECKING:
 
 PICTURE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _TWELVE_BITS = 4095
+_QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 
 def read_picture(path: str | Path) -> np.ndarray:
     """A picture as RGB (H,W,3) uint8, rotated as its EXIF orientation tells. Raises UserError where it cannot be."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import ImageOps
+
+    with _opened(path) as image:
+        shown = ImageOps.exif_transpose(image)
+        shown.format = image.format
+        return as_rgb(shown, repr(str(path)))
+
+
+def common_size(pictures: Sequence[Path]) -> tuple[int, int]:
+    """Width and height of all pictures of a folder, as `read_picture` rotates them; their pixels are not read.
+
+    Raises UserError where they differ.
+    """
+    size = _shown_size(pictures[0])
+    for picture in pictures[1:]:
+        if (other := _shown_size(picture)) != size:
+            raise UserError(
+                f"{picture} is {other[0]}x{other[1]} px; expected {size[0]}x{size[1]} px as {pictures[0].name} (a "
+                "folder is the video of one camera: give other photos one by one, or a folder for each size)"
+            )
+    return size
+
+
+def _shown_size(path: Path) -> tuple[int, int]:
+    from PIL import ExifTags, Image
+
+    with _opened(path) as image:
+        # Not the method of PNG files, which decodes a whole picture to look for more behind it.
+        orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+        return image.size[::-1] if orientation in _QUARTER_TURNS else image.size
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator["Image"]:
+    """The PIL image of a file. Raises UserError for whatever goes wrong in the body."""
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
             # Pillow warns, in two lines of its own, about what it repairs or refuses.
             warnings.simplefilter("ignore")
             with Image.open(Path(path).expanduser()) as image:
-                shown = ImageOps.exif_transpose(image)
-                shown.format = image.format
-                return as_rgb(shown, repr(str(path)))
+                yield image
     except UserError:
         raise
     except FileNotFoundError as error:

@@ -14,7 +14,7 @@ import numpy as np
 from datasets.video.orientation import as_shown
 from datasets.video.rgb import RgbConverter, pyav
 from utils.errors import UserError
-from utils.pictures import picture_files, read_picture
+from utils.pictures import common_size, picture_files, read_picture
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -87,7 +87,8 @@ def decode_frames(path: str | Path, wanted: Iterable[int]) -> Iterator[tuple[int
     """Yield (index, PyAV's frame) for the increasing frame numbers `wanted`, decoding from the start.
 
     Unwanted frames that no other frame depends on are skipped; the wanted ones are the same, bit for bit. Raises
-    UserError for a missing file, one that cannot be decoded, and one with fewer frames than wanted.
+    UserError for a missing file, one that cannot be decoded, one with fewer frames than wanted, and where wanted frames
+    differ in size from the first of the video, or any pictures of a folder.
     """
     wanted = list(wanted)
     if any(later <= earlier for earlier, later in zip([-1, *wanted], wanted, strict=False)):
@@ -102,14 +103,21 @@ def decode_frames(path: str | Path, wanted: Iterable[int]) -> Iterator[tuple[int
     numbers = numbers_by_time(path) if len(wanted) <= wanted[-1] else None
     targets = iter(wanted)
     target = next(targets)
-    index = -1
+    index, size = -1, None
     with _open(path) as (container, stream):
         packets = container.demux(stream)
         if numbers is not None:
             chosen = set(wanted)
             packets = _skip_unwanted(packets, stream, {time for time, number in numbers.items() if number in chosen})
         for index, frame in _decode(path, packets, numbers):
+            # The first frame is always decoded, and cameras belong to its size (`video_size`).
+            size = size or (frame.width, frame.height)
             if index == target:
+                if (frame.width, frame.height) != size:
+                    raise UserError(
+                        f"{path}: frame {index} is {frame.width}x{frame.height} px; expected {size[0]}x{size[1]} px, "
+                        "the size of its first frame"
+                    )
                 yield index, frame
                 target = next(targets, None)
                 if target is None:
@@ -152,6 +160,7 @@ def read_key_frames(path: str | Path) -> Iterator[np.ndarray]:
 
 
 def _picture_frames(path: str | Path, pictures: list[Path], wanted: list[int]) -> Iterator[tuple[int, "VideoFrame"]]:
+    common_size(pictures)
     for index in wanted:
         if index >= len(pictures):
             raise UserError(f"{path} has {len(pictures)} pictures; expected at least {wanted[-1] + 1}")

@@ -5,10 +5,10 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from utils.errors import UserError
-from utils.pictures import as_rgb, picture_files, read_picture
+from utils.pictures import as_rgb, common_size, picture_files, read_picture
 
 GRAY = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64)
 
@@ -67,6 +67,20 @@ def test_damaged_pictures_are_one_line(tmp_path, recwarn):
             except UserError as error:
                 assert "\n" not in str(error)
     assert not recwarn.list
+
+
+def test_pictures_of_a_folder_have_one_size(tmp_path):
+    """As they are shown: a phone's upright picture is stored lying, with a note."""
+    files = [tmp_path / name for name in ("0.png", "1.jpg", "2.png", "3.png")]
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (30, 40)).save(files[0])
+    Image.new("RGB", (40, 30)).save(files[1], exif=turned)
+    Image.new("RGB", (40, 30)).save(files[2], exif=turned)
+    Image.new("RGB", (40, 30)).save(files[3])
+    assert common_size(files[:3]) == (30, 40) == common_size(files[1:2])
+    with pytest.raises(UserError, match=r"3\.png is 40x30 px; expected 30x40 px as 0\.png .*a folder for each size"):
+        common_size(files)
 
 
 def test_folders_are_sorted_by_number(tmp_path):

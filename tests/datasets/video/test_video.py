@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("av")
 
@@ -206,3 +207,16 @@ def test_missing_decoder_is_one_line_with_the_remedy(video, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match=r"'av': pip install"):
         count_frames(video)
+
+
+def test_frames_of_several_sizes_are_an_error(tmp_path):
+    sizes = [(64, 48), (64, 48), (32, 24)]
+    for number, size in enumerate(sizes):
+        Image.new("RGB", size).save(tmp_path / f"{number}.jpg")
+    # Pictures in a row are a video.
+    (tmp_path / "a.mjpeg").write_bytes(b"".join((tmp_path / f"{number}.jpg").read_bytes() for number in range(3)))
+    assert [frame.shape for _, frame in read_frames(tmp_path / "a.mjpeg", [0, 1])] == [(48, 64, 3)] * 2
+    with pytest.raises(UserError, match=r"a\.mjpeg: frame 2 is 32x24 px; expected 64x48 px, the size of its first"):
+        list(read_frames(tmp_path / "a.mjpeg", [2]))
+    with pytest.raises(UserError, match=r"2\.jpg is 32x24 px; expected 64x48 px as 0\.jpg"):
+        next(read_frames(tmp_path, [0]))
