@@ -1,6 +1,7 @@
 """Describes recordings: synchronized videos of one person, with calibration, offsets, and boxes or poses."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -63,11 +64,21 @@ def one_recording(
 
 
 def by_camera(files: Sequence[str]) -> dict[str, str]:
-    """Files by camera: such as "left=a.mp4", or files that are named after their camera."""
+    """Files by camera: such as "left=a.mp4", or files that are named after their camera.
+
+    Raises UserError for two of a name, and for names that cannot be part of the names of files.
+    """
     named: dict[str, str] = {}
     for given in files:
         camera, separator, file = given.partition("=")
-        camera, file = (camera, file) if separator else (Path(given).stem, given)
+        if not separator:
+            # Absolute, since "." has no name, but links as they are: their names may be those of the cameras.
+            camera, file = Path(os.path.abspath(Path(given).expanduser())).stem, given
+        if not camera or not file or "/" in camera or os.sep in camera:
+            raise UserError(
+                f"{given!r} gives camera {camera!r} the file {file!r}; expected camera=file with a name of a camera "
+                "that is not empty and has no '/', or a file that is named after its camera"
+            )
         if camera in named:
             raise UserError(f"two videos of camera {camera!r}, {named[camera]!r} and {file!r}; expected one")
         named[camera] = file

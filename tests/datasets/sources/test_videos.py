@@ -22,7 +22,7 @@ from datasets.sources.own_videos.detected import write_boxes
 from datasets.sources.own_videos.person_track import ADULT_BONES
 from datasets.sources.own_videos.plan import make_plan, make_views, sequence_numbers
 from datasets.sources.own_videos.prepare import prepare_videos
-from datasets.sources.own_videos.recordings import one_recording, read_pose_file, read_recordings
+from datasets.sources.own_videos.recordings import by_camera, one_recording, read_pose_file, read_recordings
 from datasets.validation import validate
 from datasets.video.crops_of_views import CropJob, write_view
 from tests.markers import FLOOR, marker_offsets, read_crop
@@ -478,6 +478,26 @@ def test_what_poses_say_of_themselves_is_checked(filmed, tmp_path, notes, messag
     np.savez(tmp_path / "a.npz", poses=filmed.joints, **notes)
     with pytest.raises(UserError, match=rf"a\.npz.*{message}"):
         make_plan(recording(filmed, poses=tmp_path / "a.npz"), 1)
+
+
+def test_videos_are_named_after_their_camera(tmp_path, monkeypatch):
+    (tmp_path / "left").mkdir()
+    (tmp_path / "right.mp4").symlink_to(tmp_path / "GX010042.MP4")
+    monkeypatch.chdir(tmp_path / "left")
+    names = by_camera([".", "../right.mp4", "mein Vidéo %d 1.mp4", "back=a/b=1.mp4"])
+    assert names == {
+        "left": ".",
+        "right": "../right.mp4",
+        "mein Vidéo %d 1": "mein Vidéo %d 1.mp4",
+        "back": "a/b=1.mp4",
+    }
+
+
+@pytest.mark.parametrize("given", ["", "/", "=a.mp4", "left=", "a/b=cam01.mp4", "../out=cam01.mp4"])
+def test_names_that_are_no_names_of_cameras_are_one_line(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=rf"^{given!r} gives camera .*; expected camera=file"):
+        by_camera([given])
 
 
 def test_wrong_recordings_are_named(filmed, filmed_body, tmp_path):

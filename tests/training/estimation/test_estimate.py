@@ -155,6 +155,8 @@ def test_pose_from_photo(photo):
     [
         (["nothing.mp4"], "no video 'nothing.mp4'; expected videos, pictures, or folders of pictures"),
         ([VIDEO, VIDEO], "two videos of camera 'cam03'"),
+        ([f"={VIDEO}"], "gives camera '' the file"),
+        ([f"a/b={VIDEO}"], "gives camera 'a/b' the file"),
         ([VIDEO, "--triangulate"], "--triangulate with one camera, or without --calibration"),
         ([VIDEO, "--offsets", "cam03=2"], "--offsets without several calibrated cameras"),
         ([VIDEO, "--formats", "fbx"], "unknown format 'fbx'"),
@@ -168,7 +170,7 @@ def test_pose_from_photo(photo):
 def test_bad_input(arguments, message, tmp_path, monkeypatch, capsys):
     with pytest.raises(UserError, match=message.replace("(", r"\(")):
         run(monkeypatch, capsys, *arguments, "--output", tmp_path / "out")
-    assert not (tmp_path / "out/report.txt").exists()
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("options", [[], ["--calibration", RECORDING / "cameras.json"]])
