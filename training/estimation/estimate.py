@@ -26,7 +26,7 @@ from training.estimation.crop_poses import CameraPoses, camera_poses, fuse_views
 from training.estimation.one_camera import camera_of_video, landmark_search, shot_of_video
 from training.estimation.overlay import write_overlay
 from training.estimation.shot import DEFAULT_FIELD, Shot, assumed_camera
-from training.estimation.smoothing import check_filter, smooth
+from training.estimation.smoothing import check_filter, smooth, smoothing_text
 from training.exports.formats import FORMATS, check_formats, write_motion
 from training.exports.motion import CAMERA, WORLD, Motion
 from training.trained.inference import PoseFromCrop
@@ -164,7 +164,8 @@ def _write_shot(
             write_overlay(output / file, shot, name, motion, view.flagged)
             written.append(file)
     space = "world, z up" if shot.space == WORLD else "frame of the camera: x right, y down, z forward"
-    return [*lines, f"  {space}; meters; smoothing: {choices.smooth}", f"  written: {', '.join(written)}"]
+    smoothing = smoothing_text(motion, choices.smooth)
+    return [*lines, f"  {space}; meters; smoothing: {smoothing}", f"  written: {', '.join(written)}"]
 
 
 def _summary(motion: Motion, views: list[CameraPoses]) -> str:

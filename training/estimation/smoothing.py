@@ -10,6 +10,7 @@ from utils.commands import install_extra
 from utils.errors import UserError
 
 BUTTERWORTH_CUTOFF, BUTTERWORTH_ORDER = 6.0, 4  # hertz: the usual ones for human motion; the order of both passes
+SLOW = 2 * BUTTERWORTH_CUTOFF  # instants per second, at which motions have nothing above the cutoff
 MIN_CUTOFF, SPEED_COEFFICIENT, SPEED_CUTOFF = 1.0, 1.5, 1.0  # hertz, per meter, hertz: for joints in meters
 
 
@@ -19,7 +20,7 @@ def butterworth(values: np.ndarray, rate: float) -> np.ndarray:
     As they are at rates that have nothing above 6 Hz.
     """
     signal = _scipy_signal()
-    if rate <= 2 * BUTTERWORTH_CUTOFF or len(values) < 2:
+    if rate <= SLOW or len(values) < 2:
         return np.array(values)
     # Each of the two passes has half of the order.
     sections = signal.butter(BUTTERWORTH_ORDER // 2, BUTTERWORTH_CUTOFF, fs=rate, output="sos")
@@ -61,6 +62,18 @@ def smooth(motion: Motion, name: str) -> Motion:
         return motion
     joints = use(fill_gaps(motion.joints), motion.instants_per_second)
     return motion._replace(joints=np.where(motion.known[:, None, None], joints, np.nan))
+
+
+def smoothing_text(motion: Motion, name: str) -> str:
+    """What `smooth` does to a motion, in words."""
+    if FILTERS[name] is not None and len(motion.instants) < 2:
+        return f"none ({name} needs two instants)"
+    if name == "butterworth" and motion.instants_per_second <= SLOW:
+        return (
+            f"none (butterworth removes what is above {BUTTERWORTH_CUTOFF:g} Hz, of which "
+            f"{motion.instants_per_second:.3g} instants per second hold nothing)"
+        )
+    return name
 
 
 def _share(cutoff, rate: float):

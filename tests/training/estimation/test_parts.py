@@ -14,7 +14,7 @@ from datasets.detection.blazepose import NUM_LANDMARKS
 from datasets.triangulation.single_view import follow_in_one_view, root_positions, steady_distances
 from training.estimation.crop_poses import CameraPoses, camera_poses, fuse_views
 from training.estimation.shot import assumed_camera
-from training.estimation.smoothing import FILTERS, butterworth, check_filter, one_euro, smooth
+from training.estimation.smoothing import FILTERS, butterworth, check_filter, one_euro, smooth, smoothing_text
 from training.exports.motion import Motion
 from utils.errors import UserError
 
@@ -80,6 +80,23 @@ def test_gaps_stay_gaps_and_slow_motions_stay(monkeypatch):
     assert np.allclose(smooth(Motion(joints, np.arange(10), RATE), "one-euro").joints, joints, equal_nan=True)
     values = np.random.default_rng(0).normal(size=(6, 2))
     assert (butterworth(values, 10.0) == values).all() and (one_euro(values, 10.0)[0] == values[0]).all()
+    motion = Motion(np.random.default_rng(0).normal(size=(6, 17, 3)), np.arange(0, 30, 5), RATE)
+    for name, rate, changed, text in (
+        (
+            "butterworth",
+            60,
+            False,
+            "none (butterworth removes what is above 6 Hz, of which 12 instants per second hold",
+        ),
+        ("butterworth", 61, True, "butterworth"),
+        ("one-euro", 60, True, "one-euro"),
+        ("none", 60, False, "none"),
+    ):
+        slow = motion._replace(rate=rate)
+        assert (smooth(slow, name).joints != slow.joints).any() == changed
+        assert smoothing_text(slow, name).startswith(text)
+    one = Motion(motion.joints[:1], np.arange(1), RATE)
+    assert smoothing_text(one, "butterworth") == "none (butterworth needs two instants)"
     with pytest.raises(UserError, match="unknown filter 'kalman'; expected one of butterworth, one-euro, none"):
         check_filter("kalman")
     monkeypatch.setitem(sys.modules, "scipy", None)
