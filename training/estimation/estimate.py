@@ -18,6 +18,7 @@ from datasets.layout.workers import map_processes
 from datasets.sources.own_videos.detected import LANDMARKS_FOLDER
 from datasets.sources.own_videos.free_labels import TRIANGULATED
 from datasets.sources.own_videos.landmarks import search
+from datasets.sources.own_videos.person_track import upright_note
 from datasets.sources.own_videos.plan import make_plan
 from datasets.sources.own_videos.recordings import by_camera, one_recording, videos_text
 from datasets.video.rgb import pyav
@@ -148,11 +149,15 @@ def _write_shot(
         for name in shot.cameras
     ]
     poses, trust = fuse_views(views)
-    joints = poses + shot.roots[:, None]
+    joints = fused = poses + shot.roots[:, None]
     if choices.triangulate:
-        joints = np.where(np.isfinite(shot.triangulated), shot.triangulated, joints)
+        joints = np.where(np.isfinite(shot.triangulated), shot.triangulated, fused)
     motion = smooth(Motion(joints, shot.instants, shot.rate, shot.space, trust, source), choices.smooth)
     lines = [f"{shot.name}: {_summary(motion, views)}", *(f"  {note}" for note in shot.notes)]
+    # The network hardly knows people who lie in its crops: it is asked only where no instant was triangulated.
+    agreed = shot.triangulated is not None and np.isfinite(shot.triangulated).any()
+    if shot.space == WORLD and (note := upright_note(shot.triangulated if agreed else fused)):
+        lines.append(f"  {note}")
     if not motion.known.any():
         return [*lines, "  nobody was found, and nothing written"]
     for name in choices.formats:

@@ -11,11 +11,13 @@ from datasets.cameras.camera import Camera
 from datasets.cameras.crop_camera import BOX_METRES
 from datasets.sources.own_videos.boxes import Boxes, locate_person, ray_miss
 from datasets.sources.own_videos.recordings import Recording
-from utils.skeleton import BONES, ROOT_JOINT
+from utils.skeleton import BONES, JOINT_NAMES, ROOT_JOINT
 
 # Median length of all bones of 200 rendered adults, meters. Nine of ten are within 10 % of it.
 ADULT_BONES = 4.2
 USUAL_SIZES = (0.9, 1.1)
+NECK = JOINT_NAMES.index("neck")
+MAX_TILT = 60  # degrees between the trunk and the world's z axis in the median: people bend, but not all the time
 
 
 class PersonTrack(NamedTuple):
@@ -42,6 +44,21 @@ def size_note(joints: np.ndarray, box_metres: float) -> str | None:
     return (
         f"WARNING: the person's bones are {adult:.2f} times as long as an adult's, whom networks know best in crops of "
         f"{BOX_METRES:g} m; --box-metres {adult * BOX_METRES:.1f} shows this person as large"
+    )
+
+
+def upright_note(joints: np.ndarray) -> str | None:
+    """What to say of a person with `joints` (T,17,3), world, NaN where unknown, who is not upright; None: nothing."""
+    trunks = joints[:, NECK] - joints[:, ROOT_JOINT]
+    trunks = trunks[np.isfinite(trunks).all(1)]
+    if not len(trunks):
+        return None
+    angle = np.degrees(np.median(np.arctan2(np.linalg.norm(trunks[:, :2], axis=1), trunks[:, 2])))
+    if angle <= MAX_TILT:
+        return None
+    return (
+        f"WARNING: the trunk points {angle:.0f} degrees away from the world's z axis (median): either the person lies, "
+        'or another axis of the calibration is up, which "up" in its file says (docs/own_videos.md)'
     )
 
 

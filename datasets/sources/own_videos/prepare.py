@@ -17,7 +17,7 @@ from datasets.sources.own_videos.backgrounds import backgrounds_of, with_notes_o
 from datasets.sources.own_videos.detected import DetectionOptions, find_landmarks, with_people
 from datasets.sources.own_videos.free_labels import TRIANGULATED
 from datasets.sources.own_videos.ghosts import crops_without_person
-from datasets.sources.own_videos.person_track import size_note
+from datasets.sources.own_videos.person_track import size_note, upright_note
 from datasets.sources.own_videos.plan import (
     Plan,
     detect,
@@ -182,7 +182,7 @@ def _make_views(
             plan, sequences, f"recording_{number:03d}", background_files[number] if background_files else {}
         )
         report.append(plan_report(plan, sequences))
-        if plan.track.joints is not None and (note := size_note(plan.track.joints, options.box_metres)):
-            report.append(f"  {note}")
+        if (joints := plan.track.joints) is not None:
+            report += [f"  {note}" for note in (size_note(joints, options.box_metres), upright_note(joints)) if note]
         first = int(sequences[-1]) + 1
     return views, "\n".join(report)

@@ -9,6 +9,7 @@ from datasets.layout.labels import NOBODY
 from datasets.sources.own_videos.clocks import ASSUMED_RATE
 from datasets.sources.own_videos.free_labels import Followed, error_table, followed, label
 from datasets.sources.own_videos.landmarks import LandmarkSearch, at_instants, boxes_of, read_people
+from datasets.sources.own_videos.person_track import upright_note
 from datasets.sources.own_videos.plan import Plan, with_best_fits, with_checked_cameras
 from datasets.triangulation.people import follow_people
 from datasets.triangulation.rays import normalized
@@ -134,7 +135,7 @@ def _triangulated(
         found, of_person = label(cameras, person, seconds, correct and number == 0)
         cameras = found.cameras
         joints.append(np.where(found.passed[:, None, None], found.joints, np.nan))
-        lines += [f"person {number}: {line}" for line in of_person]
+        lines += [f"person {number}: {line}" for line in (*of_person, upright_note(joints[-1])) if line]
         if number == 0:
             lines += error_table(names, found)
     return cameras, np.stack(joints, axis=1), lines

@@ -11,8 +11,10 @@ from datasets import FrameDataset, Labels
 from datasets.cameras.camera import Camera
 from datasets.detection.blazepose import NUM_LANDMARKS
 from datasets.sources.own_videos.landmarks import LandmarkSearch, People
+from datasets.sources.own_videos.plan import make_plan
 from datasets.sources.own_videos.prepare_frames import prepare_frames
 from datasets.sources.own_videos.recordings import one_recording
+from datasets.sources.own_videos.scene_people import find_people
 from datasets.triangulation.people import follow_people
 from datasets.triangulation.points import LANDMARKS, skeleton
 from datasets.validation import validate
@@ -150,6 +152,17 @@ def test_boxes_and_poses_of_several_people(filmed, two_people, tmp_path):
         true = true[:, ::-1]
     assert np.linalg.norm(world - true, axis=-1).max() < 0.03
     assert np.isfinite(labels["3D"]).all() and (labels["subj"] == [4, 5]).all()
+
+
+def test_people_who_are_not_upright_are_warnings(filmed, two_people, tmp_path):
+    """The cameras are in a world with z up, of which the file says that y is."""
+    content = {**json.loads(filmed.calibration.read_text()), "up": "y"}
+    (tmp_path / "y_up.json").write_text(json.dumps(content))
+    tasks = [LandmarkSearch(tmp_path / f"recording_000_{name}.npz", None, None) for name in OFFSETS]
+    for calibration, count in ((filmed.calibration, 0), (tmp_path / "y_up.json", 2)):
+        plan = make_plan(recording(filmed)._replace(calibration=calibration), 1)
+        notes = find_people(plan, tasks, (60, 80), 1, True, False)[0].notes
+        assert sum(": WARNING: the trunk points" in note for note in notes) == count
 
 
 def test_boxes_without_poses(filmed, two_people, tmp_path):

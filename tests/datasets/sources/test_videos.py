@@ -19,7 +19,7 @@ from datasets.layout.labels import Labels
 from datasets.layout.png import read_png, write_png
 from datasets.sources.own_videos.boxes import PersonDetector, locate_person, read_boxes
 from datasets.sources.own_videos.detected import write_boxes
-from datasets.sources.own_videos.person_track import ADULT_BONES
+from datasets.sources.own_videos.person_track import ADULT_BONES, upright_note
 from datasets.sources.own_videos.plan import make_plan, make_views, sequence_numbers
 from datasets.sources.own_videos.prepare import prepare_videos
 from datasets.sources.own_videos.recordings import by_camera, one_recording, read_pose_file, read_recordings
@@ -393,6 +393,22 @@ def test_exchanged_cameras_are_an_error(filmed_body, tmp_path):
     assert "rays miss the person" in "".join(make_plan(given, 1).notes)
     with pytest.raises(UserError, match="with the camera 'right' for 'left', 'left' for 'right'"):
         make_plan(given._replace(calibration=tmp_path / "calibration.json"), 1)
+
+
+def test_a_person_who_is_not_upright_is_a_warning(filmed, tmp_path):
+    person = read_pose_file(ROOT / "examples/recording/poses.npz")
+    assert upright_note(person) is None and upright_note(np.full((2, 17, 3), np.nan)) is None
+    # The median counts: somebody may lie for a while.
+    lying = person @ UP_AXES["y"]
+    lying[0] = np.nan
+    assert upright_note(np.concatenate([lying[:40], person[:60]])) is None
+    assert "WARNING: the trunk points 97 degrees" in upright_note(np.concatenate([lying[:60], person[:40]]))
+    hips = filmed.joints[:, :1]
+    for name, axes in (("z", np.eye(3)), ("y", UP_AXES["y"])):
+        np.save(tmp_path / f"{name}.npy", hips + (filmed.joints - hips) @ axes)
+        given = recording(filmed, poses=tmp_path / f"{name}.npy")
+        report = prepare_videos([given], tmp_path / name, 32, background=False, workers=1, progress=False)
+        assert ("WARNING: the trunk points" in report) == (name == "y")
 
 
 def test_crops_beside_the_person_are_a_warning(filmed_body, tmp_path):

@@ -10,12 +10,16 @@ import pytest
 pytest.importorskip("cv2")
 pytest.importorskip("av")
 
+from datasets.cameras.calibration import UP_AXES
 from datasets.detection.blazepose import NUM_LANDMARKS
+from datasets.sources.own_videos.recordings import read_pose_file
 from datasets.triangulation.single_view import follow_in_one_view, root_positions, steady_distances
+from tests.tiny import ROOT
+from training.estimation import estimate
 from training.estimation.crop_poses import CameraPoses, camera_poses, fuse_views
-from training.estimation.shot import assumed_camera
+from training.estimation.shot import Shot, assumed_camera
 from training.estimation.smoothing import FILTERS, butterworth, check_filter, one_euro, smooth, smoothing_text
-from training.exports.motion import Motion
+from training.exports.motion import CAMERA, WORLD, Motion
 from utils.errors import UserError
 
 RATE = 50.0
@@ -115,6 +119,31 @@ def test_views_are_fused_by_the_square_of_trust():
     unjudged = [view._replace(trust=np.full(3, np.nan)) for view in (first, second)]
     poses, trust = fuse_views(unjudged)
     assert np.allclose(poses[0], 0.5e-5, atol=0) and trust is None
+
+
+@pytest.mark.parametrize(("axes", "warns"), [("z", False), ("y", True), ("-z", True)])
+def test_a_person_who_is_not_upright_in_the_world_is_a_warning(axes, warns, tmp_path, monkeypatch):
+    """The joints that cameras agree about tell it, though the network sees somebody upright; else the network."""
+    joints = read_pose_file(ROOT / "examples/recording/poses.npz")[::20] @ UP_AXES[axes]
+    count = len(joints)
+    upright = joints @ UP_AXES[axes].T
+    view = CameraPoses(upright - upright[:, :1], np.full(count, np.nan), np.zeros(count, bool))
+    monkeypatch.setattr(estimate, "camera_poses", lambda *_: view)
+    place = np.arange(count), RATE, WORLD, joints[:, 0], np.zeros((1, count), bool), joints, ("a note",)
+    shot = Shot("walk", {"a": tmp_path}, {"a": assumed_camera(64, 64)}, np.zeros((1, count), int), *place)
+
+    def warnings_of(shot, triangulate=False):
+        choices = estimate.Choices(triangulate=triangulate, formats=(), pictures=False, smooth="none")
+        report = estimate._write_shot(shot, tmp_path, None, choices, "", False)
+        return ['"up"' in line for line in report if "WARNING: the trunk points" in line]
+
+    assert warnings_of(shot) == warnings_of(shot, triangulate=True) == [True] * warns
+    # One calibrated camera triangulates nothing.
+    alone = shot._replace(triangulated=None)
+    assert warnings_of(alone) == []
+    view = view._replace(poses=joints - joints[:, :1])
+    assert warnings_of(alone) == [True] * warns
+    assert warnings_of(alone._replace(space=CAMERA)) == []
 
 
 def test_poses_of_another_shot_are_one_line(tmp_path):
