@@ -12,7 +12,8 @@ import torch
 
 from datasets.layout.labels import Labels
 from utils.errors import UserError
-from utils.skeleton import MIRRORED_JOINTS, NUM_JOINTS
+from utils.geometry import mirror_pose
+from utils.skeleton import NUM_JOINTS
 
 QUANTILES = (0.1, 0.5, 0.9, 0.99)
 _BLOCK = 2**22  # pairs of poses whose distances are in memory at once
@@ -35,7 +36,7 @@ def nearest_distances(poses: np.ndarray, covering: np.ndarray, mirror: bool = Fa
 
 def mirrored(poses: torch.Tensor) -> torch.Tensor:
     """Poses (N,17,3) of the camera frame as a mirror shows them: x negated, left and right joints swapped."""
-    return poses[:, list(MIRRORED_JOINTS)] * torch.tensor([-1.0, 1.0, 1.0])
+    return mirror_pose(poses.flatten(1)).unflatten(1, (-1, 3))
 
 
 def coverage_report(root: str | Path, covering: str | Path, mirror: bool = False) -> str:

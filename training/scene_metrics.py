@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import torch
 
+from models.scene.boxes import box_sizes
+
 # Limbs that may be anywhere in other views are rendered faintly: a half of the radiance would leave them out. Where the
 # frame says itself where somebody is, even less is enough. Chosen on held-out training scenes (docs/results/scene.md).
 VISIBLE = 0.05
@@ -115,7 +117,7 @@ def people_of_maps(maps: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.
 def boxes_in_pixels(boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Boxes (K,B,2,3) of a network (models/scene/boxes.py) in frames of `size` (H,W) -> (B,K,4), pixels."""
     scale = torch.tensor([size[1], size[0]], device=boxes.device) - 1
-    sides, centers = boxes[..., :2].diagonal(dim1=-2, dim2=-1) * scale, (boxes[..., 2] + 1) / 2 * scale
+    sides, centers = box_sizes(boxes) * scale, (boxes[..., 2] + 1) / 2 * scale
     return torch.cat([centers - sides / 2, sides], dim=-1).transpose(0, 1)
 
 

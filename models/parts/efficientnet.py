@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from models.parts.blocks import init_residual_convs
 from models.parts.weights import match_weights, read_file, require_tensors
 from utils.errors import UserError
 from utils.images import IMAGE_MEAN, IMAGE_STD
@@ -47,9 +48,7 @@ class EfficientNetTrunk(nn.Module):
         mean, std = torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_STD)
         self.register_buffer("color_scale", (std * 255 / 128).view(3, 1, 1), persistent=False)
         self.register_buffer("color_shift", ((mean * 255 - 127) / 128).view(3, 1, 1), persistent=False)
-        for part in self.modules():
-            if isinstance(part, nn.Conv2d):
-                nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+        init_residual_convs(self)
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         x = functional.relu6(self.stem(images * self.color_scale + self.color_shift), inplace=True)

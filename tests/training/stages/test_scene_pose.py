@@ -1,5 +1,6 @@
 """Stage 2 on a tiny set of scenes: what it trains, whose labels it takes, how it resumes, and what it refuses."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -73,10 +74,12 @@ def test_the_supervised_baseline_learns_boxes_and_poses(scenes, tmp_path):
 def test_stage_2_of_sets_that_lack_labels(scene_stage1, tmp_path, changes):
     data = write_scenes(tmp_path / "data", **changes)
     config = config_of(data, tmp_path / "out", str(scene_stage1.path), augment_yaw=180.0, augment_points=0.1)
-    train_scene_pose({**config, "num_training_iterations": 1})
+    folders = [train_scene_pose({**config, "num_training_iterations": 1})]
     if "positions" in changes:
         supervised = {"freeze_encoder": False, "num_training_iterations": 1}
-        train_scene_pose(config_of(data, tmp_path / "out", None, **supervised))
+        folders.append(train_scene_pose(config_of(data, tmp_path / "out", None, **supervised)))
+    for folder in folders:
+        assert np.isfinite(float(read_log(folder.path / "debug_log_testing.txt")[-1]["n_mpjpe"]))
 
 
 def some_boxes() -> torch.Tensor:

@@ -116,4 +116,5 @@ def test_weights_of_stage_2_are_refused(scenes, scene_stage2, tmp_path):
 
 def test_a_set_without_labels_is_enough(tmp_path):
     data = write_scenes(tmp_path / "data", labels=False, boxes=False, positions=False)
-    train_scenes(config_of(data, tmp_path / "out", num_training_iterations=1))
+    folder = train_scenes(config_of(data, tmp_path / "out", num_training_iterations=1))
+    assert np.isfinite(float(read_log(folder.path / "debug_log_testing.txt")[-1]["loss"]))
