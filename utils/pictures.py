@@ -106,6 +106,16 @@ def picture_files(path: str | Path) -> list[Path] | None:
     return sorted(files, key=_by_number)
 
 
+def picture_numbers(files: Sequence[Path]) -> list[int] | None:
+    """The numbers of pictures; None unless their names differ in one number, and in nothing else but the suffix."""
+    parts = [re.split(r"(\d+)", file.stem) for file in files]
+    if len({tuple(part[::2]) for part in parts}) != 1:
+        return None
+    columns = [list(map(int, column)) for column in zip(*(part[1::2] for part in parts), strict=True)]
+    varying = [column for column in columns if len(set(column)) > 1]
+    return varying[0] if len(varying) == 1 else None
+
+
 def _by_number(file: Path) -> tuple:
     # 10.png follows 9.png, even without leading zeros.
     parts = re.split(r"(\d+)", file.name)

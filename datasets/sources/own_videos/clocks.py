@@ -6,9 +6,11 @@ import numpy as np
 
 from datasets.video.frames import frame_rate
 from utils.errors import UserError
+from utils.pictures import picture_files, picture_numbers
 
 SAME_RATE = 5e-4  # relative difference: 29.97 and 30 frames per second differ by twice as much
 MAX_DRIFT = 0.5  # frames
+MAX_STEP = 1.5  # between the numbers of two pictures, of the smallest one: times in milliseconds differ a little
 ASSUMED_RATE = 25.0  # frames per second, of pictures, which have none
 
 
@@ -23,6 +25,25 @@ def common_rate(videos: dict[str, Path], where: str) -> float | None:
             f"ffmpeg -i IN.mp4 -vf fps={min(known):.6g} OUT.mp4)"
         )
     return known[0] if known else None
+
+
+def check_pictures(videos: dict[str, Path], where: str) -> None:
+    """UserError where a folder of numbered pictures, which are counted by their place, lacks one or has one twice."""
+    for name, video in videos.items():
+        files = picture_files(video) or []
+        numbers = picture_numbers(files) if files else None
+        if numbers is None:
+            continue
+        steps = np.diff(numbers)
+        usual = steps[steps > 0].min()
+        uneven = np.flatnonzero((steps > MAX_STEP * usual) | (steps == 0))
+        if len(uneven):
+            last = int(uneven[0])
+            raise UserError(
+                f"{where}: camera {name!r}: in {video}, {files[last].name} is followed by {files[last + 1].name}; "
+                f"expected number {numbers[last] + usual}, since all later instants would be of another moment than in "
+                "the other cameras"
+            )
 
 
 def check_drift(times: dict[str, np.ndarray], offsets: dict[str, int], rate: float | None, where: str) -> None:

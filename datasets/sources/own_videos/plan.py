@@ -10,7 +10,7 @@ from datasets.cameras.calibration import Calibration, read_calibration
 from datasets.cameras.video_size import Fit
 from datasets.layout.png import read_png
 from datasets.sources.own_videos.boxes import SECOND_AREA, Boxes, PersonDetector, read_boxes
-from datasets.sources.own_videos.clocks import ASSUMED_RATE, check_drift, common_rate
+from datasets.sources.own_videos.clocks import ASSUMED_RATE, check_drift, check_pictures, common_rate
 from datasets.sources.own_videos.consistency import (
     Misses,
     agreement_lines,
@@ -75,6 +75,7 @@ def make_plan(recording: Recording, every: int) -> Plan:
             f"{recording.name}: no camera {unknown[0]!r} in {recording.calibration}; it has "
             f"{', '.join(calibration.cameras)} (a video is named after its camera, or given as camera=file)"
         )
+    check_pictures(recording.videos, recording.name)
     ways = ways_to_fit(calibration, recording.videos)
     calibration = with_cameras(calibration, {name: fits[0] for name, fits in ways.items()})
     rate = common_rate(recording.videos, recording.name)

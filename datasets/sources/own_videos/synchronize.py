@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from datasets.layout.arguments import check_at_least
 from datasets.layout.workers import map_processes
-from datasets.sources.own_videos.clocks import ASSUMED_RATE, common_rate
+from datasets.sources.own_videos.clocks import ASSUMED_RATE, check_pictures, common_rate
 from datasets.sources.own_videos.lags import Lag, find_lag
 from datasets.sources.own_videos.landmarks import LandmarkSearch, People, read_people, search
 from datasets.sources.own_videos.recordings import by_camera
@@ -40,6 +40,7 @@ def synchronize(
     for file in files.values():
         if not (file.is_file() or file.is_dir()):
             raise UserError(f"no video {str(file)!r}; expected videos that were filmed together")
+    check_pictures(files, "these videos")
     rate = common_rate(files, "these videos") or ASSUMED_RATE
     if by == "sound":
         signals, steps = {name: onsets(file)[:, None] for name, file in files.items()}, float(STEPS_PER_SECOND)

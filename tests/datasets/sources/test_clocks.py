@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("av")
 pytest.importorskip("cv2")
 
-from datasets.sources.own_videos.clocks import check_drift, common_rate
+from datasets.sources.own_videos.clocks import check_drift, check_pictures, common_rate
 from tests.video_files import write_video
 from utils.errors import UserError
 
@@ -52,3 +52,38 @@ def test_variable_frame_rates_are_named(right):
 )
 def test_small_differences_are_fine(right):
     check_drift({"left": EVEN, "right": right}, OFFSETS, 25.0, "walk")
+
+
+def folder_of(path, names):
+    path.mkdir()
+    for name in names:
+        (path / name).touch()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["000003.jpg", "000004.jpg", "000006.jpg"], r"000004\.jpg is followed by 000006\.jpg; expected number 5,"),
+        (["c2_8.png", "c2_10.png", "c2_16.png"], r"c2_10\.png is followed by c2_16\.png; expected number 12,"),
+        (["1.jpg", "2.jpg", "2.png", "3.jpg"], r"2\.jpg is followed by 2\.png; expected number 3,"),
+    ],
+)
+def test_a_missing_picture_is_named(tmp_path, names, message):
+    videos = {"left": folder_of(tmp_path / "left", ["0.jpg", "1.jpg"]), "right": folder_of(tmp_path / "right", names)}
+    with pytest.raises(UserError, match=r"walk: camera 'right': in .*right, " + message):
+        check_pictures(videos, "walk")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param([f"{number}.jpg" for number in range(5, 35, 5)], id="every fifth"),
+        pytest.param(["0033.jpg", "0067.jpg", "0100.jpg", "0133.jpg"], id="milliseconds"),
+        pytest.param(["1.jpg", "cover.jpg", "5.jpg"], id="names"),
+        pytest.param(["1_07.jpg", "1_08.jpg", "2_01.jpg"], id="two numbers"),
+        pytest.param(["9.jpg"], id="one"),
+    ],
+)
+def test_even_or_unnumbered_pictures_are_fine(tmp_path, names):
+    check_pictures({"left": folder_of(tmp_path / "left", names)}, "walk")

@@ -25,6 +25,7 @@ from datasets.sources.own_videos.prepare import prepare_videos
 from datasets.sources.own_videos.recordings import by_camera, one_recording, read_pose_file, read_recordings
 from datasets.validation import validate
 from datasets.video.crops_of_views import CropJob, write_view
+from datasets.video.frames import count_frames
 from tests.markers import FLOOR, marker_offsets, read_crop
 from tests.miniature_videos import OFFSETS, camera_fields, true_box, write_recording
 from tests.tiny import ROOT, run_script, tiny_config, tiny_pose_config
@@ -431,6 +432,16 @@ def test_an_offset_beyond_the_video_is_an_error(filmed):
     given = recording(filmed, poses=filmed.poses)
     with pytest.raises(UserError, match="camera 'right' starts at its frame 999, but its video has 13 frames"):
         make_plan(given._replace(offsets={**OFFSETS, "right": 999}), 1)
+
+
+def test_a_missing_picture_of_a_camera_is_an_error(filmed, tmp_path):
+    for number in (0, 1, 3):
+        (tmp_path / f"{number:06d}.jpg").touch()
+    given = recording(filmed, poses=filmed.poses)
+    with pytest.raises(UserError, match=r"walk: camera 'right': in .*000001\.jpg is followed by .*expected number 2,"):
+        make_plan(given._replace(videos={**given.videos, "right": tmp_path}), 1)
+    # By itself, the folder is whatever photographs it holds.
+    assert count_frames(tmp_path) == 3
 
 
 def test_boxes_from_json(tmp_path):
