@@ -2,6 +2,7 @@
 
 import sys
 import wave
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ pytest.importorskip("av")
 from configs import synchronize_videos
 from datasets.sources.own_videos import synchronize as module
 from datasets.sources.own_videos.lags import Lag, find_lag
+from datasets.sources.own_videos.recordings import one_recording
 from datasets.sources.own_videos.synchronize import synchronize
+from datasets.video.rgb import pyav
 from tests.video_files import write_video
 from utils.errors import UserError
 
@@ -41,7 +44,20 @@ def test_an_unsure_offset_is_not_recommended():
     lines = module._report("first", lags, 1.0, RATE, "motion").split("\n")
     assert "sure: +3.4 frames (+0.136 s), correlation 0.80, 0.50 above the next best: sure" in lines[1]
     assert "UNSURE" in lines[2] and "UNKNOWN" in lines[3]
-    assert lines[4] == "--offsets first=0 sure=3  (without 2 that are not sure)"
+    assert lines[4].startswith("WARNING: 2 not known: replace each ?")
+    assert lines[5] == "--offsets first=0 sure=3 unsure=? unknown=?"
+
+
+def test_options_with_an_unsure_offset_are_refused(tmp_path):
+    lags = {"b": Lag(-10.0, 0.8, 0.5), "c": Lag(1.0, 0.3, 0.01)}
+    options = module._report("a", lags, 1.0, RATE, "sound").split("\n")[-1].split()
+    # Left out, camera c would have offset 0, ten frames from a.
+    assert options == ["--offsets", "a=10", "b=0", "c=?"]
+    for name in ("a.mp4", "b.mp4", "c.mp4", "cameras.json"):
+        (tmp_path / name).touch()
+    videos = [str(tmp_path / f"{name}.mp4") for name in "abc"]
+    with pytest.raises(UserError, match=r"'offsets/c' is '\?'; expected a whole number"):
+        one_recording(videos, tmp_path / "cameras.json", offsets=options[1:])
 
 
 def test_what_cannot_be_told_is_unsure():
@@ -79,6 +95,45 @@ def test_offsets_from_sound(tmp_path, monkeypatch):
     # The right camera started 0.4 s later: its frames have smaller numbers.
     assert "right: -10.0 frames (-0.400 s)" in report and report.endswith("--offsets left=10 right=0")
     assert ": sure" in report
+
+
+def write_clip(path, picture, sound, gap=(0.0, 0.0), rate=8000):
+    """A Matroska file whose picture and sound start at different times, seconds; claps are at the same moments."""
+    av = pyav()
+    write_sound(path.with_suffix(".wav"), sound, rate=rate)
+    with wave.open(str(path.with_suffix(".wav")), "rb") as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    with av.open(str(path), "w") as container:
+        video, audio = container.add_stream("libx264", rate=RATE), container.add_stream("pcm_s16le", rate=rate)
+        video.width, video.height, video.pix_fmt, audio.layout = 16, 16, "yuv420p", "mono"
+        for number in range(4 * RATE):
+            frame = av.VideoFrame.from_ndarray(BLACK, format="rgb24")
+            frame.pts, frame.time_base = number + round(picture * RATE), Fraction(1, RATE)
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+        for first in range(0, len(samples) - 160, 160):
+            time = first / rate + sound
+            if not gap[0] <= time < gap[1]:
+                part = np.ascontiguousarray(samples[None, first : first + 160])
+                frame = av.AudioFrame.from_ndarray(part, format="s16", layout="mono")
+                frame.sample_rate, frame.pts, frame.time_base = rate, round(time * rate), Fraction(1, rate)
+                container.mux(audio.encode(frame))
+        container.mux(audio.encode())
+
+
+@pytest.mark.parametrize(
+    ("picture", "sound", "gap", "offsets"),
+    [
+        pytest.param(0.0, 0.5, (0.0, 0.0), "left=0 right=0", id="sound starts later"),
+        pytest.param(0.0, 0.0, (1.2, 1.6), "left=0 right=0", id="sound has a gap"),
+        pytest.param(0.4, 0.0, (2.6, 3.3), "left=10 right=0", id="picture starts later"),
+    ],
+)
+def test_sound_is_placed_by_its_time_stamps(picture, sound, gap, offsets, tmp_path):
+    write_clip(tmp_path / "left.mkv", 0.0, 0.0)
+    write_clip(tmp_path / "right.mkv", picture, sound, gap)
+    report = synchronize([str(tmp_path / f"{name}.mkv") for name in ("left", "right")], "sound", 2.0, progress=False)
+    assert ": sure" in report and report.endswith(f"--offsets {offsets}"), report
 
 
 @pytest.mark.parametrize("seconds", [0, 0.0005])
