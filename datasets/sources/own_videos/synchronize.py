@@ -90,9 +90,10 @@ def _report(first: str, lags: dict[str, Lag | None], frames_per_step: float, rat
             f"  {name}: {frames:+.1f} frames ({frames / rate:+.3f} s), correlation {lag.correlation:.2f}, "
             f"{lag.lead:.2f} above the next best: {sure}"
         )
+    unknown = len(lags) + 1 - len(offsets)
+    if unknown:
+        lines.append(f"WARNING: {unknown} not known: replace each ? by a number (where none is given, offsets are 0)")
     # Offsets count from the start of a video: the camera that started last has 0.
     least = min(offsets.values())
-    left_out = len(lags) + 1 - len(offsets)
-    listed = " ".join(f"{name}={offset - least}" for name, offset in offsets.items())
-    lines.append(f"--offsets {listed}" + (f"  (without {left_out} that are not sure)" if left_out else ""))
-    return "\n".join(lines)
+    listed = " ".join(f"{name}={offsets[name] - least if name in offsets else '?'}" for name in (first, *lags))
+    return "\n".join([*lines, f"--offsets {listed}"])
