@@ -115,11 +115,11 @@ def read_opencv_yaml(path: Path) -> dict[str, Any]:
 
     The files hold no sizes of images, which are then those of the videos. `unit` and `up`: in either file.
     """
-    files = {name: path.with_name(f"{name}{path.suffix}") for name in ("intri", "extri")}
-    for file in files.values():
+    files = _intri_and_extri(path)
+    for file in files:
         if not file.is_file():
             raise UserError(f"no file {str(file)!r}; expected intri{path.suffix} and extri{path.suffix} side by side")
-    inner, outer = _read_yaml(files["intri"]), _read_yaml(files["extri"])
+    inner, outer = map(_read_yaml, files)
     cameras = {}
     for name in inner["names"]:
         found = {
@@ -136,6 +136,10 @@ def read_opencv_yaml(path: Path) -> dict[str, Any]:
         }
         cameras[str(name)] = matrices | {"width": 0, "height": 0}
     return {**_world(inner), **_world(outer), "cameras": cameras}
+
+
+def _intri_and_extri(path: Path) -> list[Path]:
+    return [path.with_name(f"{name}{path.suffix}") for name in ("intri", "extri")]
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -162,6 +166,11 @@ READERS = {
     ".yml": read_opencv_yaml,
     ".yaml": read_opencv_yaml,
 }
+
+
+def calibration_files(path: Path) -> list[Path]:
+    """The files that are read for the calibration `path`: itself, or intri.yml and extri.yml."""
+    return _intri_and_extri(path) if READERS.get(path.suffix.lower()) is read_opencv_yaml else [path]
 
 
 def _attributes(camera: ElementTree.Element, part: str, where: str) -> dict[str, float]:

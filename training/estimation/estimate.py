@@ -20,7 +20,12 @@ from datasets.sources.own_videos.free_labels import TRIANGULATED
 from datasets.sources.own_videos.landmarks import search
 from datasets.sources.own_videos.person_track import upright_note
 from datasets.sources.own_videos.plan import make_plan
-from datasets.sources.own_videos.recordings import by_camera, one_recording, videos_text
+from datasets.sources.own_videos.recordings import (
+    existing_videos,
+    identity_of_calibration,
+    identity_of_videos,
+    one_recording,
+)
 from datasets.video.rgb import pyav
 from training.estimation.cameras import shot_of_cameras
 from training.estimation.crop_poses import CameraPoses, camera_poses, fuse_views
@@ -72,7 +77,7 @@ def estimate(
     choices, output = choices or Choices(), Path(output)
     check_at_least(1, every=choices.every, workers=workers)
     assumed_camera(2, 2, choices.field), check_filter(choices.smooth), check_formats(choices.formats), pyav()
-    files = _existing(by_camera(videos))
+    files = existing_videos(videos)
     if choices.triangulate and (calibration is None or len(files) < 2):
         raise UserError("--triangulate with one camera, or without --calibration; expected two calibrated cameras")
     if offsets and (calibration is None or len(files) < 2):
@@ -104,19 +109,11 @@ def estimate(
     return report
 
 
-def _existing(files: dict[str, str]) -> dict[str, Path]:
-    found = {name: Path(file).expanduser() for name, file in files.items()}
-    for path in found.values():
-        if not (path.is_file() or path.is_dir()):
-            raise UserError(f"no video {str(path)!r}; expected videos, pictures, or folders of pictures")
-    return found
-
-
 def _job(files: dict[str, Path], calibration: str | Path | None, network: str, offsets, choices: Choices) -> dict:
     """What decides the content of the folder; of videos, only their paths and sizes."""
-    digest = hashlib.sha256(b"" if calibration is None else Path(calibration).expanduser().read_bytes())
-    digest.update(videos_text(files).encode())
-    return {**choices._asdict(), "network": network, "offsets": list(offsets), "files": digest.hexdigest()[:16]}
+    of_calibration = b"" if calibration is None else identity_of_calibration(Path(calibration).expanduser())
+    digest = hashlib.sha256(of_calibration + identity_of_videos(files)).hexdigest()[:16]
+    return {**choices._asdict(), "network": network, "offsets": list(offsets), "files": digest}
 
 
 def _single_shots(

@@ -16,7 +16,7 @@ from datasets.cameras.camera import Camera
 from datasets.layout.arguments import check_at_least
 from datasets.layout.job import REPORT_FILE, claim_folder, is_claimed, read_text_report, write_text_report
 from datasets.layout.workers import map_processes
-from datasets.sources.own_videos.recordings import by_camera, videos_text
+from datasets.sources.own_videos.recordings import existing_videos, identity_of_videos
 from datasets.video.frames import count_frames, read_frames
 from datasets.video.image_area import video_size
 from utils.errors import UserError
@@ -47,7 +47,7 @@ def calibrate_cameras(
     """
     check_board(board, on_floor=bool(floor))
     check_at_least(1, workers=workers)
-    moved, still = _files(videos), _files(floor)
+    moved, still = _named_videos(videos), _named_videos(floor)
     if still and set(still) != set(moved):
         raise UserError(
             f"boards on the floor of the cameras {', '.join(still)}; expected those of the videos, {', '.join(moved)}"
@@ -85,17 +85,15 @@ def calibrate_cameras(
     return report
 
 
-def _files(given: Sequence[str]) -> dict[str, Path]:
-    files = {name: Path(file).expanduser() for name, file in by_camera(given).items()}
-    for name, file in files.items():
+def _named_videos(given: Sequence[str]) -> dict[str, Path]:
+    videos = existing_videos(given)
+    for name, file in videos.items():
         check_camera_name(name, f"camera {name!r} of {str(file)!r}")
-        if not (file.is_file() or file.is_dir()):
-            raise UserError(f"no video {str(file)!r}; expected videos, pictures, or folders of pictures")
-    return files
+    return videos
 
 
 def _checksum(files: dict[str, Path]) -> str:
-    return hashlib.sha256(videos_text(files).encode()).hexdigest()[:16]
+    return hashlib.sha256(identity_of_videos(files)).hexdigest()[:16]
 
 
 def _find_boards(job: tuple[str, Path, int], board: Board) -> tuple[tuple[str, int], list[BoardView]]:

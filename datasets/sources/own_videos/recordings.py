@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.cameras.calibration import UP_AXES
+from datasets.cameras.calibration_formats import calibration_files
 from datasets.layout.labels import LABEL_SOURCE, MAX_JOINT_DISTANCE
 from utils.errors import UserError
 from utils.pictures import picture_files
@@ -83,6 +84,20 @@ def by_camera(files: Sequence[str]) -> dict[str, str]:
             raise UserError(f"two videos of camera {camera!r}, {named[camera]!r} and {file!r}; expected one")
         named[camera] = file
     return named
+
+
+def existing_videos(
+    given: Sequence[str], expected: str = "videos, pictures, or folders of pictures"
+) -> dict[str, Path]:
+    """Videos by camera, such as "left=a.mp4", or files that are named after their camera.
+
+    Raises UserError for one that does not exist.
+    """
+    files = {name: Path(file).expanduser() for name, file in by_camera(given).items()}
+    for file in files.values():
+        if not (file.is_file() or file.is_dir()):
+            raise UserError(f"no video {str(file)!r}; expected {expected}")
+    return files
 
 
 def read_recordings(path: str | Path) -> list[Recording]:
@@ -262,15 +277,23 @@ def files_checksum(recordings: list[Recording]) -> str:
     for recording in recordings:
         digest.update(repr((recording.name, recording.subject, recording.offsets)).encode())
         for videos in (recording.videos, recording.empty):
-            digest.update(videos_text(videos).encode())
-        for file in (recording.calibration, recording.boxes, recording.poses):
+            digest.update(identity_of_videos(videos))
+        digest.update(identity_of_calibration(recording.calibration))
+        for file in (recording.boxes, recording.poses):
             digest.update(b"-" if file is None else file.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def videos_text(videos: Mapping[str, Path]) -> str:
-    """For a checksum: the paths and sizes of videos by name. Reading hours of video for it would take minutes."""
-    sizes = {
-        name: sum(file.stat().st_size for file in picture_files(video) or [video]) for name, video in videos.items()
-    }
-    return "".join(f"{name} {videos[name].resolve()} {size}" for name, size in sizes.items())
+def identity_of_videos(videos: Mapping[str, Path]) -> bytes:
+    """What a checksum takes of videos by camera: only their paths and sizes."""
+
+    def size(video: Path) -> int:
+        # Reading hours of video for a checksum would take minutes.
+        return sum(file.stat().st_size for file in picture_files(video) or [video])
+
+    return "".join(f"{name} {video.resolve()} {size(video)}" for name, video in videos.items()).encode()
+
+
+def identity_of_calibration(path: Path) -> bytes:
+    """What a checksum takes of a calibration: the content of all files that are read for it."""
+    return b"".join(file.read_bytes() for file in calibration_files(path))

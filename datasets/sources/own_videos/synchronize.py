@@ -12,7 +12,7 @@ from datasets.layout.workers import map_processes
 from datasets.sources.own_videos.clocks import ASSUMED_RATE, check_pictures, common_rate
 from datasets.sources.own_videos.lags import Lag, find_lag
 from datasets.sources.own_videos.landmarks import LandmarkSearch, People, read_people, search
-from datasets.sources.own_videos.recordings import by_camera
+from datasets.sources.own_videos.recordings import existing_videos
 from datasets.triangulation.points import LANDMARKS, LIMB_POINTS
 from datasets.video.frames import count_frames
 from datasets.video.sound import STEPS_PER_SECOND, onsets
@@ -30,16 +30,13 @@ def synchronize(
     "sound". most: seconds by which cameras may have started apart. Raises UserError for bad input.
     """
     check_at_least(1, workers=workers)
-    files = {name: Path(file).expanduser() for name, file in by_camera(videos).items()}
+    files = existing_videos(videos, "videos that were filmed together")
     if by not in WAYS:
         raise UserError(f"offsets by {by!r}; expected one of {', '.join(WAYS)}")
     if len(files) < 2:
         raise UserError(f"{len(files)} video; expected at least two, which were filmed together")
     if not 0 < most <= 3600:
         raise UserError(f"most is {most:g}; expected seconds, more than 0 and at most 3600")
-    for file in files.values():
-        if not (file.is_file() or file.is_dir()):
-            raise UserError(f"no video {str(file)!r}; expected videos that were filmed together")
     check_pictures(files, "these videos")
     rate = common_rate(files, "these videos") or ASSUMED_RATE
     if by == "sound":

@@ -22,7 +22,13 @@ from datasets.sources.own_videos.detected import write_boxes
 from datasets.sources.own_videos.person_track import ADULT_BONES, upright_note
 from datasets.sources.own_videos.plan import make_plan, make_views, sequence_numbers
 from datasets.sources.own_videos.prepare import prepare_videos
-from datasets.sources.own_videos.recordings import by_camera, one_recording, read_pose_file, read_recordings
+from datasets.sources.own_videos.recordings import (
+    by_camera,
+    files_checksum,
+    one_recording,
+    read_pose_file,
+    read_recordings,
+)
 from datasets.validation import validate
 from datasets.video.crops_of_views import CropJob, write_view
 from datasets.video.frames import count_frames
@@ -268,6 +274,17 @@ def test_cameras_in_other_units_and_axes(filmed, tmp_path):
         for name, camera in filmed.cameras.items():
             np.testing.assert_allclose(cameras[name].rotation, camera.rotation, atol=1e-9)
             np.testing.assert_allclose(cameras[name].center, camera.center, atol=1e-9)
+
+
+def test_a_change_of_either_file_of_a_calibration_is_noticed(filmed, tmp_path):
+    """A finished set of one calibration is not that of another, whichever of the two files was given."""
+    videos = [f"{name}={path}" for name, path in filmed.videos.items()]
+    files, found = [tmp_path / "intri.yml", tmp_path / "extri.yml"], set()
+    for contents in (("a", "b"), ("c", "b"), ("c", "d")):
+        for file, content in zip(files, contents, strict=True):
+            file.write_text(content)
+        found |= {files_checksum([one_recording(videos, file)]) for file in files}
+    assert len(found) == 3
 
 
 WRONG_CAMERAS = [

@@ -18,7 +18,7 @@ from configs import estimate_poses
 from datasets.video.frames import count_frames, read_frames
 from tests.tiny import ROOT
 from tests.video_files import write_video
-from training.estimation import crop_poses
+from training.estimation import crop_poses, estimate
 from training.exports.formats import FORMATS
 from utils.errors import UserError
 from utils.locks import writing
@@ -182,6 +182,15 @@ def test_pictures_of_several_sizes_are_an_error_before_anything_is_written(optio
     with pytest.raises(UserError, match=r"1\.jpg is 540x960 px; expected 1080x1920 px as 0\.jpg"):
         run(monkeypatch, capsys, *(tmp_path / name for name in NAMES[:2]), *options, "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_mark_of_the_folder_holds_both_files_of_a_calibration(tmp_path):
+    files, found = [tmp_path / "intri.yml", tmp_path / "extri.yml"], set()
+    for contents in (("a", "b"), ("c", "b"), ("c", "d")):
+        for file, content in zip(files, contents, strict=True):
+            file.write_text(content)
+        found |= {estimate._job({}, file, "wild128", (), estimate.Choices())["files"] for file in files}
+    assert len(found) == 3
 
 
 def test_the_mark_of_the_folder_is_json(photo, tmp_path, monkeypatch, capsys):
