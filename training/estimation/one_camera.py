@@ -8,7 +8,7 @@ from datasets.cameras.calibration import Calibration
 from datasets.cameras.camera import Camera
 from datasets.sources.own_videos.clocks import ASSUMED_RATE
 from datasets.sources.own_videos.landmarks import LandmarkSearch, read_people
-from datasets.sources.own_videos.video_sizes import ways_to_fit
+from datasets.sources.own_videos.video_sizes import assumed_fits, ways_to_fit
 from datasets.triangulation.single_view import follow_in_one_view, root_positions, steady_distances
 from datasets.video.frames import count_frames, frame_rate
 from datasets.video.image_area import video_size
@@ -65,5 +65,5 @@ def camera_of_video(name: str, video: Path, calibration: Calibration | None, fie
             f"no camera {name!r} in the calibration; it has {', '.join(calibration.cameras)} (a video is named after "
             "its camera, or given as camera=file)"
         )
-    fit = ways_to_fit(calibration, {name: video})[name][0]
-    return fit.camera, [fit.sentence] if fit.sentence else []
+    ways = ways_to_fit(calibration, {name: video})
+    return ways[name][0].camera, assumed_fits(ways)

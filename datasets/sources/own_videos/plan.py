@@ -29,7 +29,7 @@ from datasets.sources.own_videos.person_track import (
 )
 from datasets.sources.own_videos.recordings import Recording, read_pose_file, read_to_z_up
 from datasets.sources.own_videos.synchrony import synchrony_note
-from datasets.sources.own_videos.video_sizes import best_fits, ways_to_fit, with_cameras
+from datasets.sources.own_videos.video_sizes import assumed_fits, best_fits, ways_to_fit, with_cameras
 from datasets.video.crops_of_views import CropView
 from datasets.video.frames import frame_times, read_frames
 from datasets.video.image_area import video_size
@@ -89,7 +89,7 @@ def make_plan(recording: Recording, every: int) -> Plan:
         poses, to_z_up = read_pose_file(recording.poses), read_to_z_up(recording.poses)
         # Poses that do not say which axis is up are in the world of the calibration file.
         poses = poses @ (calibration.to_z_up if to_z_up is None else to_z_up).T
-        plan = plan._replace(notes=tuple(fits[0].sentence for fits in ways.values() if fits[0].sentence))
+        plan = with_assumed_fits(plan)
         return with_track(plan, track_from_poses(recording, calibration, poses, plan.instants, num_frames))
     if recording.boxes is not None:
         return with_boxes(plan, read_boxes(recording.boxes, list(recording.videos)))
@@ -151,6 +151,11 @@ def with_synchrony(plan: Plan, rays: np.ndarray) -> Plan:
     offsets = [plan.recording.offsets[name] for name in names]
     notes = synchrony_note(names, centers, rays, offsets, plan.instants.step, plan.rate or ASSUMED_RATE)
     return plan._replace(notes=(*plan.notes, *notes))
+
+
+def with_assumed_fits(plan: Plan) -> Plan:
+    """The plan with notes on videos of another size than calibrated, where nothing tells what they show."""
+    return plan._replace(notes=(*plan.notes, *assumed_fits(plan.ways)))
 
 
 def with_best_fits(plan: Plan, boxes: Boxes) -> Plan:

@@ -15,7 +15,7 @@ from datasets.layout.writer import check_size
 from datasets.sources.own_videos.backgrounds import backgrounds_of, with_notes_on_backgrounds
 from datasets.sources.own_videos.detected import find_landmarks
 from datasets.sources.own_videos.free_labels import TRIANGULATED
-from datasets.sources.own_videos.plan import Plan, make_plan, split_instants
+from datasets.sources.own_videos.plan import Plan, make_plan, split_instants, with_assumed_fits
 from datasets.sources.own_videos.recordings import Recording, files_checksum
 from datasets.sources.own_videos.scene_people import ScenePeople, find_people, nobody
 from datasets.video.cropping import frame_intrinsics
@@ -84,6 +84,8 @@ def prepare_frames(
             choices = size, every, triangulate, correct_cameras
             found = [find_people(plan, of_plan, *choices) for plan, of_plan in zip(plans, tasks, strict=True)]
             plans, people = [list(column) for column in zip(*found, strict=True)]
+        else:
+            plans = [with_assumed_fits(plan) for plan in plans]
         files = backgrounds_of(plans, output / BACKGROUNDS_FOLDER, show)
         plans = with_notes_on_backgrounds(plans, files)
         views, report = _make_views(plans, people, files, size, options)

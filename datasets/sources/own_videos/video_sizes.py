@@ -27,6 +27,15 @@ def with_cameras(calibration: Calibration, fits: dict[str, Fit]) -> Calibration:
     return calibration._replace(cameras={**calibration.cameras, **{name: fit.camera for name, fit in fits.items()}})
 
 
+def assumed_fits(ways: dict[str, list[Fit]]) -> list[str]:
+    """What the first way of each camera assumes, for a report; a warning where another one may be true."""
+    return [
+        fits[0].sentence if len(fits) == 1 else f"WARNING: {fits[0].sentence}: the middle, which nothing checked"
+        for fits in ways.values()
+        if fits[0].sentence
+    ]
+
+
 def best_fits(
     ways: dict[str, list[Fit]], miss: Callable[[dict[str, Camera]], float]
 ) -> tuple[dict[str, Fit], list[str]]:

@@ -7,8 +7,8 @@ pytest.importorskip("cv2")
 pytest.importorskip("av")
 
 from datasets.cameras.camera import Camera
-from datasets.cameras.video_size import Area, fit_to_video
-from datasets.sources.own_videos.video_sizes import best_fits
+from datasets.cameras.video_size import Area, Fit, fit_to_video
+from datasets.sources.own_videos.video_sizes import assumed_fits, best_fits
 from datasets.video.image_area import image_area, video_size
 from tests.tiny import ROOT
 from tests.video_files import write_video
@@ -46,6 +46,8 @@ def test_cropped_at_a_place_that_rays_tell():
     assert chosen["a"] is fits[2] and "rays miss by 41, 81, 1 mm" in sentence
     chosen, (sentence,) = best_fits({"a": fits}, lambda cameras: 0.02)
     assert chosen["a"] is fits[0] and "rays cannot tell" in sentence
+    (sentence,) = assumed_fits({"a": fits, "b": [Fit(fits[0].camera)]})
+    assert sentence.startswith("WARNING: ") and "20 px left, 20 px right: the middle, which nothing checked" in sentence
 
 
 @pytest.mark.parametrize("size", [(320, 240), (600, 400), (640, 500), (1280, 720)])

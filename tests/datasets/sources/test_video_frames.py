@@ -1,6 +1,7 @@
 """`prepare_videos.py --frames`: full frames of calibrated videos, without distortion, with people and their poses."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -136,6 +137,18 @@ def test_cameras_of_another_shape_are_one_line(filmed, tmp_path):
     videos = [f"left={filmed.videos['left']}", f"right={cut}"]
     with pytest.raises(UserError, match=r"60 px high of camera 'left' .*320x240 px\) and 30 px of camera 'right'"):
         prepare_frames([one_recording(videos, tmp_path / "calibration.json")], tmp_path / "out", 80, progress=False)
+
+
+def test_a_cropped_video_that_nothing_checks_is_a_warning(filmed, tmp_path):
+    fields = json.loads(filmed.calibration.read_text())
+    fields["cameras"]["right"]["width"] += 40
+    (tmp_path / "calibration.json").write_text(json.dumps(fields))
+    given = recording(filmed)._replace(calibration=tmp_path / "calibration.json")
+    report = prepare_frames([given], tmp_path / "out", 32, every=4, workers=1, progress=False)
+    warning = r"WARNING: camera 'right': video 320x240 px, .* 360x240 px: cropped, 20 px left, 20 px right: the middle,"
+    assert len(re.findall(warning, report)) == 1
+    (note,) = make_plan(given._replace(poses=filmed.poses), 4).notes
+    assert re.match(warning, note)
 
 
 def test_boxes_and_poses_of_several_people(filmed, two_people, tmp_path):
