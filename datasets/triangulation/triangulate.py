@@ -121,10 +121,13 @@ def _judged(
 
 
 def bone_changes(joints: np.ndarray) -> np.ndarray:
-    """(T,) largest deviation of a bone from its median length in joints (T,17,3), as a ratio."""
+    """(T,) largest deviation of a bone from its median length in joints (T,17,3), as a ratio; inf without length."""
     first, second = np.array(BONES).T
     lengths = np.linalg.norm(joints[:, first] - joints[:, second], axis=-1)
-    return np.abs(lengths / np.median(lengths, axis=0) - 1).max(1)
+    median = np.median(lengths, axis=0)
+    # All joints are at one place where nobody is seen.
+    ratios = np.divide(lengths, median, out=np.full_like(lengths, np.inf), where=median > 0)
+    return np.abs(ratios - 1).max(1)
 
 
 def _median(meters: np.ndarray) -> np.ndarray:

@@ -55,13 +55,13 @@ def label(
     found = triangulate(cameras, person.pixels, person.visibility, seconds)
     if correct:
         corrected = triangulate(cameras, person.pixels, person.visibility, seconds, correct_cameras=True)
-        before, after = (float(np.nanmedian(one.errors)) for one in (found, corrected))
+        before, after = (_median(one.errors) for one in (found, corrected))
         if after < MIN_GAIN * before:
             found = corrected
             lines.append(f"cameras corrected, which lowers the reprojection error from {before:.1f} to {after:.1f} px:")
             lines += [f"  {line}" for line in _corrections(cameras, corrected.cameras)]
         else:
-            lines.append(f"cameras kept: correcting them gives {after:.1f} px instead of {before:.1f} px")
+            lines.append(f"cameras kept: correcting them gives {_text(after)} px instead of {_text(before)} px")
     return found, lines
 
 
@@ -77,14 +77,18 @@ def _corrections(before: Sequence[Camera], after: Sequence[Camera]) -> list[str]
 def track_of(
     recording: Recording, calibration: Calibration, found: Triangulation, instants: range, num_frames: dict[str, int]
 ) -> PersonTrack:
-    """The track of the instants that pass. A camera sees the person where the root joint lies in its image."""
+    """The track of the instants that pass. A camera sees the person where the root joint lies in its image.
+
+    The person may be missed in that image, but not in all of the camera's: then something hides the person.
+    """
+    sees = _sees_at_all(found)
     numbers = np.array(instants)[found.passed]
     joints = found.joints[found.passed]
     seen = np.zeros((len(numbers), len(recording.videos)), dtype=bool)
     for column, name in enumerate(recording.videos):
         camera = calibration.cameras[name]
         filmed = numbers + recording.offsets[name] < num_frames[name]
-        seen[:, column] = filmed & camera.sees(camera.world_to_cam(joints[:, ROOT_JOINT]))
+        seen[:, column] = sees[column] & filmed & camera.sees(camera.world_to_cam(joints[:, ROOT_JOINT]))
     enough = seen.sum(1) >= MIN_CAMERAS
     skipped = found.left_out.copy()
     skipped["outside of all but one image"] = int((~enough).sum())
@@ -95,16 +99,35 @@ def error_table(names: Sequence[str], found: Triangulation) -> list[str]:
     """Median reprojection errors per point and camera, pixels, and what was repaired."""
     limbs = [POINT_NAMES[point] for point in LIMB_POINTS]
     width = max(map(len, names))
-    lines = [f"median reprojection error {np.nanmedian(found.errors):.1f} px; of each camera and joint:"]
+    lines = [f"median reprojection error {_text(_median(found.errors))} px; of each camera and joint:"]
     lines.append(" " * width + "".join(f"{name:>15}" for name in [*limbs, "head", "all"]))
-    for name, errors in zip(names, found.errors, strict=True):
+    for name, errors, sees in zip(names, found.errors, _sees_at_all(found), strict=True):
+        if not sees:
+            lines.append(f"{name:>{width}}   WARNING: the person was detected in none of its images")
+            continue
         columns = [errors[:, point] for point in LIMB_POINTS] + [errors[:, len(LIMB_POINTS) :], errors]
-        lines.append(f"{name:>{width}}" + "".join(f"{np.nanmedian(column):>15.1f}" for column in columns))
+        lines.append(f"{name:>{width}}" + "".join(f"{_text(_median(column)):>15}" for column in columns))
     swapped = ", ".join(f"{name} {count}" for name, count in zip(names, found.exchanged, strict=True))
-    change = np.percentile(100 * found.bone_changes[found.passed], [50, 100]) if found.passed.any() else (0, 0)
+    change = np.percentile(100 * found.bone_changes[found.passed], [50, 100]) if found.passed.any() else [np.nan] * 2
+    middle, largest = map(_text, change)
     lines.append(f"images in which left and right were exchanged: {swapped}")
-    lines.append(f"bones differ from their median length by {change[0]:.1f} % (median), {change[1]:.1f} % (largest)")
+    lines.append(f"bones differ from their median length by {middle} % (median), {largest} % (largest)")
     return lines
+
+
+def _sees_at_all(found: Triangulation) -> np.ndarray:
+    """(C,) bool, whether a camera sees the person at any instant."""
+    return np.isfinite(found.errors).any((1, 2))
+
+
+def _median(errors: np.ndarray) -> float:
+    """The median of what is known, NaN where nothing is. NumPy's own warns then."""
+    known = errors[np.isfinite(errors)]
+    return float(np.median(known)) if len(known) else np.nan
+
+
+def _text(value: float) -> str:
+    return f"{value:.1f}" if np.isfinite(value) else "-"
 
 
 def single_view_line(cameras: Sequence[Camera], person: Followed, found: Triangulation) -> str:

@@ -1,12 +1,16 @@
 """Skeletons from landmarks: exact where cameras agree, repaired where one is wrong, left out where all are."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 pytest.importorskip("cv2")
 
+from datasets.cameras.calibration import Calibration
 from datasets.detection.blazepose import LANDMARK_NAMES
-from datasets.sources.own_videos.free_labels import Followed, error_table, label
+from datasets.sources.own_videos.free_labels import Followed, error_table, label, track_of
+from datasets.sources.own_videos.recordings import Recording
 from datasets.triangulation.people import follow_person
 from datasets.triangulation.points import LANDMARKS, skeleton
 from datasets.triangulation.triangulate import bone_changes, triangulate
@@ -14,7 +18,10 @@ from tests.walking_points import SECONDS, four_cameras, landmarks, walk
 from utils.geometry import rotation_about
 from utils.skeleton import JOINT_NAMES, MIRRORED_JOINTS
 
-INSTANTS = 24
+INSTANTS, FEW = 24, 8
+NAMES = "abcd"
+RECORDING = Recording("walk", 1, dict.fromkeys(NAMES, Path()), Path(), dict.fromkeys(NAMES, 0), {})
+FILMED = range(FEW), dict.fromkeys(NAMES, FEW)
 SIDES = {"left": "right", "right": "left"}
 
 
@@ -43,6 +50,34 @@ def test_cameras_that_agree(scene):
     assert errors(found, points).mean() < 0.012 and errors(found, points).max() < 0.06
     assert np.nanmedian(found.errors) < 5
     assert found.bone_changes.max() < 0.1
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_camera_that_never_sees_the_person(scene):
+    cameras, _, pixels = scene
+    unseen = pixels[:, :FEW].copy()
+    # The third one misses the person now and then.
+    unseen[3], unseen[2, ::3] = np.nan, np.nan
+    person = Followed(unseen, np.ones(unseen.shape[:3]), np.full((*unseen.shape[:3], 3), np.nan))
+    found, _ = label(cameras, person, SECONDS, correct=True)
+    lines = error_table(NAMES, found)
+    assert lines[5] == "d   WARNING: the person was detected in none of its images" and "nan" not in "".join(lines)
+    track = track_of(RECORDING, Calibration(dict(zip(NAMES, cameras, strict=True)), np.eye(3)), found, *FILMED)
+    # Its crops would show what hides the person; those of single misses have good labels.
+    assert len(track.instants) == found.passed.sum() > 6
+    assert track.seen.mean(0).tolist() == [1, 1, 1, 0]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seen_by", [0, 1])
+def test_nobody_to_triangulate(scene, seen_by):
+    cameras, _, pixels = scene
+    unseen = pixels[:, :FEW].copy()
+    unseen[seen_by:] = np.nan
+    person = Followed(unseen, np.ones(unseen.shape[:3]), np.full((*unseen.shape[:3], 3), np.nan))
+    found, lines = label(cameras, person, SECONDS, correct=True)
+    assert not found.passed.any() and found.left_out["with the person in fewer than two images"] == FEW
+    assert "nan" not in "".join([*lines, *error_table(NAMES, found)])
 
 
 def test_exchanged_sides_and_a_wrong_arm_are_repaired(scene):
