@@ -6,7 +6,7 @@ import numpy as np
 
 from datasets.cameras.camera import Camera
 from datasets.layout.labels import NOBODY
-from datasets.sources.own_videos.clocks import ASSUMED_RATE
+from datasets.sources.own_videos.detected import boxes_of_person, seconds_between
 from datasets.sources.own_videos.free_labels import Followed, error_table, followed, label
 from datasets.sources.own_videos.landmarks import LandmarkSearch, at_instants, boxes_of, read_people
 from datasets.sources.own_videos.person_track import upright_note
@@ -67,13 +67,13 @@ def find_people(
     """
     recording, names = plan.recording, list(plan.recording.videos)
     found = at_instants([read_people(task.file) for task in tasks], list(recording.offsets.values()), plan.instants)
-    seconds = every / (plan.rate or ASSUMED_RATE)
+    seconds = seconds_between(plan, every)
     chosen = _kept(follow_people(_cameras(plan), [one.landmarks for one in found], seconds)[0])
     if not chosen:
         raise UserError(f"{recording.name}: nobody is seen by two cameras; expected people, or no --detect")
     people = [followed(found, detections) for detections in chosen]
     # As for one person: videos of another size, synchrony and extrinsics are judged by the person seen most.
-    boxes = _boxes_in_images(plan, people[0])
+    boxes = boxes_of_person(plan, people[0])
     plan, _ = with_checked_cameras(with_best_fits(plan, boxes), boxes)
     joints, lines = None, []
     if triangulate:
@@ -98,14 +98,6 @@ def _kept(chosen: list[np.ndarray]) -> list[np.ndarray]:
     """Of the detections (C,T) of each person those of people who are seen for long enough."""
     least = max(MIN_INSTANTS, MIN_SHARE * chosen[0].shape[1]) if chosen else 0
     return [detections for detections in chosen if ((detections >= 0).sum(0) >= 2).sum() >= least]
-
-
-def _boxes_in_images(plan: Plan, person: Followed) -> dict:
-    boxes = {}
-    for number, name in enumerate(plan.recording.videos):
-        frames = np.array(plan.instants) + plan.recording.offsets[name]
-        boxes |= boxes_of(name, frames, person.pixels[number], person.visibility[number])
-    return boxes
 
 
 def _boxes_in_frames(cameras: list[Camera], person: Followed, size: tuple[int, int]) -> np.ndarray:
