@@ -249,8 +249,11 @@ def test_a_folder_with_files_of_others_stays_as_it_is(tmp_path, monkeypatch, cap
 
 
 def test_names_that_no_calibration_may_have_are_refused_first(tmp_path, monkeypatch, capsys):
-    with pytest.raises(UserError, match=r"camera 'a/b' of 'none\.png'; expected a name of letters"):
-        run(monkeypatch, capsys, "a/b=none.png", *arguments(CHESS, tmp_path / "out"))
+    (tmp_path / "board.png").touch()
+    for name, words in (("a:b", r"camera 'a:b' of .*board\.png'; expected a name of letters"), ("a/b", "has no '/'")):
+        with pytest.raises(UserError, match=words):
+            run(monkeypatch, capsys, f"{name}={tmp_path / 'board.png'}", *arguments(CHESS, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_board_without_direction_cannot_lie_on_the_floor():
