@@ -6,9 +6,10 @@ import platform
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 _FULL = 1 << 16  # bytes; a disk with less left counts as full
 # The process number of another machine says nothing about ours: temporary files carry a mark of the machine too.
@@ -44,6 +45,15 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], object]) -
         if isinstance(error, OSError) and error.filename == str(part):
             raise _named(error, path) from error
         raise
+
+
+def save_npz(path: Path, arrays: Mapping[str, Any], compressed: bool = True) -> None:
+    """Write arrays by name to a file of exactly this name, such as a temporary one."""
+    import numpy as np
+
+    # Given a name in place of a file, NumPy would append ".npz" to it.
+    with open(path, "wb") as file:
+        (np.savez_compressed if compressed else np.savez)(file, **arrays)
 
 
 def part_of(path: Path) -> Path:

@@ -23,7 +23,7 @@ from datasets.layout.labels import (
     is_finished,
 )
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.files import save_npz, write_atomically
 from utils.readers import read_arrays, read_json
 
 Rows = dict[str, np.ndarray]  # per-row arrays (N,...) by key
@@ -82,7 +82,7 @@ class PieceWriter:
         shutil.rmtree(self.parts)
 
     def _save(self, key: str, rows: Rows) -> None:
-        write_atomically(self._part(key), lambda part: _save_rows(part, rows))
+        write_atomically(self._part(key), lambda part: save_npz(part, rows, compressed=False))
 
     def _part(self, key: str) -> Path:
         return self.parts / f"{key}.npz"
@@ -196,12 +196,6 @@ def pose_statistics(poses: np.ndarray | h5py.Dataset, chunk: int = 65536) -> tup
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     std[:3] = 1
     return mean, std
-
-
-def _save_rows(path: Path, rows: Rows) -> None:
-    # Given a name instead of a file, np.savez would append ".npz" to it.
-    with open(path, "wb") as file:
-        np.savez(file, **rows)
 
 
 def _size_text(size: int | list[int]) -> str:

@@ -16,11 +16,10 @@ from datasets.video.frames import decode_frames
 from datasets.video.rgb import RgbConverter
 from training.estimation.shot import Shot
 from training.exports.motion import WORLD
-from training.exports.tables import save_npz
 from training.trained.fusion import fuse_cameras
 from training.trained.inference import PoseFromCrop
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.files import save_npz, write_atomically
 from utils.readers import read_rows
 from utils.skeleton import NUM_JOINTS
 

@@ -2,13 +2,13 @@
 
 import csv
 import io
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from datasets.layout.labels import LABEL_SOURCE
 from training.exports.motion import JOINT_COLUMNS, WORLD, Motion
+from utils.files import save_npz
 
 
 def write_npz(path: Path, motion: Motion) -> None:
@@ -27,13 +27,6 @@ def write_npz(path: Path, motion: Motion) -> None:
     if motion.trust is not None:
         columns["trust"] = motion.trust.astype(np.float32)
     save_npz(path, columns)
-
-
-def save_npz(path: Path, columns: Mapping[str, np.ndarray]) -> None:
-    """Write arrays to a file of exactly this name, compressed."""
-    # A file, because savez would add a suffix to a temporary name.
-    with open(path, "wb") as file:
-        np.savez_compressed(file, **columns)
 
 
 def write_csv(path: Path, motion: Motion) -> None:

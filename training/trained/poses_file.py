@@ -10,10 +10,9 @@ import numpy as np
 
 from datasets.layout.labels import INSTANT_KEYS
 from training.exports.motion import CAMERA, JOINT_COLUMNS
-from training.exports.tables import save_npz
 from training.trained.fusion import Fused, fuse_cameras
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.files import save_npz, write_atomically
 from utils.skeleton import NUM_JOINTS
 
 JUDGED = ("trust", "expected_error_mm", "flagged")

@@ -15,7 +15,7 @@ from datasets.sources.own_videos.person_track import PersonTrack
 from datasets.sources.own_videos.recordings import UP, Recording
 from datasets.triangulation.points import LANDMARKS, LIMB_POINTS, POINT_NAMES, skeleton
 from datasets.triangulation.triangulate import Triangulation, triangulate
-from utils.files import write_atomically
+from utils.files import save_npz, write_atomically
 from utils.skeleton import ROOT_JOINT
 
 TRIANGULATED = "triangulated from BlazePose's 2D landmarks in all cameras, not measured"
@@ -153,9 +153,5 @@ def write_poses(file: Path, found: Triangulation, instants: range) -> None:
     poses[np.array(instants)[found.passed]] = found.joints[found.passed]
     file.parent.mkdir(exist_ok=True)
 
-    def write(part: Path) -> None:
-        with open(part, "wb") as opened:
-            notes = {LABEL_SOURCE: np.array(TRIANGULATED), UP: np.array("z")}
-            np.savez_compressed(opened, poses=poses.astype(np.float32), **notes)
-
-    write_atomically(file, write)
+    arrays = {"poses": poses.astype(np.float32), LABEL_SOURCE: np.array(TRIANGULATED), UP: np.array("z")}
+    write_atomically(file, lambda part: save_npz(part, arrays))

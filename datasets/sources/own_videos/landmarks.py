@@ -9,7 +9,7 @@ import numpy as np
 from datasets.detection.blazepose import NUM_LANDMARKS, BlazePose
 from datasets.sources.own_videos.boxes import Boxes
 from datasets.video.frames import read_frames
-from utils.files import write_atomically
+from utils.files import save_npz, write_atomically
 from utils.readers import read_rows
 
 MAX_PEOPLE = 3
@@ -55,11 +55,7 @@ def search(task: LandmarkSearch) -> None:
             people.score[row, number] = person.score
     task.file.parent.mkdir(exist_ok=True)
 
-    def write(part: Path) -> None:
-        with open(part, "wb") as file:
-            np.savez(file, **people._asdict())
-
-    write_atomically(task.file, write)
+    write_atomically(task.file, lambda part: save_npz(part, people._asdict(), compressed=False))
 
 
 def _nobody(frames: np.ndarray) -> People:
