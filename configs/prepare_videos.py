@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 def main() -> None:
     from datasets.cameras.crop_camera import BOX_METRES
-    from datasets.sources.own_videos.prepare import MAX_SEQUENCE_LENGTH, prepare_videos
+    from datasets.sources.own_videos.plan import MAX_SEQUENCE_LENGTH
+    from datasets.sources.own_videos.prepare import prepare_videos
     from datasets.sources.own_videos.prepare_frames import FRAME_WIDTH, prepare_frames
 
     parser = script_parser(__doc__)

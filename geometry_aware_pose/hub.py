@@ -101,21 +101,24 @@ def pose_from_crop(
 
 
 def pose_from_photo(
-    photo: Any, weights: str | Path = "wild128", device: str = "auto", field: float = 60.0
+    photo: Any, weights: str | Path = "wild128", device: str = "auto", field: float | None = None
 ) -> PhotoPoses:
     """The people in a whole photograph: a file, a PIL image, or an array (H,W,3) uint8 RGB.
 
     Returns `poses` (N,17,3), as `pose_from_crop` gives them, in the frame of the photograph's camera and with trust;
     `roots` (N,3), where the hips are, meters; and `picture`, a PIL image with the skeletons. N is 0 where nobody is
     found. BlazePose finds the people (pip install "geometry-aware-pose[estimate]"). field: the camera's field of view
-    across the longer side of the photograph, degrees. weights, device: as of `pose_from_crop`.
+    across the longer side of the photograph, degrees; None: 60, as of most phones. weights, device: as of
+    `pose_from_crop`.
 
     For many photographs, load once: training.estimation.photo.PoseFromPhoto(pose_from_crop(...)).
     """
     put_first()
     from training.estimation.photo import PoseFromPhoto
+    from training.estimation.shot import DEFAULT_FIELD
 
-    return PoseFromPhoto(pose_from_crop(weights, device, flip_test=True), field)(photo)
+    network = pose_from_crop(weights, device, flip_test=True)
+    return PoseFromPhoto(network, DEFAULT_FIELD if field is None else field)(photo)
 
 
 def weights_path(weights: str | Path) -> str:

@@ -38,6 +38,7 @@ from utils.files import write_atomically
 from utils.readers import read_rows
 
 MIN_SEQUENCES = 4  # per recording, so that training can hold one out
+MAX_SEQUENCE_LENGTH = 250  # instants
 
 
 class Plan(NamedTuple):

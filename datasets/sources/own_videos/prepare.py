@@ -19,6 +19,7 @@ from datasets.sources.own_videos.free_labels import TRIANGULATED
 from datasets.sources.own_videos.ghosts import crops_without_person
 from datasets.sources.own_videos.person_track import size_note, upright_note
 from datasets.sources.own_videos.plan import (
+    MAX_SEQUENCE_LENGTH,
     Plan,
     detect,
     detections,
@@ -37,8 +38,6 @@ from datasets.video.crops_of_views import (
 )
 from utils.errors import UserError
 from utils.locks import writing
-
-MAX_SEQUENCE_LENGTH = 250
 
 
 def prepare_videos(

@@ -15,7 +15,7 @@ from datasets.layout.writer import check_size
 from datasets.sources.own_videos.backgrounds import backgrounds_of, with_notes_on_backgrounds
 from datasets.sources.own_videos.detected import find_landmarks
 from datasets.sources.own_videos.free_labels import TRIANGULATED
-from datasets.sources.own_videos.plan import Plan, make_plan, split_instants, with_assumed_fits
+from datasets.sources.own_videos.plan import MAX_SEQUENCE_LENGTH, Plan, make_plan, split_instants, with_assumed_fits
 from datasets.sources.own_videos.recordings import Recording, files_checksum
 from datasets.sources.own_videos.scene_people import ScenePeople, find_people, nobody
 from datasets.video.cropping import frame_intrinsics
@@ -25,7 +25,6 @@ from utils.errors import UserError
 from utils.locks import writing
 
 FRAME_WIDTH = 228
-MAX_SEQUENCE_LENGTH = 250
 
 
 class FrameSet(NamedTuple):
