@@ -7,6 +7,8 @@ config_dict = {
     **defaults(SCENE_KEYS),
     "training_mode": "pose",
     "output_types": ["3D"],
+    # Rendered people and those of recordings have other numbers than the published subject 1.
+    "label_subjects": None,
     # No frame is composed: there is nothing to shuffle, and no decoder to regularize.
     "useCamBatches": 0,
     "shuffle_fg": False,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from models.scene.boxes import box_sizes
+from utils.errors import UserError
 
 # Limbs that may be anywhere in other views are rendered faintly: a half of the radiance would leave them out. Where the
 # frame says itself where somebody is, even less is enough. Chosen on held-out training scenes (docs/results/scene.md).
@@ -105,7 +106,12 @@ def true_people(batch: Mapping[str, torch.Tensor]) -> People:
 
 
 def people_of_maps(maps: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Instance maps (B,H,W) of `count` people -> who is present (B,N) and their boxes (B,N,4), NaN for nobody."""
+    """Instance maps (B,H,W) of `count` people -> who is present (B,N) and their boxes (B,N,4), NaN for nobody.
+
+    UserError for a value that is nobody's.
+    """
+    if maps.numel() and maps.max() > count:
+        raise UserError(f"a mask has the value {int(maps.max())}; expected the number of a person, 0 to {count}")
     masks = maps[:, None] == torch.arange(1, count + 1, device=maps.device)[:, None, None]
     present = masks.sum((2, 3)) >= MIN_AREA * maps[0].numel()
     left, width = _extent(masks.any(2))

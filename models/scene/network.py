@@ -234,6 +234,11 @@ class DetectEncodeDecode(nn.Module):
         """Normalized poses (...,17,3) -> poses (...,17,3) in meters, root-centered, camera frame."""
         return normalized * self.pose_std.view(NUM_JOINTS, 3) + self.pose_mean.view(NUM_JOINTS, 3)
 
+    def forget_poses(self) -> None:
+        """Become the network of `training_mode` "NVS", without the pose decoder of "both"."""
+        self.pose_decoder = None
+        del self.pose_mean, self.pose_std
+
     def stage1_parameters(self) -> list[nn.Parameter]:
         """Parameters trained in stage 1: all of a network of novel views, but what `freeze_encoder_stem` froze."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]

@@ -15,6 +15,7 @@ from training.scene_metrics import (
     predicted_people,
     true_people,
 )
+from utils.errors import UserError
 
 NOBODY = [float("nan")] * 4
 
@@ -223,3 +224,10 @@ def test_mask_iou_of_all_pairs():
     true, predicted = rectangles((0, 0, 10, 10), (20, 0, 10, 10))[0], rectangles((20, 0, 10, 5), (0, 0, 20, 10))[0]
     expected = torch.tensor([[0, 0.5], [0.5, 0]], dtype=torch.float64)
     torch.testing.assert_close(mask_iou(predicted, true, 2, 2), expected)
+
+
+def test_masks_of_nobody_known_are_refused():
+    labels, _ = scene()
+    count = labels["subj"].shape[1]
+    with pytest.raises(UserError, match=rf"a mask has the value 200; expected the number of a person, 0 to {count}"):
+        true_people({**labels, "mask": torch.where(labels["mask"] > 0, 200, 0).to(torch.uint8)})

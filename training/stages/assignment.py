@@ -17,7 +17,9 @@ def person_centers(batch: Batch) -> torch.Tensor | None:
         return batch["box"][..., :2] + (batch["box"][..., 2:] - 1) / 2
     if "position" in batch:
         projected = batch["position"] @ batch["intrinsics"].mT
-        return projected[..., :2] / projected[..., 2:]
+        depth = projected[..., 2:]
+        # Behind the camera is nobody whom it shows.
+        return projected[..., :2] / depth.masked_fill(depth <= 0, torch.nan)
     return None
 
 

@@ -95,6 +95,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     seed_everything(config["seed"])
     network, config, trained_decoder = open_for_views(config, given)
     ask_for_masks(network, config)
+    check_views(config)
     hardware.place(network)
     masks = mixes_backgrounds(config) or needs_masks(config)
     dataset = cache_on_device(open_training_sets(config, keys, labeled=False, masks=masks), config, hardware.device)
@@ -242,6 +243,14 @@ class NovelViewStep(TrainingStep):
         inputs = self.prepare(batch)
         with self.hardware.autocast():
             return self.compare(inputs)
+
+
+def check_views(config: dict) -> None:
+    """UserError where `target_other_view` has no other view to render."""
+    if config["target_other_view"] and config["shuffle_3d"] and config["useCamBatches"] < 2:
+        raise UserError(
+            f"useCamBatches is {config['useCamBatches']}; expected 2 or more: target_other_view needs another view"
+        )
 
 
 def group_size(config: dict) -> int:

@@ -54,13 +54,16 @@ def open_pose_run(config: dict, given: frozenset[str], open_dataset: Callable[[d
     return PoseRun(config, hardware, network, dataset, folder)
 
 
-def check_pose_batch(config: dict) -> None:
-    """UserError where a process would get one crop of a batch: the pose decoder's batch norm needs two."""
-    share = config["batch_size_train"] // world_size()
+def check_pose_batch(config: dict, people: int = 1) -> None:
+    """UserError where a process would get one person of a batch: the pose decoder's batch norm needs two.
+
+    `people`: boxes in each of its pictures.
+    """
+    share = config["batch_size_train"] // world_size() * people
     if config["n_hidden_to3Dpose"] and share < 2:
         raise UserError(
-            f"batch_size_train {config['batch_size_train']} gives a process {share} crop; expected 2 or more, because "
-            "the pose decoder has batch norm"
+            f"batch_size_train {config['batch_size_train']} gives a process {share} person; expected 2 or more, "
+            "because the pose decoder has batch norm"
         )
 
 

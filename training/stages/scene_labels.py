@@ -1,5 +1,7 @@
 """Stage 2 of several people: labeled people, and what a frozen network sees of them."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
@@ -21,6 +23,17 @@ def label_keys(config: dict, dataset: FrameDataset) -> tuple[str, ...]:
     turned = ("intrinsics",) if config["perspectiveCorrection"] else ()
     keys = (*FRAME_KEYS[:1], *background, *turned, "extrinsic_rot", "3D", *place_keys(dataset))
     return tuple(dict.fromkeys(keys))
+
+
+def check_people(labels: Mapping[str, np.ndarray], train: np.ndarray, held_out: np.ndarray) -> None:
+    """UserError where fewer than two people have a pose in the labeled frames `train` (rows), or none in `held_out`."""
+    people = np.isfinite(labels["3D"]).all(-1).sum(-1)
+    for rows, least, purpose in ((train, 2, "train on"), (held_out, 1, "choose the best network by")):
+        if people[rows].sum() < least:
+            raise UserError(
+                f"{people[rows].sum()} people have a pose in the {len(rows)} labeled frames to {purpose}; expected "
+                f"{least} or more: change label_fraction, label_subjects, validation_fraction or seed"
+            )
 
 
 def place_keys(dataset: FrameDataset) -> tuple[str, ...]:
@@ -75,13 +88,16 @@ class SceneLatents(CachedLatents):
         self.frames = torch.nonzero(found)[:, 0].cpu().numpy()
         self.tensors = {name: values[found] for name, values in self.tensors.items()}
 
-    def of_frames(self, positions: np.ndarray) -> np.ndarray:
-        """The people of the frames at `positions` of `rows`, as positions among all people. UserError for none."""
+    def of_frames(self, positions: np.ndarray, least: int) -> np.ndarray:
+        """The people of the frames at `positions` of `rows`, as positions among all people.
+
+        UserError for fewer than `least`.
+        """
         people = np.flatnonzero(np.isin(self.frames, positions))
-        if len(people) < 2:
+        if len(people) < least:
             raise UserError(
-                f"{len(positions)} labeled frames have {len(people)} people in a box of the network, expected 2 or "
-                "more: its detector has not learned where people are"
+                f"{len(positions)} labeled frames have {len(people)} people in a box of the network, expected {least} "
+                "or more: its detector has not learned where people are"
             )
         return people
 

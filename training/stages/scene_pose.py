@@ -20,8 +20,15 @@ from training.metrics import mpjpe, n_mpjpe
 from training.stages.assignment import of_people
 from training.stages.labels import LabeledCrops, ShuffledBatches, labeled_rows
 from training.stages.pose import PoseStep, keep_variances
-from training.stages.pose_run import open_pose_run, some_examples
-from training.stages.scene_labels import SceneLatents, known_people, label_keys, see_people
+from training.stages.pose_run import check_pose_batch, open_pose_run, some_examples
+from training.stages.scene_labels import (
+    SceneLatents,
+    check_people,
+    known_people,
+    label_keys,
+    place_keys,
+    see_people,
+)
 from training.stages.scene_losses import scene_pose_loss, true_box_loss
 from training.stages.scenes import computing
 from training.stages.step import Losses, TrainingStep, mean_scores
@@ -47,6 +54,7 @@ def train_scene_pose(config: dict, resume: bool = False, given: frozenset[str] =
             "or 'both', and 3D, which stage 2 trains"
         )
     with process_group(config["device"]):
+        check_pose_batch(config, config["spatial_transformer_num"])
         return _train(config, resume, given)
 
 
@@ -57,6 +65,9 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     run = open_pose_run(config, given, open_labels)
     config, hardware, network, dataset, folder = run
     train, held_out = labeled_rows(dataset.labels, config)
+    check_people(dataset.labels, train, held_out)
+    if not place_keys(dataset) and is_main():
+        print(f"{str(dataset.root)!r} has neither boxes nor positions: people count as labeled from left to right")
     examples = some_examples(held_out)
     run.announce([train], held_out, "labeled frames")
 
@@ -69,7 +80,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
             print(f"{100 * source.found:.0f} % of the labeled people are in a box of the network")
         # From here on, people among the cached ones in place of rows.
         positions = np.split(np.arange(len(train) + len(held_out)), [len(train)])
-        train, held_out = map(source.of_frames, positions)
+        train, held_out = map(source.of_frames, positions, (2, 1))
         # As many people as that many frames have boxes.
         batch_size *= config["spatial_transformer_num"]
         step = ScenePoseStep(network, make_optimizer(network.stage2_parameters(), config), hardware, config, source)

@@ -32,7 +32,7 @@ from training.silhouettes import silhouettes
 from training.stages.augmentation import mirror, random_mirrors
 from training.stages.box_losses import DEPTH_KEYS, DEPTH_OUTPUTS, cover_loss, people_loss, ray_losses
 from training.stages.losses import mask_loss
-from training.stages.novel_views import group_size, permutations
+from training.stages.novel_views import check_views, group_size, permutations
 from training.stages.scene_losses import FrameLoss
 from training.stages.step import Losses, TrainingStep, mean_scores
 from training.trained.load import open_for_views, start_from_crops
@@ -65,6 +65,13 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     # Before the network is built: its weights are a function of the seed.
     seed_everything(config["seed"])
     network, config, _ = open_for_views(config, given)
+    if network.pose_decoder is not None:
+        # Its poses would not follow what encoder and detector learn anew.
+        network.forget_poses()
+        config = {**config, "training_mode": "NVS"}
+    check_views(config)
+    if _meets_rays(config) and not (config["predict_transformer_depth"] and config["shuffle_3d"]):
+        raise UserError("loss_weight_depth and loss_weight_size need predict_transformer_depth and shuffle_3d")
     start_from_crops(network, config)
     if not config["train_encoder"]:
         _check_start(config)
@@ -90,7 +97,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
         return evaluate_frames(network, criterion, make_loader(dataset, local_items(held_out), config), hardware)
 
     def plot(path: str | Path) -> None:
-        plot_frames(network, dataset, held_out[0][:_EXAMPLES], hardware, path)
+        plot_frames(network, dataset, held_out[0][: max(_EXAMPLES, network.sub_batch)], hardware, path)
 
     step = SceneStep(network, criterion, optimizer, hardware, config, dataset)
     fit(Stage(network, optimizer, step, evaluate, batches, "loss", plot), config, folder, resume)

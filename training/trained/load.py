@@ -20,6 +20,7 @@ from models import (
 from models.parts.trust import TrustHead
 from models.parts.weights import is_within, match_weights
 from models.scene.network import DetectEncodeDecode
+from training.loop.distributed import is_main
 from training.loop.hardware import Hardware
 from training.loop.identity import network_file
 from training.loop.loaders import open_frames, open_test_set
@@ -124,7 +125,10 @@ def open_for_views(config: dict, given: frozenset[str] = frozenset()) -> tuple[E
         return build_network(config), config, False
     file = weights_file(config["pretrained_network_path"], "pretrained_network_path")
     checkpoint = read_checkpoint(file)
+    mode = config.get("training_mode")
     config = _inherited(config, checkpoint, given, method_of(checkpoint.config or config).ARCHITECTURE_KEYS)
+    if mode == "NVS" and config["training_mode"] == "pose":
+        raise UserError(f"{checkpoint.source} was trained with training_mode 'pose'; expected 'NVS' or 'both'")
     network = network_of(checkpoint, config, load=False)
     load_weights(network, checkpoint)
     return network, config, _has_poses(checkpoint)
@@ -162,9 +166,11 @@ def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[En
     config = _inherited(config, checkpoint, given, [key for key in method.ARCHITECTURE_KEYS if key not in left])
     # It sees frames as it did in stage 1, unless the user asks for something else.
     stored = checkpoint.config or {}
-    config |= {
-        key: stored[key] for key in method.BEHAVIOR_KEYS if key in stored and key not in given and key not in left
-    }
+    behavior = {key: stored[key] for key in method.BEHAVIOR_KEYS if key in stored and key not in left}
+    config |= {key: value for key, value in behavior.items() if key not in given}
+    for key, value in behavior.items():
+        if config[key] != value and is_main():
+            print(f"{key} is {config[key]!r}, where {checkpoint.source} was trained with {value!r}")
     decoder = None if keep_decoder else _pretrained_decoder(config["pretrained_network_path"])
     if decoder is not None:
         config = _agreed(config, decoder, given, method.POSE_DECODER_KEYS)

@@ -101,7 +101,9 @@ def _check(job: SceneSet, workers: int | None) -> None:
         check_size(side)
     check_at_least(0, seed=job.seed)
     check_at_least(1, crops=job.frames, people=job.people, workers=workers)
-    people_counts(job.people_per_scene)
+    largest = max(people_counts(job.people_per_scene))
+    if job.people is not None and job.people < largest:
+        raise UserError(f"people is {job.people}; expected {largest} or more, the most of a scene")
     if job.world not in WORLDS:
         raise UserError(f"world {job.world!r}; expected one of {', '.join(WORLDS)}")
     unknown = sorted(set(job.kinds or ()) - set(MOTIONS))

@@ -101,7 +101,7 @@ def most_people(job: SceneSet) -> int:
 def _people_in_turn(people: int, rng: np.random.Generator):
     """Everybody once in random order, then again in another."""
     while True:
-        yield from rng.permutation(max(people, MOST_PEOPLE))
+        yield from rng.permutation(people)
 
 
 def scene_rng(job: SceneSet, scene: Scene) -> np.random.Generator:

@@ -197,6 +197,7 @@ def test_a_wild_scene_has_an_interior_of_its_own(tmp_path):
         (["--frames", "--people-per-scene", "5"], "people-per-scene is '5'"),
         (["--frames", "--people-per-scene", "3-1"], "people-per-scene is '3-1'"),
         (["--frames", "--people-per-scene", "two"], "people-per-scene is 'two'"),
+        (["--frames", "--people-per-scene", "1-3", "--people", "2"], "people is 2; expected 3 or more"),
         (["--frames", "--frame-size", "128"], "frame-size is '128'"),
         (["--frames", "--frame-size", "8x8"], "size is 8"),
         (["--frames", "--size", "64"], "--size given with --frames"),

@@ -179,7 +179,7 @@ def test_what_masks_and_centering_need_is_said(data, tmp_path):
         ({"loss_weight_3d": 1.0, "loss_weight_agreement": 1.0}, "expected dataset_folder_mixed"),
         (
             {"loss_weight_3d": 1.0, "batch_size_train": 1, "useCamBatches": 1, "useSubjectBatches": False},
-            "batch_size_train 1 gives a process 1 crop; expected 2 or more",
+            "batch_size_train 1 gives a process 1 person; expected 2 or more",
         ),
     ],
     ids=["poses", "agreement", "batch"],

@@ -33,7 +33,7 @@ def test_stage_2_trains_the_pose_decoder_and_nothing_else(data, stage1, tmp_path
     ("changes", "words"),
     [
         ({"output_types": ["img_crop"]}, "expected 3D, which stage 2 learns"),
-        ({"batch_size_train": 1}, "batch_size_train 1 gives a process 1 crop; expected 2 or more"),
+        ({"batch_size_train": 1}, "batch_size_train 1 gives a process 1 person; expected 2 or more"),
     ],
     ids=["a config of stage 1", "batch"],
 )

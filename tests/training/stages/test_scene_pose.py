@@ -12,8 +12,10 @@ from tests.runs import Died, die_at, losses, read_log
 from tests.scenes import SIZE, scene_changes, write_scenes
 from training.scene_metrics import boxes_in_pixels
 from training.stages.assignment import assign_boxes, of_people, person_centers
+from training.stages.scene_labels import check_people
 from training.stages.scene_losses import true_box_loss
 from training.stages.scene_pose import train_scene_pose
+from training.trained.load import open_for_pose
 from utils.errors import UserError
 
 
@@ -80,6 +82,37 @@ def test_stage_2_of_sets_that_lack_labels(scene_stage1, tmp_path, changes):
         folders.append(train_scene_pose(config_of(data, tmp_path / "out", None, **supervised)))
     for folder in folders:
         assert np.isfinite(float(read_log(folder.path / "debug_log_testing.txt")[-1]["n_mpjpe"]))
+
+
+def test_labeled_frames_of_nobody_are_refused_before_anything_is_written(scenes, tmp_path):
+    known = np.zeros((5, 2, 51))
+    known[1:3], known[3, 1] = np.nan, np.nan
+    check_people({"3D": known}, np.array([0]), np.array([3]))
+    with pytest.raises(UserError, match=r"0 people have a pose in the 2 labeled frames to choose the best network by"):
+        check_people({"3D": known}, np.array([0]), np.array([1, 2]))
+    with pytest.raises(UserError, match=r"1 people have a pose in the 2 labeled frames to train on; expected 2"):
+        check_people({"3D": known}, np.array([1, 3]), np.array([0]))
+    data = write_scenes(tmp_path / "data", people=1)
+    config = config_of(data, tmp_path / "out", None, freeze_encoder=False)
+    with pytest.raises(UserError, match="batch_size_train 1 gives a process 1 person"):
+        train_scene_pose({**config, "batch_size_train": 1, "spatial_transformer_num": 1})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_is_to_see_otherwise_than_it_learned_is_mentioned(scenes, scene_stage1, tmp_path, capsys):
+    config = config_of(scenes, tmp_path, str(scene_stage1.path))
+    open_for_pose(config, frozenset())
+    assert "trained with" not in capsys.readouterr().out
+    other = not read_checkpoint(scene_stage1.best_network).config["perspectiveCorrection"]
+    _, opened, _ = open_for_pose({**config, "perspectiveCorrection": other}, frozenset({"perspectiveCorrection"}))
+    assert opened["perspectiveCorrection"] is other
+    assert f"perspectiveCorrection is {other}, where " in capsys.readouterr().out
+
+
+def test_people_behind_the_camera_are_not_where_they_would_be_in_front_of_it():
+    batch = {"position": torch.tensor([[[0.5, 0.0, 2.0], [0.5, 0.0, -2.0]]]), "intrinsics": torch.eye(3)[None]}
+    centers = person_centers(batch)
+    assert centers[0, 0].tolist() == [0.25, 0.0] and centers[0, 1].isnan().all()
 
 
 def some_boxes() -> torch.Tensor:

@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from configs.config_train_detect_encode_decode import config_dict as published
+from configs.config_train_detect_encode_decode_pose import config_dict as published_pose
 from models.checkpoints import read_checkpoint
 from tests.runs import Died, die_at, losses, read_log
 from tests.scenes import scene_changes, write_scenes
 from training.loop.engine import make_optimizer, set_learning_rate
 from training.loop.loaders import rows_of_subjects
 from training.stages.novel_views import permutations
+from training.stages.scene_pose import train_scene_pose
 from training.stages.scenes import convolutions_of_decoder, train_scenes
 from training.trained.load import open_for_views
 from utils.errors import UserError
@@ -86,6 +88,9 @@ BAD_INPUT = {
     "method": ({"method": "geometry_aware"}, "'method' is 'geometry_aware'; expected 'scene'"),
     "no folder": ({"dataset_folder_train": "nowhere"}, "'nowhere' does not exist; expected a set of full frames"),
     "subject": ({"actor_subset": [3]}, "no subject 3"),
+    "depths": ({"loss_weight_size": 0.1, "predict_transformer_depth": False}, "need predict_transformer_depth"),
+    "one view of depths": ({"loss_weight_depth": 0.1, "shuffle_3d": False}, "predict_transformer_depth and shuffle_3d"),
+    "one camera": ({"useCamBatches": 1, "target_other_view": True}, "useCamBatches is 1; expected 2 or more"),
 }
 
 
@@ -112,6 +117,25 @@ def test_a_set_of_crops_is_refused(data, tmp_path):
 def test_weights_of_stage_2_are_refused(scenes, scene_stage2, tmp_path):
     with pytest.raises(UserError, match=r"decoder|training_mode"):
         train_scenes(config_of(scenes, tmp_path, pretrained_network_path=str(scene_stage2.path)))
+
+
+def test_stage_1_goes_on_from_a_network_with_poses_without_them(scenes, scene_stage1, tmp_path):
+    poses = {**published_pose, **scene_changes(scenes, tmp_path), "network_path": str(scene_stage1.path)}
+    both = train_scene_pose({**poses, "training_mode": "both", "num_training_iterations": 1})
+    path = str(both.path)
+    folder = train_scenes(config_of(scenes, tmp_path, pretrained_network_path=path, num_training_iterations=1))
+    stored = read_checkpoint(folder.last_network)
+    assert stored.config["training_mode"] == "NVS"
+    assert not [name for name in stored.weights if name.startswith("pose")]
+    before = read_checkpoint(both.last_network).weights["detector.fc.weight"]
+    assert (stored.weights["detector.fc.weight"] - before).abs().max() < 0.01
+
+
+def test_groups_of_more_cameras_than_examples_are_drawn_whole(tmp_path):
+    data = write_scenes(tmp_path / "data", cameras=7, sequences=3, instants=2)
+    sizes = {"batch_size_train": 7, "batch_size_test": 7, "useCamBatches": 7, "useSubjectBatches": False}
+    folder = train_scenes(config_of(data, tmp_path / "out", num_training_iterations=1, **sizes))
+    assert read_log(folder.path / "debug_log_testing.txt")
 
 
 def test_a_set_without_labels_is_enough(tmp_path):
