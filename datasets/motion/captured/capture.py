@@ -20,6 +20,7 @@ RATE = 30  # frames per second at which motion is analyzed
 _SLOW, _LOW = 0.35, 0.07
 _MAX_NECK = np.deg2rad(60)
 _NEAR_REST = np.deg2rad(35)
+_BALL = np.array([0.18, 0, -0.07])  # from the ankle, leg lengths forward, left and up: of feet that end at the ankle
 
 
 class Side(NamedTuple):
@@ -76,14 +77,14 @@ def analyze(clip: BvhClip, file: str) -> Capture:
     reference = _Reference(clip, joints, rotations, positions, file)
     world = _upright(positions, joints, reference)
     rotations, positions = world @ rotations, positions @ world.T / reference.leg
-    toes = {side: positions[:, joints[f"toes_{side}"]] for side in SIDES}
+    balls = {side: _ball(side, joints, rotations, positions, reference) for side in SIDES}
     # The floor is where the lower foot mostly is. A percentile and not the minimum, which a single bad frame sets.
-    floor = np.percentile(np.minimum(*(toes[side][:, 2] for side in SIDES)), 5)
-    positions = positions - [0, 0, floor]
+    floor = [0, 0, np.percentile(np.minimum(*(ball[:, 2] for ball in balls.values())), 5)]
+    positions = positions - floor
     trunk = {bone: rotations[:, joints[bone]] @ reference.neutral(joints[bone]) for bone in ("pelvis", "chest", "head")}
     trunk["head"] = trunk["chest"] @ _plausible_head(trunk["chest"].swapaxes(1, 2) @ trunk["head"])
     hips = _mid(positions, joints, "thigh")
-    sides = {side: _side(side, joints, rotations, positions, trunk, reference) for side in SIDES}
+    sides = {side: _side(side, joints, rotations, positions, balls[side] - floor, trunk, reference) for side in SIDES}
     return Capture(clip.name, hips, *trunk.values(), sides)
 
 
@@ -122,9 +123,11 @@ class _Reference:
             best = _uprightness(positions, joints).argmax()
             self.positions, self.rotations = positions[best], rotations[best]
         self.frame = self._body_axes()
-        forward = [self.point(f"toes_{side}") - self.point(f"foot_{side}") for side in SIDES]
-        if sum(forward) @ self.frame[:, 0] < -0.05 * self.leg:
+        forward = [self.point(f"toes_{s}") - self.point(f"foot_{s}") for s in SIDES if f"toes_{s}" in joints]
+        if forward and sum(forward) @ self.frame[:, 0] < -0.05 * self.leg:
             raise UserError(f"{file}: the feet point backwards; expected left and right joints on their own sides")
+        if not forward and _knee_bend(positions, joints) < -0.05:
+            raise UserError(f"{file}: the knees bend forward; expected left and right joints on their own sides")
 
     def point(self, bone: str) -> np.ndarray:
         return self.positions[self.joints[bone]]
@@ -166,6 +169,16 @@ def _uprightness(positions: np.ndarray, joints: dict[str, int]) -> np.ndarray:
     return worst
 
 
+def _knee_bend(positions: np.ndarray, joints: dict[str, int]) -> float:
+    """Mean sine of the angle by which shins point back from thighs; negative if they point forward."""
+    left = unit(positions[:, joints["thigh_left"]] - positions[:, joints["thigh_right"]])
+    bends = []
+    for side in SIDES:
+        hip, knee, ankle = (positions[:, joints[f"{bone}_{side}"]] for bone in ("thigh", "shin", "foot"))
+        bends.append((np.cross(unit(knee - hip), unit(ankle - knee)) * left).sum(1).mean())
+    return sum(bends) / len(bends)
+
+
 def _upright(positions: np.ndarray, joints: dict[str, int], reference: _Reference) -> np.ndarray:
     """Rotation (3, 3) from the file's axes to a world with z up."""
     # The axis along which shoulders are above feet on average. People who lie or tumble leave that open: then the
@@ -179,16 +192,24 @@ def _upright(positions: np.ndarray, joints: dict[str, int], reference: _Referenc
     return np.stack([forward, np.cross(up, forward), up])
 
 
-def _side(side: str, joints, rotations, positions, trunk, reference: _Reference) -> Side:
-    at = {bone: positions[:, joints[f"{bone}_{side}"]] for bone in (*JOINTS, "toes")}
+def _ball(side: str, joints, rotations, positions, reference: _Reference) -> np.ndarray:
+    """Position (T, 3) of the ball of a foot, leg lengths: of its toes, or fixed to a foot without toes."""
+    if f"toes_{side}" in joints:
+        return positions[:, joints[f"toes_{side}"]]
+    foot = joints[f"foot_{side}"]
+    return positions[:, foot] + transform(rotations[:, foot] @ reference.neutral(foot), _BALL)
+
+
+def _side(side: str, joints, rotations, positions, ball: np.ndarray, trunk, reference: _Reference) -> Side:
+    at = {bone: positions[:, joints[f"{bone}_{side}"]] for bone in JOINTS}
     own = {bone: rotations[:, joints[f"{bone}_{side}"]] for bone in JOINTS}
     thigh, shin = unit(at["shin"] - at["thigh"]), unit(at["foot"] - at["shin"])
     upper_arm, forearm = unit(at["forearm"] - at["upper_arm"]), unit(at["hand"] - at["forearm"])
     pelvis, chest = trunk["pelvis"], trunk["chest"]
     # The usual direction of an elbow: back, outward and down.
     elbow_back = transform(chest, [-1, 0.3 if side == "left" else -0.3, -0.6])
-    planted, sole = _contact(at["toes"])
-    foot = own["foot"] @ _foot_neutral(side, own["foot"], at["toes"] - at["foot"], planted, reference)
+    planted, sole = _contact(ball)
+    foot = own["foot"] @ _foot_neutral(side, own["foot"], ball - at["foot"], planted, reference)
     return Side(
         thigh, shin, _hinge(own["thigh"], thigh, shin, pelvis[:, :, 1]), foot,
         upper_arm, forearm, _hinge(own["upper_arm"], upper_arm, forearm, np.cross(elbow_back, upper_arm)),

@@ -36,7 +36,7 @@ _SHARED = 0.8  # of all joints have a prefix that is no part of their names
 def find_joints(clip: BvhClip, file: str) -> dict[str, int]:
     """Index of the joint that starts each bone: those of `JOINTS` with `_left` and `_right`, toes, chest, pelvis, head.
 
-    Toes are -1 if the foot has no child. Raises UserError, which names the missing joint.
+    There are no toes of a foot without a child at another place. Raises UserError, which names the missing joint.
     """
     plain = plain_names(clip.joints)
     found = {}
@@ -46,9 +46,9 @@ def find_joints(clip: BvhClip, file: str) -> dict[str, int]:
             found[f"{bone}_{side}"] = _first(plain, names, f"{side} {joint}", _examples(cores, side), clip, file)
     found["head"] = _first(plain, [name.lower() for name in _HEAD_NAMES], "head", _HEAD_NAMES, clip, file)
     for side in SIDES:
-        found[f"toes_{side}"] = (
-            clip.parents.index(found[f"foot_{side}"]) if found[f"foot_{side}"] in clip.parents else -1
-        )
+        children = [joint for joint, parent in enumerate(clip.parents) if parent == found[f"foot_{side}"]]
+        # Some tools end a foot with an End Site at the ankle.
+        found |= {f"toes_{side}": joint for joint in children[::-1] if clip.translations[:, joint].any()}
     found["pelvis"] = _common_ancestor(clip.parents, found["thigh_left"], found["thigh_right"])
     found["chest"] = _common_ancestor(clip.parents, found["upper_arm_left"], found["upper_arm_right"])
     return found

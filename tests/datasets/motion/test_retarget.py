@@ -1,5 +1,7 @@
 """Captured motion on other bodies: the same from the files of any tool, limbs as captured, feet on the floor."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -208,6 +210,34 @@ def test_a_missing_joint_is_named(tmp_path, old, new, message):
     with pytest.raises(UserError) as error:
         analyze(read_bvh(path), path.name)
     assert message in str(error.value)
+
+
+def end_feet_at_ankles(path, end):
+    """Remove what a foot's joint has in a file, or put its end site at the joint."""
+    foot = r"(JOINT [lr]Foot\s+{\s+OFFSET.*\s+CHANNELS.*\s+)End Site\s+{\s+OFFSET.*\s+}"
+    text, count = re.subn(foot, rf"\1{end}", path.read_text())
+    assert count == 2
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("end", ["", "End Site\n{\nOFFSET 0 0 0\n}"], ids=["no child", "end site at the ankle"])
+def test_feet_without_toes_move_like_feet_with_toes(tmp_path, end):
+    path = write_figure(tmp_path / "file.bvh", motion=squat_and_wave(91, jump=0.4))
+    toes = analyze(read_bvh(path), path.name)
+    cut = analyze(read_bvh(end_feet_at_ankles(path, end)), path.name)
+    np.testing.assert_allclose(cut.hips, toes.hips, atol=0.01)
+    for side in SIDES:
+        assert (cut.sides[side].planted == toes.sides[side].planted).mean() > 0.95
+        np.testing.assert_allclose(cut.sides[side].sole, toes.sides[side].sole, atol=0.01)
+        np.testing.assert_allclose(cut.sides[side].foot, toes.sides[side].foot, atol=0.01)
+
+
+def test_swapped_sides_are_noticed_by_the_knees_where_feet_have_no_toes(tmp_path):
+    path = end_feet_at_ankles(write_figure(tmp_path / "file.bvh"), "")
+    path.write_text(path.read_text().replace(" l", " #").replace(" r", " l").replace(" #", " r"))
+    with pytest.raises(UserError, match=r"file\.bvh: the knees bend forward; expected left and right joints"):
+        analyze(read_bvh(path), path.name)
 
 
 def test_swapped_sides_are_noticed(tmp_path):
