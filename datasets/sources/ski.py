@@ -9,6 +9,7 @@ coordinates to 0..1. `R_cam_2_world` (9,) and `cam_position` (3,) are the camera
 assumed to point up. No depth is given: the position of the root follows from `3D`, `2D` and the intrinsics.
 """
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,10 +102,15 @@ def split_folder(source: str | Path, split: str) -> Path:
     """The folder of a split. `source` is the unpacked archive, the folder that holds it, or the split's own folder."""
     check_split(split, SPLITS)
     source = Path(source)
-    for folder in (source / split, source / ARCHIVE_FOLDER / split, source):
+    folders = [source / split, source / ARCHIVE_FOLDER / split]
+    # Nothing but the name tells the split of a folder: any other name may be that of the other one.
+    folders += [source] if Path(os.path.abspath(source)).name == split else []
+    for folder in folders:
         if (folder / LABELS_FILE).is_file():
             return folder
-    raise UserError(f"no {split}/{LABELS_FILE} in {str(source)!r}; expected the unpacked {ARCHIVE_FOLDER}")
+    raise UserError(
+        f"no {split}/{LABELS_FILE} in {str(source)!r}; expected the unpacked {ARCHIVE_FOLDER}, or its folder {split!r}"
+    )
 
 
 def read_labels(path: str | Path) -> SkiLabels:

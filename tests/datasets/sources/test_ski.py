@@ -9,7 +9,7 @@ pytest.importorskip("cv2")
 from datasets.cameras.camera import Camera
 from datasets.cameras.crop_camera import crop_camera, project_to_crop
 from datasets.layout.labels import Labels
-from datasets.sources.ski import fraction_outside, prepare_ski, read_labels, root_positions
+from datasets.sources.ski import fraction_outside, prepare_ski, read_labels, root_positions, split_folder
 from datasets.validation import validate
 from datasets.video.cropping import crop_map
 from tests.markers import marker_offsets
@@ -123,6 +123,16 @@ def test_bad_arguments(source, tmp_path, arguments, message):
 def test_wrong_folder_is_named(tmp_path):
     with pytest.raises(UserError, match=r"no train/labels\.h5 in .*; expected the unpacked Ski-PosePTZ"):
         prepare_ski(tmp_path, tmp_path / "out")
+
+
+def test_a_folder_of_a_split_is_taken_for_that_split_only(source, tmp_path, monkeypatch):
+    for path in (source, source / "train"):
+        assert split_folder(path, "train") == source / "train"
+    with pytest.raises(UserError, match=r"no test/labels\.h5 in .*; expected the unpacked .* or its folder 'test'"):
+        prepare_ski(source / "train", tmp_path / "out", split="test")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.chdir(source / "train")
+    assert split_folder(".", "train").samefile(source / "train")
 
 
 def test_script(source, tmp_path):
