@@ -59,7 +59,10 @@ def _poses(labels: Labels) -> np.ndarray:
         raise UserError(f"{labels.path} has no '3D'; expected a set with poses")
     poses = labels["3D"].reshape(-1, 3 * NUM_JOINTS)
     # Full frames have columns of nobody.
-    return poses[np.isfinite(poses).all(1)]
+    poses = poses[np.isfinite(poses).all(1)]
+    if not len(poses):
+        raise UserError(f"{labels.path} has no finite pose in '3D'; expected a set with poses")
+    return poses
 
 
 def _joints(poses: np.ndarray) -> torch.Tensor:

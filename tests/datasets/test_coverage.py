@@ -7,6 +7,7 @@ import torch
 from datasets import coverage
 from datasets.coverage import coverage_report, nearest_distances
 from tests.synthetic import write_synthetic_layout
+from tests.synthetic_frames import write_synthetic_frames
 from tests.tiny import run_script
 from training.metrics import n_mpjpe
 from utils.errors import UserError
@@ -42,3 +43,11 @@ def test_the_command_prints_one_line(tmp_path):
     assert "mean 0.0 mm" in coverage_report(tmp_path / "a", tmp_path / "a")
     with pytest.raises(UserError, match="no folder"):
         coverage_report(tmp_path / "a", tmp_path / "nowhere")
+
+
+def test_a_set_without_a_finite_pose_is_named(tmp_path):
+    people = write_synthetic_layout(tmp_path / "people", 16, (1,), 1, 3)
+    nobody = write_synthetic_frames(tmp_path / "nobody", scenes=((),), instants=1)
+    for pair in ((people, nobody), (nobody, people)):
+        with pytest.raises(UserError, match=r"nobody/labels\.h5 has no finite pose in '3D'; expected a set with poses"):
+            coverage_report(*pair)
