@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from datasets.layout.labels import PARTS_FOLDER, is_finished
+from datasets.layout.labels import PARTS_FOLDER, STATISTIC_KEYS, Labels, fingerprint, is_finished
 from utils.errors import UserError
 from utils.files import is_part, remove_dead_parts, write_atomically
 from utils.locks import LOCK_FILE
@@ -13,12 +13,14 @@ from utils.readers import read_json, read_text
 REPORT_FILE = "report.txt"
 
 
-def claim_folder(output: Path, file: str, job: dict) -> bool:
+def claim_folder(output: Path, file: str, job: dict, statistics: str | Path | None = None) -> bool:
     """Mark a folder as this job's, by `file` in it. Returns whether the layout in it is finished.
 
-    job: the options that decide what is written, in types that JSON has. Raises UserError where the folder holds
-    something else. What a killed call has left is removed.
+    job: the options that decide what is written, in types that JSON has. statistics: a layout whose statistics of poses
+    the set takes over. Raises UserError where the folder holds something else. What a killed call has left is removed.
     """
+    if statistics is not None:
+        job = {**job, "statistics": fingerprint(Labels(statistics), STATISTIC_KEYS)}
     remove_dead_parts(output)
     if is_claimed(output, file, job):
         if finished := is_finished(output):

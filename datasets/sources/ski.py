@@ -65,7 +65,8 @@ def prepare_ski(
     crop = crop_camera(roots, box_metres)
     _check_views_agree(folder, labels)
     with writing(output):
-        if claim_folder(Path(output), "ski.json", {"split": split, "size": size, "box_metres": box_metres}):
+        job = {"split": split, "size": size, "box_metres": box_metres}
+        if claim_folder(Path(output), "ski.json", job, statistics):
             return f"{output} is finished already"
         writer, outside = LayoutWriter(output, size, total=len(kept)), []
         with tqdm(total=len(kept), unit="crop", desc=f"prepare {split}", disable=not progress) as bar:

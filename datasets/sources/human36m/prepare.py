@@ -75,7 +75,7 @@ def prepare_h36m(
         # A finished set is not checked against its source again.
         if not is_finished(output):
             preparation.check(progress)
-        if claim_folder(output, "prepare.json", job._asdict()):
+        if claim_folder(output, "prepare.json", job._asdict(), statistics):
             files.remove_scratch()
             return output
         writer = LayoutWriter(output, size)

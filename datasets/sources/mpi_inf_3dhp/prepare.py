@@ -78,7 +78,7 @@ def prepare_3dhp(
     folders = sequence_folders(Path(source), job.subjects)
     plans = [plan_sequence(*place, job, output) for place in tqdm(folders, "read annotations", disable=not progress)]
     with writing(output):
-        if claim_folder(output, "mpi_inf_3dhp.json", job._asdict()):
+        if claim_folder(output, "mpi_inf_3dhp.json", job._asdict(), statistics):
             return read_text_report(output)
         writer = LayoutWriter(output, size)
         views, report = [view for planned, _ in plans for view in planned], "\n".join(line for _, line in plans)

@@ -80,7 +80,8 @@ def prepare_videos(
     _check_poses(plans)
     _check_detection(plans, detect)
     with writing(output):
-        if claim_folder(output, "videos.json", {**options._asdict(), "files": files_checksum(recordings)}):
+        job = {**options._asdict(), "files": files_checksum(recordings)}
+        if claim_folder(output, "videos.json", job, statistics):
             return read_text_report(output)
         writer = LayoutWriter(output, size)
         background_files = None

@@ -72,9 +72,8 @@ def prepare_frames(
     plans = [make_plan(recording, every) for recording in recordings]
     size = _frame_size(plans, width)
     with writing(output):
-        if claim_folder(
-            output, "videos.json", {"frames": True, **options._asdict(), "files": files_checksum(recordings)}
-        ):
+        job = {"frames": True, **options._asdict(), "files": files_checksum(recordings)}
+        if claim_folder(output, "videos.json", job, statistics):
             return read_text_report(output)
         writer = FrameWriter(output, size)
         people: list[ScenePeople | None] = [None] * len(plans)

@@ -7,6 +7,7 @@ import pytest
 
 from datasets.layout.job import claim_folder
 from datasets.layout.labels import LABELS_FILE, PARTS_FOLDER
+from tests.synthetic import write_synthetic_layout
 from utils.errors import UserError
 
 JOB = {"size": 32}
@@ -42,6 +43,28 @@ def test_a_finished_set_keeps_nothing_of_its_making(tmp_path, dead):
         (tmp_path / name).touch()
     assert claim_folder(tmp_path, "set.json", JOB)
     assert {path.name for path in tmp_path.iterdir()} == {"set.json", LABELS_FILE}
+
+
+def test_a_set_of_other_statistics_is_refused(tmp_path):
+    first, second = (write_synthetic_layout(tmp_path / str(seed), 16, (1,), 1, 3, seed=seed) for seed in (1, 2))
+    output = tmp_path / "out"
+    claim_folder(output, "set.json", JOB, first)
+    for finished in (False, True):
+        assert claim_folder(output, "set.json", JOB, first) == finished
+        with pytest.raises(UserError, match=r"holds a set of {'statistics': '\w+'}; expected {'statistics': '\w+'}"):
+            claim_folder(output, "set.json", JOB, second)
+        with pytest.raises(UserError, match=r"holds a set of {'statistics': '\w+'}; expected {'statistics': None}"):
+            claim_folder(output, "set.json", JOB)
+        (output / LABELS_FILE).touch()
+
+
+def test_a_set_of_its_own_statistics_takes_no_other(tmp_path):
+    other = write_synthetic_layout(tmp_path / "other", 16, (1,), 1, 3)
+    output = tmp_path / "out"
+    claim_folder(output, "set.json", JOB)
+    assert json.loads((output / "set.json").read_text()) == JOB, "as before there were statistics in it"
+    with pytest.raises(UserError, match=r"holds a set of {'statistics': None}; expected {'statistics': '\w+'}"):
+        claim_folder(output, "set.json", JOB, other)
 
 
 def test_what_was_unpacked_goes_also_when_the_set_was_finished_before(tmp_path, monkeypatch):

@@ -91,6 +91,11 @@ def test_every_nth_frame_resume_and_no_background(source, tmp_path, monkeypatch)
     assert not list((tmp_path / "out").glob("*/*/bg_crop*"))
 
 
+def test_statistics_are_an_option_of_the_set(source, prepared):
+    with pytest.raises(UserError, match=r"expected \{'statistics': "):
+        prepare(source[0], prepared, every=1, statistics=prepared)
+
+
 def test_stage_1_trains_on_it(source, tmp_path):
     prepare(source[0], tmp_path / "train", size=32, every=1)
     config = tiny_config(tmp_path / "train", tmp_path / "runs", num_training_iterations=3)

@@ -216,6 +216,8 @@ def test_test_set_takes_the_statistics_of_the_training_set(prepared, filmed, tmp
     for name in ("pose_mean", "pose_std"):
         np.testing.assert_array_equal(Labels(test)[name], Labels(prepared)[name])
         assert not np.array_equal(Labels(own)[name], Labels(prepared)[name])
+    with pytest.raises(UserError, match=r"expected \{'statistics': "):
+        prepare(filmed[0], own, subjects=[9], every=8, statistics=prepared)
 
 
 def test_wrong_places_are_named(filmed, copied, tmp_path):

@@ -78,6 +78,8 @@ def test_resumes_and_takes_statistics_over(source, prepared, tmp_path, monkeypat
     prepare_ski(source, tmp_path / "test", SIZE, "train", prepared, progress=False)
     np.testing.assert_array_equal(Labels(tmp_path / "test")["pose_std"], Labels(prepared)["pose_std"])
     assert "finished already" in prepare_ski(source, tmp_path / "test", SIZE, "train", prepared, progress=False)
+    with pytest.raises(UserError, match=r"holds a set of \{'statistics': "):
+        prepare_ski(source, tmp_path / "test", SIZE, "train", progress=False)
 
 
 def test_missing_images_are_counted(tmp_path):

@@ -165,6 +165,15 @@ def test_boxes_and_poses_of_several_people(filmed, two_people, tmp_path):
         true = true[:, ::-1]
     assert np.linalg.norm(world - true, axis=-1).max() < 0.03
     assert np.isfinite(labels["3D"]).all() and (labels["subj"] == [4, 5]).all()
+    with pytest.raises(UserError, match=r"expected \{'statistics': "):
+        prepare_frames(
+            [recording(filmed, subject=4)],
+            tmp_path / "out",
+            80,
+            triangulate=True,
+            statistics=tmp_path / "out",
+            progress=False,
+        )
 
 
 def test_people_who_are_not_upright_are_warnings(filmed, two_people, tmp_path):

@@ -231,6 +231,8 @@ def test_statistics_can_be_taken_over(filmed, with_poses, tmp_path):
     source = recording(filmed, poses=filmed.poses)
     prepare_videos([source], tmp_path, 16, every=5, statistics=with_poses, workers=1, progress=False)
     np.testing.assert_array_equal(Labels(tmp_path)["pose_mean"], Labels(with_poses)["pose_mean"])
+    with pytest.raises(UserError, match=r"holds a set of \{'statistics': "):
+        prepare_videos([source], tmp_path, 16, every=5, workers=1, progress=False)
 
 
 @pytest.mark.parametrize(
