@@ -34,6 +34,7 @@ from utils.locks import writing
 SPLITS = ("train", "test")
 ARCHIVE_FOLDER = "Ski-PosePTZ-CameraDataset-png"  # the folder in the archive
 ROTATION_TOLERANCE = 1e-3
+_IMAGE_KEYS = ("seq", "cam", "frame")
 MAX_REPROJECTION = 0.05  # of the image side: rows with a joint that misses by more are left out
 
 
@@ -194,13 +195,16 @@ def _usable_rows(folder: Path, labels: SkiLabels, roots: np.ndarray) -> tuple[np
             f"no {_image_file(folder, *_places(labels)[0])}, nor any other; expected the unpacked {ARCHIVE_FOLDER}"
         )
     usable = exists & fits
-    instants = group_rows(labels.ids, INSTANT_KEYS, np.flatnonzero(usable))
+    # A second row of an image is no second camera of its instant.
+    images = group_rows(labels.ids, _IMAGE_KEYS, np.flatnonzero(usable)).first
+    instants = group_rows(labels.ids, INSTANT_KEYS, images)
     several = np.repeat(instants.count >= MIN_CAMERAS, instants.count)
     kept = np.sort(instants.order[several])
     reasons = {
         "without an image": int((~exists).sum()),
         "whose 3D and 2D disagree": int((exists & ~fits).sum()),
-        "that are alone in their instant": int(usable.sum()) - len(kept),
+        "of an image that has one already": int(usable.sum()) - len(images),
+        "that are alone in their instant": len(images) - len(kept),
     }
     if len(kept) == 0:
         raise UserError(f"{folder} has no instant that two cameras see; left out: {_list_reasons(reasons)}")
@@ -266,7 +270,7 @@ def fraction_outside(samples: CropMap, camera: Camera) -> float:
 
 
 def _places(labels: SkiLabels) -> np.ndarray:
-    return np.stack([labels.ids[name] for name in ("seq", "cam", "frame")], axis=1)
+    return np.stack([labels.ids[name] for name in _IMAGE_KEYS], axis=1)
 
 
 def _image_file(folder: Path, seq: int, cam: int, frame: int) -> Path:

@@ -90,6 +90,19 @@ def test_missing_images_are_counted(tmp_path):
     assert Labels(tmp_path / "out")["frame"].tolist() == [0, 0]
 
 
+def test_a_second_row_of_an_image_is_counted_and_is_no_second_camera(tmp_path):
+    folder = write_ski(tmp_path, sequences=1, instants=2, cameras=2)
+    # Twice the first image. The second instant keeps one camera, whose row is there twice, too.
+    for name in ("seq", "cam", "frame", "subj", "3D", "2D", "cam_intrinsic", "cam_position", "R_cam_2_world"):
+        edit(folder / "labels.h5", name, lambda array: array[[0, 1, 0, 2, 2]])
+    report = prepare_ski(tmp_path, tmp_path / "out", 32, progress=False)
+    assert (
+        "2 crops; left out: 2 rows of an image that has one already, 1 rows that are alone in their instant" in report
+    )
+    assert Labels(tmp_path / "out")["cam"].tolist() == [0, 1]
+    validate(tmp_path / "out")
+
+
 WRONG = [
     ("2D", lambda array: 256 * array, r"'3D' projected by 'cam_intrinsic' misses '2D' by .* expected at most 0\.05"),
     ("3D", lambda array: array[:, :48], r"'3D' has shape \(24, 48\); expected finite numbers of \(24, 17, 3\)"),
