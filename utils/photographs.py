@@ -29,7 +29,7 @@ def photograph_files(folder: str) -> list[Path]:
     if not Path(folder).is_dir():
         wrong = "is not a folder" if Path(folder).exists() else "does not exist"
         raise UserError(f"photographs {folder!r} {wrong}; expected a folder of pictures")
-    files = sorted(file for file in Path(folder).rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES)
+    files = sorted(file for file in Path(folder).rglob("[!.]*") if file.suffix.lower() in PICTURE_SUFFIXES)
     if not files:
         raise UserError(f"folder {folder!r} has no pictures; expected {', '.join(sorted(PICTURE_SUFFIXES))}")
     return files

@@ -33,7 +33,8 @@ class ClipSegment(NamedTuple):
 def find_clips(source: str | Path) -> list[Path]:
     """The BVH files of a folder, sorted by name, or the one file given. Raises UserError if there are none."""
     source = Path(source)
-    files = [source] if source.is_file() else sorted(p for p in source.glob("*") if p.suffix.lower() == ".bvh")
+    # "._walk.bvh" is what macOS adds to copies on other disks.
+    files = [source] if source.is_file() else sorted(p for p in source.glob("[!.]*") if p.suffix.lower() == ".bvh")
     if not files:
         raise UserError(f"no motion in {str(source)!r}; expected a folder with *.bvh files, or one such file")
     return files

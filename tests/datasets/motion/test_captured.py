@@ -27,12 +27,13 @@ def walking_away(meters, frames=301):
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """Six clips: five of 2 s, and one that moves 12 m in 10 s. Also a file that is not a motion."""
+    """Six clips: five of 2 s, and one that moves 12 m in 10 s. Also files that are not motions."""
     folder = tmp_path_factory.mktemp("clips")
     for name in "abcde":
         write_figure(folder / f"{name}.bvh")
     write_figure(folder / "far.BVH", motion=walking_away(12.0))
     (folder / "LICENSE").write_text("free")
+    (folder / "._a.bvh").write_bytes(b"Mac OS X")
     return folder
 
 

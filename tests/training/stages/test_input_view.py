@@ -248,6 +248,7 @@ def test_photographs_of_a_folder_stand_behind_people(batch, tmp_path):
     (tmp_path / "deeper").mkdir()
     Image.new("RGB", (50, 40), (255, 0, 0)).save(tmp_path / "red.png")
     Image.new("L", (40, 60), 0).save(tmp_path / "deeper" / "black.jpg")
+    (tmp_path / "._red.png").write_bytes(b"Mac OS X")
     config = {**OFF, "augment_background": 1.0, "augment_background_folder": str(tmp_path)}
     backgrounds = make_backgrounds(config, torch.device("cpu"))
     photographs = backgrounds[256:].float().mean(dim=(2, 3))
