@@ -2,8 +2,8 @@
 
 Example:
   python configs/pack_dataset.py data/train data/test
-Interrupt it at any time; the same command resumes. Packed images are used automatically; remove DIR/packed to return
-to the files.
+Interrupt it at any time; the same command resumes. Packed images are used automatically, also where an image
+file has changed since: run it again after that, or remove DIR/packed to return to the files.
 """
 
 import sys

@@ -37,6 +37,7 @@ from utils.readers import read_arrays, read_json, reason
 PACKED_FOLDER = "packed"
 UNFINISHED_FOLDER = ".packing"
 ABOUT_FILE = "packed.json"
+JOB_FILE = "job"  # fingerprint of the labels, written when packing begins
 BLOCK = 512  # images that are decoded and written at once
 IMAGES = {CROPS: PngCrops, FRAMES: FrameFiles}  # by version of the layout
 
@@ -63,8 +64,8 @@ def open_packed(labels: Labels) -> dict[str, ImageArray]:
 def pack(root: str | Path, progress: bool = True) -> str:
     """Pack the images of the layout `root`; returns a line on what was packed.
 
-    An interrupted call resumes where it stopped. Packed images are kept as long as the labels have not changed. Raises
-    UserError for an image that is missing or corrupt, and for a full disk.
+    An interrupted call resumes where it stopped. Packed images are kept as long as the labels have not changed, and no
+    image file is newer. Raises UserError for an image that is missing or corrupt, and for a full disk.
     """
     labels = Labels(root)
     with writing(labels.root):
@@ -73,11 +74,11 @@ def pack(root: str | Path, progress: bool = True) -> str:
 
 def _pack(labels: Labels, progress: bool) -> str:
     files, job = IMAGES[labels.version](labels), fingerprint(labels)
-    if _is_packed(labels, job):
+    if _is_packed(labels, job) and not _newer_images(labels.root / PACKED_FOLDER, files):
         return _report(labels)
     kinds = list(dict.fromkeys([files.first_kind, *files.kinds]))
     unfinished = labels.root / UNFINISHED_FOLDER
-    _claim(unfinished, job)
+    _claim(unfinished, job, files)
     _check_disk(files, kinds, unfinished)
     for kind in kinds:
         rows = np.arange(len(files))
@@ -131,13 +132,28 @@ def _report(labels: Labels) -> str:
     return f"{labels.num_rows} rows in {labels.root / PACKED_FOLDER}: {', '.join(parts)}; {gigabytes:.2f} GiB"
 
 
-def _claim(folder: Path, job: str) -> None:
-    """Create the folder of an unfinished job; one of other labels is emptied."""
-    mark = folder / "job"
-    if folder.is_dir() and not (mark.exists() and mark.read_bytes() == job.encode()):
+def _claim(folder: Path, job: str, files: LayoutImages) -> None:
+    """Create the folder of an unfinished job; one of other labels or images is emptied."""
+    mark = folder / JOB_FILE
+    same = mark.exists() and mark.read_bytes() == job.encode() and not _newer_images(folder, files)
+    if folder.is_dir() and not same:
         shutil.rmtree(folder)
     folder.mkdir(exist_ok=True)
     write_atomically(mark, lambda part: part.write_text(job))
+
+
+def _newer_images(folder: Path, files: LayoutImages) -> bool:
+    """Whether an image file is newer than the begin of packing into `folder`."""
+    mark = folder / JOB_FILE
+    begun = mark.stat().st_mtime_ns if mark.exists() else 0
+
+    def newer(path: str) -> bool:
+        # Somebody may keep the packed images only.
+        with suppress(FileNotFoundError):
+            return os.stat(path).st_mtime_ns > begun
+        return False
+
+    return any(newer(files.path(row, kind)) for kind in files.kinds for row in range(len(files)))
 
 
 def _check_disk(files: LayoutImages, kinds: list[str], folder: Path) -> None:

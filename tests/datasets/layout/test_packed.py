@@ -207,6 +207,26 @@ def test_a_finished_packing_is_left_as_it_is(layout):
     assert (layout / PACKED_FOLDER / "img_crop.npy").stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("finished", [True, False])
+def test_images_that_are_newer_are_packed_anew(layout, finished):
+    pack(layout, progress=False)
+    if not finished:
+        (layout / PACKED_FOLDER).rename(layout / UNFINISHED_FOLDER)
+    path = image_path(layout, 1, 0, 0, "img_crop")
+    write_png(path, 255 - read_png(path))
+    pack(layout, progress=False)
+    np.testing.assert_array_equal(MultiViewDataset(layout)[0]["img_crop"].numpy(), read_png(path).transpose(2, 0, 1))
+
+
+def test_packed_images_whose_files_are_gone_are_kept(layout):
+    pack(layout, progress=False)
+    before = (layout / PACKED_FOLDER / "img_crop.npy").stat().st_mtime_ns
+    for path in layout.rglob("*.png"):
+        path.unlink()
+    assert "40 rows" in pack(layout, progress=False)
+    assert (layout / PACKED_FOLDER / "img_crop.npy").stat().st_mtime_ns == before
+
+
 def test_a_full_disk_is_one_line(layout, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     with pytest.raises(UserError, match=r"GiB of disk are free; expected .* GiB to pack"):
