@@ -5,7 +5,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -103,6 +103,13 @@ def add_layout_arguments(
         parser.add_argument("--statistics", metavar="DIR", help=help_statistics)
     if workers:
         parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
+
+
+def add_subject_arguments(parser: argparse._ActionsContainer, splits: Mapping[str, Sequence[int]]) -> None:
+    """--split and --subjects. splits: the subjects of each split."""
+    help_splits = "; ".join(f"{split}: subjects {' '.join(map(str, subjects))}" for split, subjects in splits.items())
+    parser.add_argument("--split", default="train", metavar="NAME", help=help_splits)
+    parser.add_argument("--subjects", type=int, nargs="+", metavar="N", help="these subjects instead of a split's")
 
 
 class _PrintKeys(argparse.Action):

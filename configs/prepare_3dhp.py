@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.command_line import add_layout_arguments, add_output_argument, script_parser
+from configs.command_line import add_layout_arguments, add_output_argument, add_subject_arguments, script_parser
 from utils.errors import run_script
 
 
@@ -22,9 +22,7 @@ def main() -> None:
     parser = script_parser(__doc__)
     parser.add_argument("--source", required=True, metavar="DIR", help="folder that holds S1 to S8")
     add_output_argument(parser)
-    splits = "; ".join(f"{split}: subjects {' '.join(map(str, subjects))}" for split, subjects in SPLITS.items())
-    parser.add_argument("--split", default="train", metavar="NAME", help=splits)
-    parser.add_argument("--subjects", type=int, nargs="+", metavar="N", help="these subjects instead of a split's")
+    add_subject_arguments(parser, SPLITS)
     parser.add_argument("--cameras", type=int, nargs="+", metavar="N", default=CAMERAS, help="numbers of the cameras")
     add_layout_arguments(parser, every=5, box_metres=BOX_METRES, background=True)
     print(prepare_3dhp(**vars(parser.parse_args())))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.command_line import add_layout_arguments, add_output_argument, script_parser
+from configs.command_line import add_layout_arguments, add_output_argument, add_subject_arguments, script_parser
 from utils.errors import run_script
 
 
@@ -23,9 +23,7 @@ def main() -> None:
     help_source = "folder that holds S1, S5, ..., or the folder extracted, or the archives"
     parser.add_argument("--source", required=True, metavar="DIR", help=help_source)
     add_output_argument(parser)
-    splits = "; ".join(f"{split}: subjects {' '.join(map(str, subjects))}" for split, subjects in SPLITS.items())
-    parser.add_argument("--split", default="train", metavar="NAME", help=splits)
-    parser.add_argument("--subjects", type=int, nargs="+", metavar="N", help="these subjects instead of a split's")
+    add_subject_arguments(parser, SPLITS)
     add_layout_arguments(parser, every=5)
     parser.add_argument("--metadata", metavar="FILE", help="metadata.xml, if it is not in the source")
     parser.add_argument("--skip-shifted", action="store_true", help="leave out the sequences of S9 with shifted poses")

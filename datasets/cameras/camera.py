@@ -12,6 +12,8 @@ import numpy as np
 from utils.commands import install_extra
 from utils.errors import UserError
 
+ROTATION_TOLERANCE = 1e-3  # of the error of a rotation matrix
+
 
 class Camera(NamedTuple):
     """One camera, in conventions of OpenCV.
@@ -64,6 +66,12 @@ class Camera(NamedTuple):
         inside = (pixels >= 0) & (pixels <= np.array([self.width, self.height]) - 1)
         # A point far outside may be projected into the image, since the distortion folds back.
         return inside.all(-1) & ~self.far_outside(points_cam)
+
+
+def rotation_error(rotations: np.ndarray) -> np.ndarray:
+    """How far matrices (N,3,3) are from orthonormal ones of determinant 1: (N,), 0 for rotations."""
+    product = rotations @ rotations.swapaxes(1, 2)
+    return np.abs(product - np.eye(3)).max(axis=(1, 2)) + np.abs(np.linalg.det(rotations) - 1)
 
 
 def opencv() -> ModuleType:

@@ -318,17 +318,22 @@ def _recorded(calibration: str | Path, upright: bool, world: str) -> RecordedCam
     return read_recorded_cameras(calibration, upright)
 
 
+def check_world(world: str, kinds: tuple[str, ...] | None) -> None:
+    """Raises UserError for a world, or for kinds of procedural motion, that do not exist."""
+    if world not in WORLDS:
+        raise UserError(f"world {world!r}; expected one of {', '.join(WORLDS)}")
+    unknown = sorted(set(kinds or ()) - set(MOTIONS))
+    if unknown:
+        raise UserError(f"kind of motion {unknown[0]!r} is unknown; expected some of {', '.join(MOTIONS)}")
+
+
 def _checked(job: RenderSet, workers: int | None) -> RenderSet:
     """The job with what its world decides. Raises UserError for arguments out of range."""
     check_split(job.split, SPLIT_SUBJECTS)
     check_size(job.size)
     check_at_least(0, seed=job.seed)
     check_at_least(1, crops=job.crops, every=job.every, people=job.people, workers=workers)
-    if job.world not in WORLDS:
-        raise UserError(f"world {job.world!r}; expected one of {', '.join(WORLDS)}")
-    unknown = sorted(set(job.kinds or ()) - set(MOTIONS))
-    if unknown:
-        raise UserError(f"kind of motion {unknown[0]!r} is unknown; expected some of {', '.join(MOTIONS)}")
+    check_world(job.world, job.kinds)
     if job.every > MOTION_FRAMES // 2:
         raise UserError(f"every is {job.every}; expected at most {MOTION_FRAMES // 2}, half the frames of a motion")
     if job.world == "wild":

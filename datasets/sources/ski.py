@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.cameras.agreement import MAX_VIEW_DIFFERENCE, MIN_CAMERAS, view_disagreement
-from datasets.cameras.camera import Camera
+from datasets.cameras.camera import ROTATION_TOLERANCE, Camera, rotation_error
 from datasets.cameras.crop_camera import BOX_METRES, CropCamera, crop_camera, crop_rows, project_to_crop
 from datasets.layout.arguments import check_box, check_split
 from datasets.layout.groups import group_rows
@@ -33,7 +33,6 @@ from utils.locks import writing
 
 SPLITS = ("train", "test")
 ARCHIVE_FOLDER = "Ski-PosePTZ-CameraDataset-png"  # the folder in the archive
-ROTATION_TOLERANCE = 1e-3
 _IMAGE_KEYS = ("seq", "cam", "frame")
 MAX_REPROJECTION = 0.05  # of the image side: rows with a joint that misses by more are left out
 
@@ -147,8 +146,7 @@ def _check_matrices(path: str | Path, labels: SkiLabels) -> None:
     singular = np.abs(np.linalg.det(labels.intrinsics)) < 1e-9
     if singular.any():
         raise UserError(f"{path}: 'cam_intrinsic' of row {np.argmax(singular)} is singular; expected focal lengths")
-    rotations = labels.rotations
-    error = np.abs(rotations @ rotations.swapaxes(1, 2) - np.eye(3)).max((1, 2)) + np.abs(np.linalg.det(rotations) - 1)
+    error = rotation_error(labels.rotations)
     if not error.max() <= ROTATION_TOLERANCE:
         raise UserError(
             f"{path}: 'R_cam_2_world' of row {np.argmax(error)} differs from a rotation by {error.max():.3g}; expected "

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from datasets.cameras.agreement import MIN_CAMERAS
+from datasets.cameras.camera import ROTATION_TOLERANCE, rotation_error
 from datasets.layout.groups import Groups, group_rows
 from datasets.layout.labels import POSE_KEYS, STATISTIC_KEYS, Labels, instant_keys
 from utils.errors import UserError
-
-ROTATION_TOLERANCE = 1e-3
 
 
 def check_labels(labels: Labels, required: Sequence[str]) -> None:
@@ -25,10 +24,9 @@ def check_labels(labels: Labels, required: Sequence[str]) -> None:
 def check_rotations(labels: Labels) -> None:
     """Raises UserError for a matrix that is no rotation, or not the inverse that it should be."""
     rotation, inverse = labels["extrinsic_rot"], labels["extrinsic_rot_inv"]
-    product = rotation @ rotation.swapaxes(1, 2)
     check_rows(
         labels,
-        np.abs(product - np.eye(3)).max(axis=(1, 2)) + np.abs(np.linalg.det(rotation) - 1),
+        rotation_error(rotation),
         "'extrinsic_rot' differs from a rotation by {:.3g}{}; expected an orthonormal matrix of determinant 1",
         ROTATION_TOLERANCE,
     )

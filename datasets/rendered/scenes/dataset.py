@@ -9,14 +9,12 @@ from datasets.layout.frame_writer import FrameWriter
 from datasets.layout.shards import Shard, claim_shard, finish_shard
 from datasets.layout.workers import map_processes
 from datasets.layout.writer import check_size
-from datasets.motion.motions import MOTIONS
 from datasets.people.body import load_body
-from datasets.rendered.dataset import SET_FILE, WORLDS
+from datasets.rendered.dataset import SET_FILE, check_world
 from datasets.rendered.raycast import DEVICE, load_kernels
 from datasets.rendered.scenes.planning import Scene, SceneSet, people_counts, plan_scenes
 from datasets.rendered.scenes.rendering import SceneRenderer
 from datasets.rendered.wild.sessions import FIRST_PERSON
-from utils.errors import UserError
 from utils.locks import writing
 
 FRAME_SIZE = (128, 228)  # height, width
@@ -104,8 +102,4 @@ def _check(job: SceneSet, workers: int | None) -> None:
     largest = max(people_counts(job.people_per_scene))
     if job.people is not None and job.people < largest:
         raise UserError(f"people is {job.people}; expected {largest} or more, the most of a scene")
-    if job.world not in WORLDS:
-        raise UserError(f"world {job.world!r}; expected one of {', '.join(WORLDS)}")
-    unknown = sorted(set(job.kinds or ()) - set(MOTIONS))
-    if unknown:
-        raise UserError(f"kind of motion {unknown[0]!r} is unknown; expected some of {', '.join(MOTIONS)}")
+    check_world(job.world, job.kinds)
