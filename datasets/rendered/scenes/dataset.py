@@ -15,6 +15,7 @@ from datasets.rendered.raycast import DEVICE, load_kernels
 from datasets.rendered.scenes.planning import Scene, SceneSet, people_counts, plan_scenes
 from datasets.rendered.scenes.rendering import SceneRenderer
 from datasets.rendered.wild.sessions import FIRST_PERSON
+from utils.errors import UserError
 from utils.locks import writing
 
 FRAME_SIZE = (128, 228)  # height, width
