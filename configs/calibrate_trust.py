@@ -19,7 +19,7 @@ from utils.errors import run_script
 
 
 def main() -> None:
-    _, config, given = config_arguments(__doc__, "config_test_encodeDecode")
+    _, config, given = config_arguments(__doc__, "config_test_encodeDecode", own_network=True)
     from training.trained.calibrating import calibrate_trust
 
     started = time.perf_counter()

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from utils.commands import as_started
 from utils.config import config_text, keys_text, load_config
-from utils.errors import plain_text
+from utils.errors import UserError, plain_text
 from utils.paths import WORK
 
 
@@ -121,11 +121,16 @@ class _PrintKeys(argparse.Action):
 
 
 def config_arguments(
-    doc: str, default: str, resume: bool = False, extend: Callable[[argparse.ArgumentParser], None] | None = None
+    doc: str,
+    default: str,
+    resume: bool = False,
+    extend: Callable[[argparse.ArgumentParser], None] | None = None,
+    own_network: bool = False,
 ) -> tuple[argparse.Namespace, dict, frozenset[str]]:
     """Parse a script's command line: the arguments, the checked config, and the keys that the user gave.
 
     `default` is the module in configs/ that holds the default config, and with it the keys that the script knows.
+    `own_network`: UserError where the user gave no `network_path`, which is then that of a packaged example.
     """
     parser = script_parser(doc)
     help_config = f"Python file that defines config_dict (default: {default}.py); may be repeated, later files win"
@@ -147,4 +152,6 @@ def config_arguments(
     if arguments.print_config:
         print(config_text(config))
         sys.exit()
+    if own_network and "network_path" not in given:
+        raise UserError("network_path is not given; expected network_path=RUN_FOLDER or a file of weights")
     return arguments, config, frozenset(given)

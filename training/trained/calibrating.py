@@ -21,7 +21,7 @@ from training.loop.threads import map_batches
 from training.metrics import n_mpjpe, n_pck
 from training.trained.copies import encode_copies
 from training.trained.disturbed import disturbed, without_person
-from training.trained.fitting import CLEAN, DISTURBED, Samples, fit_head, latent_statistics
+from training.trained.fitting import CLEAN, DISTURBED, FLAGGED, Samples, fit_head, latent_statistics
 from training.trained.load import Trained, open_network, run_of, weights_file
 from utils.errors import UserError
 from utils.geometry import rotate_points, rotation_about
@@ -31,6 +31,7 @@ from utils.locks import writing, writing_file
 # Shift right and down (of the side), scale, mirrored: the crop, its mirror image, and one moved copy of each.
 COPIES = ((0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 1.0, 1.0), (0.02, 0.01, 1.04, 0.0), (-0.02, 0.01, 1 / 1.04, 1.0))
 TRAINING_CROPS, HELD_OUT_CROPS, CROPS_WITHOUT_PERSON = 1500, 800, 100  # the last of each kind
+FEWEST_HELD_OUT = round(1 / FLAGGED)  # the share of clean crops that is flagged is then one crop or more
 CORRECT = 0.15  # meters from the truth, within which a joint counts as found: that of 3DPCK
 FOLDS = 4
 BATCH = 64
@@ -61,7 +62,8 @@ def calibrate_trust(config: dict, given: frozenset[str] = frozenset()) -> Report
     """Fit a head for the network at `network_path`, and store it in that file of weights.
 
     Its held-out crops are those of its own training, but for what the user gave of HELD_OUT_KEYS: weights that were
-    exported do not know where their training set lies. The set must have poses.
+    exported do not know where their training set lies. The set must have poses. UserError for fewer than
+    FEWEST_HELD_OUT held-out crops.
     """
     trained = open_network(config, given)
     if "3D" not in trained.network.output_types:
@@ -82,6 +84,11 @@ def fit_trust(trained: Trained) -> Report:
     dataset = open_training_set({**config, "preload_images": False}, ("img_crop", "3D"))
     rng = np.random.default_rng(config["seed"])
     train, held_out = (rng.permutation(rows) for rows in training_rows(dataset.labels, config))
+    if len(held_out) < FEWEST_HELD_OUT:
+        raise UserError(
+            f"{config['dataset_folder_train']!r} has {len(held_out)} held-out crops; expected at least "
+            f"{FEWEST_HELD_OUT} to calibrate trust (more recordings, or a larger validation_fraction)"
+        )
     folded, copies = fold_batch_norm(network), torch.tensor(COPIES)
     normal = (normalize(dataset.__getitems__(rows)["img_crop"]) for rows in _batches(train[:TRAINING_CROPS]))
     latents, _ = _encode(folded, hardware, normal, copies[:1])

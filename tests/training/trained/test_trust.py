@@ -1,5 +1,8 @@
 """Trust: what it must know of a calibrated network, and that it stays out of everything else."""
 
+import importlib
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +15,7 @@ from tests.processes import fork_script
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import run_script, tiny_config
 from training.metrics import n_pck
+from training.trained.calibrating import calibrate_trust
 from training.trained.copies import direct_poses, encode_copies, estimate_poses, mirrored_poses, move_crops
 from training.trained.disturbed import disturbed, without_person
 from training.trained.fitting import Samples, fit_head, fit_knots, isotonic, latent_statistics
@@ -224,6 +228,29 @@ def test_what_cannot_be_calibrated_is_one_line(weights, tmp_path, data):
     save_weights(tmp_path / "views.safetensors", build_network(config), config)
     result = fork_script("calibrate_trust.py", f"network_path={tmp_path / 'views.safetensors'}")
     assert result.returncode == 2 and "was not trained for poses" in result.stderr
+
+
+def test_a_few_held_out_crops_calibrate_nothing(weights, tmp_path):
+    few, before = write_synthetic_layout(tmp_path / "few", size=32, instants=6), weights.read_bytes()
+    with pytest.raises(UserError, match=r"few' has 48 held-out crops; expected at least 50 .*validation_fraction"):
+        calibrate_trust(
+            {**config_dict, "network_path": str(weights), "dataset_folder_train": str(few), "device": "cpu"},
+            frozenset({"dataset_folder_train"}),
+        )
+    assert weights.read_bytes() == before
+
+
+@pytest.mark.parametrize("given", [[], ["network_path=mine"], ["--config", "mine.py"]], ids=["none", "key", "file"])
+@pytest.mark.parametrize("script", ["calibrate_trust"])
+def test_the_packaged_network_is_not_taken_for_the_users_own(script, given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("config_dict = {'network_path': 'mine'}")
+    output = ["--output", "mine.safetensors"] if script == "export_weights" else []
+    monkeypatch.setattr(sys, "argv", [script, *output, *given])
+    message = "network_path 'mine' has no network" if given else "network_path is not given; expected network_path="
+    with pytest.raises(UserError, match=message):
+        importlib.import_module(f"configs.{script}").main()
+    assert not (tmp_path / "mine.safetensors").exists()
 
 
 def test_an_evaluation_has_errors_by_quarter_of_trust(weights, data, tmp_path):
