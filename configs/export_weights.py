@@ -27,7 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> None:
-    arguments, config, given = config_arguments(__doc__, "config_test_encodeDecode", extend=add_arguments)
+    arguments, config, given = config_arguments(
+        __doc__, "config_test_encodeDecode", extend=add_arguments, own_network=True
+    )
+    from training.trained.load import weights_file
+
     if arguments.onnx:
         from training.trained.onnx_export import export_onnx
 
@@ -37,6 +41,8 @@ def main() -> None:
 
         export_weights(config, given, arguments.output)
         files = [Path(arguments.output)]
+    # Resolved: output/latest is another run after the next training.
+    print(f"exported: {weights_file(config['network_path']).resolve()}")
     for file in files:
         print(f"written: {file}, {file.stat().st_size / 1e6:.1f} MB")
 

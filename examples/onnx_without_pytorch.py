@@ -1,6 +1,8 @@
 """Poses and novel views by NumPy and ONNX Runtime: no PyTorch, and nothing else of this project.
 
-python configs/export_weights.py --onnx --output output/onnx      # once, where the project is installed
+# once, where the project is installed:
+python configs/export_weights.py --onnx --output output/onnx network_path=examples/weights/benchmark64.safetensors
+# then without it:
 python examples/onnx_without_pytorch.py output/onnx views.png [CROP.png BACKGROUND.png]
 """
 

@@ -98,6 +98,7 @@ def test_an_exported_network_is_opened_with_the_set_that_is_given(files, data, s
     exported = tmp_path / "small.safetensors"
     result = fork_script("export_weights.py", "--output", exported, f"network_path={files['both']}")
     assert result.returncode == 0, result.stderr
+    assert f"exported: {files['both'].resolve()}" in result.stdout
     assert exported.stat().st_size < 0.6 * files["both"].stat().st_size
     stored = read_checkpoint(exported).config
     assert "dataset_folder_test" not in stored and stored["training_mode"] == "both"

@@ -241,7 +241,7 @@ def test_a_few_held_out_crops_calibrate_nothing(weights, tmp_path):
 
 
 @pytest.mark.parametrize("given", [[], ["network_path=mine"], ["--config", "mine.py"]], ids=["none", "key", "file"])
-@pytest.mark.parametrize("script", ["calibrate_trust"])
+@pytest.mark.parametrize("script", ["calibrate_trust", "export_weights"])
 def test_the_packaged_network_is_not_taken_for_the_users_own(script, given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text("config_dict = {'network_path': 'mine'}")
