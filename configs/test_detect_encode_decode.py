@@ -22,6 +22,7 @@ from utils.errors import run_script
 
 if TYPE_CHECKING:
     from training.trained.load import Trained
+    from training.trained.scene_viewing import SceneView
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,10 +41,12 @@ def main() -> None:
     if arguments.save:
         check_save_path(arguments.save)
     trained = open_network(config, given)
+    # Before the evaluation, which may take hours and does not need it.
+    view = open_view(trained, arguments.index) if arguments.save or not arguments.evaluate else None
     if arguments.evaluate:
         evaluate_network(trained)
-    if arguments.save or not arguments.evaluate:
-        view_network(trained, arguments.index, arguments.save)
+    if view is not None:
+        show_view(view, arguments.save)
 
 
 def evaluate_network(trained: "Trained") -> None:
@@ -65,15 +68,20 @@ def evaluate_network(trained: "Trained") -> None:
     print(f"by number of people and by occlusion: evaluation.csv and evaluation.md in\n{folder}")
 
 
-def view_network(trained: "Trained", first: int, path: str | None) -> None:
-    """Show the viewer, or save its panels to `path`, beginning with row `first` of the test set."""
+def open_view(trained: "Trained", first: int) -> "SceneView":
+    """What the viewer shows, beginning with row `first` of the test set."""
     from training.trained.load import open_test_frames
     from training.trained.scene_viewing import SceneView
+
+    trained = trained._replace(config={**trained.config, "preload_images": False})
+    return SceneView(trained.network, open_test_frames(trained), trained.hardware, first)
+
+
+def show_view(view: "SceneView", path: str | None) -> None:
+    """Show the viewer, or save its panels to `path`."""
     from utils.scene_viewer import SceneViewer
     from utils.viewer import save, show
 
-    trained = trained._replace(config={**trained.config, "preload_images": False})
-    view = SceneView(trained.network, open_test_frames(trained), trained.hardware, first)
     if path is None:
         show(view, len(view), panels=SceneViewer)
     else:

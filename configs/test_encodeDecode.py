@@ -25,6 +25,7 @@ from utils.errors import UserError, run_script
 
 if TYPE_CHECKING:
     from training.trained.load import Trained
+    from training.trained.viewing import RotatedView
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,20 +51,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main() -> None:
     arguments, config, given = config_arguments(__doc__, "config_test_encodeDecode", extend=add_arguments)
     from training.trained.load import open_network
+    from training.trained.poses_file import check_poses_path
+    from training.trained.robustness import check_nuisances
+    from utils.viewer import check_save_path
 
     if (arguments.nuisances and not arguments.evaluate) or (arguments.photographs and not arguments.nuisances):
         raise UserError("--nuisances needs --evaluate, and --photographs needs --nuisances")
     if (arguments.fuse or arguments.poses or not arguments.trust) and not arguments.evaluate:
         raise UserError("--fuse, --poses and --no-trust need --evaluate")
-    if arguments.poses and Path(arguments.poses).suffix not in (".npz", ".csv"):
-        raise UserError(f"cannot write poses to {arguments.poses!r}; expected a name that ends in .npz or .csv")
+    if arguments.poses:
+        check_poses_path(arguments.poses)
+    if arguments.save:
+        check_save_path(arguments.save)
     trained = open_network(config, given)
+    # An evaluation may take hours: what the options ask for after it is checked before it.
+    if arguments.nuisances:
+        check_nuisances(trained.network, arguments.photographs)
+    view = open_view(trained, arguments.index) if arguments.save or not arguments.evaluate else None
     if arguments.evaluate:
         evaluate_network(trained, arguments)
     if arguments.nuisances:
         evaluate_robustness(trained, arguments.photographs)
-    if arguments.save or not arguments.evaluate:
-        view_network(trained, arguments.index, arguments.save)
+    if view is not None:
+        show_view(view, arguments.save)
 
 
 def evaluate_network(trained: "Trained", arguments: argparse.Namespace) -> None:
@@ -101,15 +111,20 @@ def evaluate_robustness(trained: "Trained", photographs: str | None) -> None:
     print(f"also in nuisances.csv and nuisances.md, with examples in nuisances.png, in\n{folder}")
 
 
-def view_network(trained: "Trained", first: int, path: str | None) -> None:
-    """Show the viewer, or save its panels to `path`, beginning with row `first` of the test set."""
+def open_view(trained: "Trained", first: int) -> "RotatedView":
+    """What the viewer shows, beginning with row `first` of the test set."""
     from training.loop.loaders import VIEW_KEYS
     from training.trained.load import open_test_data
     from training.trained.viewing import RotatedView
-    from utils.viewer import save, show
 
     dataset = open_test_data(trained, VIEW_KEYS, preload_images=False)
-    view = RotatedView(trained.network, dataset, trained.hardware, first)
+    return RotatedView(trained.network, dataset, trained.hardware, first)
+
+
+def show_view(view: "RotatedView", path: str | None) -> None:
+    """Show the viewer, or save its panels to `path`."""
+    from utils.viewer import save, show
+
     if path is None:
         show(view, len(view))
     else:

@@ -47,6 +47,22 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], object]) -
         raise
 
 
+def check_writable(path: str | os.PathLike) -> None:
+    """OSError that names `path` where no such file can be written; its folder need not exist yet, and is not made.
+
+    For what is written after long work.
+    """
+    path = Path(path)
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    for wrong, code in (
+        (path.is_dir(), errno.EISDIR),
+        (not folder.is_dir(), errno.ENOTDIR),
+        (not os.access(folder, os.W_OK), errno.EACCES),
+    ):
+        if wrong:
+            raise OSError(code, os.strerror(code), str(path))
+
+
 def save_npz(path: Path, arrays: Mapping[str, Any], compressed: bool = True) -> None:
     """Write arrays by name to a file of exactly this name, such as a temporary one."""
     import numpy as np

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from utils.animation import SUFFIXES, require_writer, save_animation
 from utils.blitting import Blitting
 from utils.errors import UserError
+from utils.files import check_writable
 from utils.plotting import (
     add_linked_axes,
     draw_image,
@@ -182,11 +183,12 @@ def show(
 
 
 def check_save_path(path: str | os.PathLike) -> Path:
-    """`path`, if `save` can write it; else UserError."""
+    """`path`, if `save` can write it; else UserError for its name, or OSError."""
     path = Path(path)
     if path.suffix not in SAVED_SUFFIXES:
         raise UserError(f"cannot save to {str(path)!r}; expected a name that ends in {', '.join(SAVED_SUFFIXES)}")
     require_writer(path)
+    check_writable(path)
     return path
 
 

@@ -94,6 +94,18 @@ def test_bad_input_is_one_line(files, start, data, tmp_path):
     assert not (tmp_path / "scene.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--index", "8"], "no image 8"), (["output_folder=file"], "file/test_both/evaluation.csv")],
+)
+def test_what_comes_after_the_evaluation_is_checked_before_it(files, start, options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("training.trained.scene_evaluation.score_pairs", lambda *_: pytest.fail("was evaluated"))
+    with pytest.raises((UserError, OSError), match=message):
+        start(f"network_path={files['both']}", "--evaluate", "--save", "scene.png", *options)
+
+
 def test_an_exported_network_is_opened_with_the_set_that_is_given(files, data, start, tmp_path):
     exported = tmp_path / "small.safetensors"
     result = fork_script("export_weights.py", "--output", exported, f"network_path={files['both']}")

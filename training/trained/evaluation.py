@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,9 +21,10 @@ from training.loop.threads import map_batches
 from training.metrics import foreground_mask, mpjpe, n_mpjpe, p_mpjpe, psnr, published_n_mpjpe, ssim
 from training.stages.centering import targets_of
 from training.trained.copies import Estimate, estimate_poses, mirrored_poses
-from training.trained.poses_file import fuse_instants, write_poses
+from training.trained.poses_file import check_poses_path, fuse_instants, write_poses
 from training.trained.tables import QUARTER_SCORES, Row, group_means, write_table
 from utils.errors import UserError
+from utils.files import check_writable
 from utils.images import denormalize
 
 POSE_METRICS = {
@@ -64,30 +66,34 @@ def evaluate(
 
     `skip_shifted` leaves out the crops that labels.h5 marks as `shifted` (three sequences of Human3.6M's S9).
     `dataset` must read `evaluation_keys(network)`. Config keys: batch_size_test, every_nth_frame, flip_test,
-    num_workers, preload_images. Raises UserError when the network's output is not finite.
+    num_workers, preload_images. Raises UserError when the network's output is not finite, and
+    before the evaluation for what cannot be written.
     """
     if not {"3D", "img_crop"} & set(network.output_types):
         raise UserError(f"output_types is {list(network.output_types)}; expected 3D, img_crop or both")
+    if (fuse or poses_file is not None) and "3D" not in network.output_types:
+        raise UserError("this network was not trained for poses; expected one of stage 2, to fuse or to write poses")
+    if poses_file is not None:
+        check_poses_path(poses_file)
+    if folder is not None:
+        check_writable(Path(folder) / "evaluation.csv")
     rows = _rows_not_shifted(dataset.labels) if skip_shifted else None
     pairs = pair_cameras(dataset.labels, config["every_nth_frame"], rows)
     score = partial(_batch_scores, fold_batch_norm(network), hardware, config["flip_test"], trust)
     scores = score_pairs(dataset, pairs, score, config, hardware, _VIEW_SCORES.__contains__)
     # Of an odd number of cameras one is in two pairs; it counts once.
     evaluated = np.unique(pairs)
-    poses = scores.pop("pose", None)
-    if poses is None and (fuse or poses_file is not None):
-        raise UserError("this network was not trained for poses; expected one of stage 2, to fuse or to write poses")
-    fused = None
+    poses, fused = scores.pop("pose", None), None
     if fuse:
         fused, of_camera = fuse_instants(dataset.labels, evaluated, poses, scores.get("trust"))
         scores |= _fused_scores(dataset, evaluated, of_camera)
-    if poses_file is not None:
-        write_poses(poses_file, dataset.labels, evaluated, poses, scores, fused)
     if "trust" in scores:
         scores |= _quarters(evaluated, scores)
     table = _table(dataset, evaluated, scores)
     if folder is not None:
         write_table(folder, table, label_note(dataset))
+    if poses_file is not None:
+        write_poses(poses_file, dataset.labels, evaluated, poses, scores, fused)
     return table
 
 

@@ -12,9 +12,10 @@ from datasets.layout.labels import INSTANT_KEYS
 from training.exports.motion import CAMERA, JOINT_COLUMNS
 from training.trained.fusion import Fused, fuse_cameras
 from utils.errors import UserError
-from utils.files import save_npz, write_atomically
+from utils.files import check_writable, save_npz, write_atomically
 from utils.skeleton import NUM_JOINTS
 
+SUFFIXES = (".npz", ".csv")
 JUDGED = ("trust", "expected_error_mm", "flagged")
 
 
@@ -37,6 +38,15 @@ def fuse_instants(
     return columns, fused.of_camera.reshape(-1, 3 * NUM_JOINTS)
 
 
+def check_poses_path(path: str | os.PathLike) -> Path:
+    """`path`, if `write_poses` can write it; else UserError for its name, or OSError."""
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"cannot write poses to {str(path)!r}; expected a name that ends in {' or '.join(SUFFIXES)}")
+    check_writable(path)
+    return path
+
+
 def write_poses(
     path: str | os.PathLike,
     labels: Mapping[str, np.ndarray],
@@ -51,7 +61,7 @@ def write_poses(
     `cam`, and `trust`, `expected_error_mm`, `flagged` of judged poses, (R,); of `fused` (`fuse_instants`) the same
     with the prefix `fused_`, in the world frame. .csv: a line per pose; `cam` is "fused" for those in the world frame.
     """
-    path = Path(path)
+    path = check_poses_path(path)
     columns = {"row": rows, **{key: labels[key][rows] for key in (*INSTANT_KEYS, "cam")}}
     for name in JUDGED:
         if name in scores:
@@ -62,11 +72,9 @@ def write_poses(
         columns["space"] = np.array(CAMERA)
         columns |= {f"fused_{name}": values for name, values in (fused or {}).items()}
         write_atomically(path, lambda part: save_npz(part, columns))
-    elif path.suffix == ".csv":
+    else:
         text = _csv_text(columns, fused)
         write_atomically(path, lambda part: part.write_text(text, newline=""))
-    else:
-        raise UserError(f"cannot write poses to {str(path)!r}; expected a name that ends in .npz or .csv")
 
 
 def _csv_text(columns: Mapping[str, np.ndarray], fused: Mapping[str, np.ndarray] | None) -> str:

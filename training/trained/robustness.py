@@ -60,8 +60,7 @@ def evaluate_nuisances(
     free ones in scikit-learn and scikit-image with which nothing is trained, where installed. Writes `nuisances.csv`,
     `nuisances.md` and `nuisances.png` into `folder`, if given. Config keys: batch_size_test, flip_test.
     """
-    if "3D" not in network.output_types:
-        raise UserError("this network was not trained for poses, whose errors under nuisances are measured")
+    check_nuisances(network, photographs)
     indices = np.unique(np.linspace(0, len(dataset) - 1, CROPS).round().astype(int))
     batch = dataset.__getitems__(indices)
     crops, labels = _crops_seen(batch, photographs), batch["3D"].cpu()
@@ -81,6 +80,14 @@ def evaluate_nuisances(
     if folder is not None:
         write_robustness(folder, found)
     return found
+
+
+def check_nuisances(network: EncodeDecode, photographs: str | None = None) -> None:
+    """UserError for a network or a folder of pictures that `evaluate_nuisances` cannot use."""
+    if "3D" not in network.output_types:
+        raise UserError("this network was not trained for poses, whose errors under nuisances are measured")
+    if photographs is not None:
+        photograph_files(photographs)
 
 
 def robustness_text(found: Robustness) -> str:

@@ -4,6 +4,7 @@ import copy
 import os
 from collections.abc import Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ from training.trained.evaluation import check_finite, label_note, pair_cameras, 
 from training.trained.scene_tables import scene_table, scene_text
 from training.trained.tables import Row, write_evaluation
 from utils.errors import UserError
+from utils.files import check_writable
 from utils.images import denormalize
 from utils.skeleton import NUM_JOINTS
 
@@ -71,6 +73,8 @@ def evaluate_scenes(
         raise UserError(
             f"{str(dataset.root)!r} has neither boxes nor masks of people; expected either, to tell whose pose is whose"
         )
+    if folder is not None:
+        check_writable(Path(folder) / "evaluation.csv")
     pairs = pair_cameras(dataset.labels, config["every_nth_frame"])
     folded = fold_batch_norm(network)
     folded.flip_test = config["flip_test"]

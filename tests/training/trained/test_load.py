@@ -1,5 +1,6 @@
 """Opening a trained network, and the test script end to end on a tiny set: what is evaluated and shown."""
 
+import errno
 import subprocess
 import sys
 
@@ -158,6 +159,38 @@ def test_bad_input_is_one_line(trained, monkeypatch, capsys, tmp_path):
     assert "64 px wide" in error_of(monkeypatch, capsys, path, f"dataset_folder_test={SAMPLE_SETS['geometry_aware']}")
     monkeypatch.setattr("matplotlib.pyplot.get_backend", lambda: "agg")
     assert "--save" in error_of(monkeypatch, capsys, path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--poses", "folder.npz"], "Is a directory: 'folder.npz'"),
+        (["--poses", "file/poses.csv"], "Not a directory: 'file/poses.csv'"),
+        (["--poses", "poses.txt"], "'poses.txt'; expected a name that ends in .npz or .csv"),
+        (["--save", "folder.png"], "Is a directory: 'folder.png'"),
+        (["--save", "view.jpg"], "cannot save to 'view.jpg'"),
+        (["--save", "view.png", "--index", "24"], "no image 24"),
+        (["--nuisances", "--photographs", "nowhere"], "photographs 'nowhere' does not exist"),
+        (["output_folder=file"], "Not a directory: 'file/test_network/evaluation.csv'"),
+    ],
+)
+def test_what_comes_after_the_evaluation_is_checked_before_it(trained, options, message, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.npz").mkdir(), (tmp_path / "folder.png").mkdir(), (tmp_path / "file").touch()
+    (trained / "models" / "network_best_val_t1.pth").rename(tmp_path / "network.pth")
+    monkeypatch.setattr("training.trained.evaluation.score_pairs", lambda *_: pytest.fail("was evaluated"))
+    assert message in error_of(monkeypatch, capsys, "network_path=network.pth", "--evaluate", *options)
+
+
+def test_tables_are_written_where_poses_cannot_be(trained, monkeypatch, capsys, tmp_path):
+    def full(path, *_):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("training.trained.evaluation.write_poses", full)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, f"network_path={trained}", "--evaluate", "--poses", tmp_path / "poses.npz")
+    assert "No space left" in capsys.readouterr().err
+    assert (trained / "evaluation.csv").is_file() and (trained / "evaluation.md").is_file()
 
 
 def test_help_from_any_directory(tmp_path):
