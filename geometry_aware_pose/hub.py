@@ -71,9 +71,9 @@ def pose_from_crop(
     as noise, an empty room or a part of a person. All are None for weights that were not calibrated.
 
     Input: an image file, a PIL image, uint8 arrays (H,W,3) or (N,H,W,3), uint8 tensors (3,H,W) or (N,3,H,W), or a list
-    of these. A crop is a square of 2 m at the person's distance with the hip in its center; it is resized to the
-    network's size, with anti-aliasing. Axes: x right, y down, z forward. Joint 0, the hip, is the origin;
-    utils/skeleton.py lists the other joints.
+    of these. Files and PIL images are rotated as their EXIF orientation tells. A crop is a square of 2 m at the
+    person's distance with the hip in its center; it is resized to the network's size, with anti-aliasing. Axes: x
+    right, y down, z forward. Joint 0, the hip, is the origin; utils/skeleton.py lists the other joints.
 
     weights: "benchmark64", "wild128", "published", or the path of a run folder or weights file. device: "auto", "cpu",
     "cuda" or "mps". precision: "auto" (bfloat16 where the hardware supports it), "float32" or "bfloat16". statistics:
@@ -103,7 +103,7 @@ def pose_from_crop(
 def pose_from_photo(
     photo: Any, weights: str | Path = "wild128", device: str = "auto", field: float | None = None
 ) -> PhotoPoses:
-    """The people in a whole photograph: a file, a PIL image, or an array (H,W,3) uint8 RGB.
+    """The people in a whole photograph: a file, a PIL image (rotated as EXIF tells), or an array (H,W,3) uint8 RGB.
 
     Returns `poses` (N,17,3), as `pose_from_crop` gives them, in the frame of the photograph's camera and with trust;
     `roots` (N,3), where the hips are, meters; and `picture`, a PIL image with the skeletons. N is 0 where nobody is

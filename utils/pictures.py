@@ -22,12 +22,8 @@ _QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations that exchange width and heigh
 
 def read_picture(path: str | Path) -> np.ndarray:
     """A picture as RGB (H,W,3) uint8, rotated as its EXIF orientation tells. Raises UserError where it cannot be."""
-    from PIL import ImageOps
-
     with _opened(path) as image:
-        shown = ImageOps.exif_transpose(image)
-        shown.format = image.format
-        return as_rgb(shown, repr(str(path)))
+        return as_rgb(image, repr(str(path)))
 
 
 def common_size(pictures: Sequence[Path]) -> tuple[int, int]:
@@ -76,8 +72,14 @@ def _opened(path: str | Path) -> Iterator["Image"]:
 
 
 def as_rgb(image: "Image", name: str = "a picture") -> np.ndarray:
-    """A PIL image as RGB (H,W,3) uint8. Raises UserError for one whose values have no known range."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+    """A PIL image as RGB (H,W,3) uint8, rotated as its EXIF orientation tells.
+
+    Raises UserError for one whose values have no known range.
+    """
+    from PIL import ImageOps
+
+    file_format, image = image.format, ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PNG"):
         # Pillow's conversion cuts all that is above 255.
         values = np.asarray(image, dtype=np.int64)
         if values.max(initial=0) <= _TWELVE_BITS:

@@ -16,6 +16,7 @@ from models.geometry_aware.published import published_name
 from tests.networks import SMALL
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT
+from training.estimation.photo import _read
 from training.metrics import n_mpjpe
 from training.trained.evaluation import evaluate
 from training.trained.inference import crop_square, read_crops
@@ -122,7 +123,11 @@ def test_the_orientation_tag_of_a_photograph_is_followed(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # rotated by 90 degrees
     Image.fromarray(np.rot90(upright).copy()).save(tmp_path / "phone.png", exif=exif)
-    np.testing.assert_array_equal(read_crops(tmp_path / "phone.png", 32)[0].movedim(0, 2).numpy(), upright)
+    with Image.open(tmp_path / "phone.png") as image:
+        for picture in (tmp_path / "phone.png", image):
+            np.testing.assert_array_equal(read_crops(picture, 32)[0].movedim(0, 2).numpy(), upright)
+            np.testing.assert_array_equal(crop_square(picture, (16, 16), 32), upright)
+            np.testing.assert_array_equal(_read(picture), upright)
 
 
 def test_bad_crops_are_one_line(tmp_path):

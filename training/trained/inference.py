@@ -124,8 +124,9 @@ def read_crops(crops: Crops, size: int) -> torch.Tensor:
     """Square RGB crops -> uint8 (N,3,size,size), resized with anti-aliasing.
 
     `crops`: an image file, a PIL image, uint8 arrays (H,W,3) or (N,H,W,3), uint8 tensors (3,H,W) or (N,3,H,W), or a
-    sequence of any of these, whose sizes may differ. Raises UserError for anything else, and for crops that are not
-    square (`crop_square` makes one), because resizing them to a square would change the person's proportions.
+    sequence of any of these, whose sizes may differ. Files and PIL images are rotated as their EXIF orientation tells.
+    Raises UserError for anything else, and for crops that are not square (`crop_square` makes one), because resizing
+    them to a square would change the person's proportions.
     """
     if isinstance(crops, (list, tuple)):
         if not crops:
