@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -10,6 +11,7 @@ from models.parts.decoders import ImageDecoder, PoseDecoder
 from models.parts.encoders import build_encoder
 from models.parts.latent import ImplicitRotation, camera_to_camera, evaluation_permutations, invert
 from models.parts.options import PART_KEYS, POSE_DECODER_KEYS, coarsest_grid, decoder_widths, option
+from models.parts.pose_statistics import store_pose_statistics
 from models.parts.trust import TrustHead
 from utils.errors import UserError
 from utils.geometry import rotate_points
@@ -146,10 +148,12 @@ class EncodeDecode(nn.Module):
         """Unrotated points (B,N,3) -> normalized pose (B,51) relative to the crop's own camera, float32."""
         return self.to_pose(points).float()
 
-    def set_pose_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
-        """Store the mean and standard deviation (51,), meters, of the poses that the pose decoder learns."""
-        self.pose_mean.copy_(mean)
-        self.pose_std.copy_(std)
+    def set_pose_statistics(self, mean: torch.Tensor | np.ndarray, std: torch.Tensor | np.ndarray) -> None:
+        """Store the mean and standard deviation (51,), meters, of the poses that the pose decoder learns.
+
+        Raises UserError as `store_pose_statistics` does.
+        """
+        store_pose_statistics(self, mean, std)
 
     def denormalize_pose(self, normalized: torch.Tensor) -> torch.Tensor:
         """Output of the pose decoder (B,51) -> pose (B,51) in meters, root-centered, camera frame."""

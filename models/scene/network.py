@@ -6,6 +6,7 @@ Tensors of boxes are (K,B,...), those of crops (K*B,...) box by box, for K boxes
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -13,6 +14,7 @@ from models.parts.decoders import PoseDecoder
 from models.parts.encoders import build_encoder
 from models.parts.latent import camera_to_camera, evaluation_permutations, invert
 from models.parts.options import option
+from models.parts.pose_statistics import store_pose_statistics
 from models.scene.boxes import box_matrices, crop_frames, left_to_right, paste_crops
 from models.scene.build import build_decoder, build_detector
 from models.scene.bumps import bump
@@ -225,10 +227,14 @@ class DetectEncodeDecode(nn.Module):
         """The pose decoder, under the name that it has in the network of one person."""
         return self.pose_decoder
 
-    def set_pose_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
-        """Store the mean and standard deviation (51,), meters, of the poses that the pose decoder learns."""
-        self.pose_mean.copy_(mean)
-        self.pose_std.copy_(std)
+    def set_pose_statistics(self, mean: torch.Tensor | np.ndarray, std: torch.Tensor | np.ndarray) -> None:
+        """Store the mean and standard deviation (51,), meters, of the poses that the pose decoder learns.
+
+        Raises UserError as `store_pose_statistics` does, and for a network without a pose decoder.
+        """
+        if self.pose_decoder is None:
+            raise UserError("this network has no pose decoder; expected one, for the statistics of its poses")
+        store_pose_statistics(self, mean, std)
 
     def denormalize_pose(self, normalized: torch.Tensor) -> torch.Tensor:
         """Normalized poses (...,17,3) -> poses (...,17,3) in meters, root-centered, camera frame."""

@@ -1,11 +1,14 @@
 """Every method has the interface that models/methods.py describes."""
 
+import numpy as np
 import pytest
+import torch
 
 from configs.config_train_encodeDecode import config_dict
 from models import METHODS, build_network, method_of
 from tests.networks import SMALL
 from tests.scene_networks import SMALL as SMALL_SCENE
+from tests.scene_networks import SMALL_POSE
 from utils.config import TABLES, check_config
 from utils.errors import UserError
 from utils.keys import defaults
@@ -31,6 +34,32 @@ def test_scripts_of_one_method_say_that_a_config_is_of_the_other(own, other):
     with pytest.raises(UserError, match=rf"'method' is '{other}'; expected '{own}'$"):
         check_config(defaults(TABLES[other]), TABLES[own])
     assert check_config(defaults(TABLES[own])) == defaults(TABLES[own])
+
+
+@pytest.mark.parametrize("config", [SMALL, SMALL_POSE], ids=["geometry_aware", "scene"])
+def test_pose_statistics_are_checked_before_they_are_stored(config):
+    network, mean, std = build_network(config), np.linspace(-0.5, 0.5, 51), np.linspace(0.1, 0.5, 51)
+    network.set_pose_statistics(mean, torch.from_numpy(std))
+    stored = torch.tensor(mean).float(), torch.tensor(std).float()
+    for bad, message in (
+        ({"mean": np.full(51, np.nan)}, "pose_mean contains NaN"),
+        ({"mean": torch.zeros(17, 3)}, r"pose_mean has shape \(17, 3\); expected \(51,\)"),
+        ({"std": torch.ones(1)}, r"pose_std has shape \(1,\); expected \(51,\)"),
+        ({"std": np.zeros(51)}, "pose_std is 0 at least; expected more than 0"),
+        ({"std": -std}, "pose_std is -0.5 at least"),
+        ({"mean": ["a"] * 51}, "pose_mean is no array"),
+        ({"std": None}, "pose_std is no array"),
+    ):
+        with pytest.raises(UserError, match=message):
+            network.set_pose_statistics(**{"mean": mean + 1, "std": std + 1, **bad})
+        torch.testing.assert_close((network.pose_mean, network.pose_std), stored)
+    network.set_pose_statistics(mean, np.where(np.arange(51) < 3, 0, std))
+    assert not network.pose_std[:3].any()
+
+
+def test_a_network_without_pose_decoder_has_no_pose_statistics():
+    with pytest.raises(UserError, match="no pose decoder"):
+        build_network(SMALL_SCENE).set_pose_statistics(torch.zeros(51), torch.ones(51))
 
 
 def test_a_config_names_its_method():
