@@ -110,6 +110,16 @@ def test_every_type_of_crop_gives_the_same_pose(pose_from_crop, people, tmp_path
     assert np.abs(pose_from_crop(larger) - expected).mean() < 0.02
 
 
+def test_batch_sizes_are_whole_numbers_of_any_type(pose_from_crop, people):
+    few = people["img_crop"][:3]
+    expected = pose_from_crop(few)
+    for size in (np.int64(2), 2.0, "2"):
+        np.testing.assert_allclose(pose_from_crop(few, batch_size=size), expected, atol=1e-5)
+    for size in (0, 2.5, "two", True, None):
+        with pytest.raises(UserError, match="batch_size is .*; expected a whole number, at least 1"):
+            pose_from_crop(few, batch_size=size)
+
+
 def test_crops_are_resized_without_aliasing():
     board = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)
     (crop,) = read_crops(board[..., None].repeat(3, 2), 64)

@@ -84,9 +84,10 @@ class PoseFromCrop:
 
     def __call__(self, crops: Crops, batch_size: int = 64) -> Poses:
         """Poses of `crops`, which may be anything that `read_crops` accepts, `batch_size` at a time."""
-        if whole_number(batch_size, least=1) is None:
+        size = whole_number(batch_size, least=1)
+        if size is None:
             raise UserError(f"batch_size is {batch_size!r}; expected a whole number, at least 1")
-        batches = read_crops(crops, self.network.size).split(batch_size)
+        batches = read_crops(crops, self.network.size).split(size)
         estimates = list(map_batches(self._estimate, batches, self.hardware.device))
         pose, *judged = (
             None if parts[0] is None else torch.cat(parts).numpy() for parts in zip(*estimates, strict=True)
