@@ -84,8 +84,6 @@ def pose_from_crop(
     The packaged networks have seen rendered people only; on photographs use "wild128", whose error is 10 to 19 cm.
     """
     put_first()
-    import torch
-
     from datasets.layout.labels import read_statistics
     from training.trained.inference import PoseFromCrop
     from utils.errors import UserError
@@ -96,7 +94,7 @@ def pose_from_crop(
     if statistics is not None:
         if not isinstance(statistics, str | Path):
             raise UserError(f"statistics is {statistics!r}; expected the folder of a training layout")
-        network.set_pose_statistics(*map(torch.as_tensor, read_statistics(statistics)))
+        network.set_pose_statistics(*read_statistics(statistics))
     return PoseFromCrop(network, device, precision, flip_test, trust)
 
 

@@ -116,7 +116,7 @@ def test_batch_sizes_are_whole_numbers_of_any_type(pose_from_crop, people):
     for size in (np.int64(2), 2.0, "2"):
         np.testing.assert_allclose(pose_from_crop(few, batch_size=size), expected, atol=1e-5)
     for size in (0, 2.5, "two", True, None):
-        with pytest.raises(UserError, match="batch_size is .*; expected a whole number, at least 1"):
+        with pytest.raises(UserError, match=r"batch_size is .*; expected a whole number, at least 1"):
             pose_from_crop(few, batch_size=size)
 
 

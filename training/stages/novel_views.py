@@ -112,7 +112,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
         # It has no labels to learn from, and several processes must know which parameters get gradients.
         network.to_pose.requires_grad_(False)
     elif not trained_decoder:
-        network.set_pose_statistics(torch.as_tensor(dataset.pose_mean), torch.as_tensor(dataset.pose_std))
+        network.set_pose_statistics(dataset.pose_mean, dataset.pose_std)
     criterion = hardware.place(ImageLoss(config))
     trained = network.stage1_parameters() + (network.stage2_parameters() if learns_pose else [])
     optimizer = make_optimizer(trained, config)

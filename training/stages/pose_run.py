@@ -50,7 +50,7 @@ def open_pose_run(config: dict, given: frozenset[str], open_dataset: Callable[[d
     dataset = open_dataset(config)
     folder = RunFolder(config, "pose")
     if not trained_decoder:
-        network.set_pose_statistics(torch.as_tensor(dataset.pose_mean), torch.as_tensor(dataset.pose_std))
+        network.set_pose_statistics(dataset.pose_mean, dataset.pose_std)
     return PoseRun(config, hardware, network, dataset, folder)
 
 

@@ -101,8 +101,7 @@ def open_test_data(trained: Trained, keys: tuple[str, ...], masks: bool = False,
 
 def _take_statistics(network: torch.nn.Module, dataset: MultiViewDataset | FrameDataset) -> None:
     # A published file holds none, and the published test set holds those of the training poses.
-    mean, std = (torch.from_numpy(values) for values in (dataset.pose_mean, dataset.pose_std))
-    network.set_pose_statistics(mean, std)
+    network.set_pose_statistics(dataset.pose_mean, dataset.pose_std)
 
 
 def _check_method(config: dict, checkpoint: Checkpoint) -> None:
