@@ -3,7 +3,8 @@
 `weights` is one of the packaged "benchmark64" (64 px, five rendered people, 1 % of their labels; its novel views are
 sharper) and "wild128" (128 px, for poses in real pictures: 840 rendered people in as many rooms, all labels),
 "published" (the network of the published implementation, 128 px, Human3.6M; the file must be downloaded by hand), the
-path of a run folder or of a weights file, "hf://OWNER/NAME" (a repository on the Hugging Face Hub), or None.
+path of a run folder, of a folder that `save_pretrained` wrote or of a weights file, "hf://OWNER/NAME" (a repository on
+the Hugging Face Hub), or None.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from training.estimation.photo import PhotoPoses
     from training.trained.inference import PoseFromCrop
 
+WEIGHTS_FILE = "model.safetensors"  # in a folder that `save_pretrained` wrote
 PACKAGED_WEIGHTS = ("benchmark64", "wild128")
 _PUBLISHED_FILE = "network_best_val_t1.pth"
 _PUBLISHED_HOME = "https://github.com/hrhodin/UnsupervisedGeometryAwareRepresentationLearning"
@@ -123,8 +125,7 @@ def weights_path(weights: str | Path) -> str:
     """The path that `weights`, as described above, means."""
     from utils.errors import UserError
 
-    if not isinstance(weights, str | Path) or not str(weights) or "\0" in str(weights):
-        raise UserError(f"weights is {weights!r}; expected a name or a path")
+    check_name("weights", weights)
     if weights in PACKAGED_WEIGHTS:
         return str(ROOT / "examples" / "weights" / f"{weights}.safetensors")
     if weights == "published":
@@ -137,7 +138,16 @@ def weights_path(weights: str | Path) -> str:
     if not weights.exists():
         expected = ", ".join(map(repr, (*PACKAGED_WEIGHTS, "published")))
         raise UserError(f"weights {str(weights)!r} do not exist; expected {expected}, a path, or None")
-    return str(weights)
+    saved = weights / WEIGHTS_FILE
+    return str(saved if saved.is_file() else weights)
+
+
+def check_name(what: str, name: object) -> None:
+    """UserError where `name`, which the user gave as `what`, is neither a name nor a path."""
+    from utils.errors import UserError
+
+    if not isinstance(name, str | Path) or not str(name) or "\0" in str(name):
+        raise UserError(f"{what} is {name!r}; expected a name or a path")
 
 
 def _published_weights() -> str:

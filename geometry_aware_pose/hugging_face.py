@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.config_test_encodeDecode import config_dict
-from geometry_aware_pose.hub import PACKAGED_WEIGHTS, weights_path
+from geometry_aware_pose.hub import PACKAGED_WEIGHTS, WEIGHTS_FILE, check_name, weights_path
 from models import EncodeDecode, save_weights
 from training.trained.export import shared_config
 from training.trained.load import open_network
@@ -22,7 +22,6 @@ try:
 except ImportError as error:
     raise UserError(f"the Hugging Face Hub needs the package huggingface_hub: {install_extra('hub')}") from error
 
-WEIGHTS_FILE = "model.safetensors"
 _SHOWN = ("encoderType", "inputDimension", "latent_fg", "latent_3d", "output_types", "num_training_iterations")
 _CARD = """
 # {name}
@@ -92,6 +91,17 @@ class PretrainedNetwork(
             network.card = re.sub(r"\[([^\]]*)\]\((?!https?:)[^)]*\)", r"\1", card)
         return network.eval()
 
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
+        """Write the network into a folder, which is made if it is missing. options: of huggingface_hub.
+
+        UserError where a file is in the place of the folder.
+        """
+        check_name("the folder to save in", save_directory)
+        try:
+            return super().save_pretrained(save_directory, **options)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise UserError(f"cannot save in {str(save_directory)!r} ({reason(error)}); expected a folder") from error
+
     def _save_pretrained(self, save_directory: Path) -> None:
         save_weights(save_directory / WEIGHTS_FILE, self, self.config)
         # The Hub counts downloads of this file, and shows it.
@@ -108,11 +118,9 @@ class PretrainedNetwork(
 
 def weights_file_of(name: str | Path, **options: Any) -> str:
     """The path of the weights that `name` means, as `PretrainedNetwork.from_pretrained`; downloaded if need be."""
-    if name in PACKAGED_WEIGHTS:
+    check_name("the name of a network", name)
+    if name in PACKAGED_WEIGHTS or Path(name).expanduser().exists():
         return weights_path(name)
-    if Path(name).exists():
-        saved = Path(name) / WEIGHTS_FILE
-        return str(saved if saved.is_file() else name)
     try:
         # Repositories with pickles alone are refused: no other file is asked for.
         return hf_hub_download(str(name).removeprefix("hf://"), WEIGHTS_FILE, **options)

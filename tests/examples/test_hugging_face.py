@@ -104,6 +104,9 @@ def test_saved_folder_is_the_network_with_a_card_and_without_folders_of_this_mac
     assert card.startswith("---\nlibrary_name: geometry-aware-pose\n") and "| `latent_3d` | 60 |" in card
     again = PretrainedNetwork.from_pretrained(str(tmp_path / "saved"))
     assert same_network(again, network) and not again.training
+    crop = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    poses = pose_from_crop(tmp_path / "saved", device="cpu", precision="float32")(crop)
+    np.testing.assert_allclose(poses, pose_from_crop(trained, device="cpu", precision="float32")(crop), atol=1e-6)
     # the file in it is one of ours
     assert read_checkpoint(tmp_path / "saved" / "model.safetensors").config["latent_3d"] == 60
     opened = geometry_aware_pose.encode_decode(tmp_path / "saved" / "model.safetensors")
@@ -135,6 +138,22 @@ def test_what_is_not_there_is_one_line(trained, hub, tmp_path):
         assert len(str(error.value).splitlines()) == 1
     with pytest.raises(UserError, match="'hf://me/nothing'"):
         pose_from_crop("hf://me/nothing")
+
+
+@pytest.mark.parametrize("name", [None, 5, ["a"], ""])
+def test_what_is_no_name_is_one_line(name):
+    with pytest.raises(UserError, match=r"the name of a network is .*expected a name or a path"):
+        PretrainedNetwork.from_pretrained(name)
+
+
+def test_a_network_is_not_saved_in_a_file(trained, tmp_path):
+    network, before = PretrainedNetwork.from_pretrained(trained), trained.read_bytes()
+    for place in (trained, trained / "folder"):
+        with pytest.raises(UserError, match=r"cannot save in .*trained\.pth.*expected a folder"):
+            network.save_pretrained(place)
+    with pytest.raises(UserError, match="the folder to save in is None"):
+        network.save_pretrained(None)
+    assert trained.read_bytes() == before
 
 
 def test_packaged_networks_have_our_card_and_keep_their_trust(tmp_path):
