@@ -16,7 +16,7 @@ from models.geometry_aware.published import published_name
 from tests.networks import SMALL
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT
-from training.estimation.photo import _read
+from training.estimation.photo import read_photo
 from training.metrics import n_mpjpe
 from training.trained.evaluation import evaluate
 from training.trained.inference import crop_square, read_crops
@@ -137,7 +137,22 @@ def test_the_orientation_tag_of_a_photograph_is_followed(tmp_path):
         for picture in (tmp_path / "phone.png", image):
             np.testing.assert_array_equal(read_crops(picture, 32)[0].movedim(0, 2).numpy(), upright)
             np.testing.assert_array_equal(crop_square(picture, (16, 16), 32), upright)
-            np.testing.assert_array_equal(_read(picture), upright)
+            np.testing.assert_array_equal(read_photo(picture), upright)
+
+
+@pytest.mark.parametrize(
+    ("photo", "message"),
+    [
+        (np.zeros((4, 5, 3)), r"an array \(4, 5, 3\) float64; expected .* uint8 RGB"),
+        (np.zeros((4, 5), np.uint8), r"an array \(4, 5\) uint8"),
+        (np.zeros((0, 5, 3), np.uint8), r"an array \(0, 5, 3\) uint8"),
+        (Image.new("RGB", (0, 0)), r"an array \(0, 0, 3\) uint8"),
+        ([1], "a photograph is list; expected a file"),
+    ],
+)
+def test_bad_photographs_are_one_line(photo, message):
+    with pytest.raises(UserError, match=message):
+        read_photo(photo)
 
 
 def test_bad_crops_are_one_line(tmp_path):
@@ -168,6 +183,27 @@ def test_crop_square_is_centered_and_black_beyond_the_border():
     assert (crop[:, -6:] == 0).all() and (crop[:, :25].max(axis=2) >= 100).all()
     with pytest.raises(UserError, match="side"):
         crop_square(picture, (50, 20), 0)
+    assert np.asarray(crop_square(picture, np.array([-9, 20]), np.float32(20))).any()
+
+
+@pytest.mark.parametrize(
+    ("center", "side", "message"),
+    [
+        *(
+            (center, 20, r"center of a crop is .*, its side 20; expected \(x, y\) and a number")
+            for center in [(10,), 10, None, (10, 10, 3), "ab", ("a", "b"), (10, np.nan), ([1, 2], 3)]
+        ),
+        ((10, 10), "20", "its side '20'"),
+        ((10, 10), None, "its side None"),
+        ((10, 10), float("nan"), "its side nan"),
+        ((10, 10), 1e9, "side of a crop is 1e.09 px; expected 1 to"),
+        ((1e12, 1), 20, r"a crop of 20 px around \(1e.12, 1\) is outside of the picture of 60x40 px"),
+        ((10, -11), 20, "is outside of the picture"),
+    ],
+)
+def test_a_square_that_is_none_is_one_line(center, side, message):
+    with pytest.raises(UserError, match=message):
+        crop_square(np.full((40, 60, 3), 100, np.uint8), center, side)
 
 
 def test_random_weights_of_any_config():

@@ -48,7 +48,7 @@ class PoseFromPhoto:
 
     def __call__(self, photo: np.ndarray | Image.Image | str | Path) -> PhotoPoses:
         """The people in `photo`: a file, a PIL image, or an array (H,W,3) uint8 RGB."""
-        image = _read(photo)
+        image = read_photo(photo)
         camera = assumed_camera(image.shape[1], image.shape[0], self.field)
         people = self.detector.people(image)
         drawn = image.copy()
@@ -77,11 +77,15 @@ class PoseFromPhoto:
         return PhotoPoses(poses, roots, Image.fromarray(drawn))
 
 
-def _read(photo: np.ndarray | Image.Image | str | Path) -> np.ndarray:
+def read_photo(photo: np.ndarray | Image.Image | str | Path) -> np.ndarray:
+    """`photo` as RGB (H,W,3) uint8. Raises UserError for what is none, or has no pixels."""
     if isinstance(photo, (str, Path)):
-        return read_picture(photo)
+        photo = read_picture(photo)
     if isinstance(photo, Image.Image):
-        return as_rgb(photo)
-    if isinstance(photo, np.ndarray) and photo.dtype == np.uint8 and photo.ndim == 3 and photo.shape[2] == 3:
-        return np.ascontiguousarray(photo)
-    raise UserError(f"a photograph is {type(photo).__name__}; expected a file, a PIL image, or uint8 RGB (H,W,3)")
+        photo = as_rgb(photo)
+    found = type(photo).__name__
+    if isinstance(photo, np.ndarray):
+        if photo.dtype == np.uint8 and photo.ndim == 3 and photo.shape[2] == 3 and photo.size:
+            return np.ascontiguousarray(photo)
+        found = f"an array {photo.shape} {photo.dtype}"
+    raise UserError(f"a photograph is {found}; expected a file, a PIL image, or uint8 RGB (H,W,3)")

@@ -1,5 +1,6 @@
 """What cameras filmed of one person: where the person is at each instant, and which frames show it."""
 
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +36,8 @@ class Shot(NamedTuple):
 
 def assumed_camera(width: int, height: int, field: float = DEFAULT_FIELD) -> Camera:
     """A camera without distortion that sees `field` degrees across the longer side of its image; it is the origin."""
+    if not isinstance(field, Real):
+        raise UserError(f"field of view is {field!r}; expected a number of degrees")
     if not 5 <= field <= 150:
         raise UserError(f"field of view is {field:g} degrees; expected 5 to 150")
     focal = max(width, height) / 2 / np.tan(np.radians(field) / 2)

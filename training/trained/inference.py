@@ -152,17 +152,33 @@ def crop_square(
 
     `center` is the hip. `side` is the length in pixels of 2 m at the person's distance: about 1.15 times the height
     of a person who stands upright. The crop is not rectified: near the corners of a wide-angle picture, poses come out
-    rotated by up to the angle between the viewing directions of the picture's center and of the person.
+    rotated by up to the angle between the viewing directions of the picture's center and of the person. Raises
+    UserError for a square that shows nothing of the picture.
     """
-    if not 1 <= side <= MAX_SIDE or not np.isfinite(center).all():
-        raise UserError(f"side of a crop is {side} px, its center {center}; expected 1 to {MAX_SIDE} px, and finite")
+    x, y, side = _square(center, side)
     pixels = _channels_first(picture)
     if len(pixels) != 1:
         raise UserError(f"{len(pixels)} pictures given; expected one")
+    height, width = pixels.shape[-2:]
     # The side is rounded once, so that the crop stays square wherever its center falls.
-    x0, y0 = (round(float(middle) - side / 2) for middle in center)
-    image = Image.fromarray(pixels[0].permute(1, 2, 0).numpy())
-    return image.crop((x0, y0, x0 + round(side), y0 + round(side)))
+    x0, y0, side = round(x - side / 2), round(y - side / 2), round(side)
+    if not (-side < x0 < width and -side < y0 < height):
+        raise UserError(f"a crop of {side} px around ({x:g}, {y:g}) is outside of the picture of {width}x{height} px")
+    return Image.fromarray(pixels[0].permute(1, 2, 0).numpy()).crop((x0, y0, x0 + side, y0 + side))
+
+
+def _square(center: tuple[float, float], side: float) -> tuple[float, float, float]:
+    """Center x, y and side of a square, pixels."""
+    try:
+        square = np.array([*center, side])
+    except (TypeError, ValueError):
+        square = np.array(None)
+    if square.shape != (3,) or square.dtype.kind not in "iuf" or not np.isfinite(square).all():
+        raise UserError(f"center of a crop is {center!r}, its side {side!r}; expected (x, y) and a number, pixels")
+    x, y, side = square.tolist()
+    if not 1 <= side <= MAX_SIDE:
+        raise UserError(f"side of a crop is {side:g} px; expected 1 to {MAX_SIDE} px")
+    return x, y, side
 
 
 def _channels_first(crops: np.ndarray | torch.Tensor | Image.Image | str | Path) -> torch.Tensor:

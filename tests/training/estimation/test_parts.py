@@ -46,6 +46,8 @@ def test_an_assumed_camera_sees_the_angle_it_is_told():
     assert left == pytest.approx([99.5 - 100, 49.5])
     with pytest.raises(UserError, match="field of view is 200 degrees; expected 5 to 150"):
         assumed_camera(200, 100, 200)
+    with pytest.raises(UserError, match="field of view is '60'; expected a number of degrees"):
+        assumed_camera(200, 100, "60")
 
 
 def test_the_person_who_is_there_most_often_is_followed():
