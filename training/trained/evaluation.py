@@ -21,6 +21,7 @@ from training.loop.threads import map_batches
 from training.metrics import foreground_mask, mpjpe, n_mpjpe, p_mpjpe, psnr, published_n_mpjpe, ssim
 from training.stages.centering import targets_of
 from training.trained.copies import Estimate, estimate_poses, mirrored_poses
+from training.trained.fusion import check_rotations
 from training.trained.poses_file import check_poses_path, fuse_instants, write_poses
 from training.trained.tables import QUARTER_SCORES, Row, group_means, write_table
 from utils.errors import UserError
@@ -79,10 +80,12 @@ def evaluate(
         check_writable(Path(folder) / "evaluation.csv")
     rows = _rows_not_shifted(dataset.labels) if skip_shifted else None
     pairs = pair_cameras(dataset.labels, config["every_nth_frame"], rows)
-    score = partial(_batch_scores, fold_batch_norm(network), hardware, config["flip_test"], trust)
-    scores = score_pairs(dataset, pairs, score, config, hardware, _VIEW_SCORES.__contains__)
     # Of an odd number of cameras one is in two pairs; it counts once.
     evaluated = np.unique(pairs)
+    if fuse:
+        check_rotations(dataset.labels["extrinsic_rot"][evaluated], len(evaluated))
+    score = partial(_batch_scores, fold_batch_norm(network), hardware, config["flip_test"], trust)
+    scores = score_pairs(dataset, pairs, score, config, hardware, _VIEW_SCORES.__contains__)
     poses, fused = scores.pop("pose", None), None
     if fuse:
         fused, of_camera = fuse_instants(dataset.labels, evaluated, poses, scores.get("trust"))

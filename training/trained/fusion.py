@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.errors import UserError
+from utils.readers import reason
 from utils.skeleton import NUM_JOINTS
 
 # Meters: cameras that differ by less are averaged, of those that differ by more the majority counts. Chosen on held-out
@@ -36,12 +37,15 @@ def fuse_cameras(
     for back does not spoil what the others see. Found by weighting anew (E. Weiszfeld, 1937).
     """
     poses = np.asarray(poses, np.float64).reshape(-1, NUM_JOINTS, 3)
-    rotations = np.asarray(rotations, np.float64)
-    instants = np.zeros(len(poses), np.int64) if instants is None else np.asarray(instants)
+    rotations = _array("rotations", rotations, np.float64)
+    instants = np.zeros(len(poses), np.int64) if instants is None else _array("instants", instants)
     _check(poses, rotations, instants, trust)
     # Joints are rows, so that this product applies the inverse rotations.
     in_world = poses @ rotations
-    ids, index = np.unique(instants, return_inverse=True)
+    try:
+        ids, index = np.unique(instants, return_inverse=True)
+    except TypeError as error:
+        raise UserError(f"instants are of several types ({reason(error)}); expected ids of one type") from error
     weight = np.ones(len(poses)) if trust is None else np.asarray(trust, np.float64) ** 2
     lost = np.bincount(index, weight) <= 0
     weight = np.where(lost[index], 1.0, weight)
@@ -65,12 +69,29 @@ def _weighted_mean(poses: np.ndarray, index: np.ndarray, weight: np.ndarray) -> 
     return means, share
 
 
-def _check(poses: np.ndarray, rotations: np.ndarray, instants: np.ndarray, trust: np.ndarray | None) -> None:
-    count = len(poses)
+def check_rotations(rotations: np.ndarray, count: int) -> None:
+    """UserError unless `rotations` are `count` rotations (N,3,3), and no reflections, which would mirror the poses."""
     if rotations.shape != (count, 3, 3):
         raise UserError(f"rotations have shape {rotations.shape}; expected ({count}, 3, 3), one per pose")
     if not np.allclose(rotations @ rotations.swapaxes(1, 2), np.eye(3), atol=1e-3):
         raise UserError("rotations are not orthonormal; expected rotations world -> camera of the crops")
+    mirrored = np.flatnonzero(np.linalg.det(rotations) < 0)
+    if len(mirrored):
+        raise UserError(
+            f"rotation {mirrored[0]} is a reflection of determinant -1; expected rotations world -> camera of the crops"
+        )
+
+
+def _array(name: str, values: object, dtype: type | None = None) -> np.ndarray:
+    try:
+        return np.asarray(values, dtype)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} are no array ({reason(error)}); expected an array, one entry per pose") from error
+
+
+def _check(poses: np.ndarray, rotations: np.ndarray, instants: np.ndarray, trust: np.ndarray | None) -> None:
+    count = len(poses)
+    check_rotations(rotations, count)
     if instants.shape != (count,):
         raise UserError(f"instants have shape {instants.shape}; expected ({count},), one per pose")
     if trust is not None and (np.shape(trust) != (count,) or not np.all(np.asarray(trust) >= 0)):

@@ -95,6 +95,12 @@ def test_the_fused_pose_has_the_least_sum_of_distances():
     [
         ({"rotations": ROTATIONS[:5]}, r"rotations have shape \(5, 3, 3\); expected \(6, 3, 3\)"),
         ({"rotations": 2 * ROTATIONS}, "rotations are not orthonormal"),
+        ({"rotations": np.diag([1, 1, -1]) @ ROTATIONS}, "rotation 0 is a reflection"),
+        ({"rotations": [*ROTATIONS[:5], ROTATIONS[5][:, [1, 0, 2]]]}, "rotation 5 is a reflection"),
+        ({"rotations": "abc"}, "rotations are no array .*abc"),
+        ({"rotations": [[1], [2, 3]]}, "rotations are no array"),
+        ({"instants": [[1], [2, 3]]}, "instants are no array"),
+        ({"instants": [None, "a"] * 3}, "instants are of several types"),
         ({"instants": INSTANTS[:2]}, r"instants have shape \(2,\); expected \(6,\)"),
         ({"trust": -np.ones(6)}, "expected .6,. numbers of 0 or more"),
     ],
@@ -145,6 +151,14 @@ def test_crops_with_rotations_are_fused(network, dataset):
     batch = dataset.__getitems__([0, 1, 2, 3])
     fused, poses = PoseFromCrop(network, "cpu", "float32").fuse(batch["img_crop"], batch["extrinsic_rot"].numpy())
     assert fused.poses.shape == (1, 17, 3) and poses.shape == (4, 17, 3) and fused.trust is None
+
+
+def test_a_set_of_reflections_is_refused_before_its_evaluation(network, dataset, monkeypatch):
+    mirrored = np.diag([1, 1, -1]).astype(np.float32) @ dataset.labels["extrinsic_rot"]
+    monkeypatch.setattr(dataset, "labels", {**dataset.labels, "extrinsic_rot": mirrored})
+    monkeypatch.setattr("training.trained.evaluation.score_pairs", lambda *_: pytest.fail("was evaluated"))
+    with pytest.raises(UserError, match="rotation 0 is a reflection"):
+        evaluate(network, dataset, {**config_dict, "num_workers": 0}, Hardware("cpu", "float32"), fuse=True)
 
 
 def test_views_alone_cannot_be_fused(dataset):
