@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", metavar="P", type=int, default=PORT, help="port to listen at; 0 takes any free one")
     help_page = "write one page, which any browser opens without Python, and start no server"
     parser.add_argument("--save-page", metavar="FILE.html", help=help_page)
-    help_images = "images in the page, each with a full rotation"
-    parser.add_argument("--images", metavar="N", type=int, default=3, help=help_images)
+    help_images = "images in the page, each with a full rotation (default: 3, or all of fewer)"
+    parser.add_argument("--images", metavar="N", type=int, help=help_images)
 
 
 def main() -> None:
@@ -51,12 +51,13 @@ def main() -> None:
     if arguments.save_page:
         check_page_path(arguments.save_page)
     view = open_view(open_network(config, given), arguments.scenes, arguments.index)
-    if not 1 <= arguments.images <= len(view):
-        raise UserError(f"--images is {arguments.images}; expected 1 to {len(view)}")
+    images = min(3, len(view)) if arguments.images is None else arguments.images
+    if not 1 <= images <= len(view):
+        raise UserError(f"--images is {images}; expected 1 to {len(view)}")
     if arguments.save_page:
         from utils.browser.page import save_page
 
-        save_page(arguments.save_page, view, arguments.images)
+        save_page(arguments.save_page, view, images)
         print(f"written: {arguments.save_page}")
     else:
         show(view, arguments.host, arguments.port)

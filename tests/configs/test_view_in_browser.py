@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from configs import view_in_browser
+from tests.synthetic import write_synthetic_layout
 from tests.synthetic_frames import write_synthetic_frames
 from tests.trained_scenes import SIZE, write_scene_network
 from utils.errors import UserError
@@ -30,6 +31,12 @@ def test_a_page_of_the_packaged_network(start, tmp_path, capsys):
     assert "__VISER_EMBED_DATA__" in (tmp_path / "page.html").read_text()
     assert f"written: {tmp_path / 'page.html'}" in capsys.readouterr().out
     assert (tmp_path / "page.html").stat().st_size < 3e6
+
+
+def test_a_set_may_be_smaller_than_a_page_is_by_default(start, tmp_path):
+    data = write_synthetic_layout(tmp_path / "set", subjects=(9,), sequences_per_subject=1, instants=1, cameras=2)
+    start("--save-page", tmp_path / "page.html", f"dataset_folder_test={data}")
+    assert (tmp_path / "page.html").is_file()
 
 
 def test_a_page_of_a_scene(start, tmp_path):

@@ -69,6 +69,10 @@ def calibrate_trust(config: dict, given: frozenset[str] = frozenset()) -> Report
     if "3D" not in trained.network.output_types:
         raise UserError(f"{config['network_path']!r} was not trained for poses; expected weights of stage 2")
     stored = trained.trained_with or {}
+    if "dataset_folder_train" not in stored and "dataset_folder_train" not in given:
+        raise UserError(
+            "dataset_folder_train is not given; expected the set whose held-out crops the network never saw"
+        )
     known = {key: stored[key] for key in HELD_OUT_KEYS if key in stored and key not in given}
     file = weights_file(config["network_path"])
     # The file is read, and written with the head: what a training stored meanwhile would be lost.

@@ -36,7 +36,13 @@ def fuse_cameras(
     the root of the mean over joints: between the mean and the geometric median, so that a camera that mistakes front
     for back does not spoil what the others see. Found by weighting anew (E. Weiszfeld, 1937).
     """
-    poses = np.asarray(poses, np.float64).reshape(-1, NUM_JOINTS, 3)
+    poses = _array("poses", poses, np.float64)
+    if poses.ndim == 0 or poses.shape[1:] not in ((NUM_JOINTS, 3), (3 * NUM_JOINTS,)):
+        raise UserError(f"poses have shape {poses.shape}; expected (N, {NUM_JOINTS}, 3) or (N, {3 * NUM_JOINTS})")
+    if not np.isfinite(poses).all():
+        raise UserError("poses contain NaN or infinity; expected those of cameras that saw the person")
+    poses = poses.reshape(-1, NUM_JOINTS, 3)
+    trust = None if trust is None else _array("trust", trust, np.float64)
     rotations = _array("rotations", rotations, np.float64)
     instants = np.zeros(len(poses), np.int64) if instants is None else _array("instants", instants)
     _check(poses, rotations, instants, trust)
@@ -46,16 +52,14 @@ def fuse_cameras(
         ids, index = np.unique(instants, return_inverse=True)
     except TypeError as error:
         raise UserError(f"instants are of several types ({reason(error)}); expected ids of one type") from error
-    weight = np.ones(len(poses)) if trust is None else np.asarray(trust, np.float64) ** 2
+    weight = np.ones(len(poses)) if trust is None else trust**2
     lost = np.bincount(index, weight) <= 0
     weight = np.where(lost[index], 1.0, weight)
     fused, share = _weighted_mean(in_world, index, weight)
     for _ in range(_ROUNDS):
         squared = ((in_world - fused[index]) ** 2).sum(2).mean(1)
         fused, share = _weighted_mean(in_world, index, weight / np.sqrt(squared + AGREEMENT**2))
-    fused_trust = (
-        None if trust is None else np.bincount(index, share * np.asarray(trust, np.float64)).astype(np.float32)
-    )
+    fused_trust = None if trust is None else np.bincount(index, share * trust).astype(np.float32)
     of_camera = fused[index] @ rotations.swapaxes(1, 2)
     return Fused(fused.astype(np.float32), fused_trust, ids, of_camera.astype(np.float32))
 
@@ -94,5 +98,10 @@ def _check(poses: np.ndarray, rotations: np.ndarray, instants: np.ndarray, trust
     check_rotations(rotations, count)
     if instants.shape != (count,):
         raise UserError(f"instants have shape {instants.shape}; expected ({count},), one per pose")
-    if trust is not None and (np.shape(trust) != (count,) or not np.all(np.asarray(trust) >= 0)):
-        raise UserError(f"trust has shape {np.shape(trust)}; expected ({count},) numbers of 0 or more")
+    if trust is None:
+        return
+    if trust.shape != (count,):
+        raise UserError(f"trust has shape {trust.shape}; expected ({count},), one per pose")
+    wrong = np.flatnonzero(~((trust >= 0) & np.isfinite(trust)))
+    if len(wrong):
+        raise UserError(f"trust of pose {wrong[0]} is {trust[wrong[0]]}; expected a number of 0 or more")

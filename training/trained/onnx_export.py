@@ -77,7 +77,8 @@ def export_onnx(config: dict, given: frozenset[str], folder: str | Path) -> list
     """Write the network at `network_path` to ONNX files in `folder`, float32, for any number of crops; return them.
 
     `pose.onnx` (where poses were trained), `encode.onnx` and `decode.onnx` (where views were); their metadata say the
-    side of a crop and the order of joints. Trust is not exported. UserError without the packages of the extra "export".
+    side of a crop and the order of joints. Trust is not exported. UserError without the packages of the extra "export",
+    and for a folder with graphs of another network that this one would leave there.
     """
     _require_packages()
     on_cpu = {"device": "cpu", "precision": "float32"}
@@ -99,6 +100,12 @@ def export_onnx(config: dict, given: frozenset[str], folder: str | Path) -> list
         graphs["decode"] = (decode(network), (*latents, rotations, *([crops] if with_background else [])))
     about = {"size": str(network.size), "joints": ",".join(JOINT_NAMES)}
     with writing(folder) as folder:
+        for other in {"pose", "encode", "decode"} - graphs.keys():
+            if (folder / f"{other}.onnx").exists():
+                raise UserError(
+                    f"{str(folder)!r} holds {other}.onnx of another network, which this one does not have; expected a "
+                    "new folder"
+                )
         files = [folder / f"{name}.onnx" for name in graphs]
         for file, (module, inputs) in zip(files, graphs.values(), strict=True):
             program = _traced(module, inputs)

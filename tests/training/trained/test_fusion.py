@@ -102,7 +102,13 @@ def test_the_fused_pose_has_the_least_sum_of_distances():
         ({"instants": [[1], [2, 3]]}, "instants are no array"),
         ({"instants": [None, "a"] * 3}, "instants are of several types"),
         ({"instants": INSTANTS[:2]}, r"instants have shape \(2,\); expected \(6,\)"),
-        ({"trust": -np.ones(6)}, "expected .6,. numbers of 0 or more"),
+        ({"trust": [1, 1, -1, 1, 1, 1]}, "trust of pose 2 is -1.0; expected a number of 0 or more"),
+        ({"trust": [1, np.nan, 1, 1, 1, 1]}, "trust of pose 1 is nan"),
+        ({"trust": np.ones(5)}, r"trust has shape \(5,\); expected \(6,\)"),
+        ({"trust": list("abcdef")}, "trust are no array"),
+        ({"poses": np.full((6, 17, 3), np.nan)}, "poses contain NaN"),
+        ({"poses": np.zeros((6, 16, 3))}, r"poses have shape \(6, 16, 3\); expected \(N, 17, 3\) or \(N, 51\)"),
+        ({"poses": "x"}, "poses are no array"),
     ],
 )
 def test_what_cannot_be_fused_is_refused(changed, message):

@@ -104,6 +104,15 @@ def test_a_network_without_poses_has_no_file_for_them(tmp_path):
     check_parity(config, tmp_path / "onnx", {"appearance", "points", "views"})
 
 
+def test_graphs_of_another_network_are_not_left_beside_those_of_this_one(tmp_path):
+    config = save_network(tmp_path / "network.safetensors", ABLATION)
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "pose.onnx").write_text("another's")
+    with pytest.raises(UserError, match=r"onnx' holds pose\.onnx of another network"):
+        export_onnx(config, frozenset(), tmp_path / "onnx")
+    assert [file.name for file in (tmp_path / "onnx").iterdir()] == ["pose.onnx"]
+
+
 def test_without_the_extra_one_line_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(UserError, match=r'pip install -e "\.\[export\]"'):

@@ -18,6 +18,7 @@ from training.metrics import n_pck
 from training.trained.calibrating import calibrate_trust
 from training.trained.copies import direct_poses, encode_copies, estimate_poses, mirrored_poses, move_crops
 from training.trained.disturbed import disturbed, without_person
+from training.trained.export import export_weights
 from training.trained.fitting import Samples, fit_head, fit_knots, isotonic, latent_statistics
 from training.trained.inference import PoseFromCrop
 from training.trained.load import open_network
@@ -189,8 +190,6 @@ def test_weights_are_the_same_with_a_head(weights):
 
 
 def test_an_export_carries_the_head(weights, tmp_path):
-    from training.trained.export import export_weights
-
     export_weights(
         {**config_dict, "network_path": str(weights), "device": "cpu"}, frozenset(), tmp_path / "e.safetensors"
     )
@@ -228,6 +227,11 @@ def test_what_cannot_be_calibrated_is_one_line(weights, tmp_path, data):
     save_weights(tmp_path / "views.safetensors", build_network(config), config)
     result = fork_script("calibrate_trust.py", f"network_path={tmp_path / 'views.safetensors'}")
     assert result.returncode == 2 and "was not trained for poses" in result.stderr
+    # Weights that were exported do not know their set, and the default one may be any other.
+    exported = tmp_path / "exported.safetensors"
+    export_weights({**config_dict, "network_path": str(weights)}, frozenset({"network_path"}), exported)
+    result = fork_script("calibrate_trust.py", f"network_path={exported}")
+    assert result.returncode == 2 and "dataset_folder_train is not given" in result.stderr
 
 
 def test_a_few_held_out_crops_calibrate_nothing(weights, tmp_path):
