@@ -46,9 +46,12 @@ def main() -> None:
     choices = Choices(**{name: arguments.pop(name) for name in Choices._fields})
     network, device = arguments["network"], arguments.pop("device")
 
-    from geometry_aware_pose.hub import pose_from_crop
+    from geometry_aware_pose.hub import pose_from_crop, weights_path
+    from training.loop.identity import weights_digest
 
-    print(estimate(pose_from_crop=pose_from_crop(network, device, flip_test=True), choices=choices, **arguments))
+    file = weights_path(network)
+    arguments |= {"pose_from_crop": pose_from_crop(file, device, flip_test=True), "weights": weights_digest(file)}
+    print(estimate(choices=choices, **arguments))
 
 
 if __name__ == "__main__":

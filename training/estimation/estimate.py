@@ -61,6 +61,7 @@ def estimate(
     output: str | Path,
     pose_from_crop: PoseFromCrop,
     network: str,
+    weights: str,
     calibration: str | Path | None = None,
     offsets: Sequence[str] = (),
     choices: Choices | None = None,
@@ -71,8 +72,9 @@ def estimate(
 
     videos: files named after their camera, or such as "left=a.mp4". With a calibration, several are cameras of one
     moment, whose poses are fused in its world; without, each is treated for itself, in the frame of its camera.
-    offsets: frame number at instant 0, such as "left=3". network: what the poses come from, for the folder's mark.
-    Returns the report, which is stored there too. An interrupted call resumes. Raises UserError for bad input.
+    offsets: frame number at instant 0, such as "left=3". network, weights: its name and a digest of its weights, for
+    the folder's mark. Returns the report, which is stored there too. An interrupted call resumes. Raises UserError for
+    bad input, and where the folder holds the poses of another job.
     """
     choices, output = choices or Choices(), Path(output)
     check_at_least(1, every=choices.every, workers=workers)
@@ -92,7 +94,7 @@ def estimate(
         alone = {name: camera_of_video(name, file, cameras, choices.field) for name, file in files.items()}
     show = {"workers": workers, "progress": progress}
     with writing(output):
-        claim_folder(output, "estimate.json", _job(files, calibration, network, offsets, choices))
+        claim_folder(output, "estimate.json", _job(files, calibration, network, weights, offsets, choices))
         if (output / REPORT_FILE).exists():
             return read_text_report(output)
         started = time.perf_counter()
@@ -109,11 +111,13 @@ def estimate(
     return report
 
 
-def _job(files: dict[str, Path], calibration: str | Path | None, network: str, offsets, choices: Choices) -> dict:
+def _job(
+    files: dict[str, Path], calibration: str | Path | None, network: str, weights: str, offsets, choices: Choices
+) -> dict:
     """What decides the content of the folder; of videos, only their paths and sizes."""
     of_calibration = b"" if calibration is None else identity_of_calibration(Path(calibration).expanduser())
     digest = hashlib.sha256(of_calibration + identity_of_videos(files)).hexdigest()[:16]
-    return {**choices._asdict(), "network": network, "offsets": list(offsets), "files": digest}
+    return {**choices._asdict(), "network": network, "weights": weights, "offsets": list(offsets), "files": digest}
 
 
 def _single_shots(

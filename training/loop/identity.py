@@ -36,7 +36,7 @@ def run_identity(config: Mapping[str, Any], stage: str) -> dict[str, Any]:
     Keys that say where, how fast or how verbosely a run runs are left out. In the place of `dataset_folder_train` is
     a fingerprint of its labels, in that of a file of weights a digest of it. Raises UserError without labels.
     """
-    contents = {key: _weights_digest(config[key]) for key in WEIGHTS_KEYS if _differs(config, key)}
+    contents = {key: weights_digest(config[key]) for key in WEIGHTS_KEYS if _differs(config, key)}
     contents["dataset_folder_train"] = labels_fingerprint(config["dataset_folder_train"])
     if _differs(config, "dataset_folder_mixed"):
         contents["dataset_folder_mixed"] = labels_fingerprint(config["dataset_folder_mixed"])
@@ -121,7 +121,7 @@ def _fingerprint_of(folder: str, *version: int) -> str:
     return fingerprint(labels, [key for key in (*labels.row_shapes, *STATISTIC_KEYS) if key in labels])
 
 
-def _weights_digest(value: str | None) -> str | None:
+def weights_digest(value: str | None) -> str | None:
     """A digest of the file of weights, or of the best network of the run folder, at `value`.
 
     What is no file stands for itself, such as "imagenet".

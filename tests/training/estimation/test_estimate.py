@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ pytest.importorskip("ezc3d")
 import geometry_aware_pose
 from configs import estimate_poses
 from datasets.video.frames import count_frames, read_frames
+from geometry_aware_pose import hub
 from tests.tiny import ROOT
 from tests.video_files import write_video
 from training.estimation import crop_poses, estimate
@@ -189,10 +191,30 @@ def test_the_mark_of_the_folder_holds_both_files_of_a_calibration(tmp_path):
     for contents in (("a", "b"), ("c", "b"), ("c", "d")):
         for file, content in zip(files, contents, strict=True):
             file.write_text(content)
-        found |= {estimate._job({}, file, "wild128", (), estimate.Choices())["files"] for file in files}
+        found |= {estimate._job({}, file, "wild128", "", (), estimate.Choices())["files"] for file in files}
     assert len(found) == 3
 
 
 def test_the_mark_of_the_folder_is_json(photo, tmp_path, monkeypatch, capsys):
     run(monkeypatch, capsys, photo / "gray.png", "--output", tmp_path / "out")
     assert json.loads((tmp_path / "out/estimate.json").read_text())["network"] == "wild128"
+
+
+def test_poses_of_other_weights_in_the_same_file_are_another_job(photo, tmp_path, monkeypatch, capsys):
+    # Nobody is in the picture: the network is never asked.
+    monkeypatch.setattr(hub, "pose_from_crop", lambda *_, **__: SimpleNamespace(network=SimpleNamespace(size=64)))
+    file = tmp_path / "run/models/network_best_val_t1.pth"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"first")
+    given = [photo / "gray.png", "--network", tmp_path / "run", "--output", tmp_path / "out"]
+    report = run(monkeypatch, capsys, *given)
+    assert run(monkeypatch, capsys, *given) == report
+    # As a training does that goes on.
+    file.write_bytes(b"better")
+    with pytest.raises(UserError, match=r"holds a set of \{'weights': '\w+'\}; expected \{'weights': '\w+'\}"):
+        run(monkeypatch, capsys, *given)
+    # Folders of earlier versions do not say which weights their poses are of.
+    mark = tmp_path / "out/estimate.json"
+    mark.write_text(json.dumps({key: value for key, value in json.loads(mark.read_text()).items() if key != "weights"}))
+    with pytest.raises(UserError, match=r"holds a set of \{'weights': None\}; expected"):
+        run(monkeypatch, capsys, *given)
