@@ -11,7 +11,6 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.cameras.calibration import read_calibration
-from datasets.cameras.camera import Camera
 from datasets.layout.arguments import check_at_least
 from datasets.layout.job import REPORT_FILE, claim_folder, read_text_report, write_text_report
 from datasets.layout.workers import map_processes
@@ -29,7 +28,7 @@ from datasets.sources.own_videos.recordings import (
 from datasets.video.rgb import pyav
 from training.estimation.cameras import shot_of_cameras
 from training.estimation.crop_poses import CameraPoses, camera_poses, fuse_views
-from training.estimation.one_camera import camera_of_video, landmark_search, shot_of_video
+from training.estimation.one_camera import SingleCamera, camera_of_video, landmark_search, shot_of_video
 from training.estimation.overlay import write_overlay
 from training.estimation.shot import DEFAULT_FIELD, Shot, assumed_camera
 from training.estimation.smoothing import check_filter, smooth, smoothing_text
@@ -122,7 +121,7 @@ def _job(
 
 def _single_shots(
     files: dict[str, Path],
-    cameras: dict[str, tuple[Camera, list[str]]],
+    cameras: dict[str, SingleCamera],
     space: str,
     output: Path,
     every: int,
@@ -132,7 +131,7 @@ def _single_shots(
     tasks = {name: landmark_search(file, folder / f"{name}.npz", every) for name, file in files.items()}
     done = map_processes(search, tasks.values(), show["workers"])
     deque(tqdm(done, "landmarks", len(tasks), unit="video", disable=not show["progress"]), maxlen=0)
-    return [shot_of_video(name, task, cameras[name][0], space, cameras[name][1]) for name, task in tasks.items()]
+    return [shot_of_video(name, task, cameras[name], space) for name, task in tasks.items()]
 
 
 def _label_source(network: str, triangulate: bool) -> str:

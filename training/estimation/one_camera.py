@@ -1,19 +1,29 @@
 """One camera's video: the person that it shows most often, at the distance that the person's size tells."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from datasets.cameras.calibration import Calibration
 from datasets.cameras.camera import Camera
-from datasets.sources.own_videos.clocks import ASSUMED_RATE
+from datasets.sources.own_videos.clocks import ASSUMED_RATE, constant_rate
 from datasets.sources.own_videos.landmarks import LandmarkSearch, read_people
 from datasets.sources.own_videos.video_sizes import assumed_fits, ways_to_fit
 from datasets.triangulation.single_view import follow_in_one_view, root_positions, steady_distances
-from datasets.video.frames import count_frames, frame_rate
+from datasets.video.frames import count_frames, frame_rate, frame_times
 from datasets.video.image_area import video_size
 from training.estimation.shot import Shot, assumed_camera
 from utils.errors import UserError
+
+
+class SingleCamera(NamedTuple):
+    """The camera of one video: as calibrated or assumed. rate: frames per second, None where nothing tells it. notes:
+    lines of the report."""
+
+    camera: Camera
+    rate: float | None
+    notes: list[str]
 
 
 def landmark_search(video: Path, file: Path, every: int) -> LandmarkSearch:
@@ -21,10 +31,10 @@ def landmark_search(video: Path, file: Path, every: int) -> LandmarkSearch:
     return LandmarkSearch(file, video, np.arange(0, count_frames(video), every))
 
 
-def shot_of_video(name: str, task: LandmarkSearch, camera: Camera, space: str, notes: list[str]) -> Shot:
-    """The shot of a video whose landmarks are found. camera, notes: as of `camera_of_video`; space: of the camera."""
+def shot_of_video(name: str, task: LandmarkSearch, single: SingleCamera, space: str) -> Shot:
+    """The shot of a video whose landmarks are found. space: of the camera."""
     people = read_people(task.file)
-    rate = frame_rate(task.video)
+    camera, rate, notes = single
     notes = (
         [*notes]
         if rate or len(people.frames) == 1
@@ -55,15 +65,22 @@ def shot_of_video(name: str, task: LandmarkSearch, camera: Camera, space: str, n
     )
 
 
-def camera_of_video(name: str, video: Path, calibration: Calibration | None, field: float) -> tuple[Camera, list[str]]:
-    """The camera of a video, and lines of the report. field: degrees, see `assumed_camera`, without calibration."""
+def camera_of_video(name: str, video: Path, calibration: Calibration | None, field: float) -> SingleCamera:
+    """The camera of a video. field: degrees, see `assumed_camera`, without calibration.
+
+    Raises UserError for a camera that the calibration lacks, and for a variable frame rate.
+    """
     if calibration is None:
-        width, height = video_size(video)
-        return assumed_camera(width, height, field), [f"no calibration: a field of view of {field:g} degrees assumed"]
+        camera = assumed_camera(*video_size(video), field)
+        return SingleCamera(camera, _rate(video), [f"no calibration: a field of view of {field:g} degrees assumed"])
     if name not in calibration.cameras:
         raise UserError(
             f"no camera {name!r} in the calibration; it has {', '.join(calibration.cameras)} (a video is named after "
             "its camera, or given as camera=file)"
         )
     ways = ways_to_fit(calibration, {name: video})
-    return ways[name][0].camera, assumed_fits(ways)
+    return SingleCamera(ways[name][0].camera, _rate(video), assumed_fits(ways))
+
+
+def _rate(video: Path) -> float | None:
+    return constant_rate(frame_times(video), frame_rate(video), video)

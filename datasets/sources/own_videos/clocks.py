@@ -22,9 +22,30 @@ def common_rate(videos: dict[str, Path], where: str) -> float | None:
         listed = ", ".join(f"{name} {rate:.6g}" for name, rate in rates.items() if rate)
         raise UserError(
             f"{where}: frame rates differ: {listed} frames per second; expected one rate (change it: "
-            f"ffmpeg -i IN.mp4 -vf fps={min(known):.6g} OUT.mp4)"
+            f"{_ffmpeg(min(known))})"
         )
     return known[0] if known else None
+
+
+def constant_rate(times: np.ndarray, stated: float | None, video: Path) -> float | None:
+    """Frames per second of one video; None where nothing tells it. Raises UserError for a variable frame rate.
+
+    times: (N,) seconds at which its frames are shown, NaN where unknown. stated: the mean rate that the file states.
+    """
+    steps, span = len(times) - 1, times[-1] - times[0]
+    if not span > 0:
+        return stated
+    rate, since = steps / span, times - times[0]
+    drift = np.abs(rate * since - np.arange(len(times)))
+    if drift.max() > MAX_DRIFT:
+        frame = int(np.argmax(drift > MAX_DRIFT))
+        raise UserError(
+            f"{video} has a variable frame rate: it shows frame {frame} at {since[frame]:.3f} s, which would be at "
+            f"{frame / rate:.3f} s at its mean rate; expected less than half a frame between them (make it constant: "
+            f"{_ffmpeg(rate)})"
+        )
+    # Some files count the last frame as longer or shorter than the others, which the times do not.
+    return stated if stated and abs(stated * span - steps) <= MAX_DRIFT else rate
 
 
 def check_pictures(videos: dict[str, Path], where: str) -> None:
@@ -67,5 +88,10 @@ def check_drift(times: dict[str, np.ndarray], offsets: dict[str, int], rate: flo
         raise UserError(
             f"{where}: camera {name!r} has a variable frame rate, and the cameras show instant {instant} "
             f"{drift[instant] / rate:.3f} s apart; expected less than half a frame (make it constant: "
-            f"ffmpeg -i IN.mp4 -vf fps={rate:.6g} OUT.mp4)"
+            f"{_ffmpeg(rate)})"
         )
+
+
+def _ffmpeg(rate: float) -> str:
+    """The command that gives a video this frame rate."""
+    return f"ffmpeg -i IN.mp4 -vf fps={rate:.6g} OUT.mp4"
