@@ -144,6 +144,11 @@ def _write_shot(
     shot: Shot, output: Path, pose_from_crop: PoseFromCrop, choices: Choices, source: str, progress: bool
 ) -> list[str]:
     """Estimate and write one shot, whose poses come from `source`; returns the lines of the report."""
+    taken = np.zeros(len(shot.instants), bool)
+    if choices.triangulate:
+        taken = np.isfinite(shot.triangulated).all((1, 2))
+        # Of the network neither poses nor trust belong to triangulated joints: it does not see these instants.
+        shot = shot._replace(seen=shot.seen & ~taken)
     views = [
         camera_poses(shot, name, pose_from_crop, output / CROPS_FOLDER / f"{name}.npz", progress)
         for name in shot.cameras
@@ -151,9 +156,9 @@ def _write_shot(
     poses, trust = fuse_views(views)
     joints = fused = poses + shot.roots[:, None]
     if choices.triangulate:
-        joints = np.where(np.isfinite(shot.triangulated), shot.triangulated, fused)
+        joints = np.where(taken[:, None, None], shot.triangulated, fused)
     motion = smooth(Motion(joints, shot.instants, shot.rate, shot.space, trust, source), choices.smooth)
-    lines = [f"{shot.name}: {_summary(motion, views)}", *(f"  {note}" for note in shot.notes)]
+    lines = [f"{shot.name}: {_summary(motion, views, int(taken.sum()))}", *(f"  {note}" for note in shot.notes)]
     # The network hardly knows people who lie in its crops: it is asked only where no instant was triangulated.
     agreed = shot.triangulated is not None and np.isfinite(shot.triangulated).any()
     if shot.space == WORLD and (note := upright_note(shot.triangulated if agreed else fused)):
@@ -166,15 +171,16 @@ def _write_shot(
     if choices.pictures:
         for name, view in zip(shot.cameras, views, strict=True):
             file = f"{name}.mp4" if name == shot.name else f"{shot.name}_{name}.mp4"
-            write_overlay(output / file, shot, name, motion, view.flagged)
+            write_overlay(output / file, shot, name, motion, view.flagged, taken)
             written.append(file)
     space = "world, z up" if shot.space == WORLD else "frame of the camera: x right, y down, z forward"
     smoothing = smoothing_text(motion, choices.smooth)
     return [*lines, f"  {space}; meters; smoothing: {smoothing}", f"  written: {', '.join(written)}"]
 
 
-def _summary(motion: Motion, views: list[CameraPoses]) -> str:
+def _summary(motion: Motion, views: list[CameraPoses], triangulated: int) -> str:
     words = f"{motion.known.sum()} of {len(motion.instants)} instants with the person"
+    words += f", {triangulated} of them triangulated" if triangulated else ""
     if motion.trust is not None and np.isfinite(motion.trust).any():
         words += f", trust {np.nanmean(motion.trust):.2f} on average"
     flagged, crops = (sum(int(part.sum()) for part in parts) for parts in zip(*map(_counts, views), strict=True))

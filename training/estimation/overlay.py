@@ -16,17 +16,21 @@ LONGER_SIDE = 960  # pixels, at most
 WARNING = (255, 80, 60)
 
 
-def write_overlay(path: Path, shot: Shot, name: str, motion: Motion, flagged: np.ndarray) -> None:
+def write_overlay(
+    path: Path, shot: Shot, name: str, motion: Motion, flagged: np.ndarray, triangulated: np.ndarray
+) -> None:
     """Write an mp4 of the frames of one camera with `motion` drawn into them, unless the file exists.
 
-    flagged: (T,) bool, for which the caption warns.
+    flagged, triangulated: (T,) bool, of which the caption warns, and which it names.
     """
     if not path.exists():
-        frames = drawn_frames(shot, name, motion, flagged)
+        frames = drawn_frames(shot, name, motion, flagged, triangulated)
         write_video(path, frames, motion.instants_per_second)
 
 
-def drawn_frames(shot: Shot, name: str, motion: Motion, flagged: np.ndarray) -> Iterator[np.ndarray]:
+def drawn_frames(
+    shot: Shot, name: str, motion: Motion, flagged: np.ndarray, triangulated: np.ndarray
+) -> Iterator[np.ndarray]:
     """The frames (H,W,3) uint8 of one camera with the skeletons, scaled to at most 960 pixels, H and W even."""
     camera, frames = shot.cameras[name], shot.frames[list(shot.cameras).index(name)]
     rows = np.flatnonzero(frames >= 0)
@@ -40,13 +44,14 @@ def drawn_frames(shot: Shot, name: str, motion: Motion, flagged: np.ndarray) -> 
         factors = np.array(size) / (frame.shape[1], frame.shape[0])
         draw_bones(image, (pixels[row] + 0.5) * factors - 0.5, thickness=max(2, max(size) // 240))
         trust = None if motion.trust is None else motion.trust[row]
-        _caption(image, _words(motion.known[row], trust, flagged[row]), WARNING if flagged[row] else PLAIN)
+        words = _words(motion.known[row], trust, flagged[row], triangulated[row])
+        _caption(image, words, WARNING if flagged[row] else PLAIN)
         yield image
 
 
-def _words(known: bool, trust: float | None, flagged: bool) -> str:
-    if not known:
-        return "nobody"
+def _words(known: bool, trust: float | None, flagged: bool, triangulated: bool) -> str:
+    if triangulated or not known:
+        return "triangulated" if triangulated else "nobody"
     words = "" if trust is None or not np.isfinite(trust) else f"trust {trust:.2f}"
     return f"{words} unlike the training".strip() if flagged else words
 

@@ -18,8 +18,8 @@ class Motion(NamedTuple):
 
     joints: (T,17,3) meters, in the order of utils/skeleton.py; NaN where the person is unknown. instants: (T,) numbers,
     counted from 0 at `rate` per second, increasing in equal steps. space: "world" (z up), or "camera" (x right, y
-    down, z forward). trust: (T,) in 0..1, NaN where unknown; None for weights that were not calibrated. source: what
-    the joints come from, if they were not measured.
+    down, z forward). trust: (T,) in 0..1, NaN where unknown and where the joints are no network's; None for
+    weights that were not calibrated. source: what the joints come from, if they were not measured.
     """
 
     joints: np.ndarray

@@ -15,11 +15,13 @@ from datasets.detection.blazepose import NUM_LANDMARKS
 from datasets.sources.own_videos.recordings import read_pose_file
 from datasets.triangulation.single_view import follow_in_one_view, root_positions, steady_distances
 from tests.tiny import ROOT
-from training.estimation import estimate
+from tests.video_files import write_video
+from training.estimation import estimate, overlay
 from training.estimation.crop_poses import CameraPoses, camera_poses, fuse_views
 from training.estimation.shot import Shot, assumed_camera
 from training.estimation.smoothing import FILTERS, butterworth, check_filter, one_euro, smooth, smoothing_text
 from training.exports.motion import CAMERA, WORLD, Motion
+from training.trained.inference import Poses
 from utils.errors import UserError
 
 RATE = 50.0
@@ -146,6 +148,49 @@ def test_a_person_who_is_not_upright_in_the_world_is_a_warning(axes, warns, tmp_
     view = view._replace(poses=joints - joints[:, :1])
     assert warnings_of(alone) == [True] * warns
     assert warnings_of(alone._replace(space=CAMERA)) == []
+
+
+def test_trust_and_warnings_are_those_of_the_poses_in_the_files(tmp_path, monkeypatch):
+    """At triangulated instants the network is not asked; at instant 3 nobody agrees, and nobody is seen at 4."""
+    asked, captions = [], []
+
+    def network(crops):
+        asked.append(len(crops))
+        poses, whole = np.zeros((len(crops), 17, 3), np.float32), np.ones(len(crops))
+        return Poses.of(poses, 0.5 * whole, 100 * whole, whole > 0)
+
+    network.network = SimpleNamespace(size=32)
+    monkeypatch.setattr(overlay, "_caption", lambda _, words, color: captions.append((words, color)))
+    write_video(tmp_path / "a.mp4", np.zeros((5, 48, 64, 3), np.uint8))
+    joints = np.full((5, 17, 3), [0.0, 0, 4]) + np.random.default_rng(0).normal(0, 0.3, (5, 17, 3))
+    roots, seen = joints[:, 0].copy(), np.array([[True, True, True, True, False]])
+    joints[3:] = roots[4] = np.nan
+    place = np.arange(5)[None], np.arange(5), RATE, WORLD, roots, seen, joints, ()
+    shot = Shot("walk", {"a": tmp_path / "a.mp4"}, {"a": assumed_camera(64, 48)}, *place)
+
+    def written(name, triangulate):
+        captions.clear(), asked.clear(), (tmp_path / name).mkdir()
+        choices = estimate.Choices(triangulate=triangulate, formats=("npz", "csv"), smooth="none")
+        report = "\n".join(estimate._write_shot(shot, tmp_path / name, network, choices, "", False))
+        cells = [line.split(",")[2] for line in (tmp_path / name / "walk.csv").read_text().splitlines()[1:]]
+        with np.load(tmp_path / name / "walk.npz", allow_pickle=False) as content:
+            return report, dict(content), cells
+
+    report, found, cells = written("both", triangulate=True)
+    assert asked == [1] and cells == ["", "", "", "0.5000", ""]
+    assert np.allclose(found["trust"], [np.nan, np.nan, np.nan, 0.5, np.nan], equal_nan=True)
+    assert np.allclose(found["poses"][:3], joints[:3], atol=1e-6) and np.isfinite(found["poses"][3]).all()
+    assert "4 of 5 instants with the person, 3 of them triangulated, trust 0.50" in report
+    assert "1 of 1 crops unlike those of the training" in report
+    warned = ("trust 0.50 unlike the training", overlay.WARNING)
+    assert captions == [("triangulated", overlay.PLAIN)] * 3 + [warned, ("nobody", overlay.PLAIN)]
+    report, found, cells = written("network", triangulate=False)
+    assert asked == [4] and "4 of 4 crops unlike" in report and "triangulated" not in report
+    assert cells == ["0.5000"] * 4 + [""] and captions[:4] == [warned] * 4
+    # Where all instants are triangulated, nothing is left to trust or to warn of.
+    shot = shot._replace(triangulated=np.where(np.isfinite(joints), joints, 4.0))
+    report, found, cells = written("all", triangulate=True)
+    assert asked == [] and cells == [""] * 5 and "crops" not in report and "trust" not in report
 
 
 def test_poses_of_another_shot_are_one_line(tmp_path):
