@@ -82,6 +82,20 @@ def test_filters_remove_noise_and_keep_the_motion(name):
     assert np.allclose(FILTERS[name](steady, RATE), steady)
 
 
+@pytest.mark.parametrize("rate", [12.5, 25, 60, 240])
+def test_the_cutoff_is_that_of_both_passes_together(rate):
+    pytest.importorskip("scipy")
+    times = np.arange(20 * rate) / rate
+    for frequency, gain in ((1, 1), (6, 2**-0.5)):
+        wave = np.exp(2j * np.pi * frequency * times)
+        filtered = butterworth(wave.real, rate) + 1j * butterworth(wave.imag, rate)
+        # Away from the ends; as a complex number, so that a delay would show.
+        middle = slice(len(times) // 4, -len(times) // 4)
+        assert (filtered / wave)[middle].mean() == pytest.approx(gain, abs=5e-3)
+    # The least rate that is filtered
+    assert np.isfinite(butterworth(np.ones(9), np.nextafter(12, 13))).all()
+
+
 def test_gaps_stay_gaps_and_slow_motions_stay(monkeypatch):
     joints = np.ones((10, 17, 3))
     joints[4] = np.nan
