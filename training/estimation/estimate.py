@@ -25,6 +25,7 @@ from datasets.sources.own_videos.recordings import (
     identity_of_videos,
     one_recording,
 )
+from datasets.video.frames import count_frames
 from datasets.video.rgb import pyav
 from training.estimation.cameras import shot_of_cameras
 from training.estimation.crop_poses import CameraPoses, camera_poses, fuse_views
@@ -89,8 +90,11 @@ def estimate(
     if together:
         recording = one_recording(videos, calibration, name=TOGETHER, offsets=offsets)
         plan = make_plan(recording, choices.every)
+        check_formats(choices.formats, len(plan.instants))
     else:
         alone = {name: camera_of_video(name, file, cameras, choices.field) for name, file in files.items()}
+        for file in files.values():
+            check_formats(choices.formats, len(range(0, count_frames(file), choices.every)))
     show = {"workers": workers, "progress": progress}
     with writing(output):
         claim_folder(output, "estimate.json", _job(files, calibration, network, weights, offsets, choices))

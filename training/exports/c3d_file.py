@@ -13,6 +13,8 @@ from utils.commands import install_extra
 from utils.errors import UserError
 from utils.skeleton import JOINT_NAMES
 
+# The format's counts are words. With TRIAL:ACTUAL_END_FIELD, which goes beyond, ezc3d 1.7 reads no more.
+MAX_INSTANTS = (1 << 16) - 1
 _BLOCK = 512  # bytes; files consist of whole ones
 
 
@@ -23,6 +25,15 @@ def ezc3d() -> ModuleType:
     except ImportError as error:
         raise UserError(f"writing C3D needs the package 'ezc3d': {install_extra('estimate')}") from error
     return module
+
+
+def check_length(count: int) -> None:
+    """UserError for more instants than a C3D file counts: readers would leave the rest out."""
+    if count > MAX_INSTANTS:
+        raise UserError(
+            f"{count} instants for a C3D file; expected at most {MAX_INSTANTS} (take every N-th instant, cut the "
+            "video, or leave c3d out of the formats)"
+        )
 
 
 def write_c3d(path: Path, motion: Motion) -> None:

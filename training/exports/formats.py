@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from training.exports.bvh import write_bvh
-from training.exports.c3d_file import ezc3d, write_c3d
+from training.exports.c3d_file import check_length, ezc3d, write_c3d
 from training.exports.motion import Motion
 from training.exports.tables import write_csv, write_npz
 from training.exports.trc import write_trc
@@ -14,13 +14,14 @@ from utils.files import write_atomically
 FORMATS = ("npz", "csv", "trc", "c3d", "bvh")
 
 
-def check_formats(formats: Iterable[str]) -> None:
-    """UserError for an unknown format, and for one whose package is missing."""
+def check_formats(formats: Iterable[str], count: int = 0) -> None:
+    """UserError for an unknown format, one whose package is missing, and one that cannot hold `count` instants."""
     for name in formats:
         if name not in FORMATS:
             raise UserError(f"unknown format {name!r}; expected some of {', '.join(FORMATS)}")
     if "c3d" in formats:
         ezc3d()
+        check_length(count)
 
 
 def write_motion(path: Path, motion: Motion) -> None:
@@ -28,7 +29,7 @@ def write_motion(path: Path, motion: Motion) -> None:
     if not motion.known.any():
         raise UserError(f"no instant of {path.stem!r} has a person; expected one to write")
     name = path.suffix[1:]
-    check_formats([name])
+    check_formats([name], len(motion.instants))
     writers = {
         "npz": write_npz,
         "csv": write_csv,

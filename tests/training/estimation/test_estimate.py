@@ -21,6 +21,7 @@ from geometry_aware_pose import hub
 from tests.tiny import ROOT
 from tests.video_files import write_video
 from training.estimation import crop_poses, estimate
+from training.exports import c3d_file
 from training.exports.formats import FORMATS
 from utils.errors import UserError
 from utils.locks import writing
@@ -231,4 +232,17 @@ def test_a_variable_frame_rate_is_an_error_before_anything_is_written(options, t
     monkeypatch.setattr(hub, "pose_from_crop", lambda *_, **__: None)
     with pytest.raises(UserError, match=r"walk\.mp4 has a variable frame rate: it shows frame 1 at 0\.020 s"):
         run(monkeypatch, capsys, "walk.mp4", *options, "--output", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("chosen", [slice(0, 1), slice(1, None)])
+def test_more_instants_than_a_format_holds_are_an_error_before_anything_is_written(
+    chosen, clips, tmp_path, monkeypatch, capsys
+):
+    """One video without calibration, and two with it."""
+    monkeypatch.setattr(c3d_file, "MAX_INSTANTS", FRAMES - 1)
+    monkeypatch.setattr(hub, "pose_from_crop", lambda *_, **__: None)
+    given = [*clips[0][chosen], "--output", tmp_path / "out"]
+    with pytest.raises(UserError, match="4 instants for a C3D file; expected at most 3"):
+        run(monkeypatch, capsys, *given)
     assert not (tmp_path / "out").exists()

@@ -11,6 +11,7 @@ from datasets.motion.captured.bvh import read_bvh
 from datasets.motion.captured.joint_names import find_joints
 from datasets.sources.own_videos.recordings import read_label_source, read_pose_file, read_to_z_up
 from tests.tiny import ROOT
+from training.exports import c3d_file
 from training.exports.formats import FORMATS, check_formats, write_motion
 from training.exports.motion import CAMERA, Motion, fill_gaps
 from training.exports.trc import MARKERS
@@ -104,6 +105,21 @@ def test_c3d_has_millimeters_and_z_up(motion, tmp_path):
     known = np.delete(np.arange(len(read)), GAP)
     assert np.allclose(read[known], motion.joints[known], atol=1e-5)
     assert (file["data"]["meta_points"]["residuals"][0, :, GAP] < 0).all()
+
+
+def test_c3d_of_more_instants_than_the_format_counts_is_one_line(tmp_path, monkeypatch):
+    ezc3d = pytest.importorskip("ezc3d")
+    joints = np.arange(65536)[:, None, None] / [1000, 2000, 3000] * np.ones((17, 1))
+    long = Motion(joints, np.arange(65536), RATE)
+    with pytest.raises(UserError, match=r"65536 instants for a C3D file; expected at most 65535 \(take every N-th"):
+        write_motion(tmp_path / "a.c3d", long)
+    assert not list(tmp_path.iterdir())
+    # The longest one, of one joint, since ezc3d is slow.
+    monkeypatch.setattr(c3d_file, "JOINT_NAMES", JOINT_NAMES[:1])
+    longest = Motion(joints[1:, :1], np.arange(65535), RATE)
+    write_motion(tmp_path / "a.c3d", longest)
+    read = ezc3d.c3d(str(tmp_path / "a.c3d"))["data"]["points"][:3]
+    assert np.allclose(read.T / 1000, longest.joints, rtol=1e-6)
 
 
 def test_c3d_that_a_full_disk_cut_is_an_error(motion, tmp_path, monkeypatch):
