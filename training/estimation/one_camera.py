@@ -7,7 +7,7 @@ import numpy as np
 
 from datasets.cameras.calibration import Calibration
 from datasets.cameras.camera import Camera
-from datasets.sources.own_videos.clocks import ASSUMED_RATE, constant_rate
+from datasets.sources.own_videos.clocks import ASSUMED_RATE, rate_of_video
 from datasets.sources.own_videos.landmarks import LandmarkSearch, read_people
 from datasets.sources.own_videos.video_sizes import assumed_fits, ways_to_fit
 from datasets.triangulation.single_view import follow_in_one_view, root_positions, steady_distances
@@ -68,19 +68,16 @@ def shot_of_video(name: str, task: LandmarkSearch, single: SingleCamera, space: 
 def camera_of_video(name: str, video: Path, calibration: Calibration | None, field: float) -> SingleCamera:
     """The camera of a video. field: degrees, see `assumed_camera`, without calibration.
 
-    Raises UserError for a camera that the calibration lacks, and for a variable frame rate.
+    Raises UserError for a camera that the calibration lacks.
     """
+    rate, notes = rate_of_video(frame_times(video), frame_rate(video))
     if calibration is None:
         camera = assumed_camera(*video_size(video), field)
-        return SingleCamera(camera, _rate(video), [f"no calibration: a field of view of {field:g} degrees assumed"])
+        return SingleCamera(camera, rate, [f"no calibration: a field of view of {field:g} degrees assumed", *notes])
     if name not in calibration.cameras:
         raise UserError(
             f"no camera {name!r} in the calibration; it has {', '.join(calibration.cameras)} (a video is named after "
             "its camera, or given as camera=file)"
         )
     ways = ways_to_fit(calibration, {name: video})
-    return SingleCamera(ways[name][0].camera, _rate(video), assumed_fits(ways))
-
-
-def _rate(video: Path) -> float | None:
-    return constant_rate(frame_times(video), frame_rate(video), video)
+    return SingleCamera(ways[name][0].camera, rate, [*assumed_fits(ways), *notes])

@@ -27,25 +27,25 @@ def common_rate(videos: dict[str, Path], where: str) -> float | None:
     return known[0] if known else None
 
 
-def constant_rate(times: np.ndarray, stated: float | None, video: Path) -> float | None:
-    """Frames per second of one video; None where nothing tells it. Raises UserError for a variable frame rate.
+def rate_of_video(times: np.ndarray, stated: float | None) -> tuple[float | None, list[str]]:
+    """Frames per second of one video, None where nothing tells it, and a warning where they are not constant.
 
     times: (N,) seconds at which its frames are shown, NaN where unknown. stated: the mean rate that the file states.
     """
     steps, span = len(times) - 1, times[-1] - times[0]
     if not span > 0:
-        return stated
-    rate, since = steps / span, times - times[0]
-    drift = np.abs(rate * since - np.arange(len(times)))
-    if drift.max() > MAX_DRIFT:
-        frame = int(np.argmax(drift > MAX_DRIFT))
-        raise UserError(
-            f"{video} has a variable frame rate: it shows frame {frame} at {since[frame]:.3f} s, which would be at "
-            f"{frame / rate:.3f} s at its mean rate; expected less than half a frame between them (make it constant: "
-            f"{_ffmpeg(rate)})"
-        )
+        return stated, []
+    since = times - times[0]
     # Some files count the last frame as longer or shorter than the others, which the times do not.
-    return stated if stated and abs(stated * span - steps) <= MAX_DRIFT else rate
+    rate = stated if stated and abs(stated * span - steps) <= MAX_DRIFT else steps / span
+    drift = np.abs(since - np.arange(len(times)) / rate)
+    if not drift.max() * rate > MAX_DRIFT:
+        return rate, []
+    frame = int(drift.argmax())
+    return rate, [
+        f"WARNING: a variable frame rate: frame {frame}, shown at {since[frame]:.3f} s, counts as at {frame / rate:.3f} "
+        f"s; make it constant first for right times and speeds ({_ffmpeg(rate)})"
+    ]
 
 
 def check_pictures(videos: dict[str, Path], where: str) -> None:
