@@ -42,10 +42,9 @@ def rate_of_video(times: np.ndarray, stated: float | None) -> tuple[float | None
     if not drift.max() * rate > MAX_DRIFT:
         return rate, []
     frame = int(drift.argmax())
-    return rate, [
-        f"WARNING: a variable frame rate: frame {frame}, shown at {since[frame]:.3f} s, counts as at {frame / rate:.3f} "
-        f"s; make it constant first for right times and speeds ({_ffmpeg(rate)})"
-    ]
+    when = f"shown at {since[frame]:.3f} s, counts as at {frame / rate:.3f} s"
+    advice = f"make it constant first for right times and speeds ({_ffmpeg(rate)})"
+    return rate, [f"WARNING: a variable frame rate: frame {frame}, {when}; {advice}"]
 
 
 def check_pictures(videos: dict[str, Path], where: str) -> None:
