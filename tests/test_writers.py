@@ -77,7 +77,8 @@ def calibrate(folder: Path, patch) -> None:
     from training.trained import calibrating
 
     network = SimpleNamespace(output_types=["3D"])
-    patch.setattr(calibrating, "open_network", lambda *_: SimpleNamespace(trained_with={}, network=network))
+    trained = SimpleNamespace(trained_with={"dataset_folder_train": "set"}, network=network)
+    patch.setattr(calibrating, "open_network", lambda *_: trained)
     patch.setattr(calibrating, "weights_file", lambda _: folder / "out/models/network_best_val_t1.pth")
     patch.setattr(calibrating, "fit_trust", nothing)
     calibrating.calibrate_trust({"network_path": "out"})
