@@ -1,5 +1,6 @@
 """Picture files of users, as 8-bit RGB: what would come out white or black is refused."""
 
+import functools
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -42,6 +43,13 @@ def common_size(pictures: Sequence[Path]) -> tuple[int, int]:
 
 
 def _shown_size(path: Path) -> tuple[int, int]:
+    # A missing file gets its error where it is opened.
+    return _size_in_header(path, path.stat().st_mtime_ns if path.exists() else None)
+
+
+# A folder is asked for its size whenever its frames are read; changed: what tells that a file was written again.
+@functools.lru_cache(maxsize=1 << 16)
+def _size_in_header(path: Path, changed: int | None) -> tuple[int, int]:
     from PIL import ExifTags, Image
 
     with _opened(path) as image:

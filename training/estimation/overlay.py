@@ -50,8 +50,10 @@ def drawn_frames(
 
 
 def _words(known: bool, trust: float | None, flagged: bool, triangulated: bool) -> str:
-    if triangulated or not known:
-        return "triangulated" if triangulated else "nobody"
+    if triangulated:
+        return "triangulated"
+    if not known:
+        return "nobody"
     words = "" if trust is None or not np.isfinite(trust) else f"trust {trust:.2f}"
     return f"{words} unlike the training".strip() if flagged else words
 
