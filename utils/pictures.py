@@ -3,6 +3,7 @@
 import functools
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 PICTURE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _TWELVE_BITS = 4095
+_NEARLY = 0.9  # of a folder's pictures: so many names of one kind make the others strays
 _QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 
@@ -124,6 +126,13 @@ def picture_numbers(files: Sequence[Path]) -> list[int] | None:
     columns = [list(map(int, column)) for column in zip(*(part[1::2] for part in parts), strict=True)]
     varying = [column for column in columns if len(set(column)) > 1]
     return varying[0] if len(varying) == 1 else None
+
+
+def stray_pictures(files: Sequence[Path]) -> list[Path]:
+    """Pictures whose names differ from those of nearly all `files` in more than numbers and the suffix."""
+    texts = [tuple(re.split(r"\d+", file.stem)) for file in files]
+    usual, count = Counter(texts).most_common(1)[0]
+    return [file for file, text in zip(files, texts, strict=True) if text != usual and count >= _NEARLY * len(files)]
 
 
 def _by_number(file: Path) -> tuple:

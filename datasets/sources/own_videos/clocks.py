@@ -6,7 +6,7 @@ import numpy as np
 
 from datasets.video.frames import frame_rate
 from utils.errors import UserError
-from utils.pictures import picture_files, picture_numbers
+from utils.pictures import picture_files, picture_numbers, stray_pictures
 
 SAME_RATE = 5e-4  # relative difference: 29.97 and 30 frames per second differ by twice as much
 MAX_DRIFT = 0.5  # frames
@@ -48,9 +48,18 @@ def rate_of_video(times: np.ndarray, stated: float | None) -> tuple[float | None
 
 
 def check_pictures(videos: dict[str, Path], where: str) -> None:
-    """UserError where a folder of numbered pictures, which are counted by their place, lacks one or has one twice."""
+    """UserError where a folder of numbered pictures, which are counted by their place, lacks one or has one twice.
+
+    Or holds one that is no frame, as its name tells.
+    """
     for name, video in videos.items():
         files = picture_files(video) or []
+        strays = stray_pictures(files) if files else []
+        if strays:
+            raise UserError(
+                f"{where}: camera {name!r}: in {video}, {strays[0].name} is named unlike nearly all others; expected "
+                "frames of one camera alone, since each picture counts as the next instant (move it elsewhere)"
+            )
         numbers = picture_numbers(files) if files else None
         if numbers is None:
             continue

@@ -87,6 +87,13 @@ def test_a_missing_picture_is_named(tmp_path, names, message):
         check_pictures(videos, "walk")
 
 
+def test_a_picture_that_is_no_frame_is_named(tmp_path):
+    """An empty scene beside the frames would be instant 0, and all others one instant late."""
+    videos = {"left": folder_of(tmp_path / "left", [*(f"frame_{i}.jpg" for i in range(20)), "empty.png"])}
+    with pytest.raises(UserError, match=r"walk: camera 'left': in .*left, empty\.png is named unlike nearly all"):
+        check_pictures(videos, "walk")
+
+
 @pytest.mark.parametrize(
     "names",
     [
