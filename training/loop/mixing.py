@@ -12,6 +12,7 @@ from datasets.sampler import select_rows, split_last_instants, split_validation
 from training.loop.distributed import draw_shard, world_size
 from training.loop.loaders import Batch, mask_kinds, open_mixed_set, open_training_set, training_rows
 from utils.errors import UserError
+from utils.keys import KEYS
 
 Split = Callable[..., tuple[np.ndarray, np.ndarray]]
 
@@ -78,6 +79,8 @@ def batch_sizes(config: dict, unit: int = 1) -> list[int]:
     """How many crops of a training batch (of all processes) are of each set: multiples of `unit` in each process."""
     total, unit = config["batch_size_train"], unit * world_size()
     if config["dataset_folder_mixed"] is None:
+        if config["mixed_fraction"] != KEYS["mixed_fraction"].default:
+            raise UserError("mixed_fraction needs dataset_folder_mixed, which is None; expected a second training set")
         return [total]
     mixed = round(config["mixed_fraction"] * total / unit) * unit
     if not 0 < mixed < total:

@@ -75,7 +75,7 @@ def test_groups_are_of_one_instant_and_parts_of_one_set(joined, recording, rende
 def test_batches_are_divided_in_whole_groups():
     config = {"batch_size_train": 32, "dataset_folder_mixed": "x", "mixed_fraction": 0.4}
     assert batch_sizes(config) == [19, 13] and batch_sizes(config, 4) == [20, 12]
-    assert batch_sizes({**config, "dataset_folder_mixed": None}, 4) == [32]
+    assert batch_sizes({**config, "dataset_folder_mixed": None, "mixed_fraction": 0.5}, 4) == [32]
     with pytest.raises(UserError, match=r"^mixed_fraction 0.01 of batch_size_train 32 leaves nothing .* expected 4 or"):
         batch_sizes({**config, "mixed_fraction": 0.01}, 4)
 
@@ -167,6 +167,7 @@ def test_the_mixed_set_is_part_of_what_a_run_is(recording, rendered, data, tmp_p
         ({"dataset_folder_mixed": __file__}, "test_mixing.py' is not a folder"),
         ({"mixed_background": 0.5, "dataset_folder_mixed": None}, "mixed_background needs dataset_folder_mixed"),
         ({"mixed_background": 0.5, "skip_background": False}, "mixed_background needs skip_background or"),
+        ({"mixed_fraction": 0.4, "dataset_folder_mixed": None}, "mixed_fraction needs dataset_folder_mixed"),
         ({"mixed_fraction": 0.1}, "mixed_fraction 0.1 of batch_size_train 8 leaves nothing"),
     ],
 )
