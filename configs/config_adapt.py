@@ -1,6 +1,6 @@
 """Stage 1 that goes on from trained weights on a recording of your own, without labels of it, in minutes on two cores.
 
-    python configs/train_encodeDecode.py --config configs/config_adapt.py dataset_folder_train=data/mine/train
+    python configs/train_encodeDecode.py --config configs/config_adapt.py dataset_folder_train=data/mine
 
 Half of each batch is the recording, which teaches how its cameras see its person: views of one camera from another, and
 poses that agree between cameras. The other half are rendered people, whose known poses keep what the points mean.
@@ -18,7 +18,7 @@ from utils.paths import ROOT, WORK
 # What both stages of an adaptation share.
 SETS = {
     "training_set": "adapted",
-    "dataset_folder_train": str(WORK / "data" / "mine" / "train"),
+    "dataset_folder_train": str(WORK / "data" / "mine"),
     "dataset_folder_mixed": str(WORK / "data" / "wild" / "train"),
     "actor_subset": None,
     # Rendered people are many and a recording is one, which half of the batches is enough to learn.

@@ -1,7 +1,7 @@
 """Stage 2 of an adaptation: encoder and pose decoder learn from labels of the recording, beside rendered people.
 
     python configs/train_encodeDecode_pose.py --config configs/config_adapt_pose.py network_path=output/latest \\
-        dataset_folder_train=data/mine/train
+        dataset_folder_train=data/mine
 
 Labels of `dataset_folder_train` may be few (`label_fraction`) or triangulated (prepare_videos.py --triangulate).
 """

@@ -41,12 +41,17 @@ BASES = {64: (config_64px, config_64px_pose), 128: (config_train_encodeDecode, c
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
     from training.experiments.plan import plan
-    from training.experiments.report import write_report
-    from training.experiments.run import run_all
+    from training.experiments.report import collect, write_report
+    from training.experiments.run import read_results, run_all
 
     output = Path(arguments.output or WORK / "output" / f"experiments{arguments.scale}")
     name, suite = read_suite(arguments.suite)
     runs = plan(suite, *base_configs(arguments, output), arguments.seeds)
+    if arguments.report and arguments.page and not collect(read_results(runs)):
+        # A page of other settings would be overwritten by an empty one.
+        raise UserError(
+            f"no run of {name!r} in {str(output)!r} is done; expected the key=value and --seeds of its runs"
+        )
     chosen = [] if arguments.report else choose(runs, arguments.rows, arguments.labels)
     # A report alone reads what others may be training.
     with nullcontext() if arguments.report else writing(output):

@@ -1,7 +1,7 @@
 """View or evaluate a trained network of several people in full frames.
 
 python configs/test_detect_encode_decode.py network_path=RUN_FOLDER_OR_WEIGHTS [--config FILE ...]
-    [--save FILE.png|FILE.gif|FILE.mp4] [--index N] [--evaluate] [--device D] [key=value ...]
+    [--save FILE.png|FILE.gif|FILE.webp|FILE.mp4] [--index N] [--evaluate] [--device D] [key=value ...]
 
 For example, a scene as a rotating picture, and the scores of a run of your own on its test set:
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    help_save = "write a .png, or a .gif or .mp4 of a full rotation of the people; opens no window"
+    help_save = "write a .png, or a .gif, .webp or .mp4 of a full rotation of the people; opens no window"
     parser.add_argument("--save", metavar="FILE", help=help_save)
     help_evaluate = "evaluate boxes, masks, depth order, poses and composed frames on the test set"
     parser.add_argument("--evaluate", action="store_true", help=help_evaluate)

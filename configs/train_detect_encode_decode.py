@@ -5,7 +5,8 @@ On several GPUs: torchrun --nproc_per_node=N configs/train_detect_encode_decode.
 
 For example, the first part of a small network on frames of 228 x 128 px (docs/training.md has the second):
 
-    python configs/train_detect_encode_decode.py --config configs/config_scene_boxes.py dataset_folder_train=data/scenes
+    python configs/train_detect_encode_decode.py --config configs/config_scene_boxes.py \\
+        dataset_folder_train=data/scenes/train
 """
 
 import sys

@@ -335,6 +335,9 @@ def test_a_budget_stops_a_run_cleanly_and_the_next_one_goes_on(data, tmp_path, c
 def test_a_part_of_a_suite_is_run_and_the_report_shows_what_is_missing(data, tmp_path):
     runs = run(tmp_path, data, SUITE, "--seeds", "1", "--rows", "method", "fine", "--labels", "16", "--report")
     assert not any(map(read_result, runs))
+    with pytest.raises(UserError, match=r"no run of 'tiny' in .* is done; expected the key=value"):
+        run(tmp_path, data, SUITE, "--seeds", "1", "--report", "--page", str(tmp_path / "page"))
+    assert not (tmp_path / "page").exists()
     # key=value after a list of names is no name
     runs = run(tmp_path, data, SUITE, "--seeds", "1", "--labels", "16", "stage2.seed=0", "--rows", "meth", "seed=0")
     assert [(run.row, run.labels) for run in runs if is_done(run)] == [("method", 16)]
