@@ -1,7 +1,7 @@
 """Motions as BVH: a skeleton of joints with constant bone lengths, for Blender and other animation programs.
 
 Meters, y up; the rest pose is a T-pose that faces +z. The root moves; every other joint only rotates. A bone's length
-is its median over the motion, both sides of the body alike.
+is its median over the instants that are known, both sides of the body alike.
 """
 
 from pathlib import Path
@@ -68,7 +68,8 @@ _FRAMES = {"hip": ("spine", "right_hip", "left_hip"), "neck": ("head", "right_sh
 def write_bvh(path: Path, motion: Motion) -> None:
     """Write a motion, whose unknown instants are filled from their neighbors: a BVH file has no gaps."""
     joints = fill_gaps(motion.y_up())
-    offsets = rest_offsets(joints)
+    # Filled instants are copies of one, or shorter in between: they say nothing about lengths.
+    offsets = rest_offsets(joints[motion.known])
     local = local_rotations(joints)
     angles = roma.rotmat_to_euler(ORDER, torch.from_numpy(local), degrees=True).numpy()
     # Programs interpolate between frames: no angle may jump by a whole turn.

@@ -158,6 +158,17 @@ def test_bvh_of_constant_bones_comes_back_exactly(motion, tmp_path):
     assert np.abs(again - rigid).max() < 1e-4
 
 
+def test_bvh_has_the_bones_of_known_instants_however_many_are_filled(motion, tmp_path):
+    person = motion.joints[0]
+    joints = np.tile(person, (100, 1, 1))
+    joints[:75] = np.nan
+    joints[75] = person[0] + 0.7 * (person - person[0])
+    write_motion(tmp_path / "gap.bvh", Motion(joints, np.arange(100), RATE))
+    write_motion(tmp_path / "known.bvh", Motion(joints[76:], np.arange(24), RATE))
+    (_, lengths), (_, expected) = (bones(bvh_joints(tmp_path / f"{name}.bvh")[0]) for name in ("gap", "known"))
+    assert np.allclose(lengths[0], expected[0], atol=1e-5)
+
+
 def test_bvh_rests_in_a_t_pose_that_faces_forward(motion, tmp_path):
     write_motion(tmp_path / "a.bvh", motion)
     clip = read_bvh(tmp_path / "a.bvh")
