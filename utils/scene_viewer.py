@@ -82,7 +82,6 @@ class SceneViewer(RotatingPanels):
         for name, title in _POSES.items():
             style_skeleton_axes(self._pose_axes[name], title)
         self._outlines, self._people = [], {}
-        self._caption = self.figure.text(0.5, 0.99, "", ha="center", va="top")
 
     def show_image(self, view: ScenePanels) -> None:
         for name, artist in self._images.items():
@@ -103,7 +102,7 @@ class SceneViewer(RotatingPanels):
             axes.set_visible(people is not None)
             if people is not None:
                 self._people[name] = draw_people(axes, people)
-        self._caption.set_text(view.caption)
+        self.caption.set_text(view.caption)
 
     def show_rotated(self, view: ScenePanels) -> None:
         if view.output_image is not None:

@@ -72,6 +72,8 @@ class RotatingPanels:
         if not 0 <= index < count:
             raise UserError(f"there is no image {index}; expected 0 to {count - 1}")
         self.figure, self.view, self.count, self.index, self.yaw = figure, view, count, index, 0.0
+        # It holds names of recordings, in which "$" is no mathematics.
+        self.caption = figure.text(0.5, 0.99, "", ha="center", va="top", parse_math=False)
         self.add_panels(self.bottoms[0 if controls else 1])
         self.controls = Controls(self) if controls else None
         self._blitting = Blitting(figure) if controls else None
@@ -137,7 +139,6 @@ class Viewer(RotatingPanels):
             draw_skeleton(axes, blank_pose, title) for axes, title in zip(pose_axes, TITLES[2:], strict=True)
         ]
         skeleton_legend(self.figure, (lefts[2] + lefts[3] + width) / 2, bottom + height)
-        self._caption = self.figure.text(0.5, 0.99, "", ha="center", va="top")
 
     def show_image(self, view: Panels) -> None:
         replace_image(self._input, view.input_image)
@@ -145,7 +146,7 @@ class Viewer(RotatingPanels):
         for lines, pose in zip(self._lines, (view.predicted_pose, view.true_pose), strict=True):
             for line in lines:
                 line.set_visible(pose is not None)
-        self._caption.set(text=view.caption, color=WARNING_COLOR if view.warned else "black")
+        self.caption.set(text=view.caption, color=WARNING_COLOR if view.warned else "black")
 
     def show_rotated(self, view: Panels) -> None:
         if view.output_image is not None:

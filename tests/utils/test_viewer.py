@@ -16,6 +16,7 @@ from PIL import Image, ImageSequence
 from utils.animation import SUFFIXES, save_animation
 from utils.errors import UserError
 from utils.plotting import LEFT_COLOR, RIGHT_COLOR, crop_to_image, draw_skeleton, save_examples
+from utils.scene_viewer import ScenePanels, SceneViewer
 from utils.skeleton import BONES
 from utils.viewer import Panels, Viewer, save, show
 
@@ -210,6 +211,19 @@ def test_panels_may_be_empty_and_fill_later():
     viewer.next_image()
     viewer.next_image()
     pixels(viewer)
+
+
+@pytest.mark.parametrize(
+    ("panels", "contents"),
+    [
+        (Viewer, Panels(IMAGES[0], None, None, None, "subject 1, a$_$")),
+        (SceneViewer, ScenePanels(IMAGES[0], [], *[None] * 6, "image 0: a$_$")),
+    ],
+    ids=["one person", "several"],
+)
+def test_a_name_in_a_caption_is_no_mathematics(panels, contents, tmp_path):
+    save(tmp_path / "a.png", lambda index, yaw: contents, 1, panels=panels)
+    assert imageio.imread(tmp_path / "a.png").size
 
 
 def test_save_png(tmp_path):

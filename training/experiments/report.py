@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from training.experiments.plan import Run
@@ -28,7 +29,9 @@ def write_report(folder: str | Path, name: str, suite: Mapping[str, Any], runs: 
     results = read_results(runs)
     parts, entries = [f"# {title}"], collect(results)
     if entries:
-        save_figure(draw_chart(title, entries), folder / f"{name}.png", dpi=110)
+        # Titles and names of rows are the user's, in which "$" is no mathematics; axes read the setting when drawn.
+        with rc_context({"text.parse_math": False}):
+            save_figure(draw_chart(title, entries), folder / f"{name}.png", dpi=110)
         table = score_table(entries, suite.get("reference"), suite.get("method"))
         parts += [table, _protocol(runs), f"![{title}]({name}.png)"]
     unfinished = {run: result for run, result in results.items() if is_needed(run, results) and SCORE not in result}

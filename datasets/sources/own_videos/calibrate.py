@@ -166,4 +166,4 @@ def _draw(axes, cameras: dict[str, Camera], board: Board) -> None:
             axes.plot(*np.stack([camera.center, corner]).T, color=color)
         # A line to the floor shows where the camera stands.
         axes.plot(*np.stack([camera.center, camera.center * [1, 1, 0]]).T, color=color, linestyle=":", linewidth=1)
-        axes.text(*camera.center, f"  {name}", color=color)
+        axes.text(*camera.center, f"  {name}", color=color, parse_math=False)

@@ -16,6 +16,7 @@ from datasets.cameras.boards import Board, BoardFinder, BoardView, check_board
 from datasets.cameras.calibrating import fit_lens
 from datasets.cameras.calibration import read_calibration
 from datasets.cameras.camera import Camera
+from datasets.sources.own_videos.calibrate import draw_cameras
 from tests.video_files import write_video
 from utils.errors import UserError
 from utils.geometry import rotation_about
@@ -145,6 +146,11 @@ def test_cameras_are_found_again(board, tmp_path, monkeypatch, capsys):
     assert run(monkeypatch, capsys, *videos, *arguments(board, tmp_path / "out", "--floor", *floor)) == report
     with pytest.raises(UserError, match=r"out holds a set of .*'floor': .*or an empty folder"):
         run(monkeypatch, capsys, *videos, *arguments(board, tmp_path / "out"))
+
+
+def test_a_camera_name_in_the_picture_is_no_mathematics(tmp_path):
+    draw_cameras(tmp_path / "cameras.png", {"a$_$": rig()["cam0"]}, CHESS)
+    assert (tmp_path / "cameras.png").stat().st_size > 5_000
 
 
 def test_a_chessboard_is_found_in_one_order_from_all_sides():

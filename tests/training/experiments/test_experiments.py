@@ -27,7 +27,7 @@ from utils.errors import UserError
 
 SUITE = """
 suite = {
-    "title": "A tiny suite",
+    "title": "A tiny $a_$ suite",
     "labels": [16, 0.5, 10_000],
     "stage2": {"label_subjects": None},
     "rows": {
@@ -41,7 +41,7 @@ suite = {
     "method": "method",
 }
 """
-ONE_ROW = 'suite = {"title": "One", "labels": [1.0], "rows": {"method": {}}, "views": True}'
+ONE_ROW = 'suite = {"title": "One $a_$", "labels": [1.0], "rows": {"method": {}}, "views": True}'
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -162,7 +162,7 @@ def test_the_report_has_a_table_a_chart_and_failures_but_no_numbers_for_them(fin
     tables, _, failed = page.partition("## Failed")
     assert "| breaks " not in tables and "nan" not in tables and failed.count("the loss became") == 4
     title, _, table = page.split("\n")[:3]
-    assert title == "# A tiny suite"
+    assert title == "# A tiny $a_$ suite"
     assert re.split(r" *\| *", table)[1:4] == [
         "change (errors in mm)",
         "labels",
