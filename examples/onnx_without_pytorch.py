@@ -11,15 +11,26 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 folder, output, *pictures = map(Path, sys.argv[1:])
 camera = Path(__file__).resolve().parent / "sample_set" / "seq_000" / "cam_00"
 pictures = pictures or [camera / "img_crop_000000.png", camera / "bg_crop_000000.png"]
 pose, encode, decode = (onnxruntime.InferenceSession(folder / f"{name}.onnx") for name in ("pose", "encode", "decode"))
-about = pose.get_modelmeta().custom_metadata_map
-size = (int(about["size"]),) * 2
-crop, background = (np.asarray(Image.open(file).convert("RGB").resize(size))[None] for file in pictures)
+about, *others = (graph.get_modelmeta().custom_metadata_map for graph in (pose, encode, decode))
+if any(other["network"] != about["network"] for other in others):
+    sys.exit(f"{folder} holds graphs of different networks; expected those of one export")
+
+
+def read_square(file):
+    """A crop (1,R,R,3) as pose_from_crop reads it: rotated as its EXIF orientation tells, resized bilinearly."""
+    picture = ImageOps.exif_transpose(Image.open(file)).convert("RGB")
+    if picture.width != picture.height:
+        sys.exit(f"{file} is {picture.width}x{picture.height} px; expected a square")
+    return np.asarray(picture.resize((int(about["size"]),) * 2, Image.Resampling.BILINEAR))[None]
+
+
+crop, background = map(read_square, pictures)
 
 (poses,) = pose.run(None, {"crops": crop})  # (1,17,3): meters; x right, y down, z forward
 for joint, position in zip(about["joints"].split(","), poses[0], strict=True):

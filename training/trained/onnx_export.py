@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from models import EncodeDecode
+from training.loop.identity import weights_digest
 from training.trained.load import open_network
 from utils.commands import install_extra
 from utils.errors import UserError
@@ -77,8 +78,9 @@ def export_onnx(config: dict, given: frozenset[str], folder: str | Path) -> list
     """Write the network at `network_path` to ONNX files in `folder`, float32, for any number of crops; return them.
 
     `pose.onnx` (where poses were trained), `encode.onnx` and `decode.onnx` (where views were); their metadata say the
-    side of a crop and the order of joints. Trust is not exported. UserError without the packages of the extra "export",
-    and for a folder with graphs of another network that this one would leave there.
+    side of a crop, the order of joints, and a digest of the weights, which tells graphs of two networks apart. Trust is
+    not exported. UserError without the packages of the extra "export", for a network with neither, and for a folder
+    with graphs of another network that this one would leave there.
     """
     _require_packages()
     on_cpu = {"device": "cpu", "precision": "float32"}
@@ -98,7 +100,14 @@ def export_onnx(config: dict, given: frozenset[str], folder: str | Path) -> list
         with_background = network.decoder.uses_background
         decode = _LatentsToViews if with_background else _LatentsToPlainViews
         graphs["decode"] = (decode(network), (*latents, rotations, *([crops] if with_background else [])))
-    about = {"size": str(network.size), "joints": ",".join(JOINT_NAMES)}
+    if not graphs:
+        raise UserError(
+            f"{config['network_path']!r} has nothing to export with output_types {network.output_types}; expected "
+            "'img_crop', or '3D' of a network with pose statistics, which published files lack"
+        )
+    # An export into a used folder that is interrupted leaves graphs of both networks: their digests differ.
+    digest = weights_digest(config["network_path"])
+    about = {"size": str(network.size), "joints": ",".join(JOINT_NAMES), "network": digest}
     with writing(folder) as folder:
         for other in {"pose", "encode", "decode"} - graphs.keys():
             if (folder / f"{other}.onnx").exists():

@@ -1,24 +1,29 @@
 """Networks as ONNX files: the same numbers in onnxruntime, for any number of crops."""
 
+import shutil
 import subprocess
 import sys
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from configs.config_test_encodeDecode import config_dict
+from geometry_aware_pose import pose_from_crop
 from models import build_network, save_weights
 from tests.networks import SMALL
 from tests.tiny import ROOT, run_script
+from training.loop.identity import weights_digest
 from training.trained.load import open_network
 from training.trained.onnx_export import export_onnx
 from utils.errors import UserError
 from utils.images import denormalize, normalize
 from utils.skeleton import JOINT_NAMES
 
+EXAMPLE = ROOT / "examples" / "onnx_without_pytorch.py"
 SMALLER = {**SMALL, "inputDimension": 32, "network_path": None}
 # between them: every kind of layer, both ways to rotate, and a network without poses
 COLORED = {
@@ -81,20 +86,66 @@ def check_parity(config, folder, outputs):
         assert found == outputs
 
 
-def test_script_writes_what_pytorch_gives_and_the_example_uses_it_without(tmp_path):
-    config = save_network(tmp_path / "network.safetensors", COLORED)
-    folder = tmp_path / "onnx"
-    arguments = ("--onnx", "--output", folder, f"network_path={config['network_path']}")
-    result = run_script("export_weights.py", *arguments)
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The config of a network, the folder of its ONNX files, and what the script said that wrote them."""
+    home = tmp_path_factory.mktemp("exported")
+    config = save_network(home / "network.safetensors", COLORED)
+    arguments = ("--onnx", "--output", home / "onnx", f"network_path={config['network_path']}")
+    return config, home / "onnx", run_script("export_weights.py", *arguments)
+
+
+def run_example(*arguments):
+    return subprocess.run([sys.executable, EXAMPLE, *arguments], capture_output=True, text=True, timeout=300)
+
+
+def test_script_writes_what_pytorch_gives_and_the_example_uses_it_without(exported, tmp_path):
+    config, folder, result = exported
     assert result.returncode == 0 and result.stderr == "", result.stderr
     assert result.stdout.count("written: ") == 3
     check_parity(config, folder, {"poses", "appearance", "points", "views"})
-    example = ROOT / "examples" / "onnx_without_pytorch.py"
-    command = [sys.executable, example, folder, tmp_path / "views.png"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
-    assert [line.split()[0] for line in printed.splitlines()] == list(JOINT_NAMES)
+    shown = run_example(folder, tmp_path / "views.png")
+    assert shown.returncode == 0, shown.stderr
+    assert [line.split()[0] for line in shown.stdout.splitlines()] == list(JOINT_NAMES)
     assert Image.open(tmp_path / "views.png").size == (8 * 32, 32)
-    assert "torch" not in example.read_text().split('"""')[2]
+    assert "torch" not in EXAMPLE.read_text(encoding="utf-8").split('"""')[2]
+
+
+def test_the_example_reads_crops_as_pose_from_crop_does(exported, tmp_path):
+    config, folder, _ = exported
+    rotated = Image.Exif()
+    rotated[ExifTags.Base.Orientation] = 6
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "crop.png", exif=rotated)
+    Image.fromarray(pixels[:60]).save(tmp_path / "wide.png")
+    shown = run_example(folder, tmp_path / "views.png", tmp_path / "crop.png", tmp_path / "crop.png")
+    poses = [list(map(float, line.split()[1:])) for line in shown.stdout.splitlines()]
+    expected = pose_from_crop(config["network_path"], "cpu", "float32")(tmp_path / "crop.png")[0]
+    np.testing.assert_allclose(poses, expected, atol=0.011)
+    refused = run_example(folder, tmp_path / "views.png", tmp_path / "wide.png", tmp_path / "crop.png")
+    assert refused.returncode == 1 and "wide.png is 80x60 px; expected a square" in refused.stderr
+
+
+def test_graphs_of_two_networks_are_told_apart(exported, tmp_path):
+    """As an export into a used folder leaves them that is interrupted after its first file."""
+    config, folder, _ = exported
+    shutil.copytree(folder, tmp_path / "onnx")
+    pose = onnx.load(tmp_path / "onnx" / "pose.onnx")
+    (network,) = (entry for entry in pose.metadata_props if entry.key == "network")
+    assert network.value == weights_digest(config["network_path"])
+    network.value = "another's"
+    onnx.save(pose, tmp_path / "onnx" / "pose.onnx")
+    refused = run_example(tmp_path / "onnx", tmp_path / "views.png")
+    assert refused.returncode == 1 and "onnx holds graphs of different networks" in refused.stderr
+    assert not (tmp_path / "views.png").exists()
+
+
+def test_a_network_without_poses_and_views_is_refused(tmp_path):
+    config = {**SMALLER, "output_types": ["3D"]}
+    save_weights(tmp_path / "a.safetensors", build_network(config), config)
+    with pytest.raises(UserError, match=r"a\.safetensors' has nothing to export with output_types \['3D'\]; expected"):
+        export_onnx({**config_dict, "network_path": str(tmp_path / "a.safetensors")}, frozenset(), tmp_path / "onnx")
+    assert not (tmp_path / "onnx").exists()
 
 
 def test_a_network_without_poses_has_no_file_for_them(tmp_path):
