@@ -74,5 +74,11 @@ def test_export_refuses_what_it_cannot_write(pose_run, tmp_path):
     config = {**config_dict, "network_path": str(pose_run.path)}
     with pytest.raises(UserError, match="safetensors"):
         export_weights(config, frozenset(), tmp_path / "weights.pth")
+    small = tmp_path / "small.safetensors"
+    export_weights(config, frozenset(), small)
+    before = small.read_bytes()
+    with pytest.raises(UserError, match=r"small\.safetensors' is the network itself.*expected another file"):
+        export_weights({**config, "network_path": str(small)}, frozenset(), small)
+    assert small.read_bytes() == before
     result = fork_script("export_weights.py", "--output", tmp_path / "a.safetensors", "network_path=/nowhere")
     assert result.returncode == 2 and "/nowhere" in result.stderr

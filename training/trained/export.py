@@ -24,12 +24,15 @@ _FOLDER_KEYS = (
 def export_weights(config: dict, given: frozenset[str], path: str | Path) -> None:
     """Write the network at `network_path` to a .safetensors file in half precision, for sharing.
 
-    Its config is stored with it, without the folders of this machine.
+    Its config is stored with it, without the folders of this machine. UserError for another ending, for published
+    weights, and for the file of the network itself.
     """
     if Path(path).suffix != ".safetensors":
         raise UserError(f"cannot export to {str(path)!r}; expected a name that ends in .safetensors")
     trained = open_network(*_of_its_method(config, given))
     kept = shared_config(trained)
+    if Path(path).exists() and Path(path).samefile(weights_file(config["network_path"])):
+        raise UserError(f"{str(path)!r} is the network itself, in its full precision; expected another file")
     with writing_file(path):
         save_weights(path, trained.network, kept, dtype=torch.float16)
 
