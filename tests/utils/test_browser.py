@@ -126,6 +126,21 @@ def test_a_page_holds_all_and_needs_nothing_else(tmp_path, monkeypatch, capsys):
     assert "viser" not in capsys.readouterr().out  # its greetings
 
 
+@pytest.mark.parametrize(("color", "legend"), [((1.0, 0.5, 0.0), "each person a color"), (None, "left</b> and <b")])
+def test_the_legend_is_that_of_the_people_wherever_they_are(color, legend, tmp_path, monkeypatch):
+    pytest.importorskip("viser", reason="viser, the extra 'browser', is not installed")
+    from utils.browser import page
+
+    class FirstEmpty(Spinning):
+        def space(self, index):
+            space = super().space(index)
+            return space._replace(bodies=[body._replace(color=color) for body in space.bodies] if index else [])
+
+    monkeypatch.setattr(page, "STEPS", 1)
+    page.save_page(tmp_path / "page.html", FirstEmpty(), 2)
+    assert legend in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_a_step_of_a_turn_shows_its_own_pictures():
     pytest.importorskip("viser", reason="viser, the extra 'browser', is not installed")
     from utils.browser.page import _Turning
@@ -177,6 +192,9 @@ def test_ports_and_names_that_cannot_be(tmp_path):
         pass
     with pytest.raises(UserError, match=r"'page\.pdf'; expected a name that ends in \.html"):
         check_page_path("page.pdf")
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(IsADirectoryError, match="folder\\.html"):
+        check_page_path(tmp_path / "folder.html")
 
 
 def test_without_viser_one_line_says_what_to_install(monkeypatch):

@@ -44,7 +44,7 @@ def save_page(path: str | os.PathLike, view: View, count: int = 1) -> None:
                 image.turn(step)
                 recorder.insert_sleep(TURN_SECONDS / STEPS)
             image.root.visible = False
-        text = _with_legend(recorder.as_html(), in_sides=all(body.color is None for body in space.bodies))
+        text = _with_legend(recorder.as_html(), in_sides=not any(image.colored for image in images))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
@@ -52,13 +52,15 @@ def save_page(path: str | os.PathLike, view: View, count: int = 1) -> None:
 class _Turning:
     """Image `index` of `view` in a scene, hidden: people, cameras, a caption, and pictures of each of `yaws`.
 
-    Pictures face the point `eye` (3,), where browsers begin, whichever camera the image is of.
+    Pictures face the point `eye` (3,), where browsers begin, whichever camera the image is of. `colored`: its people
+    have a color each, instead of the colors of left and right.
     """
 
     def __init__(self, scene: SceneApi, view: View, index: int, yaws: np.ndarray, eye: np.ndarray):
         space, name, self.yaws = view.space(index), f"/image {index}", yaws
         self.root = scene.add_frame(name, show_axes=False, visible=False)
         self.drawn = draw_space(scene, space, f"{name}/space")
+        self.colored = any(body.color is not None for body in space.bodies)
         turns = [view(index, yaw) for yaw in yaws]
         by_yaw = [list(panels.pictures().items())[:PICTURES] for panels in turns]
         columns = {
