@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from utils.commands import install_extra
 from utils.errors import UserError
+from utils.files import check_writable
 
 if TYPE_CHECKING:
     from viser import ViserServer
@@ -46,9 +47,10 @@ def require_viser() -> None:
 
 
 def check_page_path(path: str | os.PathLike) -> None:
-    """UserError for a name that a page cannot have."""
+    """UserError for a name that a page cannot have, OSError where it cannot be written."""
     if Path(path).suffix not in (".html", ".htm"):
         raise UserError(f"cannot save the page to {str(path)!r}; expected a name that ends in .html")
+    check_writable(path)
 
 
 def _check_address(host: str, port: int) -> None:
