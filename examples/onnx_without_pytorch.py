@@ -18,7 +18,7 @@ camera = Path(__file__).resolve().parent / "sample_set" / "seq_000" / "cam_00"
 pictures = pictures or [camera / "img_crop_000000.png", camera / "bg_crop_000000.png"]
 pose, encode, decode = (onnxruntime.InferenceSession(folder / f"{name}.onnx") for name in ("pose", "encode", "decode"))
 about, *others = (graph.get_modelmeta().custom_metadata_map for graph in (pose, encode, decode))
-if any(other["network"] != about["network"] for other in others):
+if any(other.get("network") != about.get("network") for other in others):
     sys.exit(f"{folder} holds graphs of different networks; expected those of one export")
 
 
