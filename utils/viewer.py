@@ -32,7 +32,6 @@ from utils.skeleton import NUM_JOINTS
 from utils.viewer_controls import WINDOW_SETTINGS, Controls
 
 TITLES = ("Input image", "Output image", "Predicted pose", "True pose")
-SCREENLESS_BACKENDS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 SAVED_SUFFIXES = (".png", *SUFFIXES)
 SWEEP_FRAMES = 36
 WARNING_COLOR = "tab:red"
@@ -168,10 +167,11 @@ def show(
     import matplotlib.pyplot as plt
 
     try:
-        backend = plt.get_backend().lower()
-        if backend in SCREENLESS_BACKENDS:
-            raise ImportError(f"matplotlib's backend is {backend!r}")
         figure = plt.figure(figsize=panels.size, num="Novel view and 3D pose")
+        # Backends of files and of notebooks need no screen. WebAgg neither, which has its windows in a browser.
+        if figure.canvas.required_interactive_framework is None and plt.get_backend().lower() != "webagg":
+            plt.close(figure)
+            raise ImportError(f"matplotlib's backend is {plt.get_backend()!r}")
     except ImportError as error:
         raise UserError(
             f"no window can be opened ({error}; it needs a screen and tkinter); use --save FILE.png, FILE.gif or "
@@ -179,7 +179,8 @@ def show(
         ) from error
     with plt.rc_context(WINDOW_SETTINGS):
         viewer = panels(figure, view, count, index)
-        plt.show()
+        # Also in interactive mode, where it would return at once.
+        plt.show(block=True)
     return viewer
 
 

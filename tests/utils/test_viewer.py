@@ -169,7 +169,8 @@ def test_space_plays_and_pauses(viewer):
 def test_a_window_turns_both_skeletons_together_without_roll(monkeypatch):
     shown = []
 
-    def turn_with_the_mouse():
+    def turn_with_the_mouse(block):
+        assert block
         window = figure[-1]
         pixels_before, before = pixels(window), angles(window)
         for axes in [axes for axes in window.figure.axes if axes.name == "3d"]:
@@ -181,7 +182,7 @@ def test_a_window_turns_both_skeletons_together_without_roll(monkeypatch):
         shown.append(angles(window))
 
     figure = []
-    monkeypatch.setattr("matplotlib.pyplot.get_backend", lambda: "a window")
+    monkeypatch.setattr("matplotlib.pyplot.get_backend", lambda: "webagg")  # which needs no screen
     monkeypatch.setattr("matplotlib.pyplot.show", turn_with_the_mouse)
 
     class Watched(Viewer):
@@ -280,10 +281,17 @@ def test_bad_names_and_numbers_are_one_line(tmp_path):
         save(tmp_path / "view.png", view, 3, index=3)
 
 
-def test_without_a_screen_show_says_to_save(monkeypatch):
-    monkeypatch.setattr("matplotlib.pyplot.get_backend", lambda: "agg")
-    with pytest.raises(UserError, match="--save"):
-        show(view, 3)
+@pytest.mark.parametrize("backend", ["agg", "module://matplotlib_inline.backend_inline"])
+def test_without_a_window_show_says_to_save(backend):
+    pytest.importorskip("matplotlib_inline.backend_inline")
+    before = plt.get_fignums()
+    plt.switch_backend(backend)
+    try:
+        with pytest.raises(UserError, match=rf"backend is '{backend}'.*--save"):
+            show(view, 3)
+        assert plt.get_fignums() == before
+    finally:
+        plt.switch_backend("agg")
 
 
 def test_skeleton_stands_upright_with_colored_sides():
