@@ -77,7 +77,7 @@ def test_csv(motion, tmp_path):
     write_motion(tmp_path / "a.csv", motion)
     rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
     assert len(rows) == len(motion.joints) and rows[GAP]["hip_x"] == "" == rows[GAP]["trust"]
-    assert float(rows[3]["seconds"]) == pytest.approx(3 * EVERY / RATE, abs=1e-4) and rows[3]["instant"] == "6"
+    assert float(rows[2]["seconds"]) == pytest.approx(2 * EVERY / RATE, abs=1e-6) and rows[2]["instant"] == "4"
     wrist = [float(rows[3][f"left_wrist_{axis}"]) for axis in "xyz"]
     assert np.allclose(wrist, motion.joints[3, JOINT_NAMES.index("left_wrist")], atol=1e-4)
 
