@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from utils.errors import plain_text
 from utils.files import write_atomically
 
 Row = dict[str, Any]  # subject, motion, crops, and scores by name
@@ -78,8 +79,10 @@ VIEW_SUMMARY = {"psnr": "PSNR (dB)", "psnr_foreground": "of the person", "ssim":
 def group_means(subjects: np.ndarray, motions: np.ndarray, scores: Mapping[str, np.ndarray]) -> list[Row]:
     """Means of every score (N,) per (subject, motion), per subject, per motion and over all; NaN is left out.
 
-    `subjects`, `motions`: (N,) strings. Each row has `subject`, `motion`, `crops` (how many) and the means.
+    `subjects`, `motions`: (N,) strings. Each row has `subject`, `motion`, `crops` (how many) and the means. A recording
+    that is named "all" is "'all'", since "all" stands for the means over all.
     """
+    subjects, motions = (np.where(values == ALL, repr(ALL), values) for values in (subjects, motions))
     # Subjects are numbers: sorted by value, not as text.
     names = sorted(set(subjects), key=lambda name: (len(name), name))
     kinds = sorted(set(motions), key=lambda name: (len(name), name) if name.startswith("seq ") else (0, name))
@@ -162,6 +165,8 @@ def write_evaluation(folder: str | os.PathLike, table: list[Row], markdown: str)
 
 def markdown_table(header: list[str], cells: list[list[str]], left: int = 2) -> str:
     """A Markdown table with aligned columns; the first `left` columns are text, the others numbers."""
+    # Names of recordings may have what parts columns or lines.
+    header, *cells = ([plain_text(cell).replace("|", r"\|") for cell in line] for line in (header, *cells))
     widths = [max(len(line[column]) for line in [header, *cells]) for column in range(len(header))]
     rule = ["-" * width if column < left else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
     lines = []

@@ -1,5 +1,7 @@
 """The summary of an evaluation, and its tables per subject and motion."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -84,3 +86,17 @@ def test_group_means_sort_by_number_and_leave_out_nan():
     table = group_means(subjects, motions, {"psnr": np.array([30.0, 10.0, np.nan])})
     assert [row["motion"] for row in table if row["subject"] == "all"] == ["seq 2", "seq 10", "all"]
     assert [row["psnr"] for row in table if row["motion"] == "all"] == [10, 30, 20]
+
+
+def test_names_of_recordings_neither_replace_totals_nor_part_columns():
+    motions = np.array(["all", "walk|run", "two\nlines"])
+    table = group_means(np.array(["1"] * 3), motions, {"psnr": np.array([10.0, 20.0, 30.0])})
+    assert {row["motion"]: row["psnr"] for row in table if row["subject"] == "all"} == {
+        "'all'": 10,
+        "walk|run": 20,
+        "two\nlines": 30,
+        "all": 20,
+    }
+    lines = [line for line in table_text(table).splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 4 and all(len(re.findall(r"(?<!\\)\|", line)) == 5 for line in lines)
+    assert [line.split(" |")[1].strip() for line in lines[2:]] == ["all", "'all'", "two\\nlines", "walk\\|run"]
