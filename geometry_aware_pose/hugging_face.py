@@ -15,7 +15,7 @@ from training.trained.load import open_network
 from utils.commands import install_extra
 from utils.config import write_config
 from utils.errors import UserError
-from utils.readers import reason
+from utils.readers import read_text, reason
 
 try:
     from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
@@ -87,16 +87,21 @@ class PretrainedNetwork(
         network.load_state_dict(trained.network.state_dict())
         if path in map(weights_path, PACKAGED_WEIGHTS):
             # Its links lead into the repository, which a card on the Hub is not part of.
-            card = Path(path).with_name("README.md").read_text()
+            card = Path(path).with_name("README.md").read_text(encoding="utf-8")
             network.card = re.sub(r"\[([^\]]*)\]\((?!https?:)[^)]*\)", r"\1", card)
         return network.eval()
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
         """Write the network into a folder, which is made if it is missing. options: of huggingface_hub.
 
-        UserError where a file is in the place of the folder.
+        UserError where a file is in the place of the folder, and for a folder with another model card, which
+        huggingface_hub would leave beside these weights.
         """
         check_name("the folder to save in", save_directory)
+        card = Path(save_directory) / "README.md"
+        own = self.generate_model_card(**(options.get("model_card_kwargs") or {})).content
+        if card.exists() and read_text(card, "a model card in UTF-8") != own:
+            raise UserError(f"{str(card)!r} is not the model card of this network; expected a folder without README.md")
         try:
             return super().save_pretrained(save_directory, **options)
         except (FileExistsError, NotADirectoryError) as error:

@@ -156,6 +156,20 @@ def test_a_network_is_not_saved_in_a_file(trained, tmp_path):
     assert trained.read_bytes() == before
 
 
+def test_weights_are_not_saved_beside_the_card_of_another_network(trained, tmp_path):
+    first, second = (PretrainedNetwork.from_pretrained(trained) for _ in range(2))
+    first.card = "# First\n\nIts poses err by 40 mm."
+    for _ in range(2):
+        first.save_pretrained(tmp_path / "saved")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "saved").iterdir()}
+    with pytest.raises(UserError, match=r"saved/README\.md' is not the model card of this network; expected a"):
+        second.save_pretrained(tmp_path / "saved")
+    assert before == {file.name: file.read_bytes() for file in (tmp_path / "saved").iterdir()}
+    (tmp_path / "saved" / "README.md").unlink()
+    second.save_pretrained(tmp_path / "saved")
+    assert "40 mm" not in (tmp_path / "saved" / "README.md").read_text(encoding="utf-8")
+
+
 def test_packaged_networks_have_our_card_and_keep_their_trust(tmp_path):
     network = PretrainedNetwork.from_pretrained("wild128")
     card = network.generate_model_card().content
