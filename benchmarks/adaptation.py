@@ -87,7 +87,7 @@ def evaluate(network: Path, test_set: Path, output: Path) -> dict[str, float]:
          f"dataset_folder_test={test_set}", f"output_folder={output}")  # fmt: skip
     # A run keeps its own table, a file of weights has none to keep it in.
     (table,) = [network / "evaluation.csv"] if network.is_dir() else output.glob("*/evaluation.csv")
-    with table.open(newline="") as file:
+    with table.open(newline="", encoding="utf-8") as file:
         overall = list(csv.DictReader(file))[-1]
     return {column: float(overall[column]) for column in COLUMNS}
 

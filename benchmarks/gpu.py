@@ -171,7 +171,7 @@ def _logged(train, config: dict) -> tuple[Path, float]:
 
 
 def _rates(run: Path, seconds: float, config: dict, on_gpu: bool) -> dict[str, float | None]:
-    with open(run / "debug_log_training.txt", newline="") as log:
+    with open(run / "debug_log_training.txt", newline="", encoding="utf-8") as log:
         first, *later = (float(row["iterations_per_second"]) for row in csv.DictReader(log))
     rate, window = median(later), config["num_training_iterations"] // WINDOWS
     return {

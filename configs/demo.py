@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             trained = open_run(poses)
             text = summary(test(trained, poses), test(open_run(supervised), supervised))
             save_pictures(output, trained)
-            write_atomically(output / "results.md", lambda part: part.write_text(text + "\n"))
+            write_atomically(output / "results.md", lambda part: part.write_text(text + "\n", encoding="utf-8"))
     print(f"\n{text}\n\npictures and results.md are in {output}")
     print(f"{(time.perf_counter() - started) / 60:.1f} minutes in total")
     print(f"to look around: {command_for('test_encodeDecode')} network_path={poses.path}")

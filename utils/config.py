@@ -176,7 +176,7 @@ def config_text(config: Mapping[str, Any]) -> str:
 
 def write_config(path: str | os.PathLike, config: dict) -> None:
     """Write `config` as JSON, atomically."""
-    write_atomically(path, lambda part: part.write_text(json.dumps(config, indent=2) + "\n"))
+    write_atomically(path, lambda part: part.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8"))
 
 
 def config_hash(config: dict) -> str:

@@ -99,7 +99,7 @@ class PieceWriter:
         if self.version != CROPS:
             job = job | {LAYOUT_VERSION: self.version}
         if not job_file.exists():
-            write_atomically(job_file, lambda part: part.write_text(json.dumps(job)))
+            write_atomically(job_file, lambda part: part.write_text(json.dumps(job), encoding="utf-8"))
             return
         held = read_json(job_file, dict)
         version = held.get(LAYOUT_VERSION, CROPS)

@@ -73,7 +73,7 @@ def finish_shard(writer: PieceWriter, shard: Shard | None) -> None:
         writer.finish()
     else:
         done = json.dumps({"pieces": writer.finished_keys})
-        write_atomically(writer.root / SHARD_FILE, lambda part: part.write_text(done))
+        write_atomically(writer.root / SHARD_FILE, lambda part: part.write_text(done, encoding="utf-8"))
 
 
 def merge_shards(root: str | Path, file: str) -> Path:

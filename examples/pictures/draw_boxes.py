@@ -41,7 +41,7 @@ def main() -> None:
 def draw() -> Figure:
     """All boxes side by side, each with its crop and what is right or wrong about it."""
     frame = Image.fromarray(iio.imread(RECORDING / "videos" / f"{CAMERA}.mp4", index=FRAME, plugin="pyav"))
-    with (RECORDING / "boxes.csv").open() as file:
+    with (RECORDING / "boxes.csv").open(encoding="utf-8") as file:
         (box,) = (row for row in csv.DictReader(file) if (row["camera"], int(row["frame"])) == (CAMERA, FRAME))
     left, top, width, height = (float(box[key]) for key in ("x0", "y0", "w", "h"))
     center, side = np.array([left + width / 2, top + height / 2]), METERS * max(width, height)

@@ -40,7 +40,7 @@ def write_report(folder: str | Path, name: str, suite: Mapping[str, Any], runs: 
     if waiting := len(unfinished) - len(failed):
         parts.append(f"{waiting} of the planned runs are not done yet.")
     page = folder / f"{name}.md"
-    write_atomically(page, lambda part: part.write_text("\n\n".join(parts) + "\n"))
+    write_atomically(page, lambda part: part.write_text("\n\n".join(parts) + "\n", encoding="utf-8"))
     return page
 
 

@@ -103,7 +103,7 @@ def train_and_test(run: Run, patient: bool = False) -> str | None:
         reason = one_line(error) if isinstance(error, UserError) else f"{type(error).__name__}: {one_line(error)}"
         if folder is not None:
             folder.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder.path / FAILURE, lambda part: part.write_text(reason))
+            write_atomically(folder.path / FAILURE, lambda part: part.write_text(reason, encoding="utf-8"))
         return reason
     return None
 
@@ -142,7 +142,9 @@ def read_result(run: Run) -> dict[str, Any]:
     folders = [folder for _, _, folder in _stages(run)]
     if not (table := _table(run, folders[-1])).exists():
         notes = [folder.path / FAILURE for folder in folders]
-        return next(({"failure": note.read_text(errors="replace")} for note in notes if note.exists()), {})
+        return next(
+            ({"failure": note.read_text(encoding="utf-8", errors="replace")} for note in notes if note.exists()), {}
+        )
     rows = read_csv(table, (*GROUP_COLUMNS, SCORE))
     with reading(table, "the scores of an evaluation; remove it to evaluate again"):
         scores = {name: float(value) for name, value in rows[-1].items() if name not in GROUP_COLUMNS}

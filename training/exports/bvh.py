@@ -78,7 +78,7 @@ def write_bvh(path: Path, motion: Motion) -> None:
     lines = ["HIERARCHY", *_joint_lines(HIERARCHY[0], offsets, 0)]
     lines += ["MOTION", f"Frames: {len(rows)}", f"Frame Time: {1 / motion.instants_per_second:.8f}"]
     lines += [" ".join(f"{value:.6f}" for value in row) for row in rows]
-    path.write_text("\n".join(lines) + "\n", newline="")
+    path.write_text("\n".join(lines) + "\n", newline="", encoding="utf-8")
 
 
 def rest_offsets(joints: np.ndarray) -> dict[str, np.ndarray]:

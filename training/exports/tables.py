@@ -37,7 +37,7 @@ def write_csv(path: Path, motion: Motion) -> None:
     trust = np.full(len(motion.joints), np.nan) if motion.trust is None else motion.trust
     for instant, time, score, joints in zip(motion.instants, motion.times, trust, motion.joints, strict=True):
         writer.writerow([instant, f"{time:.6f}", *map(_cell, (score, *joints.reshape(-1)))])
-    path.write_text(text.getvalue(), newline="")
+    path.write_text(text.getvalue(), newline="", encoding="utf-8")
 
 
 def _cell(value: float) -> str:

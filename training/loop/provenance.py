@@ -73,7 +73,7 @@ class RunRecord:
         # Also while the run goes on: one that is killed has ended here, as far as anybody knows.
         self.session["end"] = _now()
         text = json.dumps(self.content, indent=2) + "\n"
-        write_atomically(self.path, lambda part: part.write_text(text))
+        write_atomically(self.path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
@@ -117,7 +117,7 @@ def device_name(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     names: list[str] = []
     with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 

@@ -159,7 +159,7 @@ class CsvLog:
             writer = csv.DictWriter(text, self.fields)
             writer.writeheader()
             writer.writerows(kept)
-        write_atomically(path, lambda part: part.write_text(text.getvalue(), newline=""))
+        write_atomically(path, lambda part: part.write_text(text.getvalue(), newline="", encoding="utf-8"))
 
     def append(self, row: dict) -> None:
         """Add a row; the first one also writes the header."""
@@ -168,7 +168,7 @@ class CsvLog:
                 f"{str(self.path)!r} has the columns {', '.join(self.fields)}; expected {', '.join(row)}: "
                 "move the log away to go on"
             )
-        with naming(self.path), self.path.open("a", newline="") as file:
+        with naming(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.fields or list(row))
             if self.fields is None:
                 self.fields = list(row)

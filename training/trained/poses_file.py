@@ -74,7 +74,7 @@ def write_poses(
         write_atomically(path, lambda part: save_npz(part, columns))
     else:
         text = _csv_text(columns, fused)
-        write_atomically(path, lambda part: part.write_text(text, newline=""))
+        write_atomically(path, lambda part: part.write_text(text, newline="", encoding="utf-8"))
 
 
 def _csv_text(columns: Mapping[str, np.ndarray], fused: Mapping[str, np.ndarray] | None) -> str:

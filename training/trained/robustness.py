@@ -115,7 +115,9 @@ def write_robustness(folder: str | os.PathLike, found: Robustness) -> None:
     writer.writeheader()
     writer.writerows(found.rows)
     for name, content in (("nuisances.csv", text.getvalue()), ("nuisances.md", robustness_text(found))):
-        write_atomically(folder / name, lambda part, content=content: part.write_text(content, newline=""))
+        write_atomically(
+            folder / name, lambda part, content=content: part.write_text(content, newline="", encoding="utf-8")
+        )
     _save_picture(folder / "nuisances.png", found)
 
 

@@ -160,7 +160,9 @@ def write_evaluation(folder: str | os.PathLike, table: list[Row], markdown: str)
     writer.writerows(table)
     # newline="": the csv module ends its lines itself.
     for name, content in (("evaluation.csv", text.getvalue()), ("evaluation.md", markdown)):
-        write_atomically(folder / name, lambda part, content=content: part.write_text(content, newline=""))
+        write_atomically(
+            folder / name, lambda part, content=content: part.write_text(content, newline="", encoding="utf-8")
+        )
 
 
 def markdown_table(header: list[str], cells: list[list[str]], left: int = 2) -> str:

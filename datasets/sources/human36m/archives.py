@@ -154,7 +154,7 @@ def _unpack(archive: Path, folder: Path, suffix: str, progress: bool) -> None:
             f"{archive} is truncated or damaged ({reason}); expected a complete archive: download it again"
         ) from error
     with naming(folder / STAMP_FILE):
-        (folder / STAMP_FILE).write_text(stamp)
+        (folder / STAMP_FILE).write_text(stamp, encoding="utf-8")
 
 
 def _unpack_member(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:

@@ -57,7 +57,7 @@ class SubjectNotes:
 
     def add(self, subject: int, rows: list[ReportRow]) -> None:
         """Mark the subject as finished and store its rows."""
-        write_atomically(self._file(subject), lambda part: part.write_text(json.dumps(rows)))
+        write_atomically(self._file(subject), lambda part: part.write_text(json.dumps(rows), encoding="utf-8"))
 
     def rows(self, subjects: Iterable[int]) -> list[ReportRow]:
         """Rows of these subjects, which must be finished."""
@@ -80,7 +80,7 @@ def write_csv_report(output: Path, rows: list[ReportRow]) -> None:
     """Write `report.csv` to the folder of a set."""
 
     def write(part: Path) -> None:
-        with open(part, "w", newline="") as file:
+        with open(part, "w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
             table.writerow(ReportRow._fields)
             table.writerows(rows)
