@@ -102,7 +102,7 @@ def export_onnx(config: dict, given: frozenset[str], folder: str | Path) -> list
         graphs["decode"] = (decode(network), (*latents, rotations, *([crops] if with_background else [])))
     if not graphs:
         raise UserError(
-            f"{config['network_path']!r} has nothing to export with output_types {network.output_types}; expected "
+            f"{config['network_path']!r} has nothing to export for {' and '.join(network.output_types)}; expected "
             "'img_crop', or '3D' of a network with pose statistics, which published files lack"
         )
     # An export into a used folder that is interrupted leaves graphs of both networks: their digests differ.
