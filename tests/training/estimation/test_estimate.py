@@ -149,6 +149,8 @@ def test_pose_from_photo(photo):
     assert (np.asarray(picture) != np.asarray(Image.open(photo / "man.png"))).any()
     nobody = geometry_aware_pose.pose_from_photo(np.full((50, 80, 3), 90, np.uint8), device="cpu")
     assert nobody.poses.shape == (0, 17, 3) and nobody.picture.size == (80, 50)
+    assert [nobody.poses.trust.shape, nobody.poses.expected_error.shape, nobody.poses.flagged.shape] == [(0,)] * 3
+    assert nobody.poses.flagged.dtype == poses.flagged.dtype
     with pytest.raises(UserError, match=r"a photograph is list; expected a file, a PIL image, or uint8 RGB"):
         geometry_aware_pose.pose_from_photo([1], device="cpu")
 
