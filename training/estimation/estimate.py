@@ -36,7 +36,7 @@ from training.estimation.smoothing import check_filter, smooth, smoothing_text
 from training.exports.formats import FORMATS, check_formats, write_motion
 from training.exports.motion import CAMERA, WORLD, Motion
 from training.trained.inference import PoseFromCrop
-from utils.errors import UserError
+from utils.errors import UserError, plain_text
 from utils.locks import writing
 
 TOGETHER = "poses"  # name of the files of several cameras' poses
@@ -120,6 +120,8 @@ def _job(
     """What decides the content of the folder; of videos, only their paths and sizes."""
     of_calibration = b"" if calibration is None else identity_of_calibration(Path(calibration).expanduser())
     digest = hashlib.sha256(of_calibration + identity_of_videos(files)).hexdigest()[:16]
+    # Of a path that is not UTF-8, JSON could be written but not read again.
+    network = plain_text(network)
     return {**choices._asdict(), "network": network, "weights": weights, "offsets": list(offsets), "files": digest}
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -75,15 +76,20 @@ def by_camera(files: Sequence[str]) -> dict[str, str]:
         if not separator:
             # Absolute, since "." has no name, but links as they are: their names may be those of the cameras.
             camera, file = Path(os.path.abspath(Path(given).expanduser())).stem, given
-        if not camera or not file or "/" in camera or os.sep in camera:
+        if not camera or not file or "/" in camera or os.sep in camera or not _is_utf8(camera):
             raise UserError(
                 f"{given!r} gives camera {camera!r} the file {file!r}; expected camera=file with a name of a camera "
-                "that is not empty and has no '/', or a file that is named after its camera"
+                "that is UTF-8, not empty and has no '/', or a file that is named after its camera"
             )
         if camera in named:
             raise UserError(f"two videos of camera {camera!r}, {named[camera]!r} and {file!r}; expected one")
         named[camera] = file
     return named
+
+
+def _is_utf8(name: str) -> bool:
+    # Paths of other bytes come with halves of characters in place of them, which open files but cannot be written.
+    return not re.search("[\ud800-\udfff]", name)
 
 
 def existing_videos(
@@ -142,8 +148,8 @@ def _recording(fields: dict, folder: Path, where: str) -> Recording:
     if files["calibration"] is None:
         raise UserError(f"{where}: no 'calibration'; expected a JSON file of cameras")
     name = fields["name"]
-    if not isinstance(name, str | int):
-        raise UserError(f"{where}: 'name' is {name!r}; expected text")
+    if not isinstance(name, str | int) or not _is_utf8(str(name)):
+        raise UserError(f"{where}: 'name' is {name!r}; expected text in UTF-8")
     return Recording(
         str(name),
         _whole(fields.get("subject", 1), "subject", where),
@@ -291,7 +297,9 @@ def identity_of_videos(videos: Mapping[str, Path]) -> bytes:
         # Reading hours of video for a checksum would take minutes.
         return sum(file.stat().st_size for file in picture_files(video) or [video])
 
-    return "".join(f"{name} {video.resolve()} {size(video)}" for name, video in videos.items()).encode()
+    text = "".join(f"{name} {video.resolve()} {size(video)}" for name, video in videos.items())
+    # Paths need not be UTF-8.
+    return text.encode(errors="surrogatepass")
 
 
 def identity_of_calibration(path: Path) -> bytes:

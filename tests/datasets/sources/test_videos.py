@@ -2,7 +2,11 @@
 
 import csv
 import json
+import os
 import pickle
+import re
+import shutil
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +29,7 @@ from datasets.sources.own_videos.prepare import prepare_videos
 from datasets.sources.own_videos.recordings import (
     by_camera,
     files_checksum,
+    identity_of_videos,
     one_recording,
     read_pose_file,
     read_recordings,
@@ -539,11 +544,29 @@ def test_videos_are_named_after_their_camera(tmp_path, monkeypatch):
     }
 
 
-@pytest.mark.parametrize("given", ["", "/", "=a.mp4", "left=", "a/b=cam01.mp4", "../out=cam01.mp4"])
+@pytest.mark.parametrize(
+    "given", ["", "/", "=a.mp4", "left=", "a/b=cam01.mp4", "../out=cam01.mp4", "caf\udce9.mp4", "\udce9=cam01.mp4"]
+)
 def test_names_that_are_no_names_of_cameras_are_one_line(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=rf"^{given!r} gives camera .*; expected camera=file"):
+    with pytest.raises(UserError, match=rf"^{re.escape(repr(given))} gives camera .*; expected camera=file"):
         by_camera([given])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_paths_that_are_not_utf8(filmed, tmp_path):
+    """As Linux has them of disks and archives in Latin-1."""
+    folder = Path(shutil.copytree(filmed.calibration.parent, tmp_path / os.fsdecode(b"caf\xe9")))
+    given = [f"{name}={folder / path.name}" for name, path in filmed.videos.items()]
+    found = one_recording(given, folder / "calibration.json")
+    assert make_plan(found, 1).num_frames == make_plan(recording(filmed), 1).num_frames
+    assert files_checksum([found]) != files_checksum([recording(filmed)])
+    # Other paths have the checksum that they had, so that finished folders stay what they are.
+    path = tmp_path / "café.mp4"
+    path.write_bytes(b"four")
+    assert identity_of_videos({"left": path}) == f"left {path.resolve()} 4".encode()
+    with pytest.raises(UserError, match=r"'name' is .*; expected text in UTF-8"):
+        one_recording(given, folder / "calibration.json", name="caf\udce9")
 
 
 def test_wrong_recordings_are_named(filmed, filmed_body, tmp_path):

@@ -25,6 +25,7 @@ from training.exports import c3d_file
 from training.exports.formats import FORMATS
 from utils.errors import UserError
 from utils.locks import writing
+from utils.readers import read_json
 from utils.skeleton import JOINT_NAMES
 
 RECORDING = ROOT / "examples/recording"
@@ -196,6 +197,12 @@ def test_the_mark_of_the_folder_holds_both_files_of_a_calibration(tmp_path):
             file.write_text(content)
         found |= {estimate._job({}, file, "wild128", "", (), estimate.Choices())["files"] for file in files}
     assert len(found) == 3
+
+
+def test_the_mark_of_weights_whose_path_is_not_utf8_is_read_again(tmp_path):
+    mark, job = tmp_path / "estimate.json", estimate._job({}, None, "caf\udce9", "", (), estimate.Choices())
+    mark.write_text(json.dumps(job))
+    assert read_json(mark)["network"] == r"caf\udce9"
 
 
 def test_the_mark_of_the_folder_is_json(photo, tmp_path, monkeypatch, capsys):
