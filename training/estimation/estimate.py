@@ -80,12 +80,9 @@ def estimate(
     check_at_least(1, every=choices.every, workers=workers)
     assumed_camera(2, 2, choices.field), check_filter(choices.smooth), check_formats(choices.formats), pyav()
     files = existing_videos(videos)
-    if choices.triangulate and (calibration is None or len(files) < 2):
-        raise UserError("--triangulate with one camera, or without --calibration; expected two calibrated cameras")
-    if offsets and (calibration is None or len(files) < 2):
-        raise UserError("--offsets without several calibrated cameras; expected --calibration and two videos")
+    together = calibration is not None and len(files) > 1
+    _check_used(choices, offsets, calibration is not None, together)
     cameras = None if calibration is None else read_calibration(calibration)
-    together = cameras is not None and len(files) > 1
     plan, alone = None, {}
     if together:
         recording = one_recording(videos, calibration, name=TOGETHER, offsets=offsets)
@@ -112,6 +109,19 @@ def estimate(
         report = "\n".join([*lines, f"{time.perf_counter() - started:.0f} s"])
         write_text_report(output, report)
     return report
+
+
+def _check_used(choices: Choices, offsets: Sequence[str], calibrated: bool, together: bool) -> None:
+    """UserError for what was asked for and would change nothing."""
+    for option, given in (("triangulate", choices.triangulate), ("keep-cameras", not choices.correct_cameras)):
+        if given and not together:
+            raise UserError(f"--{option} with one camera, or without --calibration; expected two calibrated cameras")
+    if offsets and not together:
+        raise UserError("--offsets without several calibrated cameras; expected --calibration and two videos")
+    if choices.field != DEFAULT_FIELD and calibrated:
+        raise UserError(
+            f"--field is {choices.field:g} with --calibration, which tells the field of view; expected one of them"
+        )
 
 
 def _job(

@@ -224,6 +224,7 @@ def test_script(filmed_body, tmp_path):
         (["--videos", "a.mp4", "--recordings", "list.json"], "both --recordings and --videos; expected one of them"),
         (["--videos", "a.mp4", "b.mp4"], "expected --videos and --calibration, or --recordings"),
         (["--recordings", "none.json"], "no file 'none.json'"),
+        (["--recordings", "list.json", "--detect", "--keep-cameras"], "--keep-cameras without --triangulate; expected"),
     ],
 )
 def test_script_says_what_is_missing(monkeypatch, arguments, message):
