@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +68,7 @@ def one_recording(
 def by_camera(files: Sequence[str]) -> dict[str, str]:
     """Files by camera: such as "left=a.mp4", or files that are named after their camera.
 
-    Raises UserError for two of a name, and for names that cannot be part of the names of files.
+    Raises UserError for two of a name, upper or lower case, and for names that cannot be part of the names of files.
     """
     named: dict[str, str] = {}
     for given in files:
@@ -84,7 +84,20 @@ def by_camera(files: Sequence[str]) -> dict[str, str]:
         if camera in named:
             raise UserError(f"two videos of camera {camera!r}, {named[camera]!r} and {file!r}; expected one")
         named[camera] = file
+    _check_case(named, "the command line")
     return named
+
+
+def _check_case(cameras: Iterable[str], where: str) -> None:
+    """UserError for cameras whose files would be the same ones on macOS and Windows, which ignore case."""
+    folded: dict[str, str] = {}
+    for camera in cameras:
+        other = folded.setdefault(camera.casefold(), camera)
+        if other != camera:
+            raise UserError(
+                f"{where}: cameras {other!r} and {camera!r} differ in upper and lower case alone; expected other "
+                "names, since file systems that ignore case would take the files of both for one"
+            )
 
 
 def _is_utf8(name: str) -> bool:
@@ -132,6 +145,7 @@ def _recording(fields: dict, folder: Path, where: str) -> Recording:
     videos, offsets = fields.get("videos"), fields.get("offsets", {})
     if not isinstance(videos, dict) or len(videos) < 2:
         raise UserError(f"{where}: 'videos' is {videos!r}; expected at least two, by camera name")
+    _check_case(videos, where)
     if not isinstance(offsets, dict) or not set(offsets) <= set(videos):
         raise UserError(f"{where}: 'offsets' is {offsets!r}; expected frame numbers of the cameras {', '.join(videos)}")
     empty = fields.get("empty", {})

@@ -554,6 +554,18 @@ def test_names_that_are_no_names_of_cameras_are_one_line(given, tmp_path, monkey
         by_camera([given])
 
 
+@pytest.mark.parametrize("names", [("Walk", "walk"), ("walk", "side", "WALK"), ("straße", "STRASSE")])
+def test_cameras_that_differ_in_case_alone_are_refused(names, tmp_path):
+    """Their files are the same ones where the file system ignores case."""
+    message = rf"cameras '{names[0]}' and '{names[-1]}' differ in upper and lower case alone; expected other names"
+    with pytest.raises(UserError, match=message):
+        by_camera([f"{number}/{name}.mp4" for number, name in enumerate(names)])
+    videos = {name: f"{number}.mp4" for number, name in enumerate(names)}
+    (tmp_path / "list.json").write_text(json.dumps({"calibration": "c.json", "recordings": [{"videos": videos}]}))
+    with pytest.raises(UserError, match=f"recording 1: {message}"):
+        read_recordings(tmp_path / "list.json")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 def test_paths_that_are_not_utf8(filmed, tmp_path):
     """As Linux has them of disks and archives in Latin-1."""
