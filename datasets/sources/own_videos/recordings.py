@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.cameras.calibration import UP_AXES
+from datasets.cameras.calibration import MAX_NAME, UP_AXES
 from datasets.cameras.calibration_formats import calibration_files
 from datasets.layout.labels import LABEL_SOURCE, MAX_JOINT_DISTANCE
 from utils.errors import UserError
@@ -76,10 +76,10 @@ def by_camera(files: Sequence[str]) -> dict[str, str]:
         if not separator:
             # Absolute, since "." has no name, but links as they are: their names may be those of the cameras.
             camera, file = Path(os.path.abspath(Path(given).expanduser())).stem, given
-        if not camera or not file or "/" in camera or os.sep in camera or not _is_utf8(camera):
+        if not file or not _names_files(camera):
             raise UserError(
                 f"{given!r} gives camera {camera!r} the file {file!r}; expected camera=file with a name of a camera "
-                "that is UTF-8, not empty and has no '/', or a file that is named after its camera"
+                f"that is UTF-8, of 1 to {MAX_NAME} bytes and has no '/', or a file that is named after its camera"
             )
         if camera in named:
             raise UserError(f"two videos of camera {camera!r}, {named[camera]!r} and {file!r}; expected one")
@@ -98,6 +98,10 @@ def _check_case(cameras: Iterable[str], where: str) -> None:
                 f"{where}: cameras {other!r} and {camera!r} differ in upper and lower case alone; expected other "
                 "names, since file systems that ignore case would take the files of both for one"
             )
+
+
+def _names_files(camera: str) -> bool:
+    return _is_utf8(camera) and 0 < len(camera.encode()) <= MAX_NAME and "/" not in camera and os.sep not in camera
 
 
 def _is_utf8(name: str) -> bool:

@@ -546,7 +546,11 @@ def test_videos_are_named_after_their_camera(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "given", ["", "/", "=a.mp4", "left=", "a/b=cam01.mp4", "../out=cam01.mp4", "caf\udce9.mp4", "\udce9=cam01.mp4"]
+    "given",
+    [
+        *("", "/", "=a.mp4", "left=", "a/b=cam01.mp4", "../out=cam01.mp4", "caf\udce9.mp4", "\udce9=cam01.mp4"),
+        *(f"{'a' * 231}.mp4", f"{'é' * 116}=cam01.mp4"),
+    ],
 )
 def test_names_that_are_no_names_of_cameras_are_one_line(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
