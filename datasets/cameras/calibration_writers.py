@@ -31,7 +31,7 @@ def write_toml_calibration(file: Path, cameras: Mapping[str, Camera]) -> None:
     """Write cameras by name as Pose2Sim does: four numbers of distortion, unless more are in use."""
     text = "\n".join(_table(name, camera) for name, camera in cameras.items())
     text += "\n[metadata]\nadjusted = false\nerror = 0.0\n"
-    write_atomically(file, lambda part: part.write_text(text))
+    write_atomically(file, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def _table(name: str, camera: Camera) -> str:

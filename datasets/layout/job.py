@@ -52,7 +52,7 @@ def is_claimed(output: Path, file: str, job: dict) -> bool:
 
 def write_text_report(output: Path, report: str) -> None:
     """Write `report.txt` to the folder of a set."""
-    write_atomically(output / REPORT_FILE, lambda part: part.write_text(report))
+    write_atomically(output / REPORT_FILE, lambda part: part.write_text(report, encoding="utf-8"))
 
 
 def read_text_report(output: Path) -> str:
