@@ -51,6 +51,8 @@ def one_recording(
     """The recording that a command line describes. videos, empty: such as "left=a.mp4", or files that are named after
     their camera. offsets: such as "left=3"."""
     parsed = dict(offset.partition("=")[::2] for offset in offsets)
+    if len(parsed) < len(offsets):
+        raise UserError(f"--offsets {' '.join(offsets)} name a camera twice; expected one frame number of each")
     fields = {
         "name": name,
         "subject": subject,
@@ -132,6 +134,9 @@ def read_recordings(path: str | Path) -> list[Recording]:
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("recordings"), list) or not content["recordings"]:
         raise UserError(f"{path}: no 'recordings'; expected a list of objects with 'videos'")
+    unknown = sorted(set(content) - {"calibration", "recordings"})
+    if unknown:
+        raise UserError(f"{path}: unknown field {unknown[0]!r}; expected calibration, recordings, and others in these")
     recordings = []
     for number, fields in enumerate(content["recordings"], 1):
         where = f"{path}: recording {number}"

@@ -620,6 +620,7 @@ def test_wrong_recordings_are_named(filmed, filmed_body, tmp_path):
         (dict(videos=[videos[0], videos[0]]), "two videos of camera 'left'"),
         (dict(offsets=["up=1"]), "'offsets' is .*; expected frame numbers of the cameras left, middle, right"),
         (dict(offsets=["left=x"]), "'offsets/left' is 'x'; expected a whole number"),
+        (dict(offsets=["left=3", "left=5"]), "--offsets left=3 left=5 name a camera twice; expected"),
         (dict(boxes=filmed.poses, poses=filmed.poses), "both 'boxes' and 'poses'"),
     ):
         with pytest.raises(UserError, match=message):
@@ -627,6 +628,10 @@ def test_wrong_recordings_are_named(filmed, filmed_body, tmp_path):
     (tmp_path / "r.json").write_text(json.dumps({"recordings": [{"videos": {"a": "a", "b": "b"}, "pose": "x"}]}))
     with pytest.raises(UserError, match=r"r\.json: recording 1: unknown field 'pose'"):
         read_recordings(tmp_path / "r.json")
+    # As of all recordings, which would be of subject 1 and without offsets.
+    (tmp_path / "all.json").write_text(json.dumps({"subject": 2, "recordings": [{"videos": {"a": "a", "b": "b"}}]}))
+    with pytest.raises(UserError, match=r"all\.json: unknown field 'subject'; expected calibration, recordings"):
+        read_recordings(tmp_path / "all.json")
     unnamed = one_recording([f"x{video}" for video in videos], filmed.calibration)
     both = [recording(filmed, poses=filmed.poses), recording(filmed_body)]
     for recordings, message in (
