@@ -596,7 +596,7 @@ from datasets.cameras.calibration_writers import write_toml_calibration
 from datasets.cameras.camera import Camera
 from datasets.layout.job import write_text_report
 from datasets.sources.own_videos.detected import write_boxes
-name, folder = "\\u5de6", Path(sys.argv[1])
+name, folder = "\\U00020bb7", Path(sys.argv[1])
 write_text_report(folder, name)
 write_toml_calibration(folder / "a.toml", {name: Camera(np.eye(3), np.zeros(3), np.eye(3), np.zeros(5), 64, 48)})
 write_boxes(folder / "boxes/a.csv", {name: {0: np.ones(4)}})
@@ -608,8 +608,8 @@ def test_names_of_cameras_are_written_as_they_are_read_whatever_the_locale(tmp_p
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "OMP_NUM_THREADS": "1"}
     script = [sys.executable, "-c", WRITES_NAMES, tmp_path]
     subprocess.run(script, env={**os.environ, **locale, "PYTHONPATH": str(ROOT)}, check=True)
-    assert read_text_report(tmp_path) == "左" and list(read_calibration(tmp_path / "a.toml").cameras) == ["左"]
-    assert read_boxes(tmp_path / "boxes/a.csv", ["左"])["左"][0].tolist() == [1, 1, 1, 1]
+    assert read_text_report(tmp_path) == "𠮷" and list(read_calibration(tmp_path / "a.toml").cameras) == ["𠮷"]
+    assert read_boxes(tmp_path / "boxes/a.csv", ["𠮷"])["𠮷"][0].tolist() == [1, 1, 1, 1]
 
 
 def test_wrong_recordings_are_named(filmed, filmed_body, tmp_path):
