@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("cv2")
 pytest.importorskip("av")
@@ -19,6 +20,7 @@ from tests.tiny import ROOT
 from tests.video_files import write_video
 from training.estimation import estimate, overlay
 from training.estimation.crop_poses import CameraPoses, camera_poses, fuse_views
+from training.estimation.one_camera import camera_of_video
 from training.estimation.shot import Shot, assumed_camera
 from training.estimation.smoothing import FILTERS, butterworth, check_filter, one_euro, smooth, smoothing_text
 from training.exports.motion import CAMERA, WORLD, Motion
@@ -207,6 +209,15 @@ def test_trust_and_warnings_are_those_of_the_poses_in_the_files(tmp_path, monkey
     shot = shot._replace(triangulated=np.where(np.isfinite(joints), joints, 4.0))
     report, found, cells = written("all", triangulate=True)
     assert asked == [] and cells == [""] * 5 and "crops" not in report and "trust" not in report
+
+
+def test_a_picture_that_is_no_frame_is_refused_also_of_one_camera(tmp_path):
+    for name in (*(f"frame_{number:03d}" for number in range(12)), "cover"):
+        Image.new("RGB", (64, 48)).save(tmp_path / f"{name}.png")
+    with pytest.raises(UserError, match=r"^camera 'cam': in .*, cover\.png is named unlike nearly all others"):
+        camera_of_video("cam", tmp_path, None, 60)
+    (tmp_path / "cover.png").unlink()
+    assert camera_of_video("cam", tmp_path, None, 60).camera.width == 64
 
 
 def test_landmarks_of_hours_are_read_again(tmp_path, monkeypatch):
