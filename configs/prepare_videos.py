@@ -66,6 +66,8 @@ def main() -> None:
     help_width = f"width of the frames, pixels (default: {FRAME_WIDTH})"
     frames.add_argument("--width", type=int, metavar="PIXELS", help=help_width)
     arguments = vars(parser.parse_args())
+    if not arguments["correct_cameras"] and not arguments["triangulate"]:
+        raise UserError("--keep-cameras without --triangulate; expected both, since nothing else corrects the cameras")
     full_frames, width = arguments.pop("frames"), arguments.pop("width")
     if full_frames:
         # Defaults of crops may stay; what was asked for of crops has no meaning here.

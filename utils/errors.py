@@ -27,7 +27,7 @@ class UserError(ValueError):
 
 def run_script(main: Callable[[], None]) -> None:
     """Run a script's `main`. Bad input and full disks print one line and exit 2, Ctrl-C exits 130 and SIGTERM 143."""
-    _open_closed_streams()
+    _prepare_streams()
     catch_signals()
     try:
         _run_and_flush(main)
@@ -115,14 +115,20 @@ def _broken_output() -> OSError | None:
     return None
 
 
-def _open_closed_streams() -> None:
-    """Let closed standard streams lead nowhere: a file that took their number would get what is printed."""
+def _prepare_streams() -> None:
+    """Let closed standard streams lead nowhere: a file that took their number would get what is printed.
+
+    Standard output shows what its encoding lacks as escapes, as standard error does.
+    """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(descriptor, "w", closefd=False))
+    # Reports have names of cameras, which the encoding of a terminal may lack. Outputs of notebooks have no such way.
+    with suppress(AttributeError):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def one_line(error: Exception) -> str:

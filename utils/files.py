@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+_LONGEST = 255  # bytes of a file's name
 _FULL = 1 << 16  # bytes; a disk with less left counts as full
 # The process number of another machine says nothing about ours: temporary files carry a mark of the machine too.
 _MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
@@ -74,7 +75,12 @@ def save_npz(path: Path, arrays: Mapping[str, Any], compressed: bool = True) -> 
 
 def part_of(path: Path) -> Path:
     """The temporary name of this process for what is to become `path`."""
-    return path.with_name(f".{path.name}.{_MACHINE}-{os.getpid()}.part")
+    name, ending = path.name, f".{_MACHINE}-{os.getpid()}.part"
+    written = os.fsencode(name)
+    if 1 + len(written) + len(ending) > _LONGEST:
+        # The end of a long name, and what tells it from others of this end. A character has up to four bytes.
+        name = f"{zlib.crc32(written):08x}{name[-40:]}"
+    return path.with_name(f".{name}{ending}")
 
 
 def is_part(path: Path) -> bool:

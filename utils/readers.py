@@ -18,7 +18,7 @@ from utils.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-MAX_ARRAY_BYTES = 1 << 30  # of one file of arrays: a few MB of zip may hold terabytes
+MAX_ARRAY_BYTES = 1 << 30  # of one file of arrays, unless it is as large itself: a few MB of zip may hold terabytes
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x1f\x7f-\x9f]")
 _JSON_TYPES = {dict: "an object", list: "a list"}
 
@@ -170,7 +170,8 @@ def read_arrays(
 ) -> dict[str, "np.ndarray"]:
     """Arrays of a .npz file by name, all or those of `names`; that of a .npy file under the name "". Never unpickles.
 
-    Raises UserError for a file that is missing or damaged, holds objects, or takes more than `MAX_ARRAY_BYTES`.
+    Raises UserError for a file that is missing or damaged, holds objects, or takes more than `MAX_ARRAY_BYTES`; an .npz
+    may take as much as its file, as uncompressed ones of ours do.
     """
     # Here, so that scripts can be interrupted while it is imported (utils/interrupts.py).
     import numpy as np
@@ -179,10 +180,11 @@ def read_arrays(
         # Mapped, so that a shape that is larger than the file is found before memory is asked for.
         content = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(content, np.ndarray):
-            _check_bytes(path, content.nbytes)
+            _check_bytes(path, content.nbytes, MAX_ARRAY_BYTES)
             return {"": np.array(content)}
         with content:
-            _check_bytes(path, sum(member.file_size for member in content.zip.infolist()))
+            most = max(MAX_ARRAY_BYTES, os.path.getsize(path))
+            _check_bytes(path, sum(member.file_size for member in content.zip.infolist()), most)
             arrays = {name: content[name] for name in (content.files if names is None else names)}
     # A member of another kind, such as text, comes as bytes.
     other = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
@@ -207,11 +209,9 @@ def read_rows(path: str | os.PathLike, shapes: Mapping[str, Sequence[int]], expe
     return arrays
 
 
-def _check_bytes(path: str | os.PathLike, size: int) -> None:
-    if size > MAX_ARRAY_BYTES:
-        raise UserError(
-            f"{str(path)!r} unpacks to {size / 2**30:.1f} GiB; expected at most {MAX_ARRAY_BYTES / 2**30:.0f} GiB"
-        )
+def _check_bytes(path: str | os.PathLike, size: int, most: int) -> None:
+    if size > most:
+        raise UserError(f"{str(path)!r} unpacks to {size / 2**30:.1f} GiB; expected at most {most / 2**30:.0f} GiB")
 
 
 def whole_number(value: Any, least: int = 0) -> int | None:

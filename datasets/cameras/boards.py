@@ -45,6 +45,8 @@ def check_board(board: Board, on_floor: bool) -> None:
         raise UserError(
             f"marker of {1000 * board.marker:g} mm; expected less than a square, {1000 * board.square:g} mm"
         )
+    if board.dictionary != Board._field_defaults["dictionary"] and not board.marker:
+        raise UserError(f"dictionary {board.dictionary} without markers; expected the side of a marker, too")
     if board.marker:
         held, needed = len(_dictionary(board.dictionary).bytesList), (board.columns + 1) * (board.rows + 1) // 2
         if held < needed:

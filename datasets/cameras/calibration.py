@@ -31,6 +31,7 @@ UP_AXES = {
 }
 DISTORTIONS = (4, 5, 8, 12, 14)  # numbers of coefficients of OpenCV's model
 MAX_VALUE = 1e9  # of coefficients, pixels and millimeters: beyond, products overflow
+MAX_NAME = 230  # bytes of a camera's name: those of files have 255, and begin with such as "recording_000_"
 MAX_SIDE = 1 << 16  # of an image, pixels
 _FIELDS = {"width", "height", "K", "distortion", "R", "rvec", "t", "centre"}
 
@@ -75,8 +76,11 @@ def read_calibration(path: str | Path) -> Calibration:
 
 def check_camera_name(name: str, where: str) -> None:
     """UserError, which begins with `where`, for a name of a camera that cannot be part of the name of a file."""
-    if not re.fullmatch(r"[\w.-]+( [\w.-]+)*", name):
-        raise UserError(f"{where}; expected a name of letters, digits, '_', '.', '-', and single spaces between them")
+    if not re.fullmatch(r"[\w.-]+( [\w.-]+)*", name) or len(name.encode()) > MAX_NAME:
+        raise UserError(
+            f"{where}; expected a name of letters, digits, '_', '.', '-', and single spaces between them, of at most "
+            f"{MAX_NAME} bytes"
+        )
 
 
 def parse_numbers(fields: dict, name: str, count: int | tuple[int, ...], where: str) -> np.ndarray:

@@ -36,8 +36,10 @@ def write_toml_calibration(file: Path, cameras: Mapping[str, Camera]) -> None:
 
 def _table(name: str, camera: Camera) -> str:
     distortion = camera.distortion if camera.distortion[4:].any() else camera.distortion[:4]
+    # TOML has no pairs of escapes, by which JSON in ASCII spells rare characters.
+    quoted = json.dumps(name, ensure_ascii=False)
     lines = {
-        "name": json.dumps(name),
+        "name": quoted,
         "size": _row([camera.width, camera.height]),
         "matrix": f"[ {', '.join(map(_row, camera.intrinsics))} ]",
         "distortions": _row(distortion),
@@ -46,7 +48,7 @@ def _table(name: str, camera: Camera) -> str:
         "fisheye": "false",
     }
     # Names of cameras may hold points, which separate tables.
-    return "\n".join([f"[{json.dumps(name)}]", *(f"{key} = {value}" for key, value in lines.items()), ""])
+    return "\n".join([f"[{quoted}]", *(f"{key} = {value}" for key, value in lines.items()), ""])
 
 
 def _row(values) -> str:

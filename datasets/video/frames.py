@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def count_frames(path: str | Path) -> int:
     """Number of frames that are shown, according to the file's index; without one, the packets are counted.
 
-    Raises UserError for a missing or unreadable file. Truncated data are found only by decoding.
+    Raises UserError for a missing or unreadable file, and for one without frames. Truncated data are found only by
+    decoding.
     """
     pictures = picture_files(path)
     if pictures is not None:
@@ -48,7 +49,8 @@ def frame_rate(path: str | Path) -> float | None:
 def frame_times(path: str | Path) -> np.ndarray:
     """When each frame is shown, (N,) seconds, increasing; NaN in a file that does not say. Reads, but does not decode.
 
-    Raises UserError for a missing or unreadable file, and for a stream that starts between two key frames.
+    Raises UserError for a missing or unreadable file, one without frames, and a stream that starts between two key
+    frames.
     """
     pictures = picture_files(path)
     if pictures is not None:
@@ -64,7 +66,11 @@ def _shown_times(path: str | Path, container, stream) -> list[int | None]:
     """Time stamps of the packets that are shown, in the order of decoding."""
     packets = [(packet.pts, packet.is_discard, packet.is_keyframe) for packet in container.demux(stream) if packet.size]
     _check_start(path, [key for _, _, key in packets])
-    return [time for time, discard, _ in packets if not discard]
+    times = [time for time, discard, _ in packets if not discard]
+    # Recordings that were broken off have a header alone.
+    if not times:
+        raise UserError(f"{path} has no frame; expected a complete file")
+    return times
 
 
 def _check_start(path: str | Path, keys: list[bool]) -> None:
@@ -141,7 +147,7 @@ def numbers_by_time(path: str | Path) -> dict[int, int] | None:
         packets = [(packet.pts, packet.is_discard) for packet in container.demux(stream) if packet.size]
         # A discarded packet or an equal time stamp would shift all later numbers.
         times = [time for time, _ in packets]
-        if stream.frames != len(times) or None in times or any(discard for _, discard in packets):
+        if not times or stream.frames != len(times) or None in times or any(discard for _, discard in packets):
             return None
     numbers = {time: number for number, time in enumerate(sorted(times))}
     return numbers if len(numbers) == len(times) and numbers[times[0]] == 0 else None

@@ -1,6 +1,8 @@
 """How scripts report errors: one line on stderr, and an exit code."""
 
 import errno
+import io
+import sys
 
 import pytest
 import tqdm.auto
@@ -53,6 +55,14 @@ def test_the_line_is_the_last_one_and_no_part_of_a_progress_bar(kind, error, cap
         run_script(main)
     lines = capsys.readouterr().err.replace("\r", "\n").splitlines()
     assert lines[-1] in ("error: size is 0", "interrupted") and any("inner" in line for line in lines)
+
+
+def test_what_the_encoding_of_the_output_lacks_is_shown_as_escapes(monkeypatch):
+    """A report is printed after all the work, with names of files and cameras."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii", newline="\n"))
+    run_script(lambda: print("camera 左 of caf\udce9"))
+    assert written.getvalue() == rb"camera \u5de6 of caf\udce9" + b"\n"
 
 
 @pytest.mark.parametrize("error", [ValueError("ours"), OSError("without a file")])

@@ -106,6 +106,15 @@ def test_the_first_write_removes_what_dead_processes_left_there(tmp_path):
     assert [name for name in [*litter, *kept] if files.is_part(tmp_path / name)] == [*litter, mine, theirs]
 
 
+@pytest.mark.parametrize("name", ["a" * 251, "a" * 224, "é" * 125, "😀" * 62])
+def test_names_as_long_as_the_system_has_them(name, tmp_path):
+    path, other = tmp_path / f"{name}.npz", tmp_path / f"b{name[1:]}.npz"
+    parts = [files.part_of(path), files.part_of(other)]
+    assert len({path, other, *parts}) == 4 and all(files.is_part(part) for part in parts)
+    write_atomically(path, lambda part: part.write_text("text"))
+    assert list(tmp_path.iterdir()) == [path] and path.read_text() == "text"
+
+
 class OfALibrary(OSError):
     """As PyAV has them: the name of the file cannot be set."""
 

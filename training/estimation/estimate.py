@@ -36,7 +36,7 @@ from training.estimation.smoothing import check_filter, smooth, smoothing_text
 from training.exports.formats import FORMATS, check_formats, write_motion
 from training.exports.motion import CAMERA, WORLD, Motion
 from training.trained.inference import PoseFromCrop
-from utils.errors import UserError
+from utils.errors import UserError, plain_text
 from utils.locks import writing
 
 TOGETHER = "poses"  # name of the files of several cameras' poses
@@ -80,12 +80,9 @@ def estimate(
     check_at_least(1, every=choices.every, workers=workers)
     assumed_camera(2, 2, choices.field), check_filter(choices.smooth), check_formats(choices.formats), pyav()
     files = existing_videos(videos)
-    if choices.triangulate and (calibration is None or len(files) < 2):
-        raise UserError("--triangulate with one camera, or without --calibration; expected two calibrated cameras")
-    if offsets and (calibration is None or len(files) < 2):
-        raise UserError("--offsets without several calibrated cameras; expected --calibration and two videos")
+    together = calibration is not None and len(files) > 1
+    _check_used(choices, offsets, calibration is not None, together)
     cameras = None if calibration is None else read_calibration(calibration)
-    together = cameras is not None and len(files) > 1
     plan, alone = None, {}
     if together:
         recording = one_recording(videos, calibration, name=TOGETHER, offsets=offsets)
@@ -114,12 +111,27 @@ def estimate(
     return report
 
 
+def _check_used(choices: Choices, offsets: Sequence[str], calibrated: bool, together: bool) -> None:
+    """UserError for what was asked for and would change nothing."""
+    for option, given in (("triangulate", choices.triangulate), ("keep-cameras", not choices.correct_cameras)):
+        if given and not together:
+            raise UserError(f"--{option} with one camera, or without --calibration; expected two calibrated cameras")
+    if offsets and not together:
+        raise UserError("--offsets without several calibrated cameras; expected --calibration and two videos")
+    if choices.field != DEFAULT_FIELD and calibrated:
+        raise UserError(
+            f"--field is {choices.field:g} with --calibration, which tells the field of view; expected one of them"
+        )
+
+
 def _job(
     files: dict[str, Path], calibration: str | Path | None, network: str, weights: str, offsets, choices: Choices
 ) -> dict:
     """What decides the content of the folder; of videos, only their paths and sizes."""
     of_calibration = b"" if calibration is None else identity_of_calibration(Path(calibration).expanduser())
     digest = hashlib.sha256(of_calibration + identity_of_videos(files)).hexdigest()[:16]
+    # Of a path that is not UTF-8, JSON could be written but not read again.
+    network = plain_text(network)
     return {**choices._asdict(), "network": network, "weights": weights, "offsets": list(offsets), "files": digest}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from datasets.cameras.calibration import Calibration
 from datasets.cameras.camera import Camera
-from datasets.sources.own_videos.clocks import ASSUMED_RATE, rate_of_video
+from datasets.sources.own_videos.clocks import ASSUMED_RATE, check_strays, rate_of_video
 from datasets.sources.own_videos.landmarks import LandmarkSearch, read_people
 from datasets.sources.own_videos.video_sizes import assumed_fits, ways_to_fit
 from datasets.triangulation.single_view import follow_in_one_view, root_positions, steady_distances
@@ -68,8 +68,9 @@ def shot_of_video(name: str, task: LandmarkSearch, single: SingleCamera, space: 
 def camera_of_video(name: str, video: Path, calibration: Calibration | None, field: float) -> SingleCamera:
     """The camera of a video. field: degrees, see `assumed_camera`, without calibration.
 
-    Raises UserError for a camera that the calibration lacks.
+    Raises UserError for a camera that the calibration lacks, and for a folder with a picture that is no frame.
     """
+    check_strays(video, f"camera {name!r}")
     rate, notes = rate_of_video(frame_times(video), frame_rate(video))
     if calibration is None:
         camera = assumed_camera(*video_size(video), field)

@@ -16,7 +16,6 @@ from training.estimation.shot import DEFAULT_FIELD, assumed_camera
 from training.trained.inference import PoseFromCrop, Poses
 from utils.errors import UserError
 from utils.pictures import as_rgb, read_picture
-from utils.skeleton import NUM_JOINTS
 
 MAX_PEOPLE = 10
 LINE = 200  # a skeleton's lines are this part of the longer side wide
@@ -57,9 +56,7 @@ class PoseFromPhoto:
             roots = root_positions(camera, *found)
             roots = roots[np.isfinite(roots).all(1)]
         if not people or not len(roots):
-            return PhotoPoses(
-                Poses.of(np.empty((0, NUM_JOINTS, 3), np.float32)), np.empty((0, 3)), Image.fromarray(drawn)
-            )
+            return PhotoPoses(self.pose_from_crop.nobody(), np.empty((0, 3)), Image.fromarray(drawn))
         crop = crop_camera(roots)
         size = self.pose_from_crop.network.size
         crops = [

@@ -101,6 +101,12 @@ class PoseFromCrop:
             )
         return poses
 
+    def nobody(self) -> Poses:
+        """The poses (0,17,3) of no crops, judged as those of others are."""
+        judged = [np.empty(0, kind) for kind in (np.float32, np.float32, bool)]
+        judges = self.trust and self.network.trust is not None
+        return Poses.of(np.empty((0, NUM_JOINTS, 3), np.float32), *(judged if judges else ()))
+
     def fuse(
         self, crops: Crops, rotations: np.ndarray, instants: np.ndarray | None = None, batch_size: int = 64
     ) -> tuple[Fused, Poses]:

@@ -47,19 +47,25 @@ def rate_of_video(times: np.ndarray, stated: float | None) -> tuple[float | None
     return rate, [f"WARNING: a variable frame rate: frame {frame}, {when}; {advice}"]
 
 
+def check_strays(video: Path, where: str) -> None:
+    """UserError where a folder of pictures holds one that is no frame, as its name tells."""
+    files = picture_files(video)
+    strays = stray_pictures(files) if files else []
+    if strays:
+        raise UserError(
+            f"{where}: in {video}, {strays[0].name} is named unlike nearly all others; expected frames of one camera "
+            "alone, since each picture counts as the next instant (move it elsewhere)"
+        )
+
+
 def check_pictures(videos: dict[str, Path], where: str) -> None:
     """UserError where a folder of numbered pictures, which are counted by their place, lacks one or has one twice.
 
     Or holds one that is no frame, as its name tells.
     """
     for name, video in videos.items():
-        files = picture_files(video) or []
-        strays = stray_pictures(files) if files else []
-        if strays:
-            raise UserError(
-                f"{where}: camera {name!r}: in {video}, {strays[0].name} is named unlike nearly all others; expected "
-                "frames of one camera alone, since each picture counts as the next instant (move it elsewhere)"
-            )
+        check_strays(video, f"{where}: camera {name!r}")
+        files = picture_files(video)
         numbers = picture_numbers(files) if files else None
         if numbers is None:
             continue

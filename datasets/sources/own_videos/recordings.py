@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from datasets.cameras.calibration import UP_AXES
+from datasets.cameras.calibration import MAX_NAME, UP_AXES
 from datasets.cameras.calibration_formats import calibration_files
 from datasets.layout.labels import LABEL_SOURCE, MAX_JOINT_DISTANCE
 from utils.errors import UserError
@@ -50,6 +51,8 @@ def one_recording(
     """The recording that a command line describes. videos, empty: such as "left=a.mp4", or files that are named after
     their camera. offsets: such as "left=3"."""
     parsed = dict(offset.partition("=")[::2] for offset in offsets)
+    if len(parsed) < len(offsets):
+        raise UserError(f"--offsets {' '.join(offsets)} name a camera twice; expected one frame number of each")
     fields = {
         "name": name,
         "subject": subject,
@@ -67,7 +70,7 @@ def one_recording(
 def by_camera(files: Sequence[str]) -> dict[str, str]:
     """Files by camera: such as "left=a.mp4", or files that are named after their camera.
 
-    Raises UserError for two of a name, and for names that cannot be part of the names of files.
+    Raises UserError for two of a name, upper or lower case, and for names that cannot be part of the names of files.
     """
     named: dict[str, str] = {}
     for given in files:
@@ -75,15 +78,37 @@ def by_camera(files: Sequence[str]) -> dict[str, str]:
         if not separator:
             # Absolute, since "." has no name, but links as they are: their names may be those of the cameras.
             camera, file = Path(os.path.abspath(Path(given).expanduser())).stem, given
-        if not camera or not file or "/" in camera or os.sep in camera:
+        if not file or not _names_files(camera):
             raise UserError(
                 f"{given!r} gives camera {camera!r} the file {file!r}; expected camera=file with a name of a camera "
-                "that is not empty and has no '/', or a file that is named after its camera"
+                f"that is UTF-8, of 1 to {MAX_NAME} bytes and has no '/', or a file that is named after its camera"
             )
         if camera in named:
             raise UserError(f"two videos of camera {camera!r}, {named[camera]!r} and {file!r}; expected one")
         named[camera] = file
+    _check_case(named, "the command line")
     return named
+
+
+def _check_case(cameras: Iterable[str], where: str) -> None:
+    """UserError for cameras whose files would be the same ones on macOS and Windows, which ignore case."""
+    folded: dict[str, str] = {}
+    for camera in cameras:
+        other = folded.setdefault(camera.casefold(), camera)
+        if other != camera:
+            raise UserError(
+                f"{where}: cameras {other!r} and {camera!r} differ in upper and lower case alone; expected other "
+                "names, since file systems that ignore case would take the files of both for one"
+            )
+
+
+def _names_files(camera: str) -> bool:
+    return _is_utf8(camera) and 0 < len(camera.encode()) <= MAX_NAME and "/" not in camera and os.sep not in camera
+
+
+def _is_utf8(name: str) -> bool:
+    # Paths of other bytes come with halves of characters in place of them, which open files but cannot be written.
+    return not re.search("[\ud800-\udfff]", name)
 
 
 def existing_videos(
@@ -109,6 +134,9 @@ def read_recordings(path: str | Path) -> list[Recording]:
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("recordings"), list) or not content["recordings"]:
         raise UserError(f"{path}: no 'recordings'; expected a list of objects with 'videos'")
+    unknown = sorted(set(content) - {"calibration", "recordings"})
+    if unknown:
+        raise UserError(f"{path}: unknown field {unknown[0]!r}; expected calibration, recordings, and others in these")
     recordings = []
     for number, fields in enumerate(content["recordings"], 1):
         where = f"{path}: recording {number}"
@@ -126,6 +154,7 @@ def _recording(fields: dict, folder: Path, where: str) -> Recording:
     videos, offsets = fields.get("videos"), fields.get("offsets", {})
     if not isinstance(videos, dict) or len(videos) < 2:
         raise UserError(f"{where}: 'videos' is {videos!r}; expected at least two, by camera name")
+    _check_case(videos, where)
     if not isinstance(offsets, dict) or not set(offsets) <= set(videos):
         raise UserError(f"{where}: 'offsets' is {offsets!r}; expected frame numbers of the cameras {', '.join(videos)}")
     empty = fields.get("empty", {})
@@ -142,8 +171,8 @@ def _recording(fields: dict, folder: Path, where: str) -> Recording:
     if files["calibration"] is None:
         raise UserError(f"{where}: no 'calibration'; expected a JSON file of cameras")
     name = fields["name"]
-    if not isinstance(name, str | int):
-        raise UserError(f"{where}: 'name' is {name!r}; expected text")
+    if not isinstance(name, str | int) or not _is_utf8(str(name)):
+        raise UserError(f"{where}: 'name' is {name!r}; expected text in UTF-8")
     return Recording(
         str(name),
         _whole(fields.get("subject", 1), "subject", where),
@@ -291,7 +320,9 @@ def identity_of_videos(videos: Mapping[str, Path]) -> bytes:
         # Reading hours of video for a checksum would take minutes.
         return sum(file.stat().st_size for file in picture_files(video) or [video])
 
-    return "".join(f"{name} {video.resolve()} {size(video)}" for name, video in videos.items()).encode()
+    text = "".join(f"{name} {video.resolve()} {size(video)}" for name, video in videos.items())
+    # Paths need not be UTF-8.
+    return text.encode(errors="surrogatepass")
 
 
 def identity_of_calibration(path: Path) -> bytes:

@@ -231,6 +231,8 @@ def test_views_that_no_lens_fits_are_one_line():
         (["--marker", "40", "--dictionary", "DICT_X"], "unknown dictionary 'DICT_X'"),
         (["--marker", "40", "--dictionary", "detectMarkers"], "unknown dictionary 'detectMarkers'"),
         (["--marker", "40", "--board", "13x8"], "DICT_4X4_50 has 50 markers; expected the 63 of a board of 13x8"),
+        (["--dictionary", "DICT_5X5_50"], "dictionary DICT_5X5_50 without markers; expected the side of a marker"),
+        (["--floor", "cam=small.png"], "camera 'cam': small.png has another size than cam.png; expected the same"),
         (["--workers", "0"], "workers is 0; expected at least 1"),
         (["--floor", "gray.png"], "boards on the floor of the cameras gray; expected those of the videos, cam"),
         ([], "camera 'cam': the board is found in 0 frames; expected at least 8"),
@@ -240,6 +242,7 @@ def test_bad_input(given, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("cam.png", "gray.png"):
         cv2.imwrite(name, np.full((90, 120, 3), 100, np.uint8))
+    cv2.imwrite("small.png", np.full((45, 60, 3), 100, np.uint8))
     with pytest.raises(UserError, match=message):
         run(monkeypatch, capsys, "cam.png", *arguments(CHESS, tmp_path / "out"), *given)
     assert not (tmp_path / "out").exists()

@@ -2,7 +2,12 @@
 
 import csv
 import json
+import os
 import pickle
+import re
+import shutil
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +20,7 @@ pytest.importorskip("av")
 import configs.prepare_videos as prepare_videos_script
 from datasets.cameras.calibration import UP_AXES, read_calibration
 from datasets.cameras.crop_camera import project_to_crop
+from datasets.layout.job import read_text_report
 from datasets.layout.labels import Labels
 from datasets.layout.png import read_png, write_png
 from datasets.sources.own_videos.boxes import PersonDetector, locate_person, read_boxes
@@ -25,6 +31,7 @@ from datasets.sources.own_videos.prepare import prepare_videos
 from datasets.sources.own_videos.recordings import (
     by_camera,
     files_checksum,
+    identity_of_videos,
     one_recording,
     read_pose_file,
     read_recordings,
@@ -219,6 +226,7 @@ def test_script(filmed_body, tmp_path):
         (["--videos", "a.mp4", "--recordings", "list.json"], "both --recordings and --videos; expected one of them"),
         (["--videos", "a.mp4", "b.mp4"], "expected --videos and --calibration, or --recordings"),
         (["--recordings", "none.json"], "no file 'none.json'"),
+        (["--recordings", "list.json", "--detect", "--keep-cameras"], "--keep-cameras without --triangulate; expected"),
     ],
 )
 def test_script_says_what_is_missing(monkeypatch, arguments, message):
@@ -539,11 +547,69 @@ def test_videos_are_named_after_their_camera(tmp_path, monkeypatch):
     }
 
 
-@pytest.mark.parametrize("given", ["", "/", "=a.mp4", "left=", "a/b=cam01.mp4", "../out=cam01.mp4"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("", "/", "=a.mp4", "left=", "a/b=cam01.mp4", "../out=cam01.mp4", "caf\udce9.mp4", "\udce9=cam01.mp4"),
+        *(f"{'a' * 231}.mp4", f"{'é' * 116}=cam01.mp4"),
+    ],
+)
 def test_names_that_are_no_names_of_cameras_are_one_line(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=rf"^{given!r} gives camera .*; expected camera=file"):
+    with pytest.raises(UserError, match=rf"^{re.escape(repr(given))} gives camera .*; expected camera=file"):
         by_camera([given])
+
+
+@pytest.mark.parametrize("names", [("Walk", "walk"), ("walk", "side", "WALK"), ("straße", "STRASSE")])
+def test_cameras_that_differ_in_case_alone_are_refused(names, tmp_path):
+    """Their files are the same ones where the file system ignores case."""
+    message = rf"cameras '{names[0]}' and '{names[-1]}' differ in upper and lower case alone; expected other names"
+    with pytest.raises(UserError, match=message):
+        by_camera([f"{number}/{name}.mp4" for number, name in enumerate(names)])
+    videos = {name: f"{number}.mp4" for number, name in enumerate(names)}
+    (tmp_path / "list.json").write_text(json.dumps({"calibration": "c.json", "recordings": [{"videos": videos}]}))
+    with pytest.raises(UserError, match=f"recording 1: {message}"):
+        read_recordings(tmp_path / "list.json")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_paths_that_are_not_utf8(filmed, tmp_path):
+    """As Linux has them of disks and archives in Latin-1."""
+    folder = Path(shutil.copytree(filmed.calibration.parent, tmp_path / os.fsdecode(b"caf\xe9")))
+    given = [f"{name}={folder / path.name}" for name, path in filmed.videos.items()]
+    found = one_recording(given, folder / "calibration.json")
+    assert make_plan(found, 1).num_frames == make_plan(recording(filmed), 1).num_frames
+    assert files_checksum([found]) != files_checksum([recording(filmed)])
+    # Other paths have the checksum that they had, so that finished folders stay what they are.
+    path = tmp_path / "café.mp4"
+    path.write_bytes(b"four")
+    assert identity_of_videos({"left": path}) == f"left {path.resolve()} 4".encode()
+    with pytest.raises(UserError, match=r"'name' is .*; expected text in UTF-8"):
+        one_recording(given, folder / "calibration.json", name="caf\udce9")
+
+
+WRITES_NAMES = """
+import sys
+from pathlib import Path
+import numpy as np
+from datasets.cameras.calibration_writers import write_toml_calibration
+from datasets.cameras.camera import Camera
+from datasets.layout.job import write_text_report
+from datasets.sources.own_videos.detected import write_boxes
+name, folder = "\\U00020bb7", Path(sys.argv[1])
+write_text_report(folder, name)
+write_toml_calibration(folder / "a.toml", {name: Camera(np.eye(3), np.zeros(3), np.eye(3), np.zeros(5), 64, 48)})
+write_boxes(folder / "boxes/a.csv", {name: {0: np.ones(4)}})
+"""
+
+
+def test_names_of_cameras_are_written_as_they_are_read_whatever_the_locale(tmp_path):
+    """Windows writes text in an encoding of its own, which lacks most characters; this one lacks all but ASCII."""
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "OMP_NUM_THREADS": "1"}
+    script = [sys.executable, "-c", WRITES_NAMES, tmp_path]
+    subprocess.run(script, env={**os.environ, **locale, "PYTHONPATH": str(ROOT)}, check=True)
+    assert read_text_report(tmp_path) == "𠮷" and list(read_calibration(tmp_path / "a.toml").cameras) == ["𠮷"]
+    assert read_boxes(tmp_path / "boxes/a.csv", ["𠮷"])["𠮷"][0].tolist() == [1, 1, 1, 1]
 
 
 def test_wrong_recordings_are_named(filmed, filmed_body, tmp_path):
@@ -554,6 +620,7 @@ def test_wrong_recordings_are_named(filmed, filmed_body, tmp_path):
         (dict(videos=[videos[0], videos[0]]), "two videos of camera 'left'"),
         (dict(offsets=["up=1"]), "'offsets' is .*; expected frame numbers of the cameras left, middle, right"),
         (dict(offsets=["left=x"]), "'offsets/left' is 'x'; expected a whole number"),
+        (dict(offsets=["left=3", "left=5"]), "--offsets left=3 left=5 name a camera twice; expected"),
         (dict(boxes=filmed.poses, poses=filmed.poses), "both 'boxes' and 'poses'"),
     ):
         with pytest.raises(UserError, match=message):
@@ -561,6 +628,10 @@ def test_wrong_recordings_are_named(filmed, filmed_body, tmp_path):
     (tmp_path / "r.json").write_text(json.dumps({"recordings": [{"videos": {"a": "a", "b": "b"}, "pose": "x"}]}))
     with pytest.raises(UserError, match=r"r\.json: recording 1: unknown field 'pose'"):
         read_recordings(tmp_path / "r.json")
+    # As of all recordings, which would be of subject 1 and without offsets.
+    (tmp_path / "all.json").write_text(json.dumps({"subject": 2, "recordings": [{"videos": {"a": "a", "b": "b"}}]}))
+    with pytest.raises(UserError, match=r"all\.json: unknown field 'subject'; expected calibration, recordings"):
+        read_recordings(tmp_path / "all.json")
     unnamed = one_recording([f"x{video}" for video in videos], filmed.calibration)
     both = [recording(filmed, poses=filmed.poses), recording(filmed_body)]
     for recordings, message in (

@@ -157,6 +157,20 @@ def test_missing_and_unreadable_files_are_named(video, tmp_path):
             count_frames(path)
 
 
+def test_a_video_without_frames_is_one_line(tmp_path):
+    path = tmp_path / "header.mkv"
+    with pyav().open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=50, width=96, height=48)
+        stream.pix_fmt = "yuv420p"
+        container.start_encoding()
+    for read in (count_frames, frame_times):
+        with pytest.raises(UserError, match=r"header\.mkv has no frame; expected a complete file"):
+            read(path)
+    assert numbers_by_time(path) is None
+    with pytest.raises(UserError, match=r"header\.mkv has 0 frames that decode; expected at least 4"):
+        list(read_frames(path, [3]))
+
+
 READERS = [
     frame_times,
     numbers_by_time,

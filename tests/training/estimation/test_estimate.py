@@ -25,6 +25,7 @@ from training.exports import c3d_file
 from training.exports.formats import FORMATS
 from utils.errors import UserError
 from utils.locks import writing
+from utils.readers import read_json
 from utils.skeleton import JOINT_NAMES
 
 RECORDING = ROOT / "examples/recording"
@@ -149,6 +150,8 @@ def test_pose_from_photo(photo):
     assert (np.asarray(picture) != np.asarray(Image.open(photo / "man.png"))).any()
     nobody = geometry_aware_pose.pose_from_photo(np.full((50, 80, 3), 90, np.uint8), device="cpu")
     assert nobody.poses.shape == (0, 17, 3) and nobody.picture.size == (80, 50)
+    assert [nobody.poses.trust.shape, nobody.poses.expected_error.shape, nobody.poses.flagged.shape] == [(0,)] * 3
+    assert nobody.poses.flagged.dtype == poses.flagged.dtype
     with pytest.raises(UserError, match=r"a photograph is list; expected a file, a PIL image, or uint8 RGB"):
         geometry_aware_pose.pose_from_photo([1], device="cpu")
 
@@ -161,7 +164,9 @@ def test_pose_from_photo(photo):
         ([f"={VIDEO}"], "gives camera '' the file"),
         ([f"a/b={VIDEO}"], "gives camera 'a/b' the file"),
         ([VIDEO, "--triangulate"], "--triangulate with one camera, or without --calibration"),
+        ([VIDEO, "--keep-cameras"], "--keep-cameras with one camera, or without --calibration"),
         ([VIDEO, "--offsets", "cam03=2"], "--offsets without several calibrated cameras"),
+        ([VIDEO, "--calibration", "c.json", "--field", "90"], "--field is 90 with --calibration, which tells"),
         ([VIDEO, "--formats", "fbx"], "unknown format 'fbx'"),
         ([VIDEO, "--every", "0"], "every is 0"),
         ([VIDEO, "--field", "500"], "field of view is 500 degrees"),
@@ -194,6 +199,12 @@ def test_the_mark_of_the_folder_holds_both_files_of_a_calibration(tmp_path):
             file.write_text(content)
         found |= {estimate._job({}, file, "wild128", "", (), estimate.Choices())["files"] for file in files}
     assert len(found) == 3
+
+
+def test_the_mark_of_weights_whose_path_is_not_utf8_is_read_again(tmp_path):
+    mark, job = tmp_path / "estimate.json", estimate._job({}, None, "caf\udce9", "", (), estimate.Choices())
+    mark.write_text(json.dumps(job))
+    assert read_json(mark)["network"] == r"caf\udce9"
 
 
 def test_the_mark_of_the_folder_is_json(photo, tmp_path, monkeypatch, capsys):

@@ -6,22 +6,26 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("cv2")
 pytest.importorskip("av")
 
 from datasets.cameras.calibration import UP_AXES
 from datasets.detection.blazepose import NUM_LANDMARKS
+from datasets.sources.own_videos import landmarks
 from datasets.sources.own_videos.recordings import read_pose_file
 from datasets.triangulation.single_view import follow_in_one_view, root_positions, steady_distances
 from tests.tiny import ROOT
 from tests.video_files import write_video
 from training.estimation import estimate, overlay
 from training.estimation.crop_poses import CameraPoses, camera_poses, fuse_views
+from training.estimation.one_camera import camera_of_video
 from training.estimation.shot import Shot, assumed_camera
 from training.estimation.smoothing import FILTERS, butterworth, check_filter, one_euro, smooth, smoothing_text
 from training.exports.motion import CAMERA, WORLD, Motion
 from training.trained.inference import Poses
+from utils import readers
 from utils.errors import UserError
 
 RATE = 50.0
@@ -205,6 +209,25 @@ def test_trust_and_warnings_are_those_of_the_poses_in_the_files(tmp_path, monkey
     shot = shot._replace(triangulated=np.where(np.isfinite(joints), joints, 4.0))
     report, found, cells = written("all", triangulate=True)
     assert asked == [] and cells == [""] * 5 and "crops" not in report and "trust" not in report
+
+
+def test_a_picture_that_is_no_frame_is_refused_also_of_one_camera(tmp_path):
+    for name in (*(f"frame_{number:03d}" for number in range(12)), "cover"):
+        Image.new("RGB", (64, 48)).save(tmp_path / f"{name}.png")
+    with pytest.raises(UserError, match=r"^camera 'cam': in .*, cover\.png is named unlike nearly all others"):
+        camera_of_video("cam", tmp_path, None, 60)
+    (tmp_path / "cover.png").unlink()
+    assert camera_of_video("cam", tmp_path, None, 60).camera.width == 64
+
+
+def test_landmarks_of_hours_are_read_again(tmp_path, monkeypatch):
+    """A file of landmarks above the limit of compressed files, which is set low here."""
+    frames = np.arange(50)
+    monkeypatch.setattr(landmarks, "BlazePose", lambda **_: SimpleNamespace(people=lambda *_: []))
+    monkeypatch.setattr(landmarks, "read_frames", lambda *_: ((frame, None) for frame in frames))
+    monkeypatch.setattr(readers, "MAX_ARRAY_BYTES", 100_000)
+    landmarks.search(landmarks.LandmarkSearch(tmp_path / "folder/a.npz", tmp_path / "a.mp4", frames))
+    assert landmarks.read_people(tmp_path / "folder/a.npz").frames.tolist() == frames.tolist()
 
 
 def test_poses_of_another_shot_are_one_line(tmp_path):

@@ -217,7 +217,8 @@ def test_the_result_for_crops_carries_trust(weights):
     assert poses.shape == (5, 17, 3) and poses.dtype == np.float32
     assert poses.trust.shape == poses.expected_error.shape == poses.flagged.shape == (5,)
     assert poses[:2].trust is None and (poses + 1).trust is None, "computed arrays have no trust of their own"
-    assert PoseFromCrop(opened(weights).network, "cpu", "float32", trust=False)(crops).trust is None
+    unjudged = PoseFromCrop(opened(weights).network, "cpu", "float32", trust=False)
+    assert unjudged(crops).trust is None and unjudged.nobody().trust is None
 
 
 def test_what_cannot_be_calibrated_is_one_line(weights, tmp_path, data):
