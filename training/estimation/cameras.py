@@ -30,7 +30,8 @@ def shot_of_cameras(
     """The shot of a recording; landmarks are found first, and kept in `output`.
 
     The root is the triangulated hip where the cameras agree about the whole person, else where the rays through the
-    boxes meet, else where one camera alone sees the person. correct_cameras: as in prepare_videos.
+    boxes meet, else where the size of the person says in the one image that shows most of them. correct_cameras: as in
+    prepare_videos.
     """
     (tasks,) = find_landmarks([plan], output, workers, progress)
     seconds = seconds_between(plan, every)
@@ -70,10 +71,15 @@ def _roots(
     roots[rows[chosen]] = track.roots[chosen]
     counts["rays of boxes"] = int(chosen.sum())
     left = ~np.isfinite(roots).all(1)
-    for camera, pixels, visibility, world in zip(cameras, *person, strict=True):
-        alone = root_positions(camera, pixels, visibility, world) @ camera.rotation + camera.center
-        roots = np.where(left[:, None], alone, roots)
-        counts["size in one image"] = int(left.sum()) - int((~np.isfinite(roots).all(1)).sum())
-    counts["nowhere"] = int((~np.isfinite(roots).all(1)).sum())
+    alone = np.stack(
+        [
+            root_positions(camera, *of_camera) @ camera.rotation + camera.center
+            for camera, *of_camera in zip(cameras, *person, strict=True)
+        ]
+    )
+    best = np.where(np.isfinite(alone).all(2), person.visibility.mean(2), -1).argmax(0)
+    roots[left] = alone[best, np.arange(len(roots))][left]
+    nowhere = int((~np.isfinite(roots).all(1)).sum())
+    counts |= {"size in one image": int(left.sum()) - nowhere, "nowhere": nowhere}
     listed = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
     return roots, [f"instants by where the root comes from: {listed}"]

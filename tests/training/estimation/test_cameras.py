@@ -1,0 +1,73 @@
+"""Several calibrated cameras: where the person is at each instant, and which cameras are asked."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+pytest.importorskip("av")
+
+from datasets.cameras.calibration import Calibration
+from datasets.detection.blazepose import NUM_LANDMARKS
+from datasets.sources.own_videos.detected import LANDMARKS_FOLDER
+from datasets.sources.own_videos.landmarks import MAX_PEOPLE, People
+from datasets.sources.own_videos.plan import Plan
+from datasets.sources.own_videos.recordings import Recording
+from datasets.triangulation.points import LANDMARKS, skeleton
+from tests.walking_points import SECONDS, four_cameras, landmarks, walk
+from training.estimation.cameras import shot_of_cameras
+from utils.skeleton import ROOT_JOINT
+
+NAMES, INSTANTS = "abcd", 8
+POINTS = walk(INSTANTS)
+HIPS = skeleton(POINTS)[:, ROOT_JOINT]
+
+
+def seen_by(cameras, *everybody):
+    """What BlazePose would find of people with points (T,P,3), world, in each camera."""
+    found = []
+    for camera in cameras:
+        parts = ((NUM_LANDMARKS, 2), (NUM_LANDMARKS,), (NUM_LANDMARKS, 3), ())
+        people = People(np.arange(INSTANTS), *(np.full((INSTANTS, MAX_PEOPLE, *part), np.nan) for part in parts))
+        for number, points in enumerate(everybody):
+            people.landmarks[:, number] = landmarks([camera], points, noise=1)[0]
+            people.visibility[:, number] = people.score[:, number] = 1
+            people.world[:, number] = 0
+            hips = skeleton(points)[:, ROOT_JOINT, None]
+            people.world[:, number, list(LANDMARKS)] = (points - hips) @ camera.rotation.T
+        found.append(people)
+    return found
+
+
+def hide(people, rows, number=slice(None)):
+    """Somebody, or everybody, is not found at some instants."""
+    for values in people[1:]:
+        values[rows, number] = np.nan
+
+
+def shot_of(folder, cameras, found, correct_cameras=False):
+    """The shot of a recording in which these people (`seen_by`) are found."""
+    names = NAMES[: len(cameras)]
+    files = {name: folder / LANDMARKS_FOLDER / f"recording_000_{name}.npz" for name in names}
+    (folder / LANDMARKS_FOLDER).mkdir()
+    for file, people in zip(files.values(), found, strict=True):
+        np.savez(file, **people._asdict())
+    recording = Recording("walk", 1, files, Path(), dict.fromkeys(names, 0), {})
+    calibration = Calibration(dict(zip(names, cameras, strict=True)), np.eye(3))
+    plan = Plan(recording, calibration, dict.fromkeys(names, INSTANTS), range(INSTANTS), {}, 1 / SECONDS)
+    return shot_of_cameras(plan, folder, 1, correct_cameras, workers=1, progress=False)
+
+
+def test_where_cameras_disagree_the_one_that_sees_the_person_best_decides(tmp_path):
+    cameras, rows = four_cameras()[:3], slice(3, 6)
+    found, above = seen_by(cameras, POINTS), seen_by(cameras, POINTS + np.array([0, 0, 2.0]))
+    # The second sees somebody else, and the third nobody.
+    for right, wrong in zip(found[1][1:], above[1][1:], strict=True):
+        right[rows] = wrong[rows]
+    found[1].visibility[rows] = 0.6
+    hide(found[2], rows)
+    shot = shot_of(tmp_path, cameras, found)
+    assert np.isnan(shot.triangulated[rows]).all()
+    assert np.linalg.norm(shot.roots - HIPS, axis=1).max() < 0.1
+    assert "triangulated hip 5, size in one image 3" in shot.notes[-1]
