@@ -44,6 +44,8 @@ def shot_of_cameras(
     frames = np.array(plan.instants) + np.array([[plan.recording.offsets[name]] for name in cameras])
     filmed = frames < np.array([[plan.num_frames[name]] for name in cameras])
     in_image = np.stack([camera.sees(camera.world_to_cam(roots)) for camera in cameras.values()])
+    # The person may be missed in an image, but not in all of a camera's: then something hides the person.
+    sees = np.isfinite(person.pixels).any((1, 2, 3))
     return Shot(
         plan.recording.name,
         plan.recording.videos,
@@ -53,7 +55,7 @@ def shot_of_cameras(
         plan.rate or ASSUMED_RATE,
         WORLD,
         roots,
-        filmed & in_image,
+        filmed & in_image & sees[:, None],
         joints,
         (*plan.notes, *lines),
     )

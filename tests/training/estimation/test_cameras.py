@@ -71,3 +71,13 @@ def test_where_cameras_disagree_the_one_that_sees_the_person_best_decides(tmp_pa
     assert np.isnan(shot.triangulated[rows]).all()
     assert np.linalg.norm(shot.roots - HIPS, axis=1).max() < 0.1
     assert "triangulated hip 5, size in one image 3" in shot.notes[-1]
+
+
+def test_a_camera_that_never_sees_the_person_is_not_asked(tmp_path):
+    cameras = four_cameras()
+    found = seen_by(cameras, POINTS)
+    # The second misses the person now and then, and the fourth has a cap before its lens.
+    hide(found[1], slice(0, INSTANTS, 3)), hide(found[3], slice(None))
+    shot = shot_of(tmp_path, cameras, found)
+    assert shot.seen.mean(1).tolist() == [1, 1, 1, 0]
+    assert any("WARNING: the person was detected in none" in note for note in shot.notes)
