@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.cameras.calibration import read_calibration
+from datasets.cameras.calibration_writers import write_json_calibration
 from datasets.layout.arguments import check_at_least
 from datasets.layout.job import REPORT_FILE, claim_folder, read_text_report, write_text_report
 from datasets.layout.workers import map_processes
@@ -172,6 +173,11 @@ def _write_shot(
     for name in choices.formats:
         write_motion(output / f"{shot.name}.{name}", motion)
     written = [f"{shot.name}.{name}" for name in choices.formats]
+    if len(shot.cameras) > 1:
+        # Corrected ones are not those of the calibration that was given.
+        file = f"{shot.name}_cameras.json"
+        write_json_calibration(output / file, shot.cameras)
+        lines.append(f"  the cameras that these poses belong to: {file}")
     if choices.pictures:
         for name, view in zip(shot.cameras, views, strict=True):
             file = f"{name}.mp4" if name == shot.name else f"{shot.name}_{name}.mp4"

@@ -8,16 +8,19 @@ import pytest
 pytest.importorskip("cv2")
 pytest.importorskip("av")
 
-from datasets.cameras.calibration import Calibration
+from datasets.cameras.calibration import Calibration, read_calibration
 from datasets.detection.blazepose import NUM_LANDMARKS
 from datasets.sources.own_videos.detected import LANDMARKS_FOLDER
 from datasets.sources.own_videos.landmarks import MAX_PEOPLE, People
 from datasets.sources.own_videos.plan import Plan
-from datasets.sources.own_videos.recordings import Recording
+from datasets.sources.own_videos.recordings import Recording, read_pose_file
 from datasets.triangulation.points import LANDMARKS, skeleton
 from tests.walking_points import SECONDS, four_cameras, landmarks, walk
+from training.estimation import estimate
 from training.estimation.cameras import shot_of_cameras
-from utils.skeleton import ROOT_JOINT
+from training.estimation.crop_poses import CameraPoses
+from utils.geometry import rotation_about
+from utils.skeleton import NUM_JOINTS, ROOT_JOINT
 
 NAMES, INSTANTS = "abcd", 8
 POINTS = walk(INSTANTS)
@@ -81,3 +84,26 @@ def test_a_camera_that_never_sees_the_person_is_not_asked(tmp_path):
     shot = shot_of(tmp_path, cameras, found)
     assert shot.seen.mean(1).tolist() == [1, 1, 1, 0]
     assert any("WARNING: the person was detected in none" in note for note in shot.notes)
+
+
+def test_the_cameras_that_the_poses_belong_to_are_written(tmp_path, monkeypatch):
+    """Corrected ones: with those that were given, the poses would lie beside the person."""
+    cameras = four_cameras()
+    found = seen_by(cameras, POINTS)
+    turned = rotation_about("y", np.radians(1.5)) @ cameras[2].rotation
+    given = [*cameras[:2], cameras[2]._replace(rotation=turned), cameras[3]]
+    shot = shot_of(tmp_path, given, found, correct_cameras=True)
+    nothing = np.full((INSTANTS, NUM_JOINTS, 3), np.nan)
+    view = CameraPoses(nothing, nothing[:, 0, 0], np.zeros(INSTANTS, bool))
+    monkeypatch.setattr(estimate, "camera_poses", lambda *_: view)
+    choices = estimate.Choices(triangulate=True, smooth="none", formats=("npz",), pictures=False)
+    report = "\n".join(estimate._write_shot(shot, tmp_path, None, choices, "", False))
+    assert "cameras corrected" in report and "the cameras that these poses belong to: walk_cameras.json" in report
+    poses, written = read_pose_file(tmp_path / "walk.npz"), read_calibration(tmp_path / "walk_cameras.json").cameras
+    misses = [
+        np.linalg.norm(
+            camera.project(camera.world_to_cam(poses)) - true.project(true.world_to_cam(skeleton(POINTS))), axis=-1
+        )
+        for camera, true in zip(written.values(), cameras, strict=True)
+    ]
+    assert len(poses) == INSTANTS and np.median(misses) < 8 and np.median(misses[2]) < 8
