@@ -11,7 +11,7 @@ from datasets.cameras.calibration import Calibration
 from datasets.detection.blazepose import LANDMARK_NAMES
 from datasets.sources.own_videos.free_labels import Followed, error_table, label, track_of
 from datasets.sources.own_videos.recordings import Recording
-from datasets.triangulation.people import follow_person
+from datasets.triangulation.people import follow_people
 from datasets.triangulation.points import LANDMARKS, skeleton
 from datasets.triangulation.triangulate import bone_changes, triangulate
 from tests.walking_points import SECONDS, four_cameras, landmarks, walk
@@ -178,11 +178,12 @@ def test_the_person_whose_rays_meet_is_followed(scene):
     people[0, :, 1], people[1, :, 1] = other[0], other[1]
     people[0] = people[0][:, ::-1]
     people[1, 7, 0] = np.nan
-    chosen, most = follow_person(cameras, list(people), SECONDS)
+    found, most = follow_people(cameras, list(people), SECONDS)
+    chosen = found[0]
     assert most == 2
     assert (chosen[0] == 1).all() and (chosen[2:] == 0).all()
     assert chosen[1, 7] == -1 and (np.delete(chosen[1], 7) == 0).all()
-    assert follow_person(cameras, list(people[:, :, :0]), SECONDS)[0].max() == -1
+    assert follow_people(cameras, list(people[:, :, :0]), SECONDS) == ([], 0)
 
 
 def test_landmarks_have_the_names_of_points():

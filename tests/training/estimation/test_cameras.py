@@ -19,6 +19,7 @@ from tests.walking_points import SECONDS, four_cameras, landmarks, walk
 from training.estimation import estimate
 from training.estimation.cameras import shot_of_cameras
 from training.estimation.crop_poses import CameraPoses
+from utils.errors import UserError
 from utils.geometry import rotation_about
 from utils.skeleton import NUM_JOINTS, ROOT_JOINT
 
@@ -107,3 +108,18 @@ def test_the_cameras_that_the_poses_belong_to_are_written(tmp_path, monkeypatch)
         for camera, true in zip(written.values(), cameras, strict=True)
     ]
     assert len(poses) == INSTANTS and np.median(misses) < 8 and np.median(misses[2]) < 8
+
+
+def test_rays_of_several_people_that_do_not_meet(tmp_path):
+    cameras, beside = four_cameras(), POINTS + np.array([1.2, 0.8, 0])
+    found = seen_by(cameras, POINTS, beside)
+    millimeters = [camera._replace(center=1000 * camera.center) for camera in cameras]
+    for part in ("right", "wrong", "late"):
+        (tmp_path / part).mkdir()
+    assert not any("rays meet" in note for note in shot_of(tmp_path / "right", cameras, found).notes)
+    with pytest.raises(UserError, match=r"walk: two cameras see somebody at 8 instants, and rays meet at 0 .* unit, R"):
+        shot_of(tmp_path / "wrong", millimeters, found)
+    for camera, height in zip(found, (2, 4, 6, 8), strict=True):
+        camera.landmarks[3:, :, :, 1] -= 100 * height
+    (line,) = (note for note in shot_of(tmp_path / "late", cameras, found).notes if "rays meet" in note)
+    assert line.startswith("WARNING: two cameras see somebody at 8 instants, and rays meet at 3 of them: check unit")
