@@ -15,7 +15,8 @@ from datasets.sources.own_videos.detected import (
     seconds_between,
     triangulated,
 )
-from datasets.sources.own_videos.free_labels import Followed
+from datasets.sources.own_videos.free_labels import Followed, followed
+from datasets.sources.own_videos.landmarks import People
 from datasets.sources.own_videos.person_track import track_from_boxes
 from datasets.sources.own_videos.plan import Plan
 from datasets.triangulation.single_view import root_positions
@@ -30,15 +31,17 @@ def shot_of_cameras(
     """The shot of a recording; landmarks are found first, and kept in `output`.
 
     The root is the triangulated hip where the cameras agree about the whole person, else where the rays through the
-    boxes meet, else where the size of the person says in the one image that shows most of them. correct_cameras: as in
-    prepare_videos.
+    boxes meet, else where the size of the person says, in the image that shows most of them. An instant that one camera
+    alone sees counts where no image shows several people. correct_cameras: as in prepare_videos.
     """
     (tasks,) = find_landmarks([plan], output, workers, progress)
     seconds = seconds_between(plan, every)
-    person, notes = find_person(plan, tasks, seconds)
+    people, chosen, notes = find_person(plan, tasks, seconds)
+    person = followed(people, chosen)
     plan, boxes = plan._replace(notes=(*plan.notes, *notes)), boxes_of_person(plan, person)
     plan, found = triangulated(plan, person, boxes, seconds, correct_cameras)
     cameras = {name: plan.calibration.cameras[name] for name in plan.recording.videos}
+    person = followed(people, _with_lone(people, chosen))
     joints = np.where(found.passed[:, None, None], found.joints, np.nan)
     roots, lines = _roots(plan, list(cameras.values()), person, boxes, joints[:, ROOT_JOINT])
     frames = np.array(plan.instants) + np.array([[plan.recording.offsets[name]] for name in cameras])
@@ -59,6 +62,16 @@ def shot_of_cameras(
         joints,
         (*plan.notes, *lines),
     )
+
+
+def _with_lone(people: list[People], chosen: np.ndarray) -> np.ndarray:
+    """Those who are followed, `chosen` (C,T), and whom one camera alone sees: in a recording of one person, since of
+    several nothing tells whom it sees."""
+    found = np.stack([np.isfinite(one.score) for one in people])
+    if (found.sum(2) > 1).any():
+        return chosen
+    lone = found.any(2) & (found.any(2).sum(0) == 1)
+    return np.where(lone, found.argmax(2), chosen)
 
 
 def _roots(

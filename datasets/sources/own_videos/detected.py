@@ -64,7 +64,8 @@ def with_people(
     """The plan with the track of the person whose rays meet in most images, and with notes on what was found."""
     recording, names = plan.recording, list(plan.recording.videos)
     seconds = seconds_between(plan, every)
-    person, notes = find_person(plan, tasks, seconds)
+    people, chosen, notes = find_person(plan, tasks, seconds)
+    person = followed(people, chosen)
     boxes = boxes_of_person(plan, person)
     key = f"recording_{number:03d}"
     write_boxes(output / BOXES_FOLDER / f"{key}.csv", boxes)
@@ -85,8 +86,9 @@ def seconds_between(plan: Plan, every: int) -> float:
     return every / (plan.rate or ASSUMED_RATE)
 
 
-def find_person(plan: Plan, tasks: list[LandmarkSearch], seconds: float) -> tuple[Followed, list[str]]:
-    """The person whose rays meet in most images, and lines of the report.
+def find_person(plan: Plan, tasks: list[LandmarkSearch], seconds: float) -> tuple[list[People], np.ndarray, list[str]]:
+    """The people of each of C cameras at T instants, which of them is the person whose rays meet in most images, (C,T)
+    int, -1 for none, and lines of the report.
 
     Raises UserError where several cameras see people, and no rays meet.
     """
@@ -99,7 +101,7 @@ def find_person(plan: Plan, tasks: list[LandmarkSearch], seconds: float) -> tupl
     notes = [*_notes_on_people(people, names, most), *_notes_on_rays(people, found, plan.recording.name)]
     if plan.rate is None:
         notes.append(f"no frame rate in the files: {ASSUMED_RATE:g} per second assumed")
-    return followed(people, chosen), notes
+    return people, chosen, notes
 
 
 def triangulated(

@@ -123,3 +123,19 @@ def test_rays_of_several_people_that_do_not_meet(tmp_path):
         camera.landmarks[3:, :, :, 1] -= 100 * height
     (line,) = (note for note in shot_of(tmp_path / "late", cameras, found).notes if "rays meet" in note)
     assert line.startswith("WARNING: two cameras see somebody at 8 instants, and rays meet at 3 of them: check unit")
+
+
+def test_instants_that_one_camera_alone_sees(tmp_path):
+    cameras, rows, beside = four_cameras()[:3], slice(2, 4), POINTS + np.array([1.2, 0.8, 0])
+    for people, known in (((POINTS,), True), ((POINTS, beside), False)):
+        found = seen_by(cameras, *people)
+        # The first camera never sees the other person, who is therefore not followed.
+        hide(found[0], slice(None), slice(1, None)), hide(found[1], rows, slice(1, None))
+        hide(found[0], rows), hide(found[2], rows)
+        folder = tmp_path / str(known)
+        folder.mkdir()
+        shot = shot_of(folder, cameras, found)
+        # Of several people, nobody can say which of them the second camera sees.
+        assert np.isfinite(shot.roots[rows]).all() == known and shot.seen[:, rows].all() == known
+        assert np.nanmax(np.linalg.norm(shot.roots - HIPS, axis=1)) < 0.1
+        assert ("size in one image 2" if known else "nowhere 2") in shot.notes[-1]
