@@ -164,9 +164,10 @@ def _write_shot(
         joints = np.where(taken[:, None, None], shot.triangulated, fused)
     motion = smooth(Motion(joints, shot.instants, shot.rate, shot.space, trust, source), choices.smooth)
     lines = [f"{shot.name}: {_summary(motion, views, int(taken.sum()))}", *(f"  {note}" for note in shot.notes)]
-    # The network hardly knows people who lie in its crops: it is asked only where no instant was triangulated.
-    agreed = shot.triangulated is not None and np.isfinite(shot.triangulated).any()
-    if shot.space == WORLD and (note := upright_note(shot.triangulated if agreed else fused)):
+    # The network hardly knows people who lie in its crops: it is asked only where nothing else tells.
+    other = shot.detected if shot.triangulated is None else shot.triangulated
+    tells = other is not None and np.isfinite(other).any()
+    if shot.space == WORLD and (note := upright_note(other if tells else fused)):
         lines.append(f"  {note}")
     if not motion.known.any():
         return [*lines, "  nobody was found, and nothing written"]

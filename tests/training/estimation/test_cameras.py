@@ -1,4 +1,4 @@
-"""Several calibrated cameras: where the person is at each instant, and which cameras are asked."""
+"""Calibrated cameras: where the person is at each instant, which cameras are asked, and what is up."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ pytest.importorskip("av")
 from datasets.cameras.calibration import Calibration, read_calibration
 from datasets.detection.blazepose import NUM_LANDMARKS
 from datasets.sources.own_videos.detected import LANDMARKS_FOLDER
-from datasets.sources.own_videos.landmarks import MAX_PEOPLE, People
+from datasets.sources.own_videos.landmarks import MAX_PEOPLE, LandmarkSearch, People
 from datasets.sources.own_videos.plan import Plan
 from datasets.sources.own_videos.recordings import Recording, read_pose_file
 from datasets.triangulation.points import LANDMARKS, skeleton
@@ -19,6 +19,8 @@ from tests.walking_points import SECONDS, four_cameras, landmarks, walk
 from training.estimation import estimate
 from training.estimation.cameras import shot_of_cameras
 from training.estimation.crop_poses import CameraPoses
+from training.estimation.one_camera import SingleCamera, shot_of_video
+from training.exports.motion import WORLD
 from utils.errors import UserError
 from utils.geometry import rotation_about
 from utils.skeleton import NUM_JOINTS, ROOT_JOINT
@@ -139,3 +141,14 @@ def test_instants_that_one_camera_alone_sees(tmp_path):
         assert np.isfinite(shot.roots[rows]).all() == known and shot.seen[:, rows].all() == known
         assert np.nanmax(np.linalg.norm(shot.roots - HIPS, axis=1)) < 0.1
         assert ("size in one image 2" if known else "nowhere 2") in shot.notes[-1]
+
+
+def test_what_the_detector_sees_of_one_camera_is_in_the_world(tmp_path):
+    camera, file = four_cameras()[1], tmp_path / "a.npz"
+    (found,) = seen_by([camera], POINTS)
+    hide(found, 2)
+    np.savez(file, **found._asdict())
+    shot = shot_of_video("a", LandmarkSearch(file, Path(), found.frames), SingleCamera(camera, 20.0, []), WORLD)
+    expected = skeleton(POINTS) - HIPS[:, None]
+    expected[2] = np.nan
+    np.testing.assert_allclose(shot.detected, expected, atol=1e-6)
