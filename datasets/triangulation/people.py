@@ -21,15 +21,6 @@ class Group(NamedTuple):
     center: np.ndarray
 
 
-def follow_person(cameras: Sequence[Camera], pixels: Sequence[np.ndarray], seconds: float) -> tuple[np.ndarray, int]:
-    """The detection of the person to follow, who is seen in most images, in C cameras at T instants: (C,T) int, -1 for
-    none; and the largest number of people whose rays met at an instant. Arguments as of `follow_people`.
-    """
-    people, most = follow_people(cameras, pixels, seconds)
-    nobody = np.full((len(cameras), len(pixels[0])), -1)
-    return (people[0] if people else nobody), most
-
-
 def follow_people(
     cameras: Sequence[Camera], pixels: Sequence[np.ndarray], seconds: float
 ) -> tuple[list[np.ndarray], int]:

@@ -20,6 +20,7 @@ MIN_HEAD_POINTS = 4
 AGREES = 0.06  # meters between a point and a ray that agree
 MAX_MEDIAN_ERROR = 0.03  # meters, of an instant
 MAX_BONE_CHANGE = 0.1  # of the median length
+UNSEEN = "with the person in fewer than two images"
 
 
 class Triangulation(NamedTuple):
@@ -27,7 +28,8 @@ class Triangulation(NamedTuple):
 
     joints: (T,17,3) meters, world; passed: (T,) bool, whether they are good enough for labels. left_out: number of
     instants by reason. cameras: as given, or corrected. errors: (C,T,P) pixels between a landmark and the projected
-    point, NaN where the camera does not see the person. exchanged: (C,) number of images with exchanged sides.
+    point, NaN where the camera does not see the person. misses: (C,) meters between a camera's rays and the points, at
+    instants that passed, in the median; NaN without any. exchanged: (C,) number of images with exchanged sides.
     bone_changes: (T,) largest deviation of a bone from its median length, as a ratio.
     """
 
@@ -36,6 +38,7 @@ class Triangulation(NamedTuple):
     left_out: Counter
     cameras: list[Camera]
     errors: np.ndarray
+    misses: np.ndarray
     exchanged: np.ndarray
     bone_changes: np.ndarray
 
@@ -106,10 +109,10 @@ def _judged(
     limbs, head = list(LIMB_POINTS), list(HEAD_POINTS)
     seen = (np.isfinite(meters).sum(0) >= MIN_CAMERAS).any(1)
     reasons = {
-        "with the person in fewer than two images": ~seen,
+        UNSEEN: ~seen,
         "with a joint on which no two cameras agree": (agreeing[:, limbs] < MIN_CAMERAS).any(1)
         | ((agreeing[:, head] >= MIN_CAMERAS).sum(1) < MIN_HEAD_POINTS),
-        "with large reprojection errors": _median(meters) > MAX_MEDIAN_ERROR,
+        "with large reprojection errors": _median(np.moveaxis(meters, 1, 0), np.inf) > MAX_MEDIAN_ERROR,
         "with bones of another length": change > MAX_BONE_CHANGE,
     }
     passed, left_out = np.ones(len(points), dtype=bool), Counter()
@@ -117,7 +120,8 @@ def _judged(
         left_out[reason] = int((passed & bad).sum())
         passed &= ~bad
     images = np.isfinite(errors).any(2) & exchanged.any(2)
-    return Triangulation(joints, passed, left_out, cameras, errors, images.sum(1), change)
+    misses = _median(meters[:, passed], np.nan)
+    return Triangulation(joints, passed, left_out, cameras, errors, misses, images.sum(1), change)
 
 
 def bone_changes(joints: np.ndarray) -> np.ndarray:
@@ -130,7 +134,7 @@ def bone_changes(joints: np.ndarray) -> np.ndarray:
     return np.abs(ratios - 1).max(1)
 
 
-def _median(meters: np.ndarray) -> np.ndarray:
-    """(T,) median over cameras and points (C,T,P), infinity where nothing is seen."""
-    rows = np.moveaxis(meters, 1, 0).reshape(meters.shape[1], -1)
-    return np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.inf for row in rows])
+def _median(meters: np.ndarray, unknown: float) -> np.ndarray:
+    """(N,) median of what is known in each of N parts, `unknown` where nothing is."""
+    known = (part[np.isfinite(part)] for part in meters)
+    return np.array([np.median(part) if len(part) else unknown for part in known])

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.cameras.calibration import read_calibration
+from datasets.cameras.calibration_writers import write_json_calibration
 from datasets.layout.arguments import check_at_least
 from datasets.layout.job import REPORT_FILE, claim_folder, read_text_report, write_text_report
 from datasets.layout.workers import map_processes
@@ -175,15 +176,21 @@ def _write_shot(
         joints = np.where(taken[:, None, None], shot.triangulated, fused)
     motion = smooth(Motion(joints, shot.instants, shot.rate, shot.space, trust, source), choices.smooth)
     lines = [f"{shot.name}: {_summary(motion, views, int(taken.sum()))}", *(f"  {note}" for note in shot.notes)]
-    # The network hardly knows people who lie in its crops: it is asked only where no instant was triangulated.
-    agreed = shot.triangulated is not None and np.isfinite(shot.triangulated).any()
-    if shot.space == WORLD and (note := upright_note(shot.triangulated if agreed else fused)):
+    # The network hardly knows people who lie in its crops: it is asked only where nothing else tells.
+    other = shot.detected if shot.triangulated is None else shot.triangulated
+    tells = other is not None and np.isfinite(other).any()
+    if shot.space == WORLD and (note := upright_note(other if tells else fused)):
         lines.append(f"  {note}")
     if not motion.known.any():
         return [*lines, "  nobody was found, and nothing written"]
     for name in choices.formats:
         write_motion(output / f"{shot.name}.{name}", motion)
     written = [f"{shot.name}.{name}" for name in choices.formats]
+    if len(shot.cameras) > 1:
+        # Corrected ones are not those of the calibration that was given.
+        file = f"{shot.name}_cameras.json"
+        write_json_calibration(output / file, shot.cameras)
+        lines.append(f"  the cameras that these poses belong to: {file}")
     if choices.pictures:
         for name, view in zip(shot.cameras, views, strict=True):
             file = f"{name}.mp4" if name == shot.name else f"{shot.name}_{name}.mp4"

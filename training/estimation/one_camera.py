@@ -10,6 +10,7 @@ from datasets.cameras.camera import Camera
 from datasets.sources.own_videos.clocks import ASSUMED_RATE, check_strays, rate_of_video
 from datasets.sources.own_videos.landmarks import LandmarkSearch, read_people
 from datasets.sources.own_videos.video_sizes import assumed_fits, ways_to_fit
+from datasets.triangulation.points import LANDMARKS, skeleton
 from datasets.triangulation.single_view import follow_in_one_view, root_positions, steady_distances
 from datasets.video.frames import count_frames, frame_rate, frame_times
 from datasets.video.image_area import video_size
@@ -50,6 +51,8 @@ def shot_of_video(name: str, task: LandmarkSearch, single: SingleCamera, space: 
     roots = np.where((chosen >= 0)[:, None], found[np.arange(len(found)), chosen], np.nan)
     roots = steady_distances(roots, seconds)
     seen = np.isfinite(roots).all(1)
+    world = people.world[np.arange(len(found)), chosen][:, list(LANDMARKS)]
+    detected = skeleton(np.where(seen[:, None, None], world, np.nan))
     return Shot(
         name,
         {name: task.video},
@@ -62,6 +65,7 @@ def shot_of_video(name: str, task: LandmarkSearch, single: SingleCamera, space: 
         seen[None],
         None,
         tuple(notes),
+        detected @ camera.rotation,
     )
 
 

@@ -18,7 +18,8 @@ class Shot(NamedTuple):
     videos, cameras: by name, in one order. frames: (C,T) frame numbers, -1 where a video has ended. instants: (T,).
     rate: instants 0, 1, ... per second. space: "world" (z up) of calibrated cameras, or "camera". roots: (T,3) meters,
     the hip in this space, NaN where unknown. seen: (C,T) bool, which frames show the person. triangulated: (T,17,3)
-    meters, NaN where the cameras do not agree; None of one camera. notes: lines of the report.
+    meters, NaN where the cameras do not agree; None of one camera. notes: lines of the report. detected: (T,17,3)
+    meters, the pose that the detector alone gives of one camera, by which to tell what is up; None of several.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Shot(NamedTuple):
     seen: np.ndarray
     triangulated: np.ndarray | None
     notes: tuple[str, ...]
+    detected: np.ndarray | None = None
 
 
 def assumed_camera(width: int, height: int, field: float = DEFAULT_FIELD) -> Camera:

@@ -13,6 +13,7 @@ from datasets.layout.workers import map_processes
 from datasets.sources.own_videos.boxes import BOX_COLUMNS, Boxes
 from datasets.sources.own_videos.clocks import ASSUMED_RATE
 from datasets.sources.own_videos.free_labels import (
+    MIN_PASSED,
     Followed,
     error_table,
     followed,
@@ -21,11 +22,12 @@ from datasets.sources.own_videos.free_labels import (
     track_of,
     write_poses,
 )
-from datasets.sources.own_videos.landmarks import LandmarkSearch, at_instants, boxes_of, read_people, search
+from datasets.sources.own_videos.landmarks import LandmarkSearch, People, at_instants, boxes_of, read_people, search
 from datasets.sources.own_videos.overlays import write_overlays
 from datasets.sources.own_videos.plan import Plan, with_best_fits, with_boxes, with_checked_cameras, with_track
-from datasets.triangulation.people import follow_person
+from datasets.triangulation.people import follow_people
 from datasets.triangulation.triangulate import Triangulation
+from utils.errors import UserError
 from utils.files import write_atomically
 
 LANDMARKS_FOLDER, BOXES_FOLDER, POSES_FOLDER, OVERLAYS_FOLDER = "landmarks", "boxes", "poses", "overlays"
@@ -62,7 +64,8 @@ def with_people(
     """The plan with the track of the person whose rays meet in most images, and with notes on what was found."""
     recording, names = plan.recording, list(plan.recording.videos)
     seconds = seconds_between(plan, every)
-    person, notes = find_person(plan, tasks, seconds)
+    people, chosen, notes = find_person(plan, tasks, seconds)
+    person = followed(people, chosen)
     boxes = boxes_of_person(plan, person)
     key = f"recording_{number:03d}"
     write_boxes(output / BOXES_FOLDER / f"{key}.csv", boxes)
@@ -83,17 +86,22 @@ def seconds_between(plan: Plan, every: int) -> float:
     return every / (plan.rate or ASSUMED_RATE)
 
 
-def find_person(plan: Plan, tasks: list[LandmarkSearch], seconds: float) -> tuple[Followed, list[str]]:
-    """The person whose rays meet in most images, and lines of the report."""
+def find_person(plan: Plan, tasks: list[LandmarkSearch], seconds: float) -> tuple[list[People], np.ndarray, list[str]]:
+    """The people of each of C cameras at T instants, which of them is the person whose rays meet in most images, (C,T)
+    int, -1 for none, and lines of the report.
+
+    Raises UserError where several cameras see people, and no rays meet.
+    """
     names = list(plan.recording.videos)
     offsets = [plan.recording.offsets[name] for name in names]
     people = at_instants([read_people(task.file) for task in tasks], offsets, plan.instants)
     cameras = [plan.calibration.cameras[name] for name in names]
-    chosen, most = follow_person(cameras, [one.landmarks for one in people], seconds)
-    notes = _notes_on_people(people, names, most)
+    found, most = follow_people(cameras, [one.landmarks for one in people], seconds)
+    chosen = found[0] if found else np.full((len(names), len(plan.instants)), -1)
+    notes = [*_notes_on_people(people, names, most), *_notes_on_rays(people, found, plan.recording.name)]
     if plan.rate is None:
         notes.append(f"no frame rate in the files: {ASSUMED_RATE:g} per second assumed")
-    return followed(people, chosen), notes
+    return people, chosen, notes
 
 
 def triangulated(
@@ -122,7 +130,7 @@ def boxes_of_person(plan: Plan, person: Followed) -> Boxes:
     return boxes
 
 
-def _notes_on_people(people: list, names: list[str], most: int) -> list[str]:
+def _notes_on_people(people: list[People], names: list[str], most: int) -> list[str]:
     counts = [int(np.isfinite(one.score[:, 0]).sum()) for one in people]
     several = [int((np.isfinite(one.score).sum(1) > 1).sum()) for one in people]
     lines = ["images with a person: " + ", ".join(f"{n} {c}" for n, c in zip(names, counts, strict=True))]
@@ -133,6 +141,20 @@ def _notes_on_people(people: list, names: list[str], most: int) -> list[str]:
             "one whose rays meet in most images"
         )
     return lines
+
+
+def _notes_on_rays(people: list[People], found: list[np.ndarray], where: str) -> list[str]:
+    """A warning of the report if people are in several images, but their rays rarely meet. found: by `follow_people`.
+
+    Raises UserError where they never do.
+    """
+    several = int((np.sum([np.isfinite(one.score).any(1) for one in people], axis=0) >= 2).sum())
+    met = int(np.any([(detections >= 0).any(0) for detections in found], axis=0).sum())
+    line = f"two cameras see somebody at {several} instants, and rays meet at {met} of them"
+    check = "check unit, R and t (world -> camera: X_cam = R X + t), and the offsets"
+    if several and not met:
+        raise UserError(f"{where}: {line}; expected the same people: {check}")
+    return [f"WARNING: {line}: {check}"] if met < MIN_PASSED * several else []
 
 
 def write_boxes(file: Path, boxes: Boxes) -> None:

@@ -13,14 +13,16 @@ from datasets.layout.labels import LABEL_SOURCE
 from datasets.sources.own_videos.landmarks import People
 from datasets.sources.own_videos.person_track import PersonTrack
 from datasets.sources.own_videos.recordings import UP, Recording
+from datasets.triangulation.people import SAME_PERSON
 from datasets.triangulation.points import LANDMARKS, LIMB_POINTS, POINT_NAMES, skeleton
-from datasets.triangulation.triangulate import Triangulation, triangulate
+from datasets.triangulation.triangulate import UNSEEN, Triangulation, triangulate
 from utils.files import save_npz, write_atomically
 from utils.skeleton import ROOT_JOINT
 
 TRIANGULATED = "triangulated from BlazePose's 2D landmarks in all cameras, not measured"
 
 MIN_GAIN = 0.9  # corrected cameras are used where they lower the reprojection error to this part
+MIN_PASSED = 0.5  # of the instants that two cameras see; where fewer pass, the cameras do not belong together
 
 
 class Followed(NamedTuple):
@@ -96,7 +98,7 @@ def track_of(
 
 
 def error_table(names: Sequence[str], found: Triangulation) -> list[str]:
-    """Median reprojection errors per point and camera, pixels, and what was repaired."""
+    """Median reprojection errors per point and camera, pixels, what was repaired, and warnings of wrong cameras."""
     limbs = [POINT_NAMES[point] for point in LIMB_POINTS]
     width = max(map(len, names))
     lines = [f"median reprojection error {_text(_median(found.errors))} px; of each camera and joint:"]
@@ -112,6 +114,21 @@ def error_table(names: Sequence[str], found: Triangulation) -> list[str]:
     middle, largest = map(_text, change)
     lines.append(f"images in which left and right were exchanged: {swapped}")
     lines.append(f"bones differ from their median length by {middle} % (median), {largest} % (largest)")
+    return [*lines, *_warnings(names, found)]
+
+
+def _warnings(names: Sequence[str], found: Triangulation) -> list[str]:
+    """Of cameras that show other moments, or are not where the calibration says."""
+    check = "check the offsets (synchronize_videos.py finds them), and whether a camera was moved after its calibration"
+    lines, passed, seen = [], int(found.passed.sum()), len(found.passed) - found.left_out[UNSEEN]
+    if passed < MIN_PASSED * seen:
+        reasons = ", ".join(f"{count} {why}" for why, count in found.left_out.items() if count and why != UNSEEN)
+        lines.append(f"WARNING: cameras agree at {passed} of {seen} instants that two of them see ({reasons}): {check}")
+    lines += [
+        f"WARNING: rays of {name} miss the person on whom other cameras agree by {1000 * miss:.0f} mm (median): {check}"
+        for name, miss in zip(names, found.misses, strict=True)
+        if miss > SAME_PERSON
+    ]
     return lines
 
 

@@ -11,7 +11,7 @@ from datasets.cameras.calibration import Calibration
 from datasets.detection.blazepose import LANDMARK_NAMES
 from datasets.sources.own_videos.free_labels import Followed, error_table, label, track_of
 from datasets.sources.own_videos.recordings import Recording
-from datasets.triangulation.people import follow_person
+from datasets.triangulation.people import follow_people
 from datasets.triangulation.points import LANDMARKS, skeleton
 from datasets.triangulation.triangulate import bone_changes, triangulate
 from tests.walking_points import SECONDS, four_cameras, landmarks, walk
@@ -131,6 +131,29 @@ def test_a_camera_that_was_knocked_is_corrected_and_a_good_one_kept(scene):
     assert "median reprojection error" in table[0] and len(table) == 8
 
 
+def test_cameras_that_do_not_belong_together_are_a_warning(scene):
+    cameras, _, pixels = scene
+    few = pixels[:, :FEW]
+
+    def warnings(cameras, pixels):
+        person = Followed(pixels, np.ones(pixels.shape[:3]), np.zeros((*pixels.shape[:3], 3)))
+        lines = error_table(NAMES[: len(cameras)], label(cameras, person, SECONDS, correct=False)[0])
+        return [line for line in lines if "WARNING" in line]
+
+    assert warnings(cameras, few) == warnings(cameras[:2], few[:2]) == []
+    # Three seconds later, which is more than the search for offsets tries.
+    late = landmarks(cameras, walk(60 + FEW))[:, 60:]
+    (line,) = warnings(cameras[:2], np.stack([few[0], late[1]]))
+    assert line.startswith("WARNING: cameras agree at 0 of 8 instants that two of them see (")
+    assert "check the offsets (synchronize_videos.py" in line
+    # One of four alone does not keep the others from agreeing.
+    (line,) = warnings(cameras, np.stack([*few[:3], late[3]]))
+    assert line.startswith("WARNING: rays of d miss the person on whom other cameras agree by ")
+    turned = rotation_about("y", np.radians(8)) @ cameras[1].rotation
+    (line,) = warnings([cameras[0], cameras[1]._replace(rotation=turned), *cameras[2:]], few)
+    assert line.startswith("WARNING: rays of b miss") and line.endswith("was moved after its calibration")
+
+
 def test_bones_of_another_length():
     joints = np.repeat(skeleton(walk(1)), 5, axis=0)
     joints[3, JOINT_NAMES.index("left_wrist")] += [0, 0, -0.2]
@@ -155,11 +178,12 @@ def test_the_person_whose_rays_meet_is_followed(scene):
     people[0, :, 1], people[1, :, 1] = other[0], other[1]
     people[0] = people[0][:, ::-1]
     people[1, 7, 0] = np.nan
-    chosen, most = follow_person(cameras, list(people), SECONDS)
+    found, most = follow_people(cameras, list(people), SECONDS)
+    chosen = found[0]
     assert most == 2
     assert (chosen[0] == 1).all() and (chosen[2:] == 0).all()
     assert chosen[1, 7] == -1 and (np.delete(chosen[1], 7) == 0).all()
-    assert follow_person(cameras, list(people[:, :, :0]), SECONDS)[0].max() == -1
+    assert follow_people(cameras, list(people[:, :, :0]), SECONDS) == ([], 0)
 
 
 def test_landmarks_have_the_names_of_points():

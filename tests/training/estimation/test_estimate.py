@@ -118,7 +118,8 @@ def test_triangulated_joints_replace_those_of_the_network(clips, tmp_path, monke
     found = content(tmp_path / "out/poses.npz")
     assert np.median(np.linalg.norm(found["poses"] - truth[::3], axis=-1)) < 0.06
     assert str(found["label_source"]).startswith("triangulated from") and "network" in str(found["label_source"])
-    assert sorted(path.name for path in (tmp_path / "out").glob("*.*")) == ["estimate.json", "poses.npz", "report.txt"]
+    files = ["estimate.json", "poses.npz", "poses_cameras.json", "report.txt"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.*")) == files
 
 
 def test_pictures_and_videos_alone(photo, tmp_path, monkeypatch, capsys):

@@ -145,7 +145,8 @@ def test_views_are_fused_by_the_square_of_trust():
 
 @pytest.mark.parametrize(("axes", "warns"), [("z", False), ("y", True), ("-z", True)])
 def test_a_person_who_is_not_upright_in_the_world_is_a_warning(axes, warns, tmp_path, monkeypatch):
-    """The joints that cameras agree about tell it, though the network sees somebody upright; else the network."""
+    """The joints that cameras agree about tell it, though the network sees somebody upright; of one camera what the
+    detector sees; else the network."""
     joints = read_pose_file(ROOT / "examples/recording/poses.npz")[::20] @ UP_AXES[axes]
     count = len(joints)
     upright = joints @ UP_AXES[axes].T
@@ -163,6 +164,7 @@ def test_a_person_who_is_not_upright_in_the_world_is_a_warning(axes, warns, tmp_
     # One calibrated camera triangulates nothing.
     alone = shot._replace(triangulated=None)
     assert warnings_of(alone) == []
+    assert warnings_of(alone._replace(detected=joints)) == [True] * warns
     view = view._replace(poses=joints - joints[:, :1])
     assert warnings_of(alone) == [True] * warns
     assert warnings_of(alone._replace(space=CAMERA)) == []
