@@ -128,7 +128,7 @@ def _check_used(choices: Choices, offsets: Sequence[str], calibrated: bool, toge
 def _job(
     files: dict[str, Path], calibration: str | Path | None, network: str, weights: str, offsets, choices: Choices
 ) -> dict:
-    """What decides the content of the folder; of videos, only their paths and sizes."""
+    """What decides the content of the folder; of videos, what `identity_of_videos` takes."""
     of_calibration = b"" if calibration is None else identity_of_calibration(Path(calibration).expanduser())
     digest = hashlib.sha256(of_calibration + identity_of_videos(files)).hexdigest()[:16]
     # Of a path that is not UTF-8, JSON could be written but not read again.

@@ -2,6 +2,7 @@
 
 import csv
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,8 @@ from datasets.triangulation.triangulate import Triangulation
 from utils.errors import UserError
 from utils.files import write_atomically
 
+LONG_ABSENCE = 1.0  # seconds between two sightings of a person, in which another one may have come
+MAX_ABSENCES = 3  # that are listed in a report
 LANDMARKS_FOLDER, BOXES_FOLDER, POSES_FOLDER, OVERLAYS_FOLDER = "landmarks", "boxes", "poses", "overlays"
 
 
@@ -99,9 +102,26 @@ def find_person(plan: Plan, tasks: list[LandmarkSearch], seconds: float) -> tupl
     found, most = follow_people(cameras, [one.landmarks for one in people], seconds)
     chosen = found[0] if found else np.full((len(names), len(plan.instants)), -1)
     notes = [*_notes_on_people(people, names, most), *_notes_on_rays(people, found, plan.recording.name)]
+    notes += absence_notes((chosen >= 0).any(0), plan.instants, seconds)
     if plan.rate is None:
         notes.append(f"no frame rate in the files: {ASSUMED_RATE:g} per second assumed")
     return people, chosen, notes
+
+
+def absence_notes(seen: np.ndarray, instants: Sequence[int], seconds: float) -> list[str]:
+    """Lines of the report on a person who was out of sight for long, since people are followed by place alone.
+
+    seen: (T,) bool. instants: their T numbers. seconds: between two of them.
+    """
+    rows = np.flatnonzero(seen)
+    steps = np.diff(rows)
+    long = np.flatnonzero((steps > 1) & (steps * seconds > LONG_ABSENCE))
+    notes = [
+        f"out of sight for {steps[gap] * seconds:.1f} s from instant {instants[rows[gap] + 1]}: whoever came then is "
+        "taken for the same person"
+        for gap in long[:MAX_ABSENCES]
+    ]
+    return notes + [f"{len(long) - MAX_ABSENCES} more times out of sight for so long"] * (len(long) > MAX_ABSENCES)
 
 
 def triangulated(
@@ -111,10 +131,10 @@ def triangulated(
     names = list(plan.recording.videos)
     plan, _ = with_checked_cameras(with_best_fits(plan, boxes), boxes)
     cameras = [plan.calibration.cameras[name] for name in names]
-    found, lines = label(cameras, person, seconds, correct_cameras)
+    found, lines = label(names, cameras, person, seconds, correct_cameras)
     notes = [*lines, *error_table(names, found)]
     if found.passed.any():
-        notes.append(single_view_line(found.cameras, person, found))
+        notes.append(single_view_line(names, person, found))
     calibration = plan.calibration._replace(
         cameras={**plan.calibration.cameras, **dict(zip(names, found.cameras, strict=True))}
     )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.cameras.calibration import MAX_NAME, UP_AXES
+from datasets.cameras.calibration import MAX_NAME, UP_AXES, by_composed_name, composed
 from datasets.cameras.calibration_formats import calibration_files
 from datasets.layout.labels import LABEL_SOURCE, MAX_JOINT_DISTANCE
 from utils.errors import UserError
@@ -18,8 +18,10 @@ from utils.readers import names_text, read_arrays, read_json, reading, whole_num
 from utils.skeleton import NUM_JOINTS, ROOT_JOINT, order_fault
 
 _FIELDS = ("name", "subject", "videos", "calibration", "offsets", "empty", "boxes", "poses")
+_BY_CAMERA = ("videos", "offsets", "empty")
 # What an .npz may say of its poses.
 INSTANTS, SPACE, UP = "instants", "space", "up"
+END_BYTES = 1 << 16  # of a video, at its beginning and its end, which a checksum takes
 MAX_INSTANTS = 1 << 21  # 9 hours at 60 frames per second, which are 0.8 GB of poses
 
 
@@ -75,9 +77,9 @@ def by_camera(files: Sequence[str]) -> dict[str, str]:
     named: dict[str, str] = {}
     for given in files:
         camera, separator, file = given.partition("=")
-        if not separator:
-            # Absolute, since "." has no name, but links as they are: their names may be those of the cameras.
-            camera, file = Path(os.path.abspath(Path(given).expanduser())).stem, given
+        if not separator or os.path.exists(os.path.expanduser(given)):
+            camera, file = _own_name(given), given
+        camera = composed(camera)
         if not file or not _names_files(camera):
             raise UserError(
                 f"{given!r} gives camera {camera!r} the file {file!r}; expected camera=file with a name of a camera "
@@ -88,6 +90,14 @@ def by_camera(files: Sequence[str]) -> dict[str, str]:
         named[camera] = file
     _check_case(named, "the command line")
     return named
+
+
+def _own_name(file: str) -> str:
+    """The name of the camera of a file or folder that is named after it."""
+    # Absolute, since "." has no name, but links as they are: their names may be those of the cameras.
+    path = Path(os.path.abspath(Path(file).expanduser()))
+    # Only files have suffixes: "rig.left" and "rig.right" are two folders.
+    return path.name if os.path.isdir(path) else path.stem
 
 
 def _check_case(cameras: Iterable[str], where: str) -> None:
@@ -151,6 +161,10 @@ def _recording(fields: dict, folder: Path, where: str) -> Recording:
     unknown = sorted(set(fields) - set(_FIELDS))
     if unknown:
         raise UserError(f"{where}: unknown field {unknown[0]!r}; expected {', '.join(_FIELDS)}")
+    fields = {
+        key: by_composed_name(value, f"{where}: '{key}'") if key in _BY_CAMERA and isinstance(value, dict) else value
+        for key, value in fields.items()
+    }
     videos, offsets = fields.get("videos"), fields.get("offsets", {})
     if not isinstance(videos, dict) or len(videos) < 2:
         raise UserError(f"{where}: 'videos' is {videos!r}; expected at least two, by camera name")
@@ -301,7 +315,7 @@ def _read_array(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def files_checksum(recordings: list[Recording]) -> str:
-    """Checksum of all files of the recordings; of videos, only their paths and sizes."""
+    """Checksum of all files of the recordings; of videos, what `identity_of_videos` takes."""
     digest = hashlib.sha256()
     for recording in recordings:
         digest.update(repr((recording.name, recording.subject, recording.offsets)).encode())
@@ -314,15 +328,23 @@ def files_checksum(recordings: list[Recording]) -> str:
 
 
 def identity_of_videos(videos: Mapping[str, Path]) -> bytes:
-    """What a checksum takes of videos by camera: only their paths and sizes."""
+    """What a checksum takes of videos by camera: names and sizes of their files, and the ends of a few of these.
 
-    def size(video: Path) -> int:
-        # Reading hours of video for a checksum would take minutes.
-        return sum(file.stat().st_size for file in picture_files(video) or [video])
+    Not where they are: a disk may be mounted elsewhere.
+    """
+    return "".join(f"{name} {_identity(picture_files(video) or [video])}" for name, video in videos.items()).encode()
 
-    text = "".join(f"{name} {video.resolve()} {size(video)}" for name, video in videos.items())
-    # Paths need not be UTF-8.
-    return text.encode(errors="surrogatepass")
+
+def _identity(files: Sequence[Path]) -> list:
+    """Name and size of the files of one video, and a digest of both ends of the first, the middle and the last."""
+    digest = hashlib.sha256()
+    # Reading hours of video for a checksum would take minutes.
+    for place in sorted({0, len(files) // 2, len(files) - 1}):
+        with open(files[place], "rb") as file:
+            digest.update(file.read(END_BYTES))
+            file.seek(max(0, files[place].stat().st_size - END_BYTES))
+            digest.update(file.read(END_BYTES))
+    return [digest.hexdigest(), *((file.name, file.stat().st_size) for file in files)]
 
 
 def identity_of_calibration(path: Path) -> bytes:

@@ -297,6 +297,29 @@ def test_a_change_of_either_file_of_a_calibration_is_noticed(filmed, tmp_path):
     assert len(found) == 3
 
 
+def test_videos_are_the_same_wherever_they_are_and_others_at_the_same_place(tmp_path):
+    """A disk may be mounted elsewhere; and pictures that are extracted anew may have the same names and sizes."""
+    for folder in ("a", "b"):
+        (tmp_path / folder / "left").mkdir(parents=True)
+        for number in range(5):
+            (tmp_path / folder / f"left/{number}.bmp").write_bytes(bytes(200_000))
+        (tmp_path / folder / "right.mp4").write_bytes(bytes(200_000))
+
+    def identity(folder, names=("left", "right.mp4")):
+        return identity_of_videos({name: tmp_path / folder / name for name in names})
+
+    assert identity("a") == identity("b")
+    assert len({identity("a", [name]) for name in ("left", "right.mp4")}) == 2
+    for changed, place in (("left/0.bmp", 9), ("left/2.bmp", 199_999), ("left/4.bmp", 0), ("right.mp4", 150_000)):
+        before, content = identity("b"), bytearray(200_000)
+        content[place] = 1
+        (tmp_path / "b" / changed).write_bytes(content)
+        assert identity("b") != before
+    before = identity("a")
+    (tmp_path / "a/left/1.bmp").rename(tmp_path / "a/left/5.bmp")
+    assert identity("a") != before
+
+
 WRONG_CAMERAS = [
     ("K", [1.0] * 8, r"camera 'left': 'K' has 8 numbers; expected 9"),
     ("K", [[0, 0, 9], [0, 0, 9], [0, 0, 1]], r"camera 'left': 'K' is .*; expected \[\[fx"),
@@ -545,6 +568,39 @@ def test_videos_are_named_after_their_camera(tmp_path, monkeypatch):
         "mein Vidéo %d 1": "mein Vidéo %d 1.mp4",
         "back": "a/b=1.mp4",
     }
+
+
+def test_files_whose_names_hold_an_equals_sign_and_folders_with_dots(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=1_cam.mp4").touch()
+    for folder in ("rig.left", "rig.right", "c=d.e"):
+        (tmp_path / folder).mkdir()
+    assert by_camera(["a=1_cam.mp4", "rig.left", "rig.right/", "c=d.e", "b=2_cam.mp4"]) == {
+        "a=1_cam": "a=1_cam.mp4",
+        "rig.left": "rig.left",
+        "rig.right": "rig.right/",
+        "c=d.e": "c=d.e",
+        "b": "2_cam.mp4",
+    }
+
+
+def test_accents_of_names_are_composed(filmed, tmp_path):
+    """macOS decomposes names of files; keyboards, and files that are written on other systems, do not."""
+    apart, together = "Ku\u0308che", "K\u00fcche"
+    cameras = json.loads(filmed.calibration.read_text())["cameras"]
+    (tmp_path / f"{apart}.mp4").symlink_to(filmed.videos["left"])
+    for in_calibration, in_rest in ((apart, together), (together, apart)):
+        content = {"cameras": {in_calibration: cameras["left"], "right": cameras["right"]}}
+        (tmp_path / "c.json").write_text(json.dumps(content))
+        assert list(read_calibration(tmp_path / "c.json").cameras) == [together, "right"]
+        videos = [str(tmp_path / f"{apart}.mp4"), f"right={filmed.videos['right']}"]
+        given = one_recording(videos, tmp_path / "c.json", offsets=[f"{in_rest}=1"])
+        assert list(given.videos) == [together, "right"] and given.offsets == {together: 1, "right": 0}
+        (tmp_path / "b.csv").write_text(f"camera,frame,x0,y0,w,h\n{in_rest},0,1,1,2,2\n", encoding="utf-8")
+        assert 0 in read_boxes(tmp_path / "b.csv", list(given.videos))[together]
+    (tmp_path / "c.json").write_text(json.dumps({"cameras": {apart: cameras["left"], together: cameras["right"]}}))
+    with pytest.raises(UserError, match=r"c\.json: of .*two have one name with accents composed"):
+        read_calibration(tmp_path / "c.json")
 
 
 @pytest.mark.parametrize(

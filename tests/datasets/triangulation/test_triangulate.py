@@ -1,5 +1,6 @@
 """Skeletons from landmarks: exact where cameras agree, repaired where one is wrong, left out where all are."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,10 @@ pytest.importorskip("cv2")
 
 from datasets.cameras.calibration import Calibration
 from datasets.detection.blazepose import LANDMARK_NAMES
-from datasets.sources.own_videos.free_labels import Followed, error_table, label, track_of
+from datasets.sources.own_videos.free_labels import Followed, error_table, label, single_view_line, track_of
 from datasets.sources.own_videos.recordings import Recording
 from datasets.triangulation.people import follow_people
-from datasets.triangulation.points import LANDMARKS, skeleton
+from datasets.triangulation.points import HEAD_POINTS, LANDMARKS, POINT_NAMES, nose_ahead, skeleton
 from datasets.triangulation.triangulate import bone_changes, triangulate
 from tests.walking_points import SECONDS, four_cameras, landmarks, walk
 from utils.geometry import rotation_about
@@ -59,9 +60,15 @@ def test_a_camera_that_never_sees_the_person(scene):
     # The third one misses the person now and then.
     unseen[3], unseen[2, ::3] = np.nan, np.nan
     person = Followed(unseen, np.ones(unseen.shape[:3]), np.full((*unseen.shape[:3], 3), np.nan))
-    found, _ = label(cameras, person, SECONDS, correct=True)
+    found, _ = label(NAMES, cameras, person, SECONDS, correct=True)
     lines = error_table(NAMES, found)
     assert lines[5] == "d   WARNING: the person was detected in none of its images" and "nan" not in "".join(lines)
+    # The detector's own 3D poses are exact, but the blind camera has none.
+    world = np.full((4, FEW, len(LANDMARK_NAMES), 3), np.nan)
+    for camera, poses in zip(cameras[:3], world, strict=False):
+        poses[:, list(LANDMARKS)] = camera.world_to_cam(walk(FEW))
+    line = single_view_line(NAMES, person._replace(world=world), found)
+    assert re.search(r"N-MPJPE \d+ mm \(a \d+, b \d+, c \d+, d -\)$", line)
     track = track_of(RECORDING, Calibration(dict(zip(NAMES, cameras, strict=True)), np.eye(3)), found, *FILMED)
     # Its crops would show what hides the person; those of single misses have good labels.
     assert len(track.instants) == found.passed.sum() > 6
@@ -75,7 +82,7 @@ def test_nobody_to_triangulate(scene, seen_by):
     unseen = pixels[:, :FEW].copy()
     unseen[seen_by:] = np.nan
     person = Followed(unseen, np.ones(unseen.shape[:3]), np.full((*unseen.shape[:3], 3), np.nan))
-    found, lines = label(cameras, person, SECONDS, correct=True)
+    found, lines = label(NAMES, cameras, person, SECONDS, correct=True)
     assert not found.passed.any() and found.left_out["with the person in fewer than two images"] == FEW
     assert "nan" not in "".join([*lines, *error_table(NAMES, found)])
 
@@ -92,6 +99,43 @@ def test_exchanged_sides_and_a_wrong_arm_are_repaired(scene):
     assert found.passed.all()
     assert errors(found, points).mean() < 0.015 and errors(found, points).max() < 0.08
     assert found.exchanged.tolist() == [0, 10, 4, 0]
+
+
+def turned_head(points):
+    """Points (T,P,3) with the head turned by 90 degrees, to the person's left."""
+    ears = points[:, [POINT_NAMES.index("left_ear"), POINT_NAMES.index("right_ear")]].mean(1, keepdims=True)
+    result = points.copy()
+    result[:, HEAD_POINTS] = ears + (points[:, HEAD_POINTS] - ears) @ rotation_about("z", np.pi / 2).T
+    return result
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_two_cameras_the_face_tells_which_exchanges_the_sides(turned):
+    """Rays meet as well where the other camera's sides are exchanged, and far instants do not hold each other."""
+    every = 3
+    cameras, points = four_cameras()[:2], walk(every * INSTANTS)[::every]
+    points = turned_head(points) if turned else points
+    pixels = landmarks(cameras, points, noise=1.0)
+    for camera, instants in ((0, slice(8, 13)), (1, slice(3, 7))):
+        pixels[camera, instants] = pixels[camera, instants][:, MIRRORED_LANDMARKS]
+    found = triangulate(cameras, pixels, np.ones(pixels.shape[:3]), every * SECONDS)
+    if turned:
+        assert np.flatnonzero(~found.passed).tolist() == [*range(3, 7), *range(8, 13)]
+        assert found.left_out["with left and right that may be exchanged"] == 9
+    else:
+        assert found.passed.all() and found.exchanged.tolist() == [5, 4]
+    assert errors(found, points)[found.passed].max() < 0.08
+
+
+def test_a_mirrored_person_has_the_nose_behind():
+    points = walk(1)
+    mirrored_points = points * [-1, 1, 1]
+    assert np.allclose(nose_ahead(points), 0.13) and np.allclose(nose_ahead(mirrored_points), -0.13)
+    # Both cameras exchange the sides: no ray tells, and such poses are no labels.
+    cameras = four_cameras()[:2]
+    pixels = landmarks(cameras, walk(FEW), noise=1.0)[:, :, MIRRORED_LANDMARKS]
+    found = triangulate(cameras, pixels, np.ones(pixels.shape[:3]), SECONDS)
+    assert not found.passed.any() and found.left_out["with left and right that may be exchanged"] == FEW
 
 
 def test_instants_in_which_all_are_wrong_are_left_out(scene):
@@ -118,14 +162,14 @@ def test_a_camera_that_was_knocked_is_corrected_and_a_good_one_kept(scene):
     cameras, _, pixels = scene
     visible = np.ones(pixels.shape[:3])
     person = Followed(pixels, visible, np.zeros((*visible.shape, 3)))
-    kept, lines = label(cameras, person, SECONDS, correct=True)
+    kept, lines = label(NAMES, cameras, person, SECONDS, correct=True)
     assert lines[0].startswith("cameras kept")
     assert all((one.rotation == other.rotation).all() for one, other in zip(kept.cameras, cameras, strict=True))
     turned = rotation_about("y", np.radians(1.5)) @ cameras[2].rotation
     knocked = [*cameras[:2], cameras[2]._replace(rotation=turned), cameras[3]]
     plain = triangulate(knocked, pixels, visible, SECONDS)
-    found, lines = label(knocked, person, SECONDS, correct=True)
-    assert lines[0].startswith("cameras corrected") and "camera 3: rotated by" in lines[3]
+    found, lines = label(NAMES, knocked, person, SECONDS, correct=True)
+    assert lines[0].startswith("cameras corrected") and lines[3].strip().startswith("c: rotated by")
     assert np.nanmedian(found.errors[2]) < 0.4 * np.nanmedian(plain.errors[2])
     table = error_table(["a", "b", "c", "d"], found)
     assert "median reprojection error" in table[0] and len(table) == 8
@@ -137,7 +181,9 @@ def test_cameras_that_do_not_belong_together_are_a_warning(scene):
 
     def warnings(cameras, pixels):
         person = Followed(pixels, np.ones(pixels.shape[:3]), np.zeros((*pixels.shape[:3], 3)))
-        lines = error_table(NAMES[: len(cameras)], label(cameras, person, SECONDS, correct=False)[0])
+        lines = error_table(
+            NAMES[: len(cameras)], label(NAMES[: len(cameras)], cameras, person, SECONDS, correct=False)[0]
+        )
         return [line for line in lines if "WARNING" in line]
 
     assert warnings(cameras, few) == warnings(cameras[:2], few[:2]) == []
