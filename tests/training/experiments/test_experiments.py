@@ -24,6 +24,7 @@ from training.experiments.report import score_table
 from training.experiments.run import FAILURE, best_row, is_needed, read_result, read_results
 from training.stages.step import TrainingStep
 from utils.errors import UserError
+from utils.readers import read_csv
 
 SUITE = """
 suite = {
@@ -258,6 +259,17 @@ def test_another_test_set_is_another_result(data, one_row):
     stage, config = only.stages[-1]
     other = {**config, "dataset_folder_test": str(one_row / "other")}
     assert is_done(only) and read_result(replace(only, stages=(*only.stages[:-1], (stage, other)))) == {}
+
+
+def test_another_test_set_is_what_is_tested(data, one_row):
+    (only,) = run(one_row, data, ONE_ROW, "--seeds", "1")
+    other = write_synthetic_layout(one_row / "other", size=SIZE, subjects=(9,), sequences_per_subject=2, instants=2)
+    folders, first = run_folders(one_row), read_result(only)
+    (second,) = run(one_row, data, ONE_ROW, "--seeds", "1", f"dataset_folder_test={other}")
+    assert run_folders(one_row) == folders and is_done(second) and read_result(only) == first
+    tables = (one_row / "out").glob("pose_*/test_*/evaluation.csv")
+    # Of 4 cameras each: one sequence of two instants, and two of them.
+    assert sorted(int(read_csv(table, ("crops",))[-1]["crops"]) for table in tables) == [8, 16]
 
 
 def test_a_test_by_hand_does_not_change_the_results(data, one_row):
