@@ -119,9 +119,16 @@ def replace_backgrounds(pictures: torch.Tensor, batch: Batch, drawn: Batch, back
 
 def person_masks(batch: Batch) -> torch.Tensor:
     """The share (B,1,R,R) of the person in each pixel: of `mask_crop`, else the silhouettes of the normalized crops
-    before their backgrounds `bg_crop`, without small holes."""
-    if "mask_crop" in batch:
-        return batch["mask_crop"].float() / 255
+    before their backgrounds `bg_crop`, without small holes. Of two sets, `has_mask` (B,) tells which crops have masks.
+    """
+    if "mask_crop" not in batch:
+        return _shown(batch)
+    masks = batch["mask_crop"].float() / 255
+    return torch.where(batch["has_mask"].view(-1, 1, 1, 1), masks, _shown(batch)) if "has_mask" in batch else masks
+
+
+def _shown(batch: Batch) -> torch.Tensor:
+    """Silhouettes (B,1,R,R) without small holes."""
     shown = silhouettes(batch["img_crop"], batch["bg_crop"])[:, None]
     return -_grown(-_grown(shown))
 
