@@ -66,7 +66,9 @@ def draw_replacements(count: int, share: float, photographs: bool, generator: to
     drawn = torch.rand(len(chosen), 8, generator=generator)
     quarter = len(chosen) // 4
     lent = (drawn[:, 7] * count).long()
-    textures, others = drawn[:, 0] * TEXTURES, TEXTURES + drawn[:, 0] * PHOTOGRAPHS
+    # Just below 1, a sum would be rounded up to the end.
+    textures = drawn[:, 0] * TEXTURES
+    others = (TEXTURES + drawn[:, 0] * PHOTOGRAPHS).clamp(max=TEXTURES + PHOTOGRAPHS - 1)
     background = torch.where(drawn[:, 1] < 2 / 3, others, textures) if photographs else textures
     # Up to 20 degrees of roll and up to twice as large, from any part of the picture, and half of them mirrored.
     rolls = rotation_about("z", (drawn[:, 2] * 2 - 1) * 0.35)
