@@ -3,7 +3,7 @@
 A suite (configs/suites/*.py) is a dictionary:
 
     title           one line, the heading of the page
-    labels          numbers of labeled crops (int), or fractions of all that may be used (float)
+    labels          numbers of labeled crops (int), or fractions of all that a row may use (float)
     rows            name -> changes: `stage1` (None: supervision without it), `stage2`, and `finetune` (a third stage:
                     encoder and pose decoder on the same labels). A row with `scale` exists at that crop size only. Of
                     rows with the same `group` the best one on held-out labels at the first seed stands for the group.
@@ -18,6 +18,7 @@ from typing import Any
 
 from datasets.layout.labels import Labels
 from models.methods import method_of
+from training.stages.labels import count_labels
 from utils.config import check_config
 from utils.errors import UserError
 
@@ -53,12 +54,16 @@ def plan(suite: Mapping[str, Any], stage1: dict, stage2: dict, num_seeds: int) -
         raise UserError(f"number of seeds is {num_seeds}; expected at least 1, at most {MAX_SEEDS}")
     stage1, stage2 = ({**base, **suite.get(key, {})} for key, base in (("stage1", stage1), ("stage2", stage2)))
     stage2 = check_config(stage2)
-    total = _count_labels(stage2)
+    rows = {
+        # Rows may choose among different labels.
+        name: (row, _count_labels({**stage2, **row.get("stage2", {})}))
+        for name, row in suite["rows"].items()
+        if row.get("scale", stage2["inputDimension"]) == stage2["inputDimension"]
+    }
     return [
         Run(name, row.get("group", name), count, seed, stages, suite.get("views", False))
         for seed in range(num_seeds)
-        for name, row in suite["rows"].items()
-        if row.get("scale", stage2["inputDimension"]) == stage2["inputDimension"]
+        for name, (row, total) in rows.items()
         for count in label_counts(suite["labels"], total)
         for stages in [_stages(row, stage1, stage2, {"seed": seed, "label_fraction": count / total})]
     ]
@@ -74,6 +79,12 @@ def label_counts(amounts: list[int | float], total: int) -> list[int]:
     if not kept:
         raise UserError(f"labels {amounts}: none is possible with {total} labeled crops")
     return kept
+
+
+def _count_labels(config: dict) -> int:
+    """How many crops of the training set stage 2 may choose among."""
+    config = check_config(config)
+    return count_labels(Labels(config["dataset_folder_train"]), config)
 
 
 def _stages(row: Mapping[str, Any], stage1: dict, stage2: dict, labels: dict) -> tuple[tuple[str, dict], ...]:
@@ -92,13 +103,6 @@ def _stages(row: Mapping[str, Any], stage1: dict, stage2: dict, labels: dict) ->
         if "finetune" in row:
             stages.append(("pose", {**stages[-1][1], "freeze_encoder": False, **row["finetune"]}))
     return tuple((stage, check_config(config)) for stage, config in stages)
-
-
-def _count_labels(config: Mapping[str, Any]) -> int:
-    """How many crops of the training set may be labeled."""
-    subjects = Labels(config["dataset_folder_train"])["subj"].reshape(-1).tolist()
-    allowed = [config[key] for key in ("actor_subset", "label_subjects") if config[key] is not None]
-    return sum(all(subject in some for some in allowed) for subject in subjects)
 
 
 def _check_suite(suite: Mapping[str, Any]) -> None:

@@ -147,8 +147,7 @@ def training_rows(
     `split(labels, fraction, seed)`: what is held out.
     """
     parts = split(labels, config["validation_fraction"], config["seed"])
-    thinned = (select_rows(labels, every_nth_frame=config["every_nth_frame"], rows=rows) for rows in parts)
-    train, validation = (rows_of_subjects(labels, rows, config["actor_subset"]) for rows in thinned)
+    train, validation = (chosen_rows(labels, config, rows) for rows in parts)
     if len(train) == 0:
         raise UserError(
             f"actor_subset {config['actor_subset']!r} leaves no training crops in {config['dataset_folder_train']!r}"
@@ -159,6 +158,12 @@ def training_rows(
             f"{config['actor_subset']!r}; expected some, which choose the best network"
         )
     return train, validation
+
+
+def chosen_rows(labels: dict, config: dict, rows: np.ndarray | None = None) -> np.ndarray:
+    """Those of `rows` (None: all) that a training uses: of `actor_subset`, of every N-th instant."""
+    thinned = select_rows(labels, every_nth_frame=config["every_nth_frame"], rows=rows)
+    return rows_of_subjects(labels, thinned, config["actor_subset"])
 
 
 def rows_of_subjects(

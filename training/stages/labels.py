@@ -15,6 +15,7 @@ from training.loop.distributed import gather, is_main, rank, world_size
 from training.loop.hardware import Hardware
 from training.loop.loaders import (
     Batch,
+    chosen_rows,
     make_loader,
     normalize_batch,
     rows_of_subjects,
@@ -51,6 +52,11 @@ def labeled_rows(
             f"{len(parts[1])} held out; expected at least 2 and 1"
         )
     return parts[0], parts[1]
+
+
+def count_labels(labels: Mapping[str, np.ndarray], config: dict) -> int:
+    """How many rows `labeled_rows` chooses among, to train on and held out."""
+    return len(rows_of_subjects(labels, chosen_rows(labels, config), config["label_subjects"], "label_subjects"))
 
 
 class ShuffledBatches:

@@ -14,6 +14,7 @@ from configs import config_64px
 from configs import experiments as script
 from configs.config_train_better import RECIPE
 from configs.config_train_encodeDecode import config_dict
+from datasets import Labels
 from tests.processes import run_processes
 from tests.runs import die_at, read_log
 from tests.synthetic import write_synthetic_layout
@@ -22,6 +23,7 @@ from training.experiments import run as experiments
 from training.experiments.plan import Run, label_counts, plan
 from training.experiments.report import score_table
 from training.experiments.run import FAILURE, best_row, is_needed, read_result, read_results
+from training.stages.labels import labeled_rows
 from training.stages.step import TrainingStep
 from utils.errors import UserError
 from utils.readers import read_csv
@@ -369,6 +371,24 @@ def test_ctrl_c_is_not_taken_for_the_budget(data, tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "train_and_test", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, data, ONE_ROW, "--budget", "10")
+
+
+def test_each_row_has_as_many_labels_as_its_table_says(data, tmp_path):
+    rows = {
+        "all": {},
+        "every 2nd": {"stage2": {"every_nth_frame": 2}},
+        "one subject": {"stage2": {"label_subjects": [5]}},
+    }
+    suite = f'suite = {{"title": "Rows", "labels": [12, 0.5], "rows": {rows!r}}}'
+    runs = planned(arguments_of(tmp_path, data, suite, "--seeds", "1"))
+    assert [(run.row, run.labels) for run in runs] == [
+        *(("all", count) for count in (12, 72)),
+        *((row, count) for row in ("every 2nd", "one subject") for count in (12, 36)),
+    ]
+    labels = Labels(data / "train")
+    for run in runs:
+        # Both parts are rounded.
+        assert abs(sum(map(len, labeled_rows(labels, run.stages[-1][1]))) - run.labels) <= 1
 
 
 def test_amounts_of_labels():
