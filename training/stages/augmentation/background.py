@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from training.loop.distributed import draw_shard
 from training.loop.loaders import Batch
 from training.silhouettes import silhouettes
 from training.stages.augmentation.geometry import place_by, warp
@@ -63,7 +64,7 @@ def draw_replacements(count: int, share: float, photographs: bool, generator: to
     `make_backgrounds`, resampled at `background_placements` (N,2,3); with `photographs`, two of three are photographs.
     """
     chosen = some_crops(count, share, generator)
-    drawn = torch.rand(len(chosen), 8, generator=generator)
+    drawn = draw_shard(torch.rand, len(chosen), 8, generator=generator)
     quarter = len(chosen) // 4
     lent = (drawn[:, 7] * count).long()
     # Just below 1, a sum would be rounded up to the end.
