@@ -74,6 +74,7 @@ class ShuffledBatches:
             )
         self.rows, self.seed, self.first, self.last = rows, seed, first, last
         self.batch_size = min(batch_size, len(rows) // processes * processes)
+        self.share = self.batch_size // processes
 
     def __len__(self) -> int:
         return self.last - self.first
