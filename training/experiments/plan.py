@@ -27,6 +27,13 @@ MAX_SEEDS = 1000
 _SUITE = {"title": str, "labels": list, "rows": dict, "stage1": dict, "stage2": dict}
 _SUITE |= {"reference": str, "method": str, "views": bool}
 _ROW = {"stage1": dict | None, "stage2": dict, "finetune": dict, "scale": int, "group": str}
+# Keys that `plan` sets, and what they follow from.
+PLANNED = {
+    "seed": "--seeds sets it",
+    "label_fraction": "labels of the suite set it",
+    "network_path": "it is the network of the stage before",
+}
+_WHICH_LABELS = ("dataset_folder_train", "actor_subset", "label_subjects", "every_nth_frame", "validation_fraction")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +116,34 @@ def _check_suite(suite: Mapping[str, Any]) -> None:
     _check("suite", suite, _SUITE)
     if missing := {"title", "labels", "rows"} - set(suite):
         raise UserError(f"suite without {min(missing)!r}; expected title, labels and rows")
+    for key in ("stage1", "stage2"):
+        _check_changes(f"{key} of suite", suite.get(key, {}), PLANNED)
     for name, row in suite["rows"].items():
         _check(f"row {name!r}", row, _ROW)
+        _check_row(f"row {name!r}", row)
     names = {*suite["rows"], *(row.get("group") for row in suite["rows"].values())}
     for key in ("reference", "method"):
         if suite.get(key) not in {None, *names}:
             raise UserError(f"{key} of the suite is {suite[key]!r}; expected the name of a row or group")
+
+
+def _check_row(what: str, row: Mapping[str, Any]) -> None:
+    stage1 = row.get("stage1", {})
+    if stage1 is None and "finetune" in row:
+        raise UserError(f"{what} has 'finetune', but no stage1; expected either, since supervision trains the encoder")
+    _check_changes(f"stage1 of {what}", stage1 or {}, PLANNED)
+    # Supervision may begin with a network of its own.
+    planned = {key: why for key, why in PLANNED.items() if stage1 is not None or key != "network_path"}
+    _check_changes(f"stage2 of {what}", row.get("stage2", {}), planned)
+    same = dict.fromkeys(_WHICH_LABELS, "its labels are those of stage2")
+    _check_changes(f"finetune of {what}", row.get("finetune", {}), PLANNED | same)
+
+
+def _check_changes(what: str, changes: Mapping[str, Any], planned: Mapping[str, str]) -> None:
+    """UserError where a key of `changes` is one of those `planned`, key -> the reason."""
+    for key in changes:
+        if key in planned:
+            raise UserError(f"{what} has {key!r}, but {planned[key]}; leave it out")
 
 
 def _check(what: str, given: Any, types: dict[str, Any]) -> None:

@@ -434,6 +434,10 @@ BAD = {
     "seeds": (["labels", "--seeds", "0"], ["0", "at least 1"]),
     "budget": (["labels", "--budget", "0", "actor_subset=None"], ["budget is 0", "more than 0"]),
     "type": (["labels", "dataset_folder_train=5"], ["dataset_folder_train", "5", "text"]),
+    "seed of all": (["labels", "seed=5"], ["'seed=5'", "--seeds sets it; leave it out"]),
+    "seed": (["labels", "stage1.seed=5"], ["'stage1.seed=5'", "--seeds sets it; leave it out"]),
+    "fraction": (["labels", "label_fraction=0.1"], ["'label_fraction=0.1'", "labels of the suite set it"]),
+    "network": (["labels", "stage2.network_path=x"], ["'stage2.network_path=x'", "network of the stage before"]),
 }
 
 
@@ -458,6 +462,11 @@ def test_bad_input_is_told(case, data, tmp_path):
         ('"labels": ["16"]', ["labels", "'16'", "number"]),
         ('"reference": "methods"', ["reference", "methods", "row"]),
         ('"kind": 3', ["suite", "kind", "title"]),
+        ('"stage1": {"seed": 3}', ["stage1 of suite has 'seed'", "--seeds sets it"]),
+        ('"rows": {"method": {"stage2": {"label_fraction": 0.1}}}', ["stage2 of row 'method' has 'label_fraction'"]),
+        ('"rows": {"method": {"stage2": {"network_path": "x"}}}', ["has 'network_path'", "of the stage before"]),
+        ('"rows": {"method": {"finetune": {"label_subjects": [5]}}}', ["finetune of row", "those of stage2"]),
+        ('"rows": {"method": {"stage1": None, "finetune": {}}}', ["row 'method' has 'finetune', but no stage1"]),
     ],
 )
 def test_bad_suites_are_told_before_anything_runs(change, words, data, tmp_path):
