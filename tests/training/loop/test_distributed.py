@@ -65,7 +65,7 @@ def test_processes_draw_changes_of_their_own_for_their_input_views(monkeypatch):
     config = {**defaults(KEYS), **AUGMENTATION, "inputDimension": SIZE}
 
     def drawn():
-        return draw_input_view(12, config, torch.Generator().manual_seed(0))
+        return draw_input_view(40, config, torch.Generator().manual_seed(0))
 
     shares = [drawn()]
     monkeypatch.setattr(distributed, "_alone", lambda: False)
