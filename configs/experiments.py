@@ -126,6 +126,8 @@ def choose(runs: list, rows: list[str] | None, labels: list[int] | None) -> list
 
 def base_configs(arguments: argparse.Namespace, output: Path) -> list[dict]:
     """Stage 1 and stage 2 as suites find them: config_64px.py, else the published, with the user's changes."""
+    from training.experiments.plan import PLANNED
+
     data = Path(arguments.data or WORK / "data" / DATA[arguments.scale]).resolve()
     if not data.is_dir():
         raise UserError(
@@ -144,6 +146,8 @@ def base_configs(arguments: argparse.Namespace, output: Path) -> list[dict]:
         if stage not in ("", *configs):
             raise UserError(f"argument {override!r}: no stage {stage!r}; expected stage1.key=value or stage2.key=value")
         for changed in [stage] if stage else configs:
+            if plain in PLANNED and value != configs[changed].get(plain):
+                raise UserError(f"argument {override!r}: {PLANNED[plain]}; leave it out")
             configs[changed][plain] = value
     return list(configs.values())
 

@@ -16,13 +16,16 @@ FILLINGS = {"3D": float("nan"), "mask_crop": 255}
 class JoinedDataset(Dataset):
     """The rows of `first`, then those of `second`; batches as `MultiViewDataset` gives them.
 
-    A set that is read without "3D" or "mask_crop", which the other one has, gives NaN, or 255. Labels and their rows
-    stay those of each set, because ids of two sets may be equal: row r of `second` is row len(first) + r here.
+    A set that is read without "3D" or "mask_crop", which the other one has, gives NaN, or 255. Where one has masks,
+    `has_mask` (B,) bool tells whose rows have them. Labels and their rows stay those of each set, because ids of two
+    sets may be equal: row r of `second` is row len(first) + r here.
     """
 
     def __init__(self, first: MultiViewDataset, second: MultiViewDataset):
         self.first, self.second = first, second
         self.keys = tuple(dict.fromkeys([*first.keys, *second.keys]))
+        if ("mask_crop" in first.keys) != ("mask_crop" in second.keys):
+            self.keys += ("has_mask",)
 
     @property
     def root(self) -> str:
@@ -104,4 +107,6 @@ class JoinedDataset(Dataset):
             for key in self.keys
             if key not in batch and key in FILLINGS
         }
+        if "has_mask" in self.keys:
+            missing["has_mask"] = torch.full((count,), "mask_crop" in batch, device=self.device)
         return batch | missing

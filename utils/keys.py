@@ -143,7 +143,7 @@ DATA = {
     "every_nth_frame": Key(1, "use every N-th instant of a sequence", at_least=1),
     "validation_fraction": Key(0.1, "of the training crops, whole sequences held out to choose the best network",
         above=0, below=1),
-    "validation_crops": Key(2048, "held-out crops in one evaluation, at most", at_least=1),
+    "validation_crops": Key(2048, "held-out crops in one evaluation of stage 1, at most", at_least=1),
     "batch_size_train": Key(32, "crops; with torchrun, of all processes together", at_least=1),
     "batch_size_test": Key(32, "crops in a batch of evaluation", at_least=1),
     "num_workers": Key(2, "processes that decode PNG files, 0: none; unused where crops are in memory, or packed and "

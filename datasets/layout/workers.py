@@ -32,6 +32,9 @@ def map_processes(
 ) -> Iterator:
     """Call `function` on every item by processes, at most one process per item; see `worker_pool`."""
     items = list(items)
+    if not items:
+        # To the pool, 0 workers are one per core, each of which would start its renderer.
+        return
     with worker_pool(min(len(items), workers or available_cores()), start, arguments) as run:
         yield from run(function, items)
 

@@ -98,6 +98,17 @@ def test_the_table_names_targets_and_the_share_of_what_a_known_chip_reaches(monk
     assert "whole demo: 1.9 minutes (target: 2 minutes)" in table
 
 
+@pytest.mark.parametrize(("pieces", "workers"), [(8, 1), (8, 2), (3, 2), (8, 12), (8, 16), (8, 18), (8, 100)])
+def test_every_process_renders_several_short_sequences_that_count(pieces, workers):
+    from benchmarks.rendering import LEAST, PIECE, plan_pieces
+
+    parts = plan_pieces(pieces, workers)
+    assert len(parts) == workers and {len(part) for part in parts} == {1 + max(LEAST, -(-pieces // workers))}
+    sequences = [sequence for part in parts for sequence in part]
+    assert {sequence.num_crops for sequence in sequences} == {PIECE} and LEAST > 1
+    assert len({sequence.key for sequence in sequences}) == len(sequences)
+
+
 def test_ways_take_turns(monkeypatch):
     calls, clock = [], [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])

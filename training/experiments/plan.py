@@ -3,7 +3,7 @@
 A suite (configs/suites/*.py) is a dictionary:
 
     title           one line, the heading of the page
-    labels          numbers of labeled crops (int), or fractions of all that may be used (float)
+    labels          numbers of labeled crops (int), or fractions of all that a row may use (float)
     rows            name -> changes: `stage1` (None: supervision without it), `stage2`, and `finetune` (a third stage:
                     encoder and pose decoder on the same labels). A row with `scale` exists at that crop size only. Of
                     rows with the same `group` the best one on held-out labels at the first seed stands for the group.
@@ -18,6 +18,7 @@ from typing import Any
 
 from datasets.layout.labels import Labels
 from models.methods import method_of
+from training.stages.labels import count_labels
 from utils.config import check_config
 from utils.errors import UserError
 
@@ -26,6 +27,13 @@ MAX_SEEDS = 1000
 _SUITE = {"title": str, "labels": list, "rows": dict, "stage1": dict, "stage2": dict}
 _SUITE |= {"reference": str, "method": str, "views": bool}
 _ROW = {"stage1": dict | None, "stage2": dict, "finetune": dict, "scale": int, "group": str}
+# Keys that `plan` sets, and what they follow from.
+PLANNED = {
+    "seed": "--seeds sets it",
+    "label_fraction": "labels of the suite set it",
+    "network_path": "it is the network of the stage before",
+}
+_WHICH_LABELS = ("dataset_folder_train", "actor_subset", "label_subjects", "every_nth_frame", "validation_fraction")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +61,16 @@ def plan(suite: Mapping[str, Any], stage1: dict, stage2: dict, num_seeds: int) -
         raise UserError(f"number of seeds is {num_seeds}; expected at least 1, at most {MAX_SEEDS}")
     stage1, stage2 = ({**base, **suite.get(key, {})} for key, base in (("stage1", stage1), ("stage2", stage2)))
     stage2 = check_config(stage2)
-    total = _count_labels(stage2)
+    rows = {
+        # Rows may choose among different labels.
+        name: (row, _count_labels({**stage2, **row.get("stage2", {})}))
+        for name, row in suite["rows"].items()
+        if row.get("scale", stage2["inputDimension"]) == stage2["inputDimension"]
+    }
     return [
         Run(name, row.get("group", name), count, seed, stages, suite.get("views", False))
         for seed in range(num_seeds)
-        for name, row in suite["rows"].items()
-        if row.get("scale", stage2["inputDimension"]) == stage2["inputDimension"]
+        for name, (row, total) in rows.items()
         for count in label_counts(suite["labels"], total)
         for stages in [_stages(row, stage1, stage2, {"seed": seed, "label_fraction": count / total})]
     ]
@@ -74,6 +86,12 @@ def label_counts(amounts: list[int | float], total: int) -> list[int]:
     if not kept:
         raise UserError(f"labels {amounts}: none is possible with {total} labeled crops")
     return kept
+
+
+def _count_labels(config: dict) -> int:
+    """How many crops of the training set stage 2 may choose among."""
+    config = check_config(config)
+    return count_labels(Labels(config["dataset_folder_train"]), config)
 
 
 def _stages(row: Mapping[str, Any], stage1: dict, stage2: dict, labels: dict) -> tuple[tuple[str, dict], ...]:
@@ -94,23 +112,38 @@ def _stages(row: Mapping[str, Any], stage1: dict, stage2: dict, labels: dict) ->
     return tuple((stage, check_config(config)) for stage, config in stages)
 
 
-def _count_labels(config: Mapping[str, Any]) -> int:
-    """How many crops of the training set may be labeled."""
-    subjects = Labels(config["dataset_folder_train"])["subj"].reshape(-1).tolist()
-    allowed = [config[key] for key in ("actor_subset", "label_subjects") if config[key] is not None]
-    return sum(all(subject in some for some in allowed) for subject in subjects)
-
-
 def _check_suite(suite: Mapping[str, Any]) -> None:
     _check("suite", suite, _SUITE)
     if missing := {"title", "labels", "rows"} - set(suite):
         raise UserError(f"suite without {min(missing)!r}; expected title, labels and rows")
+    for key in ("stage1", "stage2"):
+        _check_changes(f"{key} of suite", suite.get(key, {}), PLANNED)
     for name, row in suite["rows"].items():
         _check(f"row {name!r}", row, _ROW)
+        _check_row(f"row {name!r}", row)
     names = {*suite["rows"], *(row.get("group") for row in suite["rows"].values())}
     for key in ("reference", "method"):
         if suite.get(key) not in {None, *names}:
             raise UserError(f"{key} of the suite is {suite[key]!r}; expected the name of a row or group")
+
+
+def _check_row(what: str, row: Mapping[str, Any]) -> None:
+    stage1 = row.get("stage1", {})
+    if stage1 is None and "finetune" in row:
+        raise UserError(f"{what} has 'finetune', but no stage1; expected either, since supervision trains the encoder")
+    _check_changes(f"stage1 of {what}", stage1 or {}, PLANNED)
+    # Supervision may begin with a network of its own.
+    planned = {key: why for key, why in PLANNED.items() if stage1 is not None or key != "network_path"}
+    _check_changes(f"stage2 of {what}", row.get("stage2", {}), planned)
+    same = dict.fromkeys(_WHICH_LABELS, "its labels are those of stage2")
+    _check_changes(f"finetune of {what}", row.get("finetune", {}), PLANNED | same)
+
+
+def _check_changes(what: str, changes: Mapping[str, Any], planned: Mapping[str, str]) -> None:
+    """UserError where a key of `changes` is one of those `planned`, key -> the reason."""
+    for key in changes:
+        if key in planned:
+            raise UserError(f"{what} has {key!r}, but {planned[key]}; leave it out")
 
 
 def _check(what: str, given: Any, types: dict[str, Any]) -> None:

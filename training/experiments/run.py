@@ -95,7 +95,8 @@ def train_and_test(run: Run, patient: bool = False) -> str | None:
             _train(stage, config, patient)
         outputs = ["3D", "img_crop"] if run.views else ["3D"]
         config = {**config, "network_path": str(folder.path), "output_types": outputs}
-        trained = open_network(config, frozenset({"network_path"}))
+        # The weights name the test set of the suite that trained them, which may have been another one.
+        trained = open_network(config, frozenset({"network_path", "dataset_folder_test"}))
         test_set = open_test_data(trained, evaluation_keys(trained.network))
         evaluate(trained.network, test_set, trained.config, trained.hardware, _table(run, folder).parent)
     except Exception as error:

@@ -4,8 +4,9 @@
 
 Every process takes its share of each batch, whole groups, and gradients are averaged (DistributedDataParallel): with
 losses that are means over crops, that is one step on the joined batch. Random choices are drawn for the joined batch
-by every process alike. One thing is of a process's own share, as is usual: the batch statistics of batch norm in
-training (its running statistics are those of rank 0). Alone, nothing here changes anything.
+by every process alike. Of a process's own share are the batch statistics of batch norm in training, as is usual (its
+running statistics are those of rank 0), averages of boxes (`box_prior`, means over known ones), and which crops get
+what only some get, or what is another crop's. Alone, nothing here changes anything.
 """
 
 import gc

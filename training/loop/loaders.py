@@ -26,7 +26,7 @@ Batch = dict[str, torch.Tensor]
 
 
 def open_training_set(config: dict, keys: tuple[str, ...], masks: Sequence[str] = ()) -> MultiViewDataset:
-    """`keys` of the training layout in `dataset_folder_train`, and `masks`, as `mask_kinds` gives them.
+    """`keys` of the training layout in `dataset_folder_train`, and `masks`, as `mask_kinds` gives them for it.
 
     UserError where it is missing or has another size.
     """
@@ -87,21 +87,24 @@ def _two_sides(resolution: Sequence[int]) -> tuple[int, int]:
     return width, height
 
 
-def mask_kinds(config: dict) -> tuple[str, ...]:
-    """The kinds of crops that show where the person is, as far as the sets of a training have them.
+def mask_kinds(config: dict) -> list[tuple[str, ...]]:
+    """The kinds of crops that show where the person is, for each set of a training: its masks, and backgrounds.
 
-    UserError where there are none. A mixed set has masks where the set to train on may have none.
+    Backgrounds are those of all sets, or of none, because crops of a batch have them alike. UserError for a set that
+    has neither.
     """
     folders = [config[key] for key in ("dataset_folder_train", "dataset_folder_mixed") if config[key] is not None]
     present = [MultiViewDataset(folder, keys=()).kinds for folder in folders]
-    kinds = ("mask_crop",) if "mask_crop" in present[-1] else ()
-    kinds += ("bg_crop",) if all("bg_crop" in of_set for of_set in present) else ()
-    if not kinds:
-        raise UserError(
-            f"{folders[-1]!r} has neither masks nor backgrounds; expected either, or augment_background and "
-            "augment_person_color of 0"
-        )
-    if len(folders) > 1 and config["mixed_background"] and "mask_crop" not in kinds:
+    usable = MASK_KINDS if all("bg_crop" in of_set for of_set in present) else ("mask_crop",)
+    kinds = [tuple(kind for kind in usable if kind in of_set) for of_set in present]
+    for folder, of_set in zip(folders, kinds, strict=True):
+        if not of_set:
+            both = " that both sets have" if len(folders) > 1 else ""
+            raise UserError(
+                f"{folder!r} has neither masks nor backgrounds{both}; expected either, or augment_background and "
+                "augment_person_color of 0"
+            )
+    if len(folders) > 1 and config["mixed_background"] and "mask_crop" not in kinds[-1]:
         raise UserError(f"dataset_folder_mixed {folders[-1]!r} has no masks; expected some, or mixed_background=0")
     return kinds
 
@@ -144,8 +147,7 @@ def training_rows(
     `split(labels, fraction, seed)`: what is held out.
     """
     parts = split(labels, config["validation_fraction"], config["seed"])
-    thinned = (select_rows(labels, every_nth_frame=config["every_nth_frame"], rows=rows) for rows in parts)
-    train, validation = (rows_of_subjects(labels, rows, config["actor_subset"]) for rows in thinned)
+    train, validation = (chosen_rows(labels, config, rows) for rows in parts)
     if len(train) == 0:
         raise UserError(
             f"actor_subset {config['actor_subset']!r} leaves no training crops in {config['dataset_folder_train']!r}"
@@ -156,6 +158,12 @@ def training_rows(
             f"{config['actor_subset']!r}; expected some, which choose the best network"
         )
     return train, validation
+
+
+def chosen_rows(labels: dict, config: dict, rows: np.ndarray | None = None) -> np.ndarray:
+    """Those of `rows` (None: all) that a training uses: of `actor_subset`, of every N-th instant."""
+    thinned = select_rows(labels, every_nth_frame=config["every_nth_frame"], rows=rows)
+    return rows_of_subjects(labels, thinned, config["actor_subset"])
 
 
 def rows_of_subjects(

@@ -37,12 +37,11 @@ def open_training_sets(
 
     Without `labeled` all poses of a recording are unknown then, also where it has some.
     """
-    kinds = mask_kinds(config) if masks else ()
+    kinds = mask_kinds(config) if masks else [(), ()]
     if config["dataset_folder_mixed"] is None:
-        return open_training_set(config, keys, kinds)
+        return open_training_set(config, keys, kinds[0])
     own = tuple(key for key in keys if key != "3D" or labeled)
-    first = open_training_set(config, own, [kind for kind in kinds if kind != "mask_crop"])
-    return JoinedDataset(first, open_mixed_set(config, keys, kinds))
+    return JoinedDataset(open_training_set(config, own, kinds[0]), open_mixed_set(config, keys, kinds[1]))
 
 
 def training_parts(

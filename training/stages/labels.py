@@ -15,6 +15,7 @@ from training.loop.distributed import gather, is_main, rank, world_size
 from training.loop.hardware import Hardware
 from training.loop.loaders import (
     Batch,
+    chosen_rows,
     make_loader,
     normalize_batch,
     rows_of_subjects,
@@ -53,6 +54,11 @@ def labeled_rows(
     return parts[0], parts[1]
 
 
+def count_labels(labels: Mapping[str, np.ndarray], config: dict) -> int:
+    """How many rows `labeled_rows` chooses among, to train on and held out."""
+    return len(rows_of_subjects(labels, chosen_rows(labels, config), config["label_subjects"], "label_subjects"))
+
+
 class ShuffledBatches:
     """Batches of entries of `rows` for iterations `first`..`last`-1: a function of (seed, epoch).
 
@@ -68,6 +74,7 @@ class ShuffledBatches:
             )
         self.rows, self.seed, self.first, self.last = rows, seed, first, last
         self.batch_size = min(batch_size, len(rows) // processes * processes)
+        self.share = self.batch_size // processes
 
     def __len__(self) -> int:
         return self.last - self.first

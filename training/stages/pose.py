@@ -18,7 +18,7 @@ from training.metrics import mpjpe, n_mpjpe
 from training.stages.augmentation import augment, draw_augmentation, make_backgrounds, needs_masks
 from training.stages.labels import LABEL_KEYS, CachedLatents, LabeledCrops, ShuffledBatches, labeled_rows
 from training.stages.losses import pose_loss
-from training.stages.pose_run import check_pose_batch, open_pose_run, some_examples
+from training.stages.pose_run import check_pose_batch, check_pose_share, open_pose_run, some_examples
 from training.stages.step import Losses, TrainingStep
 from training.trained.copies import direct_poses
 from utils.config import check_config
@@ -70,11 +70,17 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     optimizer = make_optimizer(parameters, config)
     step = PoseStep(network, optimizer, hardware, config, source)
 
-    def batches(first: int, last: int) -> Iterable[Batch]:
-        joined = [
+    def shuffled(first: int, last: int) -> list[ShuffledBatches]:
+        return [
             ShuffledBatches(rows, part.batch_size, config["seed"], first, last)
             for rows, part in zip(train, parts, strict=True)
         ]
+
+    share = sum(part.share for part in shuffled(0, 0))
+    check_pose_share(config, share, f"{sum(map(len, train))} labels give")
+
+    def batches(first: int, last: int) -> Iterable[Batch]:
+        joined = shuffled(first, last)
         return source.read_training(JoinedBatches(joined, [0] * len(joined)))
 
     def evaluate() -> dict[str, float]:

@@ -55,15 +55,19 @@ def open_pose_run(config: dict, given: frozenset[str], open_dataset: Callable[[d
 
 
 def check_pose_batch(config: dict, people: int = 1) -> None:
-    """UserError where a process would get one person of a batch: the pose decoder's batch norm needs two.
+    """UserError where a process would get one person of a batch. `people`: boxes in each of its pictures."""
+    batch = config["batch_size_train"]
+    check_pose_share(config, batch // world_size() * people, f"batch_size_train {batch} gives")
 
-    `people`: boxes in each of its pictures.
+
+def check_pose_share(config: dict, share: int, given: str) -> None:
+    """UserError where the `share` of a process, people of a batch, is 1: the pose decoder's batch norm needs two.
+
+    `given`: what makes it so small, for the message.
     """
-    share = config["batch_size_train"] // world_size() * people
     if config["n_hidden_to3Dpose"] and share < 2:
         raise UserError(
-            f"batch_size_train {config['batch_size_train']} gives a process {share} person; expected 2 or more, "
-            "because the pose decoder has batch norm"
+            f"{given} a process {share} person; expected 2 or more, because the pose decoder has batch norm"
         )
 
 

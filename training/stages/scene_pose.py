@@ -20,7 +20,7 @@ from training.metrics import mpjpe, n_mpjpe
 from training.stages.assignment import of_people
 from training.stages.labels import LabeledCrops, ShuffledBatches, labeled_rows
 from training.stages.pose import PoseStep, keep_variances
-from training.stages.pose_run import check_pose_batch, open_pose_run, some_examples
+from training.stages.pose_run import check_pose_batch, check_pose_share, open_pose_run, some_examples
 from training.stages.scene_labels import (
     SceneLatents,
     check_people,
@@ -88,8 +88,14 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
         source = LabeledCrops(cache_on_device(dataset, config, hardware.device), config)
         step = SupervisedSceneStep(network, make_optimizer(network.parameters(), config), hardware, config, dataset)
 
+    def shuffled(first: int, last: int) -> ShuffledBatches:
+        return ShuffledBatches(train, batch_size, config["seed"], first, last)
+
+    people = 1 if config["freeze_encoder"] else config["spatial_transformer_num"]
+    check_pose_share(config, shuffled(0, 0).share * people, f"{len(train)} labels give")
+
     def batches(first: int, last: int) -> Iterable[Batch]:
-        return source.read_training(ShuffledBatches(train, batch_size, config["seed"], first, last))
+        return source.read_training(shuffled(first, last))
 
     def evaluate() -> dict[str, float]:
         return step.evaluate(source.read(run.test_batches(held_out)))

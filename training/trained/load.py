@@ -149,7 +149,8 @@ def start_from_crops(network: DetectEncodeDecode, config: dict) -> None:
 def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[EncodeDecode, dict, bool]:
     """A network for stage 2 to train: the one at `network_path` with a new pose decoder, or a new one altogether.
 
-    With `pretrained_network_path` the pose decoder is the one there. Returns what `open_for_views` does.
+    With `pretrained_network_path` the pose decoder is the one there, unless the encoder trains, too, and the network
+    has a trained one. Returns what `open_for_views` does.
     """
     # Without stage 1 this is the supervised baseline, which trains its encoder on the labels.
     if config["network_path"] is None:
@@ -170,6 +171,11 @@ def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[En
     for key, value in behavior.items():
         if config[key] != value and is_main():
             print(f"{key} is {config[key]!r}, where {checkpoint.source} was trained with {value!r}")
+    if keep_decoder and config["pretrained_network_path"] is not None and is_main():
+        print(
+            f"pretrained_network_path {config['pretrained_network_path']!r} is not used: {checkpoint.source} has a "
+            "trained pose decoder, which trains on"
+        )
     decoder = None if keep_decoder else _pretrained_decoder(config["pretrained_network_path"])
     if decoder is not None:
         config = _agreed(config, decoder, given, method.POSE_DECODER_KEYS)

@@ -151,6 +151,11 @@ def test_several_jobs_by_the_same_processes(forked):
     assert list(map_processes(double, [])) == []
 
 
+def test_nothing_to_do_starts_no_process(monkeypatch):
+    monkeypatch.setattr(workers, "worker_pool", lambda *_: pytest.fail("a process was started"))
+    assert list(map_processes(double, [])) == []
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system binds no process to cores")
 def test_one_process_per_core_that_may_be_used(monkeypatch):
     monkeypatch.setattr(workers, "available_cores", available_cores)

@@ -14,6 +14,7 @@ from configs import config_64px
 from configs import experiments as script
 from configs.config_train_better import RECIPE
 from configs.config_train_encodeDecode import config_dict
+from datasets import Labels
 from tests.processes import run_processes
 from tests.runs import die_at, read_log
 from tests.synthetic import write_synthetic_layout
@@ -22,8 +23,10 @@ from training.experiments import run as experiments
 from training.experiments.plan import Run, label_counts, plan
 from training.experiments.report import score_table
 from training.experiments.run import FAILURE, best_row, is_needed, read_result, read_results
+from training.stages.labels import labeled_rows
 from training.stages.step import TrainingStep
 from utils.errors import UserError
+from utils.readers import read_csv
 
 SUITE = """
 suite = {
@@ -260,6 +263,17 @@ def test_another_test_set_is_another_result(data, one_row):
     assert is_done(only) and read_result(replace(only, stages=(*only.stages[:-1], (stage, other)))) == {}
 
 
+def test_another_test_set_is_what_is_tested(data, one_row):
+    (only,) = run(one_row, data, ONE_ROW, "--seeds", "1")
+    other = write_synthetic_layout(one_row / "other", size=SIZE, subjects=(9,), sequences_per_subject=2, instants=2)
+    folders, first = run_folders(one_row), read_result(only)
+    (second,) = run(one_row, data, ONE_ROW, "--seeds", "1", f"dataset_folder_test={other}")
+    assert run_folders(one_row) == folders and is_done(second) and read_result(only) == first
+    tables = (one_row / "out").glob("pose_*/test_*/evaluation.csv")
+    # Of 4 cameras each: one sequence of two instants, and two of them.
+    assert sorted(int(read_csv(table, ("crops",))[-1]["crops"]) for table in tables) == [8, 16]
+
+
 def test_a_test_by_hand_does_not_change_the_results(data, one_row):
     (only,) = run(one_row, data, ONE_ROW, "--seeds", "1")
     before = read_result(only)
@@ -359,6 +373,24 @@ def test_ctrl_c_is_not_taken_for_the_budget(data, tmp_path, monkeypatch):
         run(tmp_path, data, ONE_ROW, "--budget", "10")
 
 
+def test_each_row_has_as_many_labels_as_its_table_says(data, tmp_path):
+    rows = {
+        "all": {},
+        "every 2nd": {"stage2": {"every_nth_frame": 2}},
+        "one subject": {"stage2": {"label_subjects": [5]}},
+    }
+    suite = f'suite = {{"title": "Rows", "labels": [12, 0.5], "rows": {rows!r}}}'
+    runs = planned(arguments_of(tmp_path, data, suite, "--seeds", "1"))
+    assert [(run.row, run.labels) for run in runs] == [
+        *(("all", count) for count in (12, 72)),
+        *((row, count) for row in ("every 2nd", "one subject") for count in (12, 36)),
+    ]
+    labels = Labels(data / "train")
+    for run in runs:
+        # Both parts are rounded.
+        assert abs(sum(map(len, labeled_rows(labels, run.stages[-1][1]))) - run.labels) <= 1
+
+
 def test_amounts_of_labels():
     assert label_counts([49, 0.01, 496, 5_000, 0.25, 1.0], 4_000) == [40, 49, 496, 1_000, 4_000]
     with pytest.raises(UserError, match="none is possible with 10"):
@@ -402,6 +434,10 @@ BAD = {
     "seeds": (["labels", "--seeds", "0"], ["0", "at least 1"]),
     "budget": (["labels", "--budget", "0", "actor_subset=None"], ["budget is 0", "more than 0"]),
     "type": (["labels", "dataset_folder_train=5"], ["dataset_folder_train", "5", "text"]),
+    "seed of all": (["labels", "seed=5"], ["'seed=5'", "--seeds sets it; leave it out"]),
+    "seed": (["labels", "stage1.seed=5"], ["'stage1.seed=5'", "--seeds sets it; leave it out"]),
+    "fraction": (["labels", "label_fraction=0.1"], ["'label_fraction=0.1'", "labels of the suite set it"]),
+    "network": (["labels", "stage2.network_path=x"], ["'stage2.network_path=x'", "network of the stage before"]),
 }
 
 
@@ -426,6 +462,11 @@ def test_bad_input_is_told(case, data, tmp_path):
         ('"labels": ["16"]', ["labels", "'16'", "number"]),
         ('"reference": "methods"', ["reference", "methods", "row"]),
         ('"kind": 3', ["suite", "kind", "title"]),
+        ('"stage1": {"seed": 3}', ["stage1 of suite has 'seed'", "--seeds sets it"]),
+        ('"rows": {"method": {"stage2": {"label_fraction": 0.1}}}', ["stage2 of row 'method' has 'label_fraction'"]),
+        ('"rows": {"method": {"stage2": {"network_path": "x"}}}', ["has 'network_path'", "of the stage before"]),
+        ('"rows": {"method": {"finetune": {"label_subjects": [5]}}}', ["finetune of row", "those of stage2"]),
+        ('"rows": {"method": {"stage1": None, "finetune": {}}}', ["row 'method' has 'finetune', but no stage1"]),
     ],
 )
 def test_bad_suites_are_told_before_anything_runs(change, words, data, tmp_path):

@@ -5,20 +5,25 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from configs.config_robust import AUGMENTATION
 from models import build_network
 from models.checkpoints import read_checkpoint, save_weights
 from tests.processes import run_processes, train, train_and_keep_gradients, train_and_leave_no_thread
 from tests.runs import losses, read_log
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT, SIZE, tiny_config, tiny_pose_config, write_config_file
+from training.loop import distributed
 from training.loop.distributed import is_main, process_group
 from training.loop.run_folder import run_name
+from training.stages.augmentation import draw_input_view
 from utils.errors import UserError
+from utils.keys import KEYS, defaults
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +59,24 @@ def test_stage_1_of_two_processes_has_the_gradients_of_one(data, tmp_path):
         "precision": "float32",
     }
     assert_two_do_what_one_does(tmp_path, "views", lambda output: tiny_config(data, output, **changes))
+
+
+def test_processes_draw_changes_of_their_own_for_their_input_views(monkeypatch):
+    config = {**defaults(KEYS), **AUGMENTATION, "inputDimension": SIZE}
+
+    def drawn():
+        return draw_input_view(40, config, torch.Generator().manual_seed(0))
+
+    shares = [drawn()]
+    monkeypatch.setattr(distributed, "_alone", lambda: False)
+    for rank in (0, 1):
+        group = SimpleNamespace(get_world_size=lambda: 2, get_rank=lambda rank=rank: rank)
+        monkeypatch.setattr(distributed, "_idist", lambda group=group: group)
+        shares.append(drawn())
+    alone, first, second = shares
+    # Of the same pictures of noise each crop has its own mixture.
+    assert {name for name in first if torch.equal(first[name], second[name])} == {"noise_pictures"}
+    assert all(alone[name].shape == values.shape == second[name].shape for name, values in first.items())
 
 
 @pytest.mark.parametrize("freeze_encoder", [True, False])

@@ -55,6 +55,16 @@ def test_rolled_cameras_see_the_same_world():
     assert not torch.allclose(rolled["img_crop"], batch["img_crop"], atol=0.1)
 
 
+def test_masks_roll_with_their_crops():
+    batch = some_inputs()
+    crops = torch.where(batch["img_crop"] > 0.3, 1.0, 0.0)
+    masks = (255 * crops[:, :1]).to(torch.uint8)
+    rolls = random_rolls(len(crops), 40.0, torch.Generator().manual_seed(0))
+    rolled = roll_cameras({**batch, "img_crop": crops, "mask_crop": masks}, rolls)
+    assert rolled["mask_crop"].dtype == torch.uint8 and not torch.equal(rolled["mask_crop"], masks)
+    torch.testing.assert_close(rolled["mask_crop"] / 255, rolled["img_crop"][:, :1], atol=0.51 / 255, rtol=0)
+
+
 def test_rolls_are_rotations_about_the_viewing_axis_within_their_limit():
     rolls = random_rolls(200, 30.0, torch.Generator().manual_seed(0))
     angles = torch.atan2(rolls[:, 1, 0], rolls[:, 0, 0]).rad2deg()

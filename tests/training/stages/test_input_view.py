@@ -15,6 +15,7 @@ from training.loop.loaders import VIEW_KEYS, normalize_batch, open_training_set
 from training.loop.mixing import open_training_sets
 from training.stages.augmentation import augment, draw_augmentation, make_backgrounds, roll_cameras
 from training.stages.augmentation.background import (
+    PHOTOGRAPHS,
     TEXTURES,
     draw_replacements,
     person_masks,
@@ -288,6 +289,16 @@ def test_fewer_than_four_new_backgrounds_are_textures(count, with_rooms):
     seen = replace_backgrounds(crops, batch, drawn, white)
     new = torch.zeros(count, dtype=torch.bool).index_fill(0, drawn["replaced"], True)
     assert 1 <= new.sum() < 4 and torch.allclose(seen[new], torch.ones(())) and torch.equal(seen[~new], crops[~new])
+
+
+def test_no_background_is_drawn_beyond_the_last(monkeypatch):
+    def largest(*shape, generator):
+        """The largest numbers that torch.rand gives, and the chance that takes photographs."""
+        return torch.full(shape, 1 - 2.0**-24).index_fill(1, torch.tensor(1), 0.0)
+
+    monkeypatch.setattr(torch, "rand", largest)
+    assert (draw_replacements(16, 1.0, True, rng())["background"] == TEXTURES + PHOTOGRAPHS - 1).all()
+    assert (draw_replacements(16, 1.0, False, rng())["background"] == TEXTURES - 1).all()
 
 
 def test_what_is_missing_for_other_backgrounds_is_one_line(tmp_path):

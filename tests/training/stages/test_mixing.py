@@ -11,7 +11,15 @@ from tests.runs import Died, die_at, losses, read_log
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config, tiny_pose_config
 from training.loop.loaders import TrainingBatches, grouped_sampler, normalize_batch
-from training.loop.mixing import JoinedBatches, batch_sizes, draw_backgrounds, put_on_backgrounds, training_parts
+from training.loop.mixing import (
+    JoinedBatches,
+    batch_sizes,
+    draw_backgrounds,
+    open_training_sets,
+    put_on_backgrounds,
+    training_parts,
+)
+from training.stages.augmentation.background import person_masks
 from training.stages.novel_views import train_novel_views
 from training.stages.pose import train_pose
 from utils.errors import UserError
@@ -95,6 +103,27 @@ def test_rendered_people_are_put_on_backgrounds_of_the_recording(joined):
     assert torch.equal(changed["img_crop"][4:][~person], changed["bg_crop"][4:][~person])
     kept = draw_backgrounds(8, 4, {"mixed_background": 0.0}, torch.Generator().manual_seed(0))
     assert torch.equal(put_on_backgrounds(before | batch | kept | before)["img_crop"], before["img_crop"])
+
+
+@pytest.mark.parametrize("recorded_masks", [False, True])
+def test_people_of_the_recording_are_found_beside_rendered_ones_with_masks(rendered, tmp_path, recorded_masks):
+    size = {"subjects": (1,), "sequences_per_subject": 1, "instants": 2}
+    recording = write_synthetic_layout(tmp_path / "train", SIZE, masks=recorded_masks, **size)
+    changes = {"augment_background": 1.0, "augment_person_color": 1.0}
+    dataset = open_training_sets(mixed(recording, rendered, "", **changes), ("img_crop",), labeled=False, masks=True)
+    batch = dataset.__getitems__(np.r_[0:4, 8:12])
+    found, true = person_masks(normalize_batch(batch)), (batch["img_crop"] != batch["bg_crop"]).any(1, keepdim=True)
+    exact = slice(0 if recorded_masks else 4, 8)
+    assert torch.equal(found[exact], true[exact].float())
+    # A person's faint border may not show.
+    assert 0.3 < (found[:4] > 0.5).float().mean() / true[:4].float().mean() < 1.1
+
+
+def test_a_recording_that_does_not_show_where_its_person_is_is_refused(rendered, tmp_path):
+    recording = write_synthetic_layout(tmp_path / "train", SIZE, background=False, instants=2)
+    config = mixed(recording, rendered, "", augment_background=0.5)
+    with pytest.raises(UserError, match="train' has neither masks nor backgrounds that both sets have; expected"):
+        open_training_sets(config, ("img_crop",), labeled=True, masks=True)
 
 
 def test_stage_1_learns_poses_of_the_rendered_people_only(recording, rendered, tmp_path, monkeypatch, capsys):

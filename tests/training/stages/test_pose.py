@@ -43,6 +43,14 @@ def test_what_could_not_train_poses_is_refused_before_anything_is_written(data, 
     assert not list(tmp_path.iterdir())
 
 
+def test_labels_that_give_a_process_one_are_refused(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.stages.labels.world_size", lambda: 2)
+    config = tiny_pose_config(data, tmp_path, None, freeze_encoder=False, label_fraction=0.03)
+    with pytest.raises(UserError, match=r"^3 labels give a process 1 person; expected 2 or more, because the pose"):
+        train_pose(config)
+    assert not list(tmp_path.iterdir())
+
+
 def test_stage_2_draws_held_out_poses(data, stage1, tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr("training.stages.pose.save_examples", lambda *_, **poses: drawn.append(poses))

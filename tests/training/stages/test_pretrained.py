@@ -61,6 +61,16 @@ def test_supervision_starts_from_all_of_the_weights(data, trained, tmp_path):
     assert keeps and all(same(ours, theirs, part) for part in ("encoder.", "decoder.", "to_pose.", "pose_"))
 
 
+def test_a_pose_decoder_that_trains_on_is_not_replaced(data, trained, tmp_path, capsys):
+    changes = {"pretrained_network_path": trained, "freeze_encoder": False}
+    network, _, keeps = open_for_pose(tiny_pose_config(data, tmp_path, trained, **changes))
+    assert keeps and same(network.state_dict(), read_checkpoint(trained).weights, "to_pose.")
+    line = f"pretrained_network_path {trained!r} is not used: {trained!r} has a trained pose decoder, which trains on"
+    assert line in capsys.readouterr().out
+    open_for_pose(tiny_pose_config(data, tmp_path, trained, freeze_encoder=False))
+    assert "pretrained_network_path" not in capsys.readouterr().out
+
+
 def test_weights_without_a_trained_pose_decoder_give_a_new_one(data, stage1, tmp_path, capsys):
     path = str(stage1.path)
     network, _, keeps = open_for_pose(tiny_pose_config(data, tmp_path, path, pretrained_network_path=path))

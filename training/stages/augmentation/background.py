@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from training.loop.distributed import draw_shard
 from training.loop.loaders import Batch
 from training.silhouettes import silhouettes
 from training.stages.augmentation.geometry import place_by, warp
@@ -63,10 +64,12 @@ def draw_replacements(count: int, share: float, photographs: bool, generator: to
     `make_backgrounds`, resampled at `background_placements` (N,2,3); with `photographs`, two of three are photographs.
     """
     chosen = some_crops(count, share, generator)
-    drawn = torch.rand(len(chosen), 8, generator=generator)
+    drawn = draw_shard(torch.rand, len(chosen), 8, generator=generator)
     quarter = len(chosen) // 4
     lent = (drawn[:, 7] * count).long()
-    textures, others = drawn[:, 0] * TEXTURES, TEXTURES + drawn[:, 0] * PHOTOGRAPHS
+    # Just below 1, a sum would be rounded up to the end.
+    textures = drawn[:, 0] * TEXTURES
+    others = (TEXTURES + drawn[:, 0] * PHOTOGRAPHS).clamp(max=TEXTURES + PHOTOGRAPHS - 1)
     background = torch.where(drawn[:, 1] < 2 / 3, others, textures) if photographs else textures
     # Up to 20 degrees of roll and up to twice as large, from any part of the picture, and half of them mirrored.
     rolls = rotation_about("z", (drawn[:, 2] * 2 - 1) * 0.35)
@@ -119,9 +122,16 @@ def replace_backgrounds(pictures: torch.Tensor, batch: Batch, drawn: Batch, back
 
 def person_masks(batch: Batch) -> torch.Tensor:
     """The share (B,1,R,R) of the person in each pixel: of `mask_crop`, else the silhouettes of the normalized crops
-    before their backgrounds `bg_crop`, without small holes."""
-    if "mask_crop" in batch:
-        return batch["mask_crop"].float() / 255
+    before their backgrounds `bg_crop`, without small holes. Of two sets, `has_mask` (B,) tells which crops have masks.
+    """
+    if "mask_crop" not in batch:
+        return _shown(batch)
+    masks = batch["mask_crop"].float() / 255
+    return torch.where(batch["has_mask"].view(-1, 1, 1, 1), masks, _shown(batch)) if "has_mask" in batch else masks
+
+
+def _shown(batch: Batch) -> torch.Tensor:
+    """Silhouettes (B,1,R,R) without small holes."""
     shown = silhouettes(batch["img_crop"], batch["bg_crop"])[:, None]
     return -_grown(-_grown(shown))
 

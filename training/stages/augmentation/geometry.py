@@ -39,6 +39,8 @@ def warp(pictures: torch.Tensor, placements: torch.Tensor) -> torch.Tensor:
     """Pictures (B,C,R,R) resampled once, at `placements` (B,2,3); what was not seen repeats the border."""
     if not len(pictures):  # which torch refuses
         return pictures
+    if not pictures.is_floating_point():  # masks, uint8, which torch refuses too
+        return warp(pictures.float(), placements).round().to(pictures.dtype)
     grid = functional.affine_grid(placements.to(pictures), list(pictures.shape), align_corners=False)
     return functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
 

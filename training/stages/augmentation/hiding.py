@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from training.loop.distributed import draw_shard, local_shard, world_size
 from training.stages.augmentation.some import some_crops
 
 PATCHES = 2
@@ -17,9 +18,9 @@ def draw_patches(count: int, limit: float, generator: torch.Generator) -> dict[s
     beyond the frame; every other one of these crops has it.
     """
     chosen = some_crops(count, 1 / 2, generator)
-    drawn = torch.rand(len(chosen), PATCHES, 7, generator=generator)
+    drawn = draw_shard(torch.rand, len(chosen), PATCHES, 7, generator=generator)
     patches = torch.cat([drawn[..., :2] * 2 - 1, drawn[..., 2:4] * limit], dim=2)
-    chance, side, width = torch.rand(3, len(chosen), generator=generator)
+    chance, side, width = local_shard(torch.rand(3, len(chosen) * world_size(), generator=generator).T).T
     # Left, top, right or bottom: its center lies on the border, so that one half of it is outside.
     angles = (side * 4).floor() * (math.pi / 2)
     center = torch.stack([angles.cos(), angles.sin()], dim=1).round()

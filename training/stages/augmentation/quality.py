@@ -17,7 +17,7 @@ def draw_blurs(count: int, limit: float, generator: torch.Generator) -> dict[str
     Two of three are out of focus, which blurs both axes alike; the others are moved, by an amount along each axis.
     """
     chosen = some_crops(count, 1 / 3, generator)
-    deviations = torch.rand(len(chosen), 2, generator=generator) * limit
+    deviations = draw_shard(torch.rand, len(chosen), 2, generator=generator) * limit
     # With independent axes alone, few crops would be blurred much along both.
     unfocused = torch.arange(len(chosen)) % 3 > 0
     deviations[unfocused, 1] = deviations[unfocused, 0]
@@ -62,7 +62,8 @@ def draw_compressions(count: int, strength: float, generator: torch.Generator) -
     They are up to 5, which is about quality 10 of JPEG, times `strength`.
     """
     chosen = some_crops(count, 1 / 3, generator)
-    return {"compressed": chosen, "compressions": torch.rand(len(chosen), generator=generator) * 5 * strength}
+    factors = draw_shard(torch.rand, len(chosen), generator=generator) * 5 * strength
+    return {"compressed": chosen, "compressions": factors}
 
 
 def compress(pictures: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:

@@ -4,10 +4,14 @@ from collections.abc import Callable
 
 import torch
 
+from training.loop.distributed import rank, world_size
+
 
 def some_crops(count: int, share: float, generator: torch.Generator) -> torch.Tensor:
-    """Indices (N,) of `share` of `count` crops, random ones; of one, at least."""
-    return torch.randperm(count, generator=generator)[: max(1, round(share * count))]
+    """Indices (N,) of `share` of this process's `count` crops, random ones; of one, at least."""
+    # As many in each process. All have the same generator: each draws the order of all.
+    orders = [torch.randperm(count, generator=generator) for _ in range(world_size())]
+    return orders[rank()][: max(1, round(share * count))]
 
 
 def change_some(change: Callable, pictures: torch.Tensor, chosen: torch.Tensor, *amounts: torch.Tensor) -> torch.Tensor:
