@@ -181,7 +181,7 @@ def write_boxes(file: Path, boxes: Boxes) -> None:
     """Write boxes as `read_boxes` reads them."""
 
     def write(part: Path) -> None:
-        with open(part, "w", newline="", encoding="utf-8") as opened:
+        with part.open("w", newline="", encoding="utf-8") as opened:
             writer = csv.writer(opened)
             writer.writerow(BOX_COLUMNS)
             for name, of_camera in boxes.items():

@@ -1,12 +1,12 @@
 """A user's own cameras: crops, rotations and poses agree with what was filmed; every fault of the files is named."""
 
 import csv
+import io
 import json
 import os
 import pickle
 import re
 import shutil
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,10 @@ pytest.importorskip("av")
 
 import configs.prepare_videos as prepare_videos_script
 from datasets.cameras.calibration import UP_AXES, read_calibration
+from datasets.cameras.calibration_writers import write_toml_calibration
+from datasets.cameras.camera import Camera
 from datasets.cameras.crop_camera import project_to_crop
-from datasets.layout.job import read_text_report
+from datasets.layout.job import read_text_report, write_text_report
 from datasets.layout.labels import Labels
 from datasets.layout.png import read_png, write_png
 from datasets.sources.own_videos.boxes import PersonDetector, locate_person, read_boxes
@@ -644,28 +646,15 @@ def test_paths_that_are_not_utf8(filmed, tmp_path):
         one_recording(given, folder / "calibration.json", name="caf\udce9")
 
 
-WRITES_NAMES = """
-import sys
-from pathlib import Path
-import numpy as np
-from datasets.cameras.calibration_writers import write_toml_calibration
-from datasets.cameras.camera import Camera
-from datasets.layout.job import write_text_report
-from datasets.sources.own_videos.detected import write_boxes
-name, folder = "\\U00020bb7", Path(sys.argv[1])
-write_text_report(folder, name)
-write_toml_calibration(folder / "a.toml", {name: Camera(np.eye(3), np.zeros(3), np.eye(3), np.zeros(5), 64, 48)})
-write_boxes(folder / "boxes/a.csv", {name: {0: np.ones(4)}})
-"""
-
-
-def test_names_of_cameras_are_written_as_they_are_read_whatever_the_locale(tmp_path):
+def test_names_of_cameras_are_written_as_they_are_read_whatever_the_locale(tmp_path, monkeypatch):
     """Windows writes text in an encoding of its own, which lacks most characters; this one lacks all but ASCII."""
-    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "OMP_NUM_THREADS": "1"}
-    script = [sys.executable, "-c", WRITES_NAMES, tmp_path]
-    subprocess.run(script, env={**os.environ, **locale, "PYTHONPATH": str(ROOT)}, check=True)
-    assert read_text_report(tmp_path) == "𠮷" and list(read_calibration(tmp_path / "a.toml").cameras) == ["𠮷"]
-    assert read_boxes(tmp_path / "boxes/a.csv", ["𠮷"])["𠮷"][0].tolist() == [1, 1, 1, 1]
+    monkeypatch.setattr(io, "text_encoding", lambda encoding, *_: encoding or "ascii")
+    name, camera = "𠮷", Camera(np.eye(3), np.zeros(3), np.eye(3), np.zeros(5), 64, 48)
+    write_text_report(tmp_path, name)
+    write_toml_calibration(tmp_path / "a.toml", {name: camera})
+    write_boxes(tmp_path / "boxes/a.csv", {name: {0: np.ones(4)}})
+    assert read_text_report(tmp_path) == name and list(read_calibration(tmp_path / "a.toml").cameras) == [name]
+    assert read_boxes(tmp_path / "boxes/a.csv", [name])[name][0].tolist() == [1, 1, 1, 1]
 
 
 def test_wrong_recordings_are_named(filmed, filmed_body, tmp_path):

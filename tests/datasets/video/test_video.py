@@ -158,16 +158,16 @@ def test_missing_and_unreadable_files_are_named(video, tmp_path):
 
 
 def test_a_video_without_frames_is_one_line(tmp_path):
-    path = tmp_path / "header.mkv"
+    path = tmp_path / "header.avi"
     with pyav().open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=50, width=96, height=48)
         stream.pix_fmt = "yuv420p"
         container.start_encoding()
     for read in (count_frames, frame_times):
-        with pytest.raises(UserError, match=r"header\.mkv has no frame; expected a complete file"):
+        with pytest.raises(UserError, match=r"header\.avi has no frame; expected a complete file"):
             read(path)
     assert numbers_by_time(path) is None
-    with pytest.raises(UserError, match=r"header\.mkv has 0 frames that decode; expected at least 4"):
+    with pytest.raises(UserError, match=r"header\.avi has 0 frames that decode; expected at least 4"):
         list(read_frames(path, [3]))
 
 
