@@ -10,7 +10,7 @@ from utils.geometry import rotation_about
 
 WIDTH, HEIGHT, FOCAL = 1280, 960, 1000.0
 SECONDS = 0.05
-# meters: x to the person's left, y forward, z up
+# meters: x to the person's right, y forward, z up
 REST = {
     "shoulder": (0.18, 0, 1.42), "elbow": (0.24, 0, 1.14), "wrist": (0.26, 0.05, 0.89),
     "hip": (0.1, 0, 0.92), "knee": (0.11, 0.02, 0.5), "ankle": (0.11, -0.02, 0.09),
@@ -33,7 +33,7 @@ def walk(instants: int) -> np.ndarray:
     points = np.zeros((instants, NUM_POINTS, 3))
     for index, name in enumerate(POINT_NAMES):
         part = name.removeprefix("left_").removeprefix("right_").removesuffix("_left").removesuffix("_right")
-        side = -1 if "right" in name else 1
+        side = 1 if "right" in name else -1
         place = np.array(REST[part]) * [side, 1, 1]
         if part in SWINGS:
             pivot = np.array(REST[SWINGS[part]]) * [side, 1, 1]

@@ -78,6 +78,18 @@ def skeleton(points: np.ndarray) -> np.ndarray:
     return np.stack([at[name] for name in JOINT_NAMES], axis=-2)
 
 
+def nose_ahead(points: np.ndarray) -> np.ndarray:
+    """How far the nose is in front of the ears (...), for points (...,P,3), in their unit.
+
+    The front is that of shoulders and hips: negative where left and right of a person are exchanged.
+    """
+    at = {name: points[..., index, :] for index, name in enumerate(POINT_NAMES)}
+    to_left = at["left_shoulder"] - at["right_shoulder"] + at["left_hip"] - at["right_hip"]
+    up = at["left_shoulder"] + at["right_shoulder"] - at["left_hip"] - at["right_hip"]
+    front = _unit(np.cross(to_left, up))
+    return ((at["nose"] - (at["left_ear"] + at["right_ear"]) / 2) * front).sum(-1)
+
+
 def hold_neck(joints: np.ndarray) -> np.ndarray:
     """Joints (T,17,3) with the distance from neck to head of all instants at its median, 0 < T.
 

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 
-from datasets.triangulation.points import MIRRORED_POINTS, PAIRS
+from datasets.triangulation.points import MIRRORED_POINTS, PAIRS, nose_ahead
 from datasets.triangulation.rays import robust_points
 
 MAX_CAMERAS_AT_ONCE = 6  # of all combinations; 2^5 of them
@@ -13,10 +13,12 @@ CLEARLY = 0.8  # an exchange must lower the squared distance to this part ...
 NOISE = 0.01  # ... and by more than the square of this, in normalized coordinates: 3 cm at 3 m
 
 
-def exchange_people(centers: np.ndarray, rays: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def exchange_people(centers: np.ndarray, rays: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which cameras exchange the sides of the whole person: (C,T) bool, for unit rays (C,T,P,3), weights (C,T,P).
 
     At each instant, that combination of cameras whose rays agree best; of equal ones the one with fewer exchanges.
+    Where half of the cameras that see the person exchange sides, the others may as well: rays agree in both cases, and
+    the one in which the nose is in front is taken. The second result, (T,) bool, tells these instants.
     """
     cameras, instants = rays.shape[:2]
     mirrored = list(MIRRORED_POINTS)
@@ -31,7 +33,13 @@ def exchange_people(centers: np.ndarray, rays: np.ndarray, weights: np.ndarray) 
         costs = np.where(np.isfinite(costs), costs, 0).sum(-1) + SWAP_COST * rays.shape[2] * flags.sum()
         better = costs < best
         best[better], exchanged[:, better] = costs[better], flags[:, None]
-    return exchanged
+    seen, flags = (weights > 0).any(-1), exchanged[..., None]
+    either = exchanged.any(0) & (2 * exchanged.sum(0) == seen.sum(0))
+    swapped = np.where(flags[..., None], rays[:, :, mirrored], rays)
+    points, _ = robust_points(centers, swapped, np.where(flags, weights[:, :, mirrored], weights))
+    other = either & (nose_ahead(points) < 0)
+    exchanged[:, other] = (seen & ~exchanged)[:, other]
+    return exchanged, either
 
 
 def exchange_pairs(predicted: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.cameras.camera import Camera
-from datasets.triangulation.points import HEAD_POINTS, LANDMARKS, LIMB_POINTS, PAIRS, hold_neck, skeleton
+from datasets.triangulation.points import HEAD_POINTS, LANDMARKS, LIMB_POINTS, PAIRS, hold_neck, nose_ahead, skeleton
 from datasets.triangulation.rays import normalized, robust_points, world_rays
 from datasets.triangulation.sides import exchange_pairs, exchange_people, swap_pairs
 from datasets.triangulation.track import fit_track
@@ -20,6 +20,7 @@ MIN_HEAD_POINTS = 4
 AGREES = 0.06  # meters between a point and a ray that agree
 MAX_MEDIAN_ERROR = 0.03  # meters, of an instant
 MAX_BONE_CHANGE = 0.1  # of the median length
+CLEARLY_AHEAD = 0.03  # meters, of a nose that tells left from right: a third of what it is of a head turned forward
 
 
 class Triangulation(NamedTuple):
@@ -57,7 +58,7 @@ def triangulate(
     weights = np.where(seen, np.clip(visibility, MIN_WEIGHT, 1), 0)
     places = np.stack([normalized(camera, one) for camera, one in zip(cameras, pixels, strict=True)])
     centers = np.stack([camera.center for camera in cameras])
-    exchanged = exchange_people(centers, world_rays(cameras, places), weights)
+    exchanged, either = exchange_people(centers, world_rays(cameras, places), weights)
     exchanged = np.repeat(exchanged[..., None], len(PAIRS), axis=-1)
     points, fitted = None, list(cameras)
     for number in range(ROUNDS):
@@ -69,9 +70,8 @@ def triangulate(
         before, exchanged = exchanged, exchange_pairs(_seen_from(fitted, points), places)
         if number and (before == exchanged).all():
             break
-    return _judged(
-        points, fitted, swap_pairs(pixels, exchanged), swap_pairs(weights[..., None], exchanged)[..., 0], exchanged
-    )
+    sorted_weights = swap_pairs(weights[..., None], exchanged)[..., 0]
+    return _judged(points, fitted, swap_pairs(pixels, exchanged), sorted_weights, exchanged, either)
 
 
 def _first_guess(centers: np.ndarray, rays: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -93,8 +93,14 @@ def _seen_from(cameras: Sequence[Camera], points: np.ndarray) -> np.ndarray:
 
 
 def _judged(
-    points: np.ndarray, cameras: list[Camera], pixels: np.ndarray, weights: np.ndarray, exchanged: np.ndarray
+    points: np.ndarray,
+    cameras: list[Camera],
+    pixels: np.ndarray,
+    weights: np.ndarray,
+    exchanged: np.ndarray,
+    either: np.ndarray,
 ) -> Triangulation:
+    """The skeletons of points (T,P,3). either: (T,) bool, where rays agree as well with left and right exchanged."""
     joints = hold_neck(skeleton(points))
     in_camera = np.stack([camera.world_to_cam(points) for camera in cameras])
     projected = np.stack([camera.project(one) for camera, one in zip(cameras, in_camera, strict=True)])
@@ -111,6 +117,8 @@ def _judged(
         | ((agreeing[:, head] >= MIN_CAMERAS).sum(1) < MIN_HEAD_POINTS),
         "with large reprojection errors": _median(meters) > MAX_MEDIAN_ERROR,
         "with bones of another length": change > MAX_BONE_CHANGE,
+        # Where most cameras agree about the sides, a face that says nothing is no reason to doubt them.
+        "with left and right that may be exchanged": nose_ahead(points) < np.where(either, 1, -1) * CLEARLY_AHEAD,
     }
     passed, left_out = np.ones(len(points), dtype=bool), Counter()
     for reason, bad in reasons.items():

@@ -12,7 +12,7 @@ from datasets.detection.blazepose import LANDMARK_NAMES
 from datasets.sources.own_videos.free_labels import Followed, error_table, label, track_of
 from datasets.sources.own_videos.recordings import Recording
 from datasets.triangulation.people import follow_person
-from datasets.triangulation.points import LANDMARKS, skeleton
+from datasets.triangulation.points import HEAD_POINTS, LANDMARKS, POINT_NAMES, nose_ahead, skeleton
 from datasets.triangulation.triangulate import bone_changes, triangulate
 from tests.walking_points import SECONDS, four_cameras, landmarks, walk
 from utils.geometry import rotation_about
@@ -92,6 +92,44 @@ def test_exchanged_sides_and_a_wrong_arm_are_repaired(scene):
     assert found.passed.all()
     assert errors(found, points).mean() < 0.015 and errors(found, points).max() < 0.08
     assert found.exchanged.tolist() == [0, 10, 4, 0]
+
+
+def turned_head(points):
+    """Points (T,P,3) with the head turned by 90 degrees, to the person's left."""
+    ears = points[:, [POINT_NAMES.index("left_ear"), POINT_NAMES.index("right_ear")]].mean(1, keepdims=True)
+    result = points.copy()
+    result[:, HEAD_POINTS] = ears + (points[:, HEAD_POINTS] - ears) @ rotation_about("z", np.pi / 2).T
+    return result
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_two_cameras_the_face_tells_which_exchanges_the_sides(turned):
+    """Rays meet as well where the other camera's sides are exchanged, and far instants do not hold each other."""
+    every = 3
+    cameras, points = four_cameras()[:2], walk(every * INSTANTS)[::every]
+    points = turned_head(points) if turned else points
+    pixels = landmarks(cameras, points, noise=1.0)
+    for camera, instants in ((0, slice(8, 13)), (1, slice(3, 7))):
+        pixels[camera, instants] = pixels[camera, instants][:, MIRRORED_LANDMARKS]
+    found = triangulate(cameras, pixels, np.ones(pixels.shape[:3]), every * SECONDS)
+    if turned:
+        # What passes is not mirrored, as its errors say.
+        assert set(np.flatnonzero(~found.passed)) <= {*range(3, 7), *range(8, 13)}
+        assert found.left_out["with left and right that may be exchanged"] > 6
+    else:
+        assert found.passed.all() and found.exchanged.tolist() == [5, 4]
+    assert errors(found, points)[found.passed].max() < 0.08
+
+
+def test_a_mirrored_person_has_the_nose_behind():
+    points = walk(1)
+    mirrored_points = points * [-1, 1, 1]
+    assert np.allclose(nose_ahead(points), 0.13) and np.allclose(nose_ahead(mirrored_points), -0.13)
+    # Both cameras exchange the sides: no ray tells, and such poses are no labels.
+    cameras = four_cameras()[:2]
+    pixels = landmarks(cameras, walk(FEW), noise=1.0)[:, :, MIRRORED_LANDMARKS]
+    found = triangulate(cameras, pixels, np.ones(pixels.shape[:3]), SECONDS)
+    assert not found.passed.any() and found.left_out["with left and right that may be exchanged"] == FEW
 
 
 def test_instants_in_which_all_are_wrong_are_left_out(scene):
