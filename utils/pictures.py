@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PICTURE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+# Phones' pictures of many tiles: FFmpeg takes one tile for a video, and Pillow reads few of them.
+_TILED_SUFFIXES = {".avif", ".heic", ".heif", ".hif"}
 _TWELVE_BITS = 4095
 _NEARLY = 0.9  # of a folder's pictures: so many names of one kind make the others strays
 _QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
@@ -107,12 +109,17 @@ def as_rgb(image: "Image", name: str = "a picture") -> np.ndarray:
 def picture_files(path: str | Path) -> list[Path] | None:
     """The pictures of a folder in the order of their names and numbers, or the one picture; None for other files.
 
-    Raises UserError for a folder without pictures.
+    Raises UserError for a folder without pictures, and for pictures such as HEIC, which are not read.
     """
     path = Path(path)
-    if not path.is_dir():
-        return [path] if path.suffix.lower() in PICTURE_SUFFIXES else None
-    files = [file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and file.name[0] != "."]
+    folder = path.is_dir()
+    files = [file for file in path.iterdir() if file.name[0] != "."] if folder else [path]
+    for file in files:
+        if file.suffix.lower() in _TILED_SUFFIXES:
+            raise UserError(f"{str(file)!r} is a picture that is not read; expected JPEG or PNG: convert it to JPEG")
+    files = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
+    if not folder:
+        return files or None
     if not files:
         raise UserError(f"folder {str(path)!r} has no pictures; expected {', '.join(sorted(PICTURE_SUFFIXES))}")
     return sorted(files, key=_by_number)

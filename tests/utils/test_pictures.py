@@ -92,3 +92,13 @@ def test_folders_are_sorted_by_number(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="has no pictures"):
         picture_files(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("name", ["IMG_0001.HEIC", "b.heif", "c.avif"])
+def test_pictures_of_tiles_are_refused(name, tmp_path):
+    """Among other pictures, too: their instants would be missing."""
+    for file in (tmp_path / "a.jpg", tmp_path / name):
+        file.touch()
+    for path in (tmp_path / name, tmp_path):
+        with pytest.raises(UserError, match=rf"{name}' is a picture that is not read; .*: convert it to JPEG"):
+            picture_files(path)
