@@ -117,7 +117,7 @@ def estimate(
 def _job(
     files: dict[str, Path], calibration: str | Path | None, network: str, weights: str, offsets, choices: Choices
 ) -> dict:
-    """What decides the content of the folder; of videos, only their paths and sizes."""
+    """What decides the content of the folder; of videos, what `identity_of_videos` takes."""
     of_calibration = b"" if calibration is None else identity_of_calibration(Path(calibration).expanduser())
     digest = hashlib.sha256(of_calibration + identity_of_videos(files)).hexdigest()[:16]
     return {**choices._asdict(), "network": network, "weights": weights, "offsets": list(offsets), "files": digest}

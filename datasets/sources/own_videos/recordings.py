@@ -19,6 +19,7 @@ from utils.skeleton import NUM_JOINTS, ROOT_JOINT, order_fault
 _FIELDS = ("name", "subject", "videos", "calibration", "offsets", "empty", "boxes", "poses")
 # What an .npz may say of its poses.
 INSTANTS, SPACE, UP = "instants", "space", "up"
+END_BYTES = 1 << 16  # of a video, at its beginning and its end, which a checksum takes
 MAX_INSTANTS = 1 << 21  # 9 hours at 60 frames per second, which are 0.8 GB of poses
 
 
@@ -272,7 +273,7 @@ def _read_array(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def files_checksum(recordings: list[Recording]) -> str:
-    """Checksum of all files of the recordings; of videos, only their paths and sizes."""
+    """Checksum of all files of the recordings; of videos, what `identity_of_videos` takes."""
     digest = hashlib.sha256()
     for recording in recordings:
         digest.update(repr((recording.name, recording.subject, recording.offsets)).encode())
@@ -285,13 +286,23 @@ def files_checksum(recordings: list[Recording]) -> str:
 
 
 def identity_of_videos(videos: Mapping[str, Path]) -> bytes:
-    """What a checksum takes of videos by camera: only their paths and sizes."""
+    """What a checksum takes of videos by camera: names and sizes of their files, and the ends of a few of these.
 
-    def size(video: Path) -> int:
-        # Reading hours of video for a checksum would take minutes.
-        return sum(file.stat().st_size for file in picture_files(video) or [video])
+    Not where they are: a disk may be mounted elsewhere.
+    """
+    return "".join(f"{name} {_identity(picture_files(video) or [video])}" for name, video in videos.items()).encode()
 
-    return "".join(f"{name} {video.resolve()} {size(video)}" for name, video in videos.items()).encode()
+
+def _identity(files: Sequence[Path]) -> list:
+    """Name and size of the files of one video, and a digest of both ends of the first, the middle and the last."""
+    digest = hashlib.sha256()
+    # Reading hours of video for a checksum would take minutes.
+    for place in sorted({0, len(files) // 2, len(files) - 1}):
+        with open(files[place], "rb") as file:
+            digest.update(file.read(END_BYTES))
+            file.seek(max(0, files[place].stat().st_size - END_BYTES))
+            digest.update(file.read(END_BYTES))
+    return [digest.hexdigest(), *((file.name, file.stat().st_size) for file in files)]
 
 
 def identity_of_calibration(path: Path) -> bytes:

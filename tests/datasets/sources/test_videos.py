@@ -25,6 +25,7 @@ from datasets.sources.own_videos.prepare import prepare_videos
 from datasets.sources.own_videos.recordings import (
     by_camera,
     files_checksum,
+    identity_of_videos,
     one_recording,
     read_pose_file,
     read_recordings,
@@ -287,6 +288,29 @@ def test_a_change_of_either_file_of_a_calibration_is_noticed(filmed, tmp_path):
             file.write_text(content)
         found |= {files_checksum([one_recording(videos, file)]) for file in files}
     assert len(found) == 3
+
+
+def test_videos_are_the_same_wherever_they_are_and_others_at_the_same_place(tmp_path):
+    """A disk may be mounted elsewhere; and pictures that are extracted anew may have the same names and sizes."""
+    for folder in ("a", "b"):
+        (tmp_path / folder / "left").mkdir(parents=True)
+        for number in range(5):
+            (tmp_path / folder / f"left/{number}.bmp").write_bytes(bytes(200_000))
+        (tmp_path / folder / "right.mp4").write_bytes(bytes(200_000))
+
+    def identity(folder, names=("left", "right.mp4")):
+        return identity_of_videos({name: tmp_path / folder / name for name in names})
+
+    assert identity("a") == identity("b")
+    assert len({identity("a", [name]) for name in ("left", "right.mp4")}) == 2
+    for changed, place in (("left/0.bmp", 9), ("left/2.bmp", 199_999), ("left/4.bmp", 0), ("right.mp4", 150_000)):
+        before, content = identity("b"), bytearray(200_000)
+        content[place] = 1
+        (tmp_path / "b" / changed).write_bytes(content)
+        assert identity("b") != before
+    before = identity("a")
+    (tmp_path / "a/left/1.bmp").rename(tmp_path / "a/left/5.bmp")
+    assert identity("a") != before
 
 
 WRONG_CAMERAS = [
