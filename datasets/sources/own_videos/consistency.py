@@ -16,7 +16,9 @@ from datasets.sources.own_videos.boxes import DISTANCE_WEIGHT, PERSON_METERS, Bo
 from datasets.sources.own_videos.recordings import Recording
 from utils.errors import UserError
 
-MAX_SIZE_FACTOR = 2.0  # between the distance of the person and that of the size of the boxes
+# Between the distance of the person and that of the size of the boxes. Boxes of infants, and of people who are seen by
+# half, are a third as large as usual; wrong units err by 10 or more.
+USUAL_SIZE_FACTOR, MAX_SIZE_FACTOR = 2.0, 4.0
 MUCH_BETTER = 0.5  # another reading of the calibration must lower the cost to this part to be named
 FINE = 0.04  # cost below which nothing is questioned
 MISFIT_WEIGHT = 0.1  # of the log of the size factor, against offsets in heights of the person
@@ -156,12 +158,28 @@ def check_extrinsics(names: Sequence[str], given: Extrinsics, seen: Sightings, w
                 f"{where}: rays through the boxes {_typical(found)}; with {what}, they {_typical(best)}. Expected R "
                 "and t of each camera's own, world -> camera: X_cam = R X + t"
             )
-    if np.isfinite(found.factors).any() and abs(np.nanmedian(found.factors)) > np.log(MAX_SIZE_FACTOR):
+    if _size_factor(found) > MAX_SIZE_FACTOR:
         raise UserError(
             f"{where}: rays through the boxes {_typical(found)}; expected a factor of at most {MAX_SIZE_FACTOR:g}: "
             "check the unit, R and t (world -> camera: X_cam = R X + t), and the boxes"
         )
     return found
+
+
+def size_warnings(found: Misses) -> list[str]:
+    """A warning of the report where the person is at a distance at which most people have other boxes."""
+    if _size_factor(found) <= USUAL_SIZE_FACTOR:
+        return []
+    return [
+        f"WARNING: rays through the boxes {_typical(found)}; usual is a factor of at most {USUAL_SIZE_FACTOR:g}: a "
+        "small person (an infant) or one who is half seen, or a wrong unit of the calibration"
+    ]
+
+
+def _size_factor(found: Misses) -> float:
+    """From 1: between the distance of the person and that of the size of the boxes, whichever is larger."""
+    known = found.factors[np.isfinite(found.factors)]
+    return float(np.exp(abs(np.median(known)))) if len(known) else 1.0
 
 
 def _other_readings(names: Sequence[str], given: Extrinsics) -> Iterator[tuple[Extrinsics, str]]:

@@ -18,6 +18,7 @@ from datasets.sources.own_videos.consistency import (
     check_extrinsics,
     extrinsics,
     sightings,
+    size_warnings,
 )
 from datasets.sources.own_videos.ghosts import notes_on_found
 from datasets.sources.own_videos.person_track import (
@@ -133,7 +134,8 @@ def with_boxes(plan: Plan, boxes: Boxes) -> Plan:
 
 
 def with_checked_cameras(plan: Plan, boxes: Boxes) -> tuple[Plan, Misses]:
-    """The plan with a note if the cameras are not synchronized, and how far rays through boxes miss each other.
+    """The plan with notes if the cameras are not synchronized, or the person is at a distance at which most people have
+    other boxes; and how far rays through boxes miss each other.
 
     Raises UserError for extrinsics that cannot be right.
     """
@@ -142,6 +144,7 @@ def with_checked_cameras(plan: Plan, boxes: Boxes) -> tuple[Plan, Misses]:
     seen = sightings(cameras, box_table(boxes, {name: recording.offsets[name] for name in names}, plan.instants))
     found = check_extrinsics(names, extrinsics(cameras, plan.calibration.to_z_up), seen, recording.name)
     rays = np.einsum("cji,ctj->cti", [camera.rotation for camera in cameras], np.nan_to_num(seen.rays))
+    plan = plan._replace(notes=(*plan.notes, *size_warnings(found)))
     return with_synchrony(plan, rays[:, :, None]), found
 
 

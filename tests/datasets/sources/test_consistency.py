@@ -8,7 +8,7 @@ pytest.importorskip("av")
 
 from datasets.cameras.camera import Camera
 from datasets.people.kinematics import unit
-from datasets.sources.own_videos.consistency import Extrinsics, check_extrinsics, extrinsics, sightings
+from datasets.sources.own_videos.consistency import Extrinsics, check_extrinsics, extrinsics, sightings, size_warnings
 from datasets.sources.own_videos.synchrony import synchrony_note
 from utils.errors import UserError
 
@@ -61,7 +61,20 @@ def test_right_calibrations_pass(count, height):
     for seed in range(6):
         cameras, middle = rig(seed, count)
         found = check(extrinsics(cameras, np.eye(3)), cameras, walking(cameras, middle, seed, height))
-        assert np.nanmedian(found.meters) < 0.05
+        assert np.nanmedian(found.meters) < 0.05 and not size_warnings(found)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_infants_are_a_warning(count):
+    """So are people of whom the image shows half: their boxes are as small."""
+    for seed in range(6):
+        cameras, middle = rig(seed, count)
+        boxes = walking(cameras, middle, seed, height=1.6)
+        boxes[..., :2] += 0.3 * boxes[..., 2:]
+        boxes[..., 2:] *= 0.4
+        found = check(extrinsics(cameras, np.eye(3)), cameras, boxes)
+        (warning,) = size_warnings(found)
+        assert warning.startswith("WARNING: rays through the boxes miss the person by") and "(an infant)" in warning
 
 
 def shifts(given):
@@ -117,7 +130,7 @@ def test_a_world_in_which_y_points_up_is_undone():
 def test_a_wrong_unit_is_a_distance_that_does_not_fit(scale):
     cameras, middle = rig(3)
     right = extrinsics(cameras, np.eye(3))
-    with pytest.raises(UserError, match=r"expected a factor of at most 2: check the unit"):
+    with pytest.raises(UserError, match=r"expected a factor of at most 4: check the unit"):
         check(right._replace(centers=scale * right.centers), cameras, walking(cameras, middle, 3))
 
 
