@@ -8,6 +8,7 @@ import numpy as np
 from datasets.cameras.calibration import Calibration
 from datasets.cameras.camera import Camera
 from datasets.sources.own_videos.clocks import ASSUMED_RATE, rate_of_video
+from datasets.sources.own_videos.detected import absence_notes
 from datasets.sources.own_videos.landmarks import LandmarkSearch, read_people
 from datasets.sources.own_videos.video_sizes import assumed_fits, ways_to_fit
 from datasets.triangulation.single_view import follow_in_one_view, root_positions, steady_distances
@@ -47,6 +48,7 @@ def shot_of_video(name: str, task: LandmarkSearch, single: SingleCamera, space: 
     several = int((np.isfinite(people.score).sum(1) > 1).sum())
     if several:
         notes.append(f"several people in {several} images; followed is the one who is seen most often, or nearest")
+    notes += absence_notes(chosen >= 0, people.frames, seconds)
     roots = np.where((chosen >= 0)[:, None], found[np.arange(len(found)), chosen], np.nan)
     roots = steady_distances(roots, seconds)
     seen = np.isfinite(roots).all(1)

@@ -2,6 +2,7 @@
 
 import csv
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,8 @@ from datasets.triangulation.people import follow_person
 from datasets.triangulation.triangulate import Triangulation
 from utils.files import write_atomically
 
+LONG_ABSENCE = 1.0  # seconds between two sightings of a person, in which another one may have come
+MAX_ABSENCES = 3  # that are listed in a report
 LANDMARKS_FOLDER, BOXES_FOLDER, POSES_FOLDER, OVERLAYS_FOLDER = "landmarks", "boxes", "poses", "overlays"
 
 
@@ -90,10 +93,26 @@ def find_person(plan: Plan, tasks: list[LandmarkSearch], seconds: float) -> tupl
     people = at_instants([read_people(task.file) for task in tasks], offsets, plan.instants)
     cameras = [plan.calibration.cameras[name] for name in names]
     chosen, most = follow_person(cameras, [one.landmarks for one in people], seconds)
-    notes = _notes_on_people(people, names, most)
+    notes = _notes_on_people(people, names, most) + absence_notes((chosen >= 0).any(0), plan.instants, seconds)
     if plan.rate is None:
         notes.append(f"no frame rate in the files: {ASSUMED_RATE:g} per second assumed")
     return followed(people, chosen), notes
+
+
+def absence_notes(seen: np.ndarray, instants: Sequence[int], seconds: float) -> list[str]:
+    """Lines of the report on a person who was out of sight for long, since people are followed by place alone.
+
+    seen: (T,) bool. instants: their T numbers. seconds: between two of them.
+    """
+    rows = np.flatnonzero(seen)
+    steps = np.diff(rows)
+    long = np.flatnonzero((steps > 1) & (steps * seconds > LONG_ABSENCE))
+    notes = [
+        f"out of sight for {steps[gap] * seconds:.1f} s from instant {instants[rows[gap] + 1]}: whoever came then is "
+        "taken for the same person"
+        for gap in long[:MAX_ABSENCES]
+    ]
+    return notes + [f"{len(long) - MAX_ABSENCES} more times out of sight for so long"] * (len(long) > MAX_ABSENCES)
 
 
 def triangulated(

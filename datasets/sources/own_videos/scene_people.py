@@ -6,7 +6,7 @@ import numpy as np
 
 from datasets.cameras.camera import Camera
 from datasets.layout.labels import NOBODY
-from datasets.sources.own_videos.detected import boxes_of_person, seconds_between
+from datasets.sources.own_videos.detected import absence_notes, boxes_of_person, seconds_between
 from datasets.sources.own_videos.free_labels import Followed, error_table, followed, label
 from datasets.sources.own_videos.landmarks import LandmarkSearch, at_instants, boxes_of, read_people
 from datasets.sources.own_videos.person_track import upright_note
@@ -75,9 +75,15 @@ def find_people(
     # As for one person: videos of another size, synchrony and extrinsics are judged by the person seen most.
     boxes = boxes_of_person(plan, people[0])
     plan, _ = with_checked_cameras(with_best_fits(plan, boxes), boxes)
-    joints, lines = None, []
+    joints = None
+    lines = [
+        f"person {number}: {line}"
+        for number, detections in enumerate(chosen)
+        for line in absence_notes((detections >= 0).any(0), plan.instants, seconds)
+    ]
     if triangulate:
-        cameras, joints, lines = _triangulated(_cameras(plan), people, names, seconds, correct_cameras)
+        cameras, joints, of_poses = _triangulated(_cameras(plan), people, names, seconds, correct_cameras)
+        lines += of_poses
         fitted = {**plan.calibration.cameras, **dict(zip(names, cameras, strict=True))}
         plan = plan._replace(calibration=plan.calibration._replace(cameras=fitted))
     present = np.stack([(detections >= 0).sum(0) >= 2 for detections in chosen], axis=1)

@@ -11,6 +11,8 @@ from configs import prepare_videos
 from datasets import FrameDataset, Labels
 from datasets.cameras.camera import Camera
 from datasets.detection.blazepose import NUM_LANDMARKS
+from datasets.sources.own_videos import scene_people
+from datasets.sources.own_videos.detected import absence_notes
 from datasets.sources.own_videos.landmarks import LandmarkSearch, People
 from datasets.sources.own_videos.plan import make_plan
 from datasets.sources.own_videos.prepare_frames import prepare_frames
@@ -216,3 +218,33 @@ def test_a_person_who_is_out_of_sight_does_not_become_a_neighbor():
     seen = {int(detections[0, 0]): (detections >= 0).any(0).sum() for detections in people}
     assert seen == {0: 8, 1: 12}
     assert all(len(set(detections[detections >= 0].tolist())) == 1 for detections in people)
+
+
+def test_whoever_comes_after_a_long_absence_is_told():
+    pixels = landmarks(four_cameras(), walk(40))
+    pixels[:, 5:36] = np.nan
+    (detections,), _ = follow_people(four_cameras(), list(pixels[:, :, None]), 0.05)
+    seen = (detections >= 0).any(0)
+    (note,) = absence_notes(seen, range(0, 80, 2), 0.05)
+    assert note == "out of sight for 1.6 s from instant 10: whoever came then is taken for the same person"
+    assert absence_notes(seen, range(40), 0.03) == []
+    # Instants that are far apart do not miss the person between them.
+    assert absence_notes(np.ones(3, bool), range(3), 2.0) == []
+    often = np.tile([True, False, False], 6)
+    assert absence_notes(often, range(18), 0.5)[3:] == ["2 more times out of sight for so long"]
+
+
+def test_absences_of_several_people_are_in_the_report(filmed, two_people, tmp_path, monkeypatch):
+    find, hidden = scene_people.read_people, slice(3, 5)
+
+    def read_people(file):
+        people = find(file)
+        offset = OFFSETS[file.stem.removeprefix("recording_000_")]
+        people.landmarks[offset:][hidden] = np.nan
+        return people
+
+    monkeypatch.setattr(scene_people, "read_people", read_people)
+    tasks = [LandmarkSearch(tmp_path / f"recording_000_{name}.npz", None, None) for name in OFFSETS]
+    notes = find_people(make_plan(recording(filmed), 1), tasks, (60, 80), 20, False, False)[0].notes
+    for number in range(2):
+        assert sum(note.startswith(f"person {number}: out of sight for 1.2 s from instant 3:") for note in notes) == 1
