@@ -52,6 +52,9 @@ def calibrate_cameras(
         raise UserError(
             f"boards on the floor of the cameras {', '.join(still)}; expected those of the videos, {', '.join(moved)}"
         )
+    for name, file in still.items():
+        if video_size(file) != video_size(moved[name]):
+            raise UserError(f"camera {name!r}: {file} has another size than {moved[name]}; expected the same")
     jobs = [(name, file, MAX_FRAMES) for name, file in moved.items()]
     jobs += [(name, file, FLOOR_FRAMES) for name, file in still.items()]
     job = {**board._asdict(), "videos": _checksum(moved), "floor": _checksum(still)}
@@ -66,8 +69,6 @@ def calibrate_cameras(
             lens = fit_lens(board, found[name, MAX_FRAMES], width, height, name)
             lines += _lens_lines(name, lens, width, height)
             if still:
-                if video_size(still[name]) != (width, height):
-                    raise UserError(f"camera {name!r}: {still[name]} has another size than {file}; expected the same")
                 views = found[name, FLOOR_FRAMES]
                 cameras[name], error = place_camera(board, views, lens, width, height, name)
                 lines += _place_lines(cameras[name], error)

@@ -16,6 +16,7 @@ from datasets.cameras.boards import Board, BoardFinder, BoardView, check_board
 from datasets.cameras.calibrating import fit_lens
 from datasets.cameras.calibration import read_calibration
 from datasets.cameras.camera import Camera
+from datasets.sources.own_videos import calibrate
 from tests.video_files import write_video
 from utils.errors import UserError
 from utils.geometry import rotation_about
@@ -236,6 +237,16 @@ def test_bad_input(given, message, tmp_path, monkeypatch, capsys):
         cv2.imwrite(name, np.full((90, 120, 3), 100, np.uint8))
     with pytest.raises(UserError, match=message):
         run(monkeypatch, capsys, "cam.png", *arguments(CHESS, tmp_path / "out"), *given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_photos_of_another_size_are_refused_before_boards_are_looked_for(tmp_path, monkeypatch, capsys):
+    for name, height in (("cam.png", 90), ("photo.png", 80)):
+        cv2.imwrite(str(tmp_path / name), np.full((height, 120, 3), 100, np.uint8))
+    monkeypatch.setattr(calibrate, "map_processes", lambda *_: pytest.fail("boards were looked for"))
+    floor = ["--floor", f"cam={tmp_path / 'photo.png'}"]
+    with pytest.raises(UserError, match=r"camera 'cam': .*photo\.png has another size than .*cam\.png"):
+        run(monkeypatch, capsys, tmp_path / "cam.png", *arguments(CHESS, tmp_path / "out"), *floor)
     assert not (tmp_path / "out").exists()
 
 
