@@ -16,10 +16,12 @@ def write_video(
     fps: int | Fraction = 50,
     crf: int = 10,
     ticks: Iterable[int] | None = None,
+    aspect: Fraction | None = None,
 ) -> None:
     """Write frames (H,W,3) uint8 RGB, H and W even, as H.264 in an mp4; a low `crf` loses little.
 
-    ticks: when each frame is shown, in steps of 1 / fps; by default 0, 1, 2, ...
+    ticks: when each frame is shown, in steps of 1 / fps; by default 0, 1, 2, ... aspect: width over height of
+    a pixel, as the file says.
     """
     frames = iter(frames)
     first = next(frames)
@@ -30,6 +32,8 @@ def write_video(
         stream = container.add_stream("libx264", rate=fps, width=width, height=height, options=options)
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
         # All images have a tick, but not all ticks an image.
         for image, tick in zip((first, *frames), ticks, strict=False):
             frame = pyav().VideoFrame.from_ndarray(image, format="rgb24")

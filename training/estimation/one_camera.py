@@ -12,7 +12,7 @@ from datasets.sources.own_videos.detected import absence_notes
 from datasets.sources.own_videos.landmarks import LandmarkSearch, read_people
 from datasets.sources.own_videos.video_sizes import assumed_fits, ways_to_fit
 from datasets.triangulation.single_view import follow_in_one_view, root_positions, steady_distances
-from datasets.video.frames import count_frames, frame_rate, frame_times
+from datasets.video.frames import count_frames, frame_rate, frame_times, pixel_aspect
 from datasets.video.image_area import video_size
 from training.estimation.shot import Shot, assumed_camera
 from utils.errors import UserError
@@ -74,7 +74,10 @@ def camera_of_video(name: str, video: Path, calibration: Calibration | None, fie
     """
     rate, notes = rate_of_video(frame_times(video), frame_rate(video))
     if calibration is None:
-        camera = assumed_camera(*video_size(video), field)
+        aspect = pixel_aspect(video)
+        camera = assumed_camera(*video_size(video), field, aspect)
+        if aspect != 1:
+            notes = [f"its pixels are {aspect:.4g} times as wide as high, as the file says", *notes]
         return SingleCamera(camera, rate, [f"no calibration: a field of view of {field:g} degrees assumed", *notes])
     if name not in calibration.cameras:
         raise UserError(

@@ -34,13 +34,16 @@ class Shot(NamedTuple):
     notes: tuple[str, ...]
 
 
-def assumed_camera(width: int, height: int, field: float = DEFAULT_FIELD) -> Camera:
-    """A camera without distortion that sees `field` degrees across the longer side of its image; it is the origin."""
+def assumed_camera(width: int, height: int, field: float = DEFAULT_FIELD, pixel_aspect: float = 1.0) -> Camera:
+    """A camera without distortion that sees `field` degrees across the longer side of its image; it is the origin.
+
+    width, height: pixels, which are shown `pixel_aspect` times as wide as high. Raises UserError for a bad field.
+    """
     if not isinstance(field, Real):
         raise UserError(f"field of view is {field!r}; expected a number of degrees")
     if not 5 <= field <= 150:
         raise UserError(f"field of view is {field:g} degrees; expected 5 to 150")
-    focal = max(width, height) / 2 / np.tan(np.radians(field) / 2)
+    focal = max(pixel_aspect * width, height) / 2 / np.tan(np.radians(field) / 2)
     # Whole numbers are pixel centers.
-    intrinsics = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+    intrinsics = np.array([[focal / pixel_aspect, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
     return Camera(np.eye(3), np.zeros(3), intrinsics, np.zeros(5), width, height)

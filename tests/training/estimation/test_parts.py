@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import nullcontext
+from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 pytest.importorskip("cv2")
 pytest.importorskip("av")
 
-from datasets.cameras.calibration import UP_AXES
+from datasets.cameras.calibration import UP_AXES, Calibration
 from datasets.detection.blazepose import NUM_LANDMARKS
 from datasets.sources.own_videos.recordings import read_pose_file
 from datasets.triangulation.single_view import follow_in_one_view, root_positions, steady_distances
@@ -18,6 +19,7 @@ from tests.tiny import ROOT
 from tests.video_files import write_video
 from training.estimation import estimate, overlay
 from training.estimation.crop_poses import CameraPoses, camera_poses, fuse_views
+from training.estimation.one_camera import camera_of_video
 from training.estimation.shot import Shot, assumed_camera
 from training.estimation.smoothing import FILTERS, butterworth, check_filter, one_euro, smooth, smoothing_text
 from training.exports.motion import CAMERA, WORLD, Motion
@@ -50,6 +52,19 @@ def test_an_assumed_camera_sees_the_angle_it_is_told():
         assumed_camera(200, 100, 200)
     with pytest.raises(UserError, match="field of view is '60'; expected a number of degrees"):
         assumed_camera(200, 100, "60")
+
+
+def test_pixels_that_are_wider_than_high(tmp_path):
+    """As those of HDV, 1440x1080, which are shown as 1920x1080; a calibration knows them."""
+    write_video(tmp_path / "a.mp4", np.zeros((2, 48, 64, 3), np.uint8), aspect=Fraction(4, 3))
+    write_video(tmp_path / "b.mp4", np.zeros((2, 48, 64, 3), np.uint8))
+    wide, square = (camera_of_video(name, tmp_path / f"{name}.mp4", None, 90) for name in "ab")
+    focal_x, focal_y = np.diag(wide.camera.intrinsics)[:2]
+    assert (focal_x, focal_y) == pytest.approx((32, 128 / 3)) and "1.333 times as wide as high" in "".join(wide.notes)
+    assert np.diag(square.camera.intrinsics)[:2].tolist() == pytest.approx([32, 32])
+    assert "times as wide" not in "".join(square.notes)
+    known = Calibration({"a": square.camera}, np.eye(3))
+    assert (camera_of_video("a", tmp_path / "a.mp4", known, 90).camera.intrinsics == square.camera.intrinsics).all()
 
 
 def test_the_person_who_is_there_most_often_is_followed():
