@@ -122,10 +122,10 @@ def triangulated(
     names = list(plan.recording.videos)
     plan, _ = with_checked_cameras(with_best_fits(plan, boxes), boxes)
     cameras = [plan.calibration.cameras[name] for name in names]
-    found, lines = label(cameras, person, seconds, correct_cameras)
+    found, lines = label(names, cameras, person, seconds, correct_cameras)
     notes = [*lines, *error_table(names, found)]
     if found.passed.any():
-        notes.append(single_view_line(found.cameras, person, found))
+        notes.append(single_view_line(names, person, found))
     calibration = plan.calibration._replace(
         cameras={**plan.calibration.cameras, **dict(zip(names, found.cameras, strict=True))}
     )

@@ -48,7 +48,7 @@ def followed(people: Sequence[People], chosen: np.ndarray) -> Followed:
 
 
 def label(
-    cameras: Sequence[Camera], person: Followed, seconds: float, correct: bool
+    names: Sequence[str], cameras: Sequence[Camera], person: Followed, seconds: float, correct: bool
 ) -> tuple[Triangulation, list[str]]:
     """The skeleton of a person, and lines of the report. correct: correct the cameras too, where this helps."""
     lines = []
@@ -59,18 +59,18 @@ def label(
         if after < MIN_GAIN * before:
             found = corrected
             lines.append(f"cameras corrected, which lowers the reprojection error from {before:.1f} to {after:.1f} px:")
-            lines += [f"  {line}" for line in _corrections(cameras, corrected.cameras)]
+            lines += [f"  {line}" for line in _corrections(names, cameras, corrected.cameras)]
         else:
             lines.append(f"cameras kept: correcting them gives {_text(after)} px instead of {_text(before)} px")
     return found, lines
 
 
-def _corrections(before: Sequence[Camera], after: Sequence[Camera]) -> list[str]:
+def _corrections(names: Sequence[str], before: Sequence[Camera], after: Sequence[Camera]) -> list[str]:
     lines = []
-    for number, (old, new) in enumerate(zip(before, after, strict=True), 1):
+    for name, old, new in zip(names, before, after, strict=True):
         cosine = (np.trace(new.rotation @ old.rotation.T) - 1) / 2
         angle, moved = np.degrees(np.arccos(np.clip(cosine, -1, 1))), np.linalg.norm(new.center - old.center)
-        lines.append(f"camera {number}: rotated by {angle:.2f} degrees, moved by {100 * moved:.1f} cm")
+        lines.append(f"{name}: rotated by {angle:.2f} degrees, moved by {100 * moved:.1f} cm")
     return lines
 
 
@@ -130,18 +130,20 @@ def _text(value: float) -> str:
     return f"{value:.1f}" if np.isfinite(value) else "-"
 
 
-def single_view_line(cameras: Sequence[Camera], person: Followed, found: Triangulation) -> str:
+def single_view_line(names: Sequence[str], person: Followed, found: Triangulation) -> str:
     """How far BlazePose's own 3D pose, from one camera, is from the triangulated one, as a line of the report."""
     errors = []
-    for camera, world in zip(cameras, person.world, strict=True):
+    for camera, world in zip(found.cameras, person.world, strict=True):
         poses = skeleton(world[:, list(LANDMARKS)])
         known = found.passed & np.isfinite(poses).all((1, 2))
         poses, joints = poses[known], found.joints[known] @ camera.rotation.T
         poses, joints = (one - one[:, ROOT_JOINT, None] for one in (poses, joints))
         scale = (poses * joints).sum((1, 2)) / (poses**2).sum((1, 2))
         errors.append(1000 * np.linalg.norm(scale[:, None, None] * poses - joints, axis=-1).mean(1))
-    each = ", ".join(f"{error.mean():.0f}" for error in errors if len(error))
-    return f"BlazePose alone, from one camera: N-MPJPE {np.concatenate(errors).mean():.0f} mm (of each camera {each})"
+    each = ", ".join(
+        f"{name} {error.mean():.0f}" if len(error) else f"{name} -" for name, error in zip(names, errors, strict=True)
+    )
+    return f"BlazePose alone, from one camera: N-MPJPE {np.concatenate(errors).mean():.0f} mm ({each})"
 
 
 def write_poses(file: Path, found: Triangulation, instants: range) -> None:

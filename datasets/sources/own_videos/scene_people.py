@@ -130,7 +130,7 @@ def _triangulated(
     """Cameras, corrected by the first person where `correct`; joints (T,P,17,3), NaN where not good enough; lines."""
     joints, lines = [], []
     for number, person in enumerate(people):
-        found, of_person = label(cameras, person, seconds, correct and number == 0)
+        found, of_person = label(names, cameras, person, seconds, correct and number == 0)
         cameras = found.cameras
         joints.append(np.where(found.passed[:, None, None], found.joints, np.nan))
         lines += [f"person {number}: {line}" for line in (*of_person, upright_note(joints[-1])) if line]
