@@ -9,6 +9,7 @@ t.
 """
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,7 +64,7 @@ def read_calibration(path: str | Path) -> Calibration:
     scale = _choice(content, "unit", UNITS, "m", path)
     to_z_up = _choice(content, "up", UP_AXES, "z", path)
     cameras = {}
-    for name, fields in content["cameras"].items():
+    for name, fields in by_composed_name(content["cameras"], str(path)).items():
         where = f"{path}: camera {name!r}"
         check_camera_name(name, where)
         if not isinstance(fields, dict):
@@ -71,6 +72,19 @@ def read_calibration(path: str | Path) -> Calibration:
         _check_fields(fields, _FIELDS, where)
         cameras[name] = _camera(fields, scale, to_z_up, where, sized=reader is not read_opencv_yaml)
     return Calibration(cameras, to_z_up)
+
+
+def composed(name: str) -> str:
+    """A name of a camera with accents composed (NFC), as keyboards write it: macOS decomposes those of files."""
+    return unicodedata.normalize("NFC", name)
+
+
+def by_composed_name(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """`values` by composed names of cameras. UserError, which begins with `where`, for two of one name."""
+    named = {composed(name): value for name, value in values.items()}
+    if len(named) < len(values):
+        raise UserError(f"{where}: of {', '.join(values)}, two have one name with accents composed; expected others")
+    return named
 
 
 def check_camera_name(name: str, where: str) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.cameras.calibration import parse_numbers
+from datasets.cameras.calibration import composed, parse_numbers
 from datasets.cameras.camera import Camera, opencv
 from utils.errors import UserError
 from utils.readers import read_csv, read_json, whole_number
@@ -39,14 +39,15 @@ def read_boxes(path: str | Path, cameras: Sequence[str]) -> Boxes:
     boxes: Boxes = {name: {} for name in cameras}
     for number, row in enumerate(rows, 1):
         where = f"{path}: box {number}"
+        name = row.get("camera") if isinstance(row, dict) else row
+        name = composed(name) if isinstance(name, str) else name
         # Programs that write a row for each frame leave those without a person empty, or fill in NaN.
         if (
             isinstance(row, dict)
             and _lacks(row, BOX_COLUMNS[2:], missing)
-            and (row.get("camera") in boxes or _lacks(row, BOX_COLUMNS, missing))
+            and (name in boxes or _lacks(row, BOX_COLUMNS, missing))
         ):
             continue
-        name = row.get("camera") if isinstance(row, dict) else row
         if not isinstance(name, str) or name not in boxes or not isinstance(row, dict):
             raise UserError(f"{where}: camera {name!r}; expected one of {', '.join(cameras)}")
         given = parse_numbers(row, "frame", 1, where)[0]

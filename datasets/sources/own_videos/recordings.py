@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.cameras.calibration import UP_AXES
+from datasets.cameras.calibration import UP_AXES, by_composed_name, composed
 from datasets.cameras.calibration_formats import calibration_files
 from datasets.layout.labels import LABEL_SOURCE, MAX_JOINT_DISTANCE
 from utils.errors import UserError
@@ -17,6 +17,7 @@ from utils.readers import names_text, read_arrays, read_json, reading, whole_num
 from utils.skeleton import NUM_JOINTS, ROOT_JOINT, order_fault
 
 _FIELDS = ("name", "subject", "videos", "calibration", "offsets", "empty", "boxes", "poses")
+_BY_CAMERA = ("videos", "offsets", "empty")
 # What an .npz may say of its poses.
 INSTANTS, SPACE, UP = "instants", "space", "up"
 END_BYTES = 1 << 16  # of a video, at its beginning and its end, which a checksum takes
@@ -73,9 +74,9 @@ def by_camera(files: Sequence[str]) -> dict[str, str]:
     named: dict[str, str] = {}
     for given in files:
         camera, separator, file = given.partition("=")
-        if not separator:
-            # Absolute, since "." has no name, but links as they are: their names may be those of the cameras.
-            camera, file = Path(os.path.abspath(Path(given).expanduser())).stem, given
+        if not separator or os.path.exists(os.path.expanduser(given)):
+            camera, file = _own_name(given), given
+        camera = composed(camera)
         if not camera or not file or "/" in camera or os.sep in camera:
             raise UserError(
                 f"{given!r} gives camera {camera!r} the file {file!r}; expected camera=file with a name of a camera "
@@ -85,6 +86,14 @@ def by_camera(files: Sequence[str]) -> dict[str, str]:
             raise UserError(f"two videos of camera {camera!r}, {named[camera]!r} and {file!r}; expected one")
         named[camera] = file
     return named
+
+
+def _own_name(file: str) -> str:
+    """The name of the camera of a file or folder that is named after it."""
+    # Absolute, since "." has no name, but links as they are: their names may be those of the cameras.
+    path = Path(os.path.abspath(Path(file).expanduser()))
+    # Only files have suffixes: "rig.left" and "rig.right" are two folders.
+    return path.name if os.path.isdir(path) else path.stem
 
 
 def existing_videos(
@@ -124,6 +133,10 @@ def _recording(fields: dict, folder: Path, where: str) -> Recording:
     unknown = sorted(set(fields) - set(_FIELDS))
     if unknown:
         raise UserError(f"{where}: unknown field {unknown[0]!r}; expected {', '.join(_FIELDS)}")
+    fields = {
+        key: by_composed_name(value, f"{where}: '{key}'") if key in _BY_CAMERA and isinstance(value, dict) else value
+        for key, value in fields.items()
+    }
     videos, offsets = fields.get("videos"), fields.get("offsets", {})
     if not isinstance(videos, dict) or len(videos) < 2:
         raise UserError(f"{where}: 'videos' is {videos!r}; expected at least two, by camera name")

@@ -563,6 +563,39 @@ def test_videos_are_named_after_their_camera(tmp_path, monkeypatch):
     }
 
 
+def test_files_whose_names_hold_an_equals_sign_and_folders_with_dots(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=1_cam.mp4").touch()
+    for folder in ("rig.left", "rig.right", "c=d.e"):
+        (tmp_path / folder).mkdir()
+    assert by_camera(["a=1_cam.mp4", "rig.left", "rig.right/", "c=d.e", "b=2_cam.mp4"]) == {
+        "a=1_cam": "a=1_cam.mp4",
+        "rig.left": "rig.left",
+        "rig.right": "rig.right/",
+        "c=d.e": "c=d.e",
+        "b": "2_cam.mp4",
+    }
+
+
+def test_accents_of_names_are_composed(filmed, tmp_path):
+    """macOS decomposes names of files; keyboards, and files that are written on other systems, do not."""
+    apart, together = "Ku\u0308che", "K\u00fcche"
+    cameras = json.loads(filmed.calibration.read_text())["cameras"]
+    (tmp_path / f"{apart}.mp4").symlink_to(filmed.videos["left"])
+    for in_calibration, in_rest in ((apart, together), (together, apart)):
+        content = {"cameras": {in_calibration: cameras["left"], "right": cameras["right"]}}
+        (tmp_path / "c.json").write_text(json.dumps(content))
+        assert list(read_calibration(tmp_path / "c.json").cameras) == [together, "right"]
+        videos = [str(tmp_path / f"{apart}.mp4"), f"right={filmed.videos['right']}"]
+        given = one_recording(videos, tmp_path / "c.json", offsets=[f"{in_rest}=1"])
+        assert list(given.videos) == [together, "right"] and given.offsets == {together: 1, "right": 0}
+        (tmp_path / "b.csv").write_text(f"camera,frame,x0,y0,w,h\n{in_rest},0,1,1,2,2\n", encoding="utf-8")
+        assert 0 in read_boxes(tmp_path / "b.csv", list(given.videos))[together]
+    (tmp_path / "c.json").write_text(json.dumps({"cameras": {apart: cameras["left"], together: cameras["right"]}}))
+    with pytest.raises(UserError, match=r"c\.json: of .*two have one name with accents composed"):
+        read_calibration(tmp_path / "c.json")
+
+
 @pytest.mark.parametrize("given", ["", "/", "=a.mp4", "left=", "a/b=cam01.mp4", "../out=cam01.mp4"])
 def test_names_that_are_no_names_of_cameras_are_one_line(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
