@@ -69,7 +69,10 @@ def test_infants_are_a_warning(count):
     """So are people of whom the image shows half: their boxes are as small."""
     for seed in range(6):
         cameras, middle = rig(seed, count)
-        found = check(extrinsics(cameras, np.eye(3)), cameras, walking(cameras, middle, seed, height=0.6))
+        boxes = walking(cameras, middle, seed, height=1.6)
+        boxes[..., :2] += 0.3 * boxes[..., 2:]
+        boxes[..., 2:] *= 0.4
+        found = check(extrinsics(cameras, np.eye(3)), cameras, boxes)
         (warning,) = size_warnings(found)
         assert warning.startswith("WARNING: rays through the boxes miss the person by") and "(an infant)" in warning
 
