@@ -1,5 +1,6 @@
 """Networks as ONNX files: the same numbers in onnxruntime, for any number of crops."""
 
+import runpy
 import shutil
 import subprocess
 import sys
@@ -12,11 +13,11 @@ import torch
 from PIL import ExifTags, Image
 
 from configs.config_test_encodeDecode import config_dict
-from geometry_aware_pose import pose_from_crop
 from models import build_network, save_weights
 from tests.networks import SMALL
 from tests.tiny import ROOT, run_script
 from training.loop.identity import weights_digest
+from training.trained.inference import read_crops
 from training.trained.load import open_network
 from training.trained.onnx_export import export_onnx
 from utils.errors import UserError
@@ -111,17 +112,18 @@ def test_script_writes_what_pytorch_gives_and_the_example_uses_it_without(export
     assert "torch" not in EXAMPLE.read_text(encoding="utf-8").split('"""')[2]
 
 
-def test_the_example_reads_crops_as_pose_from_crop_does(exported, tmp_path):
-    config, folder, _ = exported
+def test_the_example_reads_crops_as_pose_from_crop_does(exported, tmp_path, monkeypatch):
+    _, folder, _ = exported
     rotated = Image.Exif()
     rotated[ExifTags.Base.Orientation] = 6
     pixels = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "crop.png", exif=rotated)
     Image.fromarray(pixels[:60]).save(tmp_path / "wide.png")
-    shown = run_example(folder, tmp_path / "views.png", tmp_path / "crop.png", tmp_path / "crop.png")
-    poses = [list(map(float, line.split()[1:])) for line in shown.stdout.splitlines()]
-    expected = pose_from_crop(config["network_path"], "cpu", "float32")(tmp_path / "crop.png")[0]
-    np.testing.assert_allclose(poses, expected, atol=0.011)
+    arguments = (EXAMPLE, folder, tmp_path / "views.png", tmp_path / "crop.png", tmp_path / "crop.png")
+    monkeypatch.setattr(sys, "argv", list(map(str, arguments)))
+    seen = runpy.run_path(str(EXAMPLE))["crop"][0].astype(int)
+    expected = read_crops(tmp_path / "crop.png", 32)[0].permute(1, 2, 0).numpy()
+    assert np.abs(seen - expected).max() <= 1
     refused = run_example(folder, tmp_path / "views.png", tmp_path / "wide.png", tmp_path / "crop.png")
     assert refused.returncode == 1 and "wide.png is 80x60 px; expected a square" in refused.stderr
 
