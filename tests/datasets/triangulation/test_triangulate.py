@@ -149,7 +149,7 @@ def test_cameras_that_do_not_belong_together_are_a_warning(scene):
     # One of four alone does not keep the others from agreeing.
     turned = rotation_about("y", np.radians(8)) @ cameras[1].rotation
     (line,) = warnings([cameras[0], cameras[1]._replace(rotation=turned), *cameras[2:]], few)
-    assert line.startswith("WARNING: rays of b miss the person on whom other cameras agree by ")
+    assert line.startswith("WARNING: rays of b miss the limbs on which other cameras agree by ")
     assert line.endswith("was moved after its calibration")
 
 
