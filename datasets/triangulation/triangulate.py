@@ -29,9 +29,9 @@ class Triangulation(NamedTuple):
 
     joints: (T,17,3) meters, world; passed: (T,) bool, whether they are good enough for labels. left_out: number of
     instants by reason. cameras: as given, or corrected. errors: (C,T,P) pixels between a landmark and the projected
-    point, NaN where the camera does not see the person. misses: (C,) meters between a camera's rays and the points, at
-    instants that passed, in the median; NaN without any. exchanged: (C,) number of images with exchanged sides.
-    bone_changes: (T,) largest deviation of a bone from its median length, as a ratio.
+    point, NaN where the camera does not see the person. misses: (C,) meters between a camera's rays and the points of
+    the limbs, at instants that passed, in the median; NaN without any. exchanged: (C,) number of images with exchanged
+    sides. bone_changes: (T,) largest deviation of a bone from its median length, as a ratio.
     """
 
     joints: np.ndarray
@@ -128,7 +128,7 @@ def _judged(
         left_out[reason] = int((passed & bad).sum())
         passed &= ~bad
     images = np.isfinite(errors).any(2) & exchanged.any(2)
-    misses = _median(meters[:, passed], np.nan)
+    misses = _median(meters[:, passed][:, :, limbs], np.nan)
     return Triangulation(joints, passed, left_out, cameras, errors, misses, images.sum(1), change)
 
 

@@ -13,9 +13,8 @@ from datasets.layout.labels import LABEL_SOURCE
 from datasets.sources.own_videos.landmarks import People
 from datasets.sources.own_videos.person_track import PersonTrack
 from datasets.sources.own_videos.recordings import UP, Recording
-from datasets.triangulation.people import SAME_PERSON
 from datasets.triangulation.points import LANDMARKS, LIMB_POINTS, POINT_NAMES, skeleton
-from datasets.triangulation.triangulate import UNSEEN, Triangulation, triangulate
+from datasets.triangulation.triangulate import AGREES, UNSEEN, Triangulation, triangulate
 from utils.files import save_npz, write_atomically
 from utils.skeleton import ROOT_JOINT
 
@@ -125,9 +124,9 @@ def _warnings(names: Sequence[str], found: Triangulation) -> list[str]:
         reasons = ", ".join(f"{count} {why}" for why, count in found.left_out.items() if count and why != UNSEEN)
         lines.append(f"WARNING: cameras agree at {passed} of {seen} instants that two of them see ({reasons}): {check}")
     lines += [
-        f"WARNING: rays of {name} miss the person on whom other cameras agree by {1000 * miss:.0f} mm (median): {check}"
+        f"WARNING: rays of {name} miss the limbs on which other cameras agree by {1000 * miss:.0f} mm (median): {check}"
         for name, miss in zip(names, found.misses, strict=True)
-        if miss > SAME_PERSON
+        if miss > AGREES
     ]
     return lines
 

@@ -68,6 +68,7 @@ def test_triangulated_poses(triangulated):
         "images with a person",
     ):
         assert line in report
+    assert "WARNING: cameras agree" not in report and "WARNING: rays" not in report
     assert (output / "overlays/recording_000.png").is_file() and (output / "boxes/recording_000.csv").is_file()
 
 
