@@ -123,7 +123,7 @@ def test_rays_of_several_people_that_do_not_meet(tmp_path):
         shot_of(tmp_path / "never", millimeters, found)
     rng = np.random.default_rng(0)
     for camera in found:
-        camera.landmarks[3:] += rng.normal(0, 300, camera.landmarks[3:].shape)
+        camera.landmarks[3:] += rng.normal(0, 900, camera.landmarks[3:].shape)
     (line,) = (note for note in shot_of(tmp_path / "often", cameras, found).notes if "rays meet at" in note)
     assert line.startswith("WARNING: two cameras see somebody at 8 instants, and rays meet at 3 of them: check unit")
 
