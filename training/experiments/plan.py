@@ -61,10 +61,12 @@ def plan(suite: Mapping[str, Any], stage1: dict, stage2: dict, num_seeds: int) -
         raise UserError(f"number of seeds is {num_seeds}; expected at least 1, at most {MAX_SEEDS}")
     stage1, stage2 = ({**base, **suite.get(key, {})} for key, base in (("stage1", stage1), ("stage2", stage2)))
     stage2 = check_config(stage2)
+    total = _count_labels(stage2)
     rows = {
-        # Rows may choose among different labels.
-        name: (row, _count_labels({**stage2, **row.get("stage2", {})}))
+        # Rows may choose among different labels. Those that do not need not read them again, which may be millions.
+        name: (row, _count_labels({**stage2, **changes}) if changes.keys() & set(_WHICH_LABELS) else total)
         for name, row in suite["rows"].items()
+        for changes in [row.get("stage2", {})]
         if row.get("scale", stage2["inputDimension"]) == stage2["inputDimension"]
     }
     return [
