@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from utils.files import write_atomically
+from utils.files import write_text
 from utils.paths import ROOT
 
 FOLDER = ROOT / "output" / "benchmarks"
@@ -12,5 +12,5 @@ FOLDER = ROOT / "output" / "benchmarks"
 def write_results(path: Path, results: dict) -> None:
     """Write nested dictionaries of figures as JSON, atomically, and print the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda part: part.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8"))
+    write_text(path, json.dumps(results, indent=2) + "\n")
     print(f"written: {path}")

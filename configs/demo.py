@@ -24,7 +24,7 @@ from configs.config_demo_supervised import config_dict as supervised_config
 from configs.config_test_encodeDecode import config_dict as test_config
 from utils.commands import command_for
 from utils.errors import run_script
-from utils.files import write_atomically
+from utils.files import write_text
 from utils.locks import writing
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             trained = open_run(poses)
             text = summary(test(trained, poses), test(open_run(supervised), supervised))
             save_pictures(output, trained)
-            write_atomically(output / "results.md", lambda part: part.write_text(text + "\n", encoding="utf-8"))
+            write_text(output / "results.md", text + "\n")
     print(f"\n{text}\n\npictures and results.md are in {output}")
     print(f"{(time.perf_counter() - started) / 60:.1f} minutes in total")
     print(f"to look around: {command_for('test_encodeDecode')} network_path={poses.path}")

@@ -10,11 +10,19 @@ import signal
 import pytest
 
 from utils import interrupts
+from utils.cores import available_cores
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # more are processes, each of which imports torch
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Half as many more workers than cores: tests that wait for processes of their own leave cores idle."""
+    cores = available_cores()
+    return cores + cores // 2
 
 
 def pytest_collection_finish(session):

@@ -13,7 +13,7 @@ from typing import Any
 
 from utils.commands import METHOD_SCRIPTS, command_for
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.files import write_text
 from utils.keys import ALIASES, GROUPS, KEYS, RETIRED, Key
 from utils.readers import reason
 from utils.scene_keys import SCENE_GROUPS, SCENE_KEYS
@@ -176,7 +176,7 @@ def config_text(config: Mapping[str, Any]) -> str:
 
 def write_config(path: str | os.PathLike, config: dict) -> None:
     """Write `config` as JSON, atomically."""
-    write_atomically(path, lambda part: part.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8"))
+    write_text(path, json.dumps(config, indent=2) + "\n")
 
 
 def config_hash(config: dict) -> str:

@@ -1,12 +1,13 @@
 """Atomic writing of files, and errors that name the file."""
 
+import csv
 import errno
 import os
 import platform
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,23 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], object]) -
         if isinstance(error, OSError) and error.filename == str(part):
             raise _named(error, path) from error
         raise
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write text in UTF-8, atomically. Its lines end as they do on every system."""
+    write_atomically(path, lambda part: part.write_text(text, newline="", encoding="utf-8"))
+
+
+def write_csv(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Write a table with the names of its columns, atomically."""
+
+    def write(part: Path) -> None:
+        with open(part, "w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(header)
+            table.writerows(rows)
+
+    write_atomically(path, write)
 
 
 def check_writable(path: str | os.PathLike) -> None:

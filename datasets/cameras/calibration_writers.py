@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.cameras.camera import Camera, opencv
-from utils.files import write_atomically
+from utils.files import write_text
 
 
 def write_json_calibration(file: Path, cameras: Mapping[str, Camera]) -> None:
@@ -24,14 +24,14 @@ def write_json_calibration(file: Path, cameras: Mapping[str, Camera]) -> None:
         for name, camera in cameras.items()
     }
     text = json.dumps({"unit": "m", "up": "z", "cameras": fields}, indent=1)
-    write_atomically(file, lambda part: part.write_text(text, encoding="utf-8"))
+    write_text(file, text)
 
 
 def write_toml_calibration(file: Path, cameras: Mapping[str, Camera]) -> None:
     """Write cameras by name as Pose2Sim does: four numbers of distortion, unless more are in use."""
     text = "\n".join(_table(name, camera) for name, camera in cameras.items())
     text += "\n[metadata]\nadjusted = false\nerror = 0.0\n"
-    write_atomically(file, lambda part: part.write_text(text, encoding="utf-8"))
+    write_text(file, text)
 
 
 def _table(name: str, camera: Camera) -> str:

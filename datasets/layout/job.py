@@ -6,7 +6,7 @@ from pathlib import Path
 
 from datasets.layout.labels import PARTS_FOLDER, STATISTIC_KEYS, Labels, fingerprint, is_finished
 from utils.errors import UserError
-from utils.files import is_part, remove_dead_parts, write_atomically
+from utils.files import is_part, remove_dead_parts, write_text
 from utils.locks import LOCK_FILE
 from utils.readers import read_json, read_text
 
@@ -28,7 +28,7 @@ def claim_folder(output: Path, file: str, job: dict, statistics: str | Path | No
             shutil.rmtree(output / PARTS_FOLDER, ignore_errors=True)
         return finished
     output.mkdir(parents=True, exist_ok=True)
-    write_atomically(output / file, lambda part: part.write_text(json.dumps(job), encoding="utf-8"))
+    write_text(output / file, json.dumps(job))
     return False
 
 
@@ -52,7 +52,7 @@ def is_claimed(output: Path, file: str, job: dict) -> bool:
 
 def write_text_report(output: Path, report: str) -> None:
     """Write `report.txt` to the folder of a set."""
-    write_atomically(output / REPORT_FILE, lambda part: part.write_text(report, encoding="utf-8"))
+    write_text(output / REPORT_FILE, report)
 
 
 def read_text_report(output: Path) -> str:

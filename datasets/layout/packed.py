@@ -30,7 +30,7 @@ from datasets.layout.labels import CROPS, FRAMES, Labels, fingerprint
 from datasets.layout.png import map_threads
 from utils.commands import command_for
 from utils.errors import UserError
-from utils.files import naming, write_atomically
+from utils.files import naming, write_atomically, write_text
 from utils.locks import writing
 from utils.readers import read_arrays, read_json, reason
 
@@ -88,7 +88,7 @@ def _pack(labels: Labels, progress: bool) -> str:
             rows = np.unique(index, return_index=True)[1]
         _append_images(unfinished / f"{kind}.npy", files, rows, kind, progress)
     about = {"labels": job, "size": files.size, "kinds": kinds}
-    write_atomically(unfinished / ABOUT_FILE, lambda part: part.write_text(json.dumps(about), encoding="utf-8"))
+    write_text(unfinished / ABOUT_FILE, json.dumps(about))
     # The old folder goes only now, when the new one is complete; renaming is atomic.
     shutil.rmtree(labels.root / PACKED_FOLDER, ignore_errors=True)
     os.replace(unfinished, labels.root / PACKED_FOLDER)
@@ -139,7 +139,7 @@ def _claim(folder: Path, job: str, files: LayoutImages) -> None:
     if folder.is_dir() and not same:
         shutil.rmtree(folder)
     folder.mkdir(exist_ok=True)
-    write_atomically(mark, lambda part: part.write_text(job, encoding="utf-8"))
+    write_text(mark, job)
 
 
 def _newer_images(folder: Path, files: LayoutImages) -> bool:

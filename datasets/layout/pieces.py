@@ -23,7 +23,7 @@ from datasets.layout.labels import (
     is_finished,
 )
 from utils.errors import UserError
-from utils.files import save_npz, write_atomically
+from utils.files import save_npz, write_atomically, write_text
 from utils.readers import read_arrays, read_json
 
 Rows = dict[str, np.ndarray]  # per-row arrays (N,...) by key
@@ -99,7 +99,7 @@ class PieceWriter:
         if self.version != CROPS:
             job = job | {LAYOUT_VERSION: self.version}
         if not job_file.exists():
-            write_atomically(job_file, lambda part: part.write_text(json.dumps(job), encoding="utf-8"))
+            write_text(job_file, json.dumps(job))
             return
         held = read_json(job_file, dict)
         version = held.get(LAYOUT_VERSION, CROPS)

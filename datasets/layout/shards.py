@@ -18,7 +18,7 @@ from datasets.layout.labels import CROPS, LAYOUT_VERSION, PARTS_FOLDER, is_finis
 from datasets.layout.pieces import PieceWriter
 from datasets.layout.writer import LayoutWriter
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.files import write_text
 from utils.locks import LOCK_FILE, writing
 from utils.readers import read_json
 
@@ -73,7 +73,7 @@ def finish_shard(writer: PieceWriter, shard: Shard | None) -> None:
         writer.finish()
     else:
         done = json.dumps({"pieces": writer.finished_keys})
-        write_atomically(writer.root / SHARD_FILE, lambda part: part.write_text(done, encoding="utf-8"))
+        write_text(writer.root / SHARD_FILE, done)
 
 
 def merge_shards(root: str | Path, file: str) -> Path:

@@ -46,15 +46,14 @@ def frame_rate(path: str | Path) -> float | None:
         return float(stream.average_rate) if stream.average_rate else None
 
 
-def pixel_aspect(path: str | Path) -> float:
-    """How many times as wide as high the pixels of a video are shown; 1 in a file that does not say."""
+def pixel_aspect(path: str | Path, width: int, height: int) -> float:
+    """How many times as wide as high a video shows its pixels; 1 if it does not say. width, height: of its frames."""
     if picture_files(path) is not None:
         return 1.0
-    _, shown = next(decode_frames(path, [0]))
     with _open(path) as (_, stream):
         aspect = float(stream.sample_aspect_ratio or 1)
         # The file says it of frames that are not rotated yet.
-        return aspect if (shown.width, shown.height) == (stream.width, stream.height) else 1 / aspect
+        return aspect if (width, height) == (stream.width, stream.height) else 1 / aspect
 
 
 def frame_times(path: str | Path) -> np.ndarray:

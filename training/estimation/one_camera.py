@@ -79,8 +79,9 @@ def camera_of_video(name: str, video: Path, calibration: Calibration | None, fie
     check_strays(video, f"camera {name!r}")
     rate, notes = rate_of_video(frame_times(video), frame_rate(video))
     if calibration is None:
-        aspect = pixel_aspect(video)
-        camera = assumed_camera(*video_size(video), field, aspect)
+        width, height = video_size(video)
+        aspect = pixel_aspect(video, width, height)
+        camera = assumed_camera(width, height, field, aspect)
         if aspect != 1:
             notes = [f"its pixels are {aspect:.4g} times as wide as high, as the file says", *notes]
         return SingleCamera(camera, rate, [f"no calibration: a field of view of {field:g} degrees assumed", *notes])

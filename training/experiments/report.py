@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from training.experiments.plan import Run
 from training.experiments.run import SCORE, Results, best_row, is_needed, read_results
 from training.trained.tables import POSE_SUMMARY, VIEW_SUMMARY, markdown_table
-from utils.files import write_atomically
+from utils.files import write_text
 from utils.plotting import save_figure
 
 MEAN_POSE = "mean pose of the training set"
@@ -40,7 +40,7 @@ def write_report(folder: str | Path, name: str, suite: Mapping[str, Any], runs: 
     if waiting := len(unfinished) - len(failed):
         parts.append(f"{waiting} of the planned runs are not done yet.")
     page = folder / f"{name}.md"
-    write_atomically(page, lambda part: part.write_text("\n\n".join(parts) + "\n", encoding="utf-8"))
+    write_text(page, "\n\n".join(parts) + "\n")
     return page
 
 

@@ -21,7 +21,7 @@ from training.trained.evaluation import evaluate, evaluation_keys
 from training.trained.load import open_network, open_test_data
 from training.trained.tables import GROUP_COLUMNS
 from utils.errors import UserError, one_line
-from utils.files import write_atomically
+from utils.files import write_text
 from utils.locks import BeingWritten
 from utils.readers import read_csv, reading
 
@@ -104,7 +104,7 @@ def train_and_test(run: Run, patient: bool = False) -> str | None:
         reason = one_line(error) if isinstance(error, UserError) else f"{type(error).__name__}: {one_line(error)}"
         if folder is not None:
             folder.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder.path / FAILURE, lambda part: part.write_text(reason, encoding="utf-8"))
+            write_text(folder.path / FAILURE, reason)
         return reason
     return None
 

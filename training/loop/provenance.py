@@ -16,7 +16,7 @@ import torch
 
 from training.loop.distributed import world_size
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.files import write_text
 from utils.paths import ROOT
 from utils.readers import read_json
 
@@ -73,7 +73,7 @@ class RunRecord:
         # Also while the run goes on: one that is killed has ended here, as far as anybody knows.
         self.session["end"] = _now()
         text = json.dumps(self.content, indent=2) + "\n"
-        write_atomically(self.path, lambda part: part.write_text(text, encoding="utf-8"))
+        write_text(self.path, text)
 
 
 def read_record(path: Path) -> dict[str, Any] | None:

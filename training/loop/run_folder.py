@@ -16,7 +16,7 @@ from training.loop.provenance import read_record
 from utils.commands import METHOD_SCRIPTS, command_for
 from utils.config import method_name, table_of, write_config
 from utils.errors import UserError
-from utils.files import naming, part_of, remove_dead_parts, write_atomically
+from utils.files import naming, part_of, remove_dead_parts, write_atomically, write_text
 from utils.readers import read_csv, read_json, reading, whole_number
 
 LATEST = "latest"  # the link beside the run folders
@@ -159,7 +159,7 @@ class CsvLog:
             writer = csv.DictWriter(text, self.fields)
             writer.writeheader()
             writer.writerows(kept)
-        write_atomically(path, lambda part: part.write_text(text.getvalue(), newline="", encoding="utf-8"))
+        write_text(path, text.getvalue())
 
     def append(self, row: dict) -> None:
         """Add a row; the first one also writes the header."""

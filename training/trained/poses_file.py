@@ -1,9 +1,7 @@
 """Files of poses: of every crop in its camera's frame with its trust, and fused ones in the world frame."""
 
-import csv
-import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +10,12 @@ from datasets.layout.labels import INSTANT_KEYS
 from training.exports.motion import CAMERA, JOINT_COLUMNS
 from training.trained.fusion import Fused, fuse_cameras
 from utils.errors import UserError
-from utils.files import check_writable, save_npz, write_atomically
+from utils.files import check_writable, save_npz, write_atomically, write_csv
 from utils.skeleton import NUM_JOINTS
 
 SUFFIXES = (".npz", ".csv")
 JUDGED = ("trust", "expected_error_mm", "flagged")
+_NAMED = (*INSTANT_KEYS, "cam", *JUDGED)  # columns of a .csv before the joints
 
 
 def fuse_instants(
@@ -73,20 +72,14 @@ def write_poses(
         columns |= {f"fused_{name}": values for name, values in (fused or {}).items()}
         write_atomically(path, lambda part: save_npz(part, columns))
     else:
-        text = _csv_text(columns, fused)
-        write_atomically(path, lambda part: part.write_text(text, newline="", encoding="utf-8"))
+        write_csv(path, [*_NAMED, *JOINT_COLUMNS], _csv_rows(columns, fused))
 
 
-def _csv_text(columns: Mapping[str, np.ndarray], fused: Mapping[str, np.ndarray] | None) -> str:
-    named = [*INSTANT_KEYS, "cam", *JUDGED]
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow([*named, *JOINT_COLUMNS])
+def _csv_rows(columns: Mapping[str, np.ndarray], fused: Mapping[str, np.ndarray] | None) -> Iterator[list[str]]:
     for source in (columns, {**fused, "cam": np.full(len(fused["poses"]), "fused")} if fused else None):
         for index in range(len(source["poses"]) if source else 0):
-            cells = [_cell(source, name, index) for name in named]
-            writer.writerow([*cells, *(f"{value:.4f}" for value in source["poses"][index].reshape(-1))])
-    return text.getvalue()
+            cells = [_cell(source, name, index) for name in _NAMED]
+            yield [*cells, *(f"{value:.4f}" for value in source["poses"][index].reshape(-1))]
 
 
 def _cell(source: Mapping[str, np.ndarray], name: str, index: int) -> str:

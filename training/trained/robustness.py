@@ -1,7 +1,5 @@
 """The matrix of robustness: errors of a network's poses under each nuisance, beside those of clean crops."""
 
-import csv
-import io
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -24,7 +22,7 @@ from training.trained.copies import estimate_poses
 from training.trained.nuisances import NUISANCES, KnownCrop, Nuisance, apply, mask_of
 from training.trained.tables import markdown_table
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.files import write_csv, write_text
 from utils.geometry import rotate_points, rotation_about
 from utils.images import normalize
 from utils.photographs import HELD_OUT_PHOTOGRAPHS, free_photographs, photograph_files, random_squares
@@ -110,14 +108,8 @@ def write_robustness(folder: str | os.PathLike, found: Robustness) -> None:
     """Write `nuisances.csv`, `nuisances.md` and `nuisances.png` into `folder`, each atomically."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(found.rows[0]))
-    writer.writeheader()
-    writer.writerows(found.rows)
-    for name, content in (("nuisances.csv", text.getvalue()), ("nuisances.md", robustness_text(found))):
-        write_atomically(
-            folder / name, lambda part, content=content: part.write_text(content, newline="", encoding="utf-8")
-        )
+    write_csv(folder / "nuisances.csv", list(found.rows[0]), (row.values() for row in found.rows))
+    write_text(folder / "nuisances.md", robustness_text(found))
     _save_picture(folder / "nuisances.png", found)
 
 

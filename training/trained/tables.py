@@ -1,7 +1,5 @@
 """The results of an evaluation: a summary for the terminal, and tables per subject and motion as files."""
 
-import csv
-import io
 import os
 import warnings
 from collections.abc import Mapping
@@ -11,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from utils.errors import plain_text
-from utils.files import write_atomically
+from utils.files import write_csv, write_text
 
 Row = dict[str, Any]  # subject, motion, crops, and scores by name
 
@@ -154,15 +152,9 @@ def write_evaluation(folder: str | os.PathLike, table: list[Row], markdown: str)
     """Write the rows of `table` to `evaluation.csv` and `markdown` to `evaluation.md` in `folder`, atomically."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(table[-1]))
-    writer.writeheader()
-    writer.writerows(table)
-    # newline="": the csv module ends its lines itself.
-    for name, content in (("evaluation.csv", text.getvalue()), ("evaluation.md", markdown)):
-        write_atomically(
-            folder / name, lambda part, content=content: part.write_text(content, newline="", encoding="utf-8")
-        )
+    columns = list(table[-1])
+    write_csv(folder / "evaluation.csv", columns, ([row.get(name, "") for name in columns] for row in table))
+    write_text(folder / "evaluation.md", markdown)
 
 
 def markdown_table(header: list[str], cells: list[list[str]], left: int = 2) -> str:

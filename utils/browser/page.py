@@ -12,7 +12,7 @@ from viser.transforms import SO3
 from utils.browser.drawing import draw_floor, draw_space, to_bytes
 from utils.browser.live import TURN_SECONDS, View, first_view, look_at_people, middle_of
 from utils.browser.server import TITLE, server_at
-from utils.files import write_atomically
+from utils.files import write_text
 from utils.plotting import LEFT_COLOR, RIGHT_COLOR
 from utils.space import Space
 
@@ -46,7 +46,7 @@ def save_page(path: str | os.PathLike, view: View, count: int = 1) -> None:
             image.root.visible = False
         text = _with_legend(recorder.as_html(), in_sides=not any(image.colored for image in images))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_text(path, text)
 
 
 class _Turning:

@@ -1,6 +1,5 @@
 """The report of a preparation: one row for each view, so that nothing is left out silently."""
 
-import csv
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import NamedTuple
 from datasets.sources.human36m.metadata import CAMERA_IDS
 from datasets.sources.human36m.plan import PlannedView
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.files import write_csv, write_text
 from utils.readers import read_csv, read_json, reading
 
 CSV_REPORT_FILE = "report.csv"
@@ -57,7 +56,7 @@ class SubjectNotes:
 
     def add(self, subject: int, rows: list[ReportRow]) -> None:
         """Mark the subject as finished and store its rows."""
-        write_atomically(self._file(subject), lambda part: part.write_text(json.dumps(rows), encoding="utf-8"))
+        write_text(self._file(subject), json.dumps(rows))
 
     def rows(self, subjects: Iterable[int]) -> list[ReportRow]:
         """Rows of these subjects, which must be finished."""
@@ -78,14 +77,7 @@ def _read_notes(file: Path) -> list[ReportRow]:
 
 def write_csv_report(output: Path, rows: list[ReportRow]) -> None:
     """Write `report.csv` to the folder of a set."""
-
-    def write(part: Path) -> None:
-        with open(part, "w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(ReportRow._fields)
-            table.writerows(rows)
-
-    write_atomically(output / CSV_REPORT_FILE, write)
+    write_csv(output / CSV_REPORT_FILE, ReportRow._fields, rows)
 
 
 def report_text(output: str | Path) -> str:

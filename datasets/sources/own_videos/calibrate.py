@@ -52,8 +52,9 @@ def calibrate_cameras(
         raise UserError(
             f"boards on the floor of the cameras {', '.join(still)}; expected those of the videos, {', '.join(moved)}"
         )
+    sizes = {name: video_size(file) for name, file in moved.items()}
     for name, file in still.items():
-        if video_size(file) != video_size(moved[name]):
+        if video_size(file) != sizes[name]:
             raise UserError(f"camera {name!r}: {file} has another size than {moved[name]}; expected the same")
     jobs = [(name, file, MAX_FRAMES) for name, file in moved.items()]
     jobs += [(name, file, FLOOR_FRAMES) for name, file in still.items()]
@@ -64,8 +65,7 @@ def calibrate_cameras(
         done = map_processes(partial(_find_boards, board=board), jobs, workers)
         found = dict(tqdm(done, "boards", len(jobs), unit="video", disable=not progress))
         lines, cameras = [], {}
-        for name, file in moved.items():
-            width, height = video_size(file)
+        for name, (width, height) in sizes.items():
             lens = fit_lens(board, found[name, MAX_FRAMES], width, height, name)
             lines += _lens_lines(name, lens, width, height)
             if still:

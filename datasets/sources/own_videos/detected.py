@@ -1,6 +1,5 @@
 """Plans of recordings whose people BlazePose finds: boxes, or triangulated poses, from 2D landmarks in all videos."""
 
-import csv
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +28,7 @@ from datasets.sources.own_videos.plan import Plan, with_best_fits, with_boxes, w
 from datasets.triangulation.people import follow_people
 from datasets.triangulation.triangulate import Triangulation
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.files import write_csv
 
 LONG_ABSENCE = 1.0  # seconds between two sightings of a person, in which another one may have come
 MAX_ABSENCES = 3  # that are listed in a report
@@ -179,14 +178,10 @@ def _notes_on_rays(people: list[People], found: list[np.ndarray], where: str) ->
 
 def write_boxes(file: Path, boxes: Boxes) -> None:
     """Write boxes as `read_boxes` reads them."""
-
-    def write(part: Path) -> None:
-        with part.open("w", newline="", encoding="utf-8") as opened:
-            writer = csv.writer(opened)
-            writer.writerow(BOX_COLUMNS)
-            for name, of_camera in boxes.items():
-                for frame, box in of_camera.items():
-                    writer.writerow([name, frame, *(f"{value:.1f}" for value in box)])
-
+    rows = (
+        [name, frame, *(f"{value:.1f}" for value in box)]
+        for name, of_camera in boxes.items()
+        for frame, box in of_camera.items()
+    )
     file.parent.mkdir(exist_ok=True)
-    write_atomically(file, write)
+    write_csv(file, BOX_COLUMNS, rows)
