@@ -6,6 +6,7 @@ done.
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -55,23 +56,32 @@ class PieceWriter:
         """Keys of the pieces that are on disk, sorted."""
         return sorted(path.stem for path in self.parts.glob("*.npz"))
 
-    def has(self, key: str) -> bool:
-        """Whether the piece `key` is on disk, completely."""
-        return self._part(key).exists()
+    def has(self, key: str, frames: np.ndarray | None = None) -> bool:
+        """Whether the piece `key` is on disk, and can be read. frames: (N,) its `frame`, if other rows do not count."""
+        if not self._part(key).exists():
+            return False
+        try:
+            # A power cut may leave an empty file. All of it is read, since `finish` will need all.
+            held = self._load(key).get("frame")
+        except UserError:
+            return False
+        return frames is None or np.array_equal(held, frames)
 
     def finish(
         self,
         pose_mean: np.ndarray | None = None,
         pose_std: np.ndarray | None = None,
         label_source: str | None = None,
+        keys: Iterable[str] | None = None,
     ) -> None:
-        """Write labels.h5 from all pieces, ordered by key, and delete the part files.
+        """Write labels.h5 from the pieces, ordered by key, and delete the part files.
 
         pose_mean, pose_std: (51,) meters, for a test set those of the training set. None: computed from these rows,
         with the std of the root set to 1. A set without poses has no statistics. label_source: where `3D` comes from
-        if it was not measured, such as "triangulated ..."; readers repeat it.
+        if it was not measured, such as "triangulated ..."; readers repeat it. keys: of the pieces that make the set,
+        each of which must be there, while others are left out; None: all that are on disk.
         """
-        keys = self.finished_keys
+        keys = self.finished_keys if keys is None else sorted(keys)
         lengths = [len(self._load(key, ["frame"])["frame"]) for key in keys]
         if not keys or (self.total is not None and sum(lengths) != self.total):
             raise UserError(f"{self.root} has {sum(lengths)} rows; expected {self.total or 'at least one'}")

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from datasets.cameras.camera import Camera
 from datasets.cameras.crop_camera import CropCamera, crop_camera, crop_rows
+from datasets.layout.pieces import PieceWriter
 from datasets.layout.png import read_png, write_png
 from datasets.layout.workers import map_processes
 from datasets.layout.writer import LayoutWriter
@@ -110,41 +111,55 @@ def write_background(background: Background) -> None:
 def write_view(view: CropView, job: CropJob) -> int:
     """Write the crops of a view that are not in the layout yet; returns the number of all its crops.
 
-    Raises UserError where the video is broken. Written crops stay, and a later call resumes after them.
+    Raises UserError where the video is broken. Written crops stay, and a later call writes those that are missing.
     """
-    done = written_crops(view, job)
-    if done < len(view.frames):
-        writer = LayoutWriter(job.output, job.size, threads=1)
-        for key, piece in zip(piece_keys(view)[done // CHUNK :], _pieces(view, job, done), strict=True):
-            writer.add(*piece, key)
+    writer = LayoutWriter(job.output, job.size, threads=1)
+    missing = missing_pieces(view.key, view.ids["frame"], writer)
+    for key, piece in zip(missing, _pieces(view, job, list(missing.values())), strict=True):
+        writer.add(*piece, key)
     return len(view.frames)
 
 
 def written_crops(view: CropView, job: CropJob) -> int:
     """How many crops of a view, from the first on, are in the layout already."""
-    writer = LayoutWriter(job.output, job.size, threads=1)
-    return min(len(view.frames), CHUNK * sum(writer.has(key) for key in piece_keys(view)))
+    missing = missing_pieces(view.key, view.ids["frame"], LayoutWriter(job.output, job.size, threads=1))
+    return min((part.start for part in missing.values()), default=len(view.frames))
 
 
-def piece_keys(view: NamedTuple) -> list[str]:
-    """Keys of the pieces of a view (with `key` and `frames`), in the order of writing."""
-    return [f"{view.key}_{start:06d}" for start in range(0, len(view.frames), CHUNK)]
+def pieces_of(key: str, count: int) -> dict[str, slice]:
+    """The pieces of a view with this key and `count` rows: their keys, and which rows each has."""
+    return {f"{key}_{start:06d}": slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)}
+
+
+def missing_pieces(key: str, frames: np.ndarray, writer: PieceWriter) -> dict[str, slice]:
+    """Those pieces of a view that the layout lacks, also since they cannot be read.
+
+    frames: (N,) the column of labels.h5. A piece of other frames, as of a video that was replaced, counts as missing.
+    """
+    return {piece: part for piece, part in pieces_of(key, len(frames)).items() if not writer.has(piece, frames[part])}
+
+
+def keys_of(views: Sequence[NamedTuple]) -> list[str]:
+    """The keys of all pieces of views (with `key` and `frames`)."""
+    return [piece for view in views for piece in pieces_of(view.key, len(view.frames))]
 
 
 def _pieces(
-    view: CropView, job: CropJob, first: int
+    view: CropView, job: CropJob, parts: list[slice]
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None, dict[str, np.ndarray]]]:
-    """`img_crop`, `bg_crop` (N,size,size,3) and rows of labels.h5 from crop `first` on, up to CHUNK at a time."""
+    """`img_crop`, `bg_crop` (N,size,size,3) and rows of labels.h5 of each of `parts`, which increase."""
+    if not parts:
+        return
     background = None if view.background is None else read_png(str(view.background))
     # Crops are centered on the true root of each frame, so that extrinsics and poses need no correction afterwards.
     crop = crop_camera(view.roots, job.box_metres, view.camera.rotation[:, 2] if job.upright else None)
     rows = {**_labels(view, crop), **view.ids}
-    frames, rgb = decode_frames(view.video, view.frames[first:].tolist()), RgbConverter()
-    for start in range(first, len(view.frames), CHUNK):
-        part = slice(start, start + CHUNK)
+    wanted = np.concatenate([view.frames[part] for part in parts])
+    frames, rgb = decode_frames(view.video, wanted.tolist()), RgbConverter()
+    for part in parts:
         images, empty = [], []
         for rotation, intrinsic, (_, frame) in zip(
-            crop.rotation[part], crop.intrinsic_crop[part], islice(frames, CHUNK), strict=True
+            crop.rotation[part], crop.intrinsic_crop[part], islice(frames, part.stop - part.start), strict=True
         ):
             # The size may change within a file; the calibration would then be wrong from there on.
             check_frame(frame.width, frame.height, view.video, view.camera, view.name)

@@ -14,7 +14,7 @@ from datasets.layout.frame_writer import FrameWriter
 from datasets.layout.png import read_png
 from datasets.layout.workers import map_processes
 from datasets.video.cropping import frame_map
-from datasets.video.crops_of_views import CHUNK, check_frame, piece_keys
+from datasets.video.crops_of_views import check_frame, missing_pieces
 from datasets.video.frames import decode_frames
 from datasets.video.rgb import RgbConverter
 
@@ -50,22 +50,23 @@ def write_frame_views(
 def write_frame_view(view: FrameView, output: Path, size: tuple[int, int]) -> int:
     """Write the frames of a view that are not in the layout yet; returns the number of all its frames.
 
-    Raises UserError where the video is broken. Written frames stay, and a later call resumes after them.
+    Raises UserError where the video is broken. Written frames stay, and a later call writes those that are missing.
     """
-    writer, keys = FrameWriter(output, size, threads=1), piece_keys(view)
-    done = sum(writer.has(key) for key in keys)
-    if done == len(keys):
+    writer = FrameWriter(output, size, threads=1)
+    missing = missing_pieces(view.key, view.rows["frame"], writer)
+    if not missing:
         return len(view.frames)
     places, rgb = frame_map(view.camera, size), RgbConverter()
     background = places.sample(read_png(str(view.background)))
-    decoded = decode_frames(view.video, view.frames[done * CHUNK :].tolist())
-    for number in range(done, len(keys)):
+    wanted = np.concatenate([view.frames[part] for part in missing.values()])
+    decoded = decode_frames(view.video, wanted.tolist())
+    for key, part in missing.items():
         images = []
-        for _, frame in islice(decoded, CHUNK):
+        for _, frame in islice(decoded, part.stop - part.start):
             # The size may change within a file; the calibration would then be wrong from there on.
             check_frame(frame.width, frame.height, view.video, view.camera, view.name)
             images.append(rgb.crop(frame, places))
-        rows = {name: values[number * CHUNK : (number + 1) * CHUNK] for name, values in view.rows.items()}
+        rows = {name: values[part] for name, values in view.rows.items()}
         cameras = set(zip(rows["seq"].tolist(), rows["cam"].tolist(), strict=True))
-        writer.add(np.stack(images), dict.fromkeys(cameras, background), rows, keys[number])
+        writer.add(np.stack(images), dict.fromkeys(cameras, background), rows, key)
     return len(view.frames)

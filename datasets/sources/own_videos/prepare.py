@@ -34,6 +34,7 @@ from datasets.video.crops_of_views import (
     BACKGROUNDS_FOLDER,
     CropJob,
     CropView,
+    keys_of,
     write_views,
 )
 from utils.errors import UserError
@@ -97,7 +98,7 @@ def prepare_videos(
         write_views(views, CropJob(output, size, box_metres, upright), **show)
         report = "\n".join([report, *crops_without_person(views, output)])
         write_text_report(output, report)
-        writer.finish(*mean_std, label_source=_label_source(plans, triangulate))
+        writer.finish(*mean_std, label_source=_label_source(plans, triangulate), keys=keys_of(views))
     return report
 
 

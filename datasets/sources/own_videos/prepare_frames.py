@@ -19,7 +19,7 @@ from datasets.sources.own_videos.plan import MAX_SEQUENCE_LENGTH, Plan, make_pla
 from datasets.sources.own_videos.recordings import Recording, files_checksum
 from datasets.sources.own_videos.scene_people import ScenePeople, find_people, nobody
 from datasets.video.cropping import frame_intrinsics
-from datasets.video.crops_of_views import BACKGROUNDS_FOLDER
+from datasets.video.crops_of_views import BACKGROUNDS_FOLDER, keys_of
 from datasets.video.frames_of_views import FrameView, write_frame_views
 from utils.errors import UserError
 from utils.locks import writing
@@ -89,7 +89,7 @@ def prepare_frames(
         views, report = _make_views(plans, people, files, size, options)
         write_frame_views(views, output, size, **show)
         write_text_report(output, report)
-        writer.finish(*mean_std, label_source=TRIANGULATED if triangulate else None)
+        writer.finish(*mean_std, label_source=TRIANGULATED if triangulate else None, keys=keys_of(views))
     return report
 
 

@@ -144,6 +144,26 @@ def test_resumes_where_it_stopped(tmp_path):
         LayoutWriter(tmp_path, 16)
 
 
+def test_a_piece_that_cannot_be_read_is_written_again(tmp_path):
+    writer, pieces = LayoutWriter(tmp_path, 16), [made_up_piece(seq) for seq in (1, 2, 3)]
+    for piece in pieces:
+        writer.add(*piece)
+    (tmp_path / ".parts/seq_001.npz").write_bytes(b"")  # as a power cut may leave it
+    whole = (tmp_path / ".parts/seq_002.npz").read_bytes()
+    (tmp_path / ".parts/seq_002.npz").write_bytes(whole[:300] + bytes(8) + whole[308:])
+    frames = pieces[2][2]["frame"]
+    assert [writer.has(f"seq_{seq:03d}") for seq in (1, 2, 3)] == [False, False, True]
+    assert writer.has("seq_003", frames)
+    assert not writer.has("seq_003", frames[:5]) and not writer.has("seq_003", -frames)
+    with pytest.raises(UserError, match=r"seq_001\.npz' cannot be read .*remove it to write the piece again"):
+        writer.finish()
+    writer.add(*pieces[0])
+    with pytest.raises(UserError, match=r"no file .*seq_004\.npz"):
+        writer.finish(keys=["seq_003", "seq_004"])
+    writer.finish(keys=["seq_003", "seq_001"])
+    assert set(Labels(tmp_path)["seq"]) == {1, 3}
+
+
 KILLED_JOB = """
 import sys
 from tests.datasets.layout.test_layout import LayoutWriter, made_up_piece

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import prepare_videos
-from datasets import FrameDataset, Labels
+from datasets import FrameDataset, FrameWriter, Labels
 from datasets.cameras.camera import Camera
 from datasets.detection.blazepose import NUM_LANDMARKS
 from datasets.sources.own_videos import scene_people
@@ -106,6 +106,20 @@ def test_script_writes_frames_of_videos(filmed, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", command)
     prepare_videos.main()
     assert capsys.readouterr().out == done.stdout
+
+
+def test_frames_of_pieces_that_were_lost_are_written_again(filmed, tmp_path, monkeypatch):
+    output, options = tmp_path / "out", {"width": 32, "workers": 1, "progress": False}
+    monkeypatch.setattr("datasets.video.crops_of_views.CHUNK", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(FrameWriter, "finish", lambda *_, **__: None)
+        prepare_frames([recording(filmed)], output, **options)
+    (output / ".parts/recording_000_01_000003.npz").unlink()
+    (output / ".parts/recording_000_02_000000.npz").write_bytes(b"")
+    prepare_frames([recording(filmed)], output, **options)
+    labels = Labels(output)
+    assert [labels["frame"][labels["cam"] == cam].tolist() for cam in range(3)] == 3 * [list(range(8))]
+    validate(output)
 
 
 @pytest.mark.parametrize(
