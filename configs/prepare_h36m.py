@@ -27,7 +27,8 @@ def main() -> None:
     add_layout_arguments(parser, every=5)
     parser.add_argument("--metadata", metavar="FILE", help="metadata.xml, if it is not in the source")
     parser.add_argument("--skip-shifted", action="store_true", help="leave out the sequences of S9 with shifted poses")
-    parser.add_argument("--skip-broken", action="store_true", help="leave out missing and undecodable videos")
+    help_broken = "leave out videos that are missing or do not open, and what is behind the end or break of others"
+    parser.add_argument("--skip-broken", action="store_true", help=help_broken)
     output = prepare_h36m(**vars(parser.parse_args()))
     print(report_text(output))
     print(f"prepared in {output}")

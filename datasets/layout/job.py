@@ -19,8 +19,7 @@ def claim_folder(output: Path, file: str, job: dict, statistics: str | Path | No
     job: the options that decide what is written, in types that JSON has. statistics: a layout whose statistics of poses
     the set takes over. Raises UserError where the folder holds something else. What a killed call has left is removed.
     """
-    if statistics is not None:
-        job = {**job, "statistics": fingerprint(Labels(statistics), STATISTIC_KEYS)}
+    job = _with_statistics(job, statistics)
     remove_dead_parts(output)
     if is_claimed(output, file, job):
         if finished := is_finished(output):
@@ -30,6 +29,11 @@ def claim_folder(output: Path, file: str, job: dict, statistics: str | Path | No
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / file, json.dumps(job))
     return False
+
+
+def holds_set(output: Path, file: str, job: dict, statistics: str | Path | None = None) -> bool:
+    """What `claim_folder` would return or raise, to be asked before a source is read; changes nothing."""
+    return is_claimed(output, file, _with_statistics(job, statistics)) and is_finished(output)
 
 
 def is_claimed(output: Path, file: str, job: dict) -> bool:
@@ -48,6 +52,10 @@ def is_claimed(output: Path, file: str, job: dict) -> bool:
     if output.is_dir() and any(path.name != LOCK_FILE and not is_part(path) for path in output.iterdir()):
         raise UserError(f"{output} holds other files; expected an empty or new folder, or this set unfinished")
     return False
+
+
+def _with_statistics(job: dict, statistics: str | Path | None) -> dict:
+    return job if statistics is None else {**job, "statistics": fingerprint(Labels(statistics), STATISTIC_KEYS)}
 
 
 def write_text_report(output: Path, report: str) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -56,6 +56,14 @@ class Source:
         found = self._find(subject, VIDEO_FOLDERS, VIDEO_ARCHIVE, ".mp4")
         return None if found.is_dir() else found
 
+    def bytes_to_unpack(self, subjects: Iterable[int]) -> int:
+        """Bytes of disk to unpack the videos of these subjects, which are removed before those of the next."""
+        archives = {subject: self.packed_videos(subject) for subject in subjects}
+        sizes = {subject: archive.stat().st_size for subject, archive in archives.items() if archive}
+        # What an interrupted call has unpacked takes its place already, and gives it to the next.
+        held = sum(size for subject, size in sizes.items() if self._is_unpacked(archives[subject], subject, ".mp4"))
+        return max(0, max(sizes.values(), default=0) - held)
+
     def remove_videos(self, subject: int) -> None:
         """Delete the videos that `videos` unpacked."""
         shutil.rmtree(self._unpacked(subject, ".mp4"), ignore_errors=True)
@@ -71,10 +79,6 @@ class Source:
                 self.scratch.rmdir()
             raise
 
-    def remove_scratch(self) -> None:
-        """Delete all unpacked files."""
-        shutil.rmtree(self.scratch, ignore_errors=True)
-
     def _unpacked(self, subject: int, suffix: str) -> Path:
         return self.scratch / f"S{subject}{suffix}"
 
@@ -83,11 +87,14 @@ class Source:
         if found.is_dir():
             return found
         target = self._unpacked(subject, suffix)
-        stamp = target / STAMP_FILE
-        # An archive that was repaired is unpacked again.
-        if not (stamp.is_file() and stamp.read_bytes() == archive_stamp(found).encode()):
+        if not self._is_unpacked(found, subject, suffix):
             unpack(found, target, suffix, self.progress)
         return target
+
+    def _is_unpacked(self, archive: Path, subject: int, suffix: str) -> bool:
+        # An archive that was repaired is unpacked again.
+        stamp = self._unpacked(subject, suffix) / STAMP_FILE
+        return stamp.is_file() and stamp.read_bytes() == archive_stamp(archive).encode()
 
     def _find(self, subject: int, folders: tuple[str, ...], archive: str, suffix: str) -> Path:
         for level in LEVELS:

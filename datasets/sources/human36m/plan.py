@@ -1,8 +1,11 @@
 """Plans the preparation of Human3.6M: all views with their lengths, and what is wrong with them."""
 
+from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from datasets.cameras.agreement import MIN_CAMERAS
 from datasets.sources.human36m.archives import Source, read_cdf_poses
 from datasets.sources.human36m.metadata import CAMERA_IDS, Metadata, RecordedSequence
 from datasets.video.frames import count_frames, read_frames
@@ -17,7 +20,7 @@ MAX_MISSING_FRAMES = 25  # half a second of poses without frames at the end of a
 
 class PlannedView(NamedTuple):
     """One camera of one sequence. num_frames: 0 where there is no usable video, with the reason in `note`. every: the
-    step between frames that become crops."""
+    step between frames that become crops. end: frames from this one on are left out; None: none."""
 
     sequence: RecordedSequence
     cam: int
@@ -27,11 +30,17 @@ class PlannedView(NamedTuple):
     num_frames: int
     every: int
     note: str = ""
+    end: int | None = None
+
+    @property
+    def length(self) -> int:
+        """Number of frames that have a pose and an image."""
+        return min(self.num_poses, self.num_frames)
 
     @property
     def frames(self) -> range:
         """Numbers of the frames that become crops: every N-th that has a pose and an image."""
-        return range(0, min(self.num_poses, self.num_frames), self.every)
+        return range(0, self.length if self.end is None else min(self.length, self.end), self.every)
 
     @property
     def name(self) -> str:
@@ -84,6 +93,21 @@ def check_views(views: list[PlannedView]) -> None:
     if faulty:
         others = f" (and {len(faulty) - 1} more)" if len(faulty) > 1 else ""
         raise UserError(f"{faulty[0].name}: {faulty[0].note}{others}; repair the download or use --skip-broken")
+
+
+def drop_single_view_frames(views: Iterable[PlannedView]) -> list[PlannedView]:
+    """The views without frames that fewer than `MIN_CAMERAS` have: they have no other view to learn from."""
+    kept = []
+    for _, group in groupby(views, lambda view: view.sequence):
+        of_sequence = list(group)
+        # All begin at frame 0: there are enough cameras up to where the second longest video ends.
+        end = sorted((view.length for view in of_sequence), reverse=True)[MIN_CAMERAS - 1]
+        for view in of_sequence:
+            cut = view._replace(end=end)
+            dropped = len(view.frames) - len(cut.frames)
+            note = f"{dropped} frames that only one camera has are left out" if dropped else ""
+            kept.append(cut._replace(note="; ".join(filter(None, (view.note, note)))))
+    return kept
 
 
 def pose_file(folder: Path, sequence: RecordedSequence) -> Path:

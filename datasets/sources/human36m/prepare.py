@@ -1,7 +1,8 @@
 """Converts Human3.6M from its official download to the training layout, on all cores."""
 
+import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -10,16 +11,22 @@ from tqdm import tqdm
 
 from datasets.cameras.camera import opencv
 from datasets.layout.arguments import check_at_least, choose_subjects
-from datasets.layout.job import claim_folder
-from datasets.layout.labels import PARTS_FOLDER, is_finished, read_statistics
+from datasets.layout.job import claim_folder, holds_set
+from datasets.layout.labels import PARTS_FOLDER, read_statistics
 from datasets.layout.workers import worker_pool
 from datasets.layout.writer import LayoutWriter, check_size
 from datasets.sources.human36m.archives import Source, cdf_library
 from datasets.sources.human36m.metadata import CAMERA_IDS, Metadata, RecordedSequence, find_metadata, read_metadata
-from datasets.sources.human36m.plan import PlannedView, check_views, plan_subject, pose_lengths
+from datasets.sources.human36m.plan import (
+    PlannedView,
+    check_views,
+    drop_single_view_frames,
+    plan_subject,
+    pose_lengths,
+)
 from datasets.sources.human36m.report import ReportRow, SubjectNotes, report_row, write_csv_report
-from datasets.sources.human36m.views import Task, camera_backgrounds, write_planned_view
-from datasets.video.crops_of_views import write_background
+from datasets.sources.human36m.views import Task, camera_backgrounds, view_key, write_planned_view
+from datasets.video.crops_of_views import pieces_of, write_background
 from datasets.video.frames import pyav
 from utils.errors import UserError
 from utils.locks import writing
@@ -57,7 +64,8 @@ def prepare_h36m(
     50 Hz videos. size: side of the crops, pixels. metadata: metadata.xml, if it is not in `source`. statistics: a
     layout whose `pose_mean` and `pose_std` are copied; None: computed from the new rows. skip_shifted: leave out the
     three sequences of S9 whose poses are shifted, which labels.h5 otherwise marks by `shifted`. skip_broken: leave out
-    videos that are missing, truncated or undecodable. workers: number of processes; None: one per core.
+    videos that are missing or do not open, and what is behind the end or break of others, instead of an error.
+    workers: number of processes; None: one per core.
 
     An interrupted call resumes where it stopped, and a finished set stays as it is. `report.csv` in the folder lists
     every video. Returns the folder. Raises UserError for bad arguments, missing packages and files, damaged archives
@@ -68,21 +76,21 @@ def prepare_h36m(
     # A missing package is reported now and not after an hour of unpacking.
     pyav(), opencv(), cdf_library()
     mean_std = read_statistics(statistics)
-    table = read_metadata(find_metadata(Path(source), metadata))
-    files = Source(source, output.with_name(f".{output.name}.unpacked"), progress)
-    preparation = Preparation(job, files, output, table, skip_broken)
+    mark = output, "prepare.json", job._asdict(), statistics
     with writing(output):
-        # A finished set is not checked against its source again.
-        if not is_finished(output):
+        # A finished set needs no source, and where something else is, none is read.
+        if not holds_set(*mark):
+            files = Source(source, scratch_folder(output), progress)
+            table = read_metadata(find_metadata(Path(source), metadata))
+            preparation = Preparation(job, files, output, table, skip_broken)
             preparation.check(progress)
-        if claim_folder(output, "prepare.json", job._asdict(), statistics):
-            files.remove_scratch()
-            return output
-        writer = LayoutWriter(output, size)
-        preparation.run(workers, progress)
-        write_csv_report(output, preparation.notes.rows(job.subjects))
-        writer.finish(*mean_std)
-        files.remove_scratch()
+        if not claim_folder(*mark):
+            writer = LayoutWriter(output, size)
+            preparation.run(workers, progress)
+            rows = preparation.notes.rows(job.subjects)
+            write_csv_report(output, rows)
+            writer.finish(*mean_std, keys=[key for row in rows for key in _pieces(row)])
+        shutil.rmtree(scratch_folder(output), ignore_errors=True)
     return output
 
 
@@ -98,10 +106,11 @@ class Preparation:
 
     def check(self, progress: bool) -> None:
         """Check all poses and all unpacked videos. Raises UserError before any long work."""
-        todo = [subject for subject in self.job.subjects if not self.notes.has(subject)]
+        written = self._written()
+        todo = [subject for subject in self.job.subjects if not self._is_done(subject, written)]
         packed = {subject: self.source.packed_videos(subject) for subject in todo}
         self.lengths = {subject: self._lengths(subject) for subject in todo}
-        self._check_space(max((path.stat().st_size for path in packed.values() if path), default=0))
+        self._check_space(written, todo)
         whole = [subject for subject in todo if not packed[subject]]
         for subject in tqdm(whole, "check videos", unit="subject", disable=not progress):
             self.plans[subject] = self._plan(subject)
@@ -147,6 +156,17 @@ class Preparation:
             bar.update(len(view.frames))
         return sorted(rows), failed
 
+    def _written(self) -> set[str]:
+        """Keys of the pieces on disk that can be read. A folder without any stays as it is."""
+        if not self.notes.folder.is_dir():
+            return set()
+        writer = LayoutWriter(self.output, self.job.size)
+        return {key for key in writer.finished_keys if writer.has(key)}
+
+    def _is_done(self, subject: int, written: set[str]) -> bool:
+        """Whether a subject is finished, and none of its pieces was lost or damaged since."""
+        return self.notes.has(subject) and all(written.issuperset(_pieces(row)) for row in self.notes.rows([subject]))
+
     def _lengths(self, subject: int) -> dict[RecordedSequence, int]:
         with self.source.checking(subject, ".cdf"):
             return pose_lengths(self.metadata, self.source, subject)
@@ -157,24 +177,42 @@ class Preparation:
             if not self.skip_broken:
                 check_views(views)
         left_out = "left out: its poses are shifted"
-        return [
+        return drop_single_view_frames(
             view._replace(num_frames=0, note=left_out) if view.shifted and self.job.skip_shifted else view
             for view in views
-        ]
+        )
 
-    def _estimate(self, subject: int) -> int:
-        frames = (range(0, length, self.job.every) for length in self.lengths[subject].values())
-        return len(CAMERA_IDS) * sum(map(len, frames))
+    def _estimate(self, subject: int, written: Container[str] = ()) -> int:
+        """Number of crops of a subject, but for those of the pieces `written`, if no video is too short."""
+        parts = (
+            pieces_of(view_key(sequence, cam), len(range(0, length, self.job.every)))
+            for sequence, length in self.lengths[subject].items()
+            for cam in range(len(CAMERA_IDS))
+        )
+        return sum(part.stop - part.start for of in parts for key, part in of.items() if key not in written)
 
-    def _check_space(self, unpacked: int) -> None:
-        """Raises UserError for a disk that is too small. unpacked: bytes of the largest archive."""
+    def _check_space(self, written: set[str], subjects: list[int]) -> None:
+        """Raises UserError for a disk that is too small for what is not `written` yet."""
         # Two images per row: the crop and its background.
-        crops = 2 * self.job.size**2 * BYTES_PER_PIXEL * sum(map(self._estimate, self.lengths))
+        rows = sum(self._estimate(subject, written) for subject in subjects)
+        crops, unpacked = 2 * self.job.size**2 * BYTES_PER_PIXEL * rows, self.source.bytes_to_unpack(subjects)
         existing = next(path for path in (self.output, *self.output.absolute().parents) if path.exists())
         free = shutil.disk_usage(existing).free
         if crops + unpacked > free:
             need = f"{(crops + unpacked) / 1e9:.1f} GB ({crops / 1e9:.1f} for crops, {unpacked / 1e9:.1f} to unpack)"
             raise UserError(f"{self.output}: {free / 1e9:.1f} GB are free; expected {need}")
+
+
+def scratch_folder(output: Path) -> Path:
+    """The folder beside a set to which archives are unpacked."""
+    # A path such as "." has no name.
+    output = Path(os.path.abspath(output))
+    return output.with_name(f".{output.name}.unpacked")
+
+
+def _pieces(row: ReportRow) -> list[str]:
+    """Keys of the pieces that hold the crops of a view."""
+    return list(pieces_of(view_key(row, row.cam), row.crops))
 
 
 def _check_arguments(job: PrepareSet, workers: int | None) -> None:

@@ -7,8 +7,9 @@ import numpy as np
 
 from datasets.cameras.crop_camera import BOX_METRES
 from datasets.sources.human36m.archives import read_cdf_poses
-from datasets.sources.human36m.metadata import CAMERA_IDS, Metadata
+from datasets.sources.human36m.metadata import CAMERA_IDS, Metadata, RecordedSequence
 from datasets.sources.human36m.plan import PlannedView
+from datasets.sources.human36m.report import ReportRow
 from datasets.video.crops_of_views import BACKGROUNDS_FOLDER, Background, CropJob, CropView, write_view, written_crops
 from utils.errors import UserError
 from utils.readers import reading
@@ -45,6 +46,11 @@ def write_planned_view(task: Task, view: PlannedView) -> tuple[PlannedView, int,
         return view, written_crops(crops, job), str(error)
 
 
+def view_key(sequence: RecordedSequence | ReportRow, cam: int) -> str:
+    """The prefix of the pieces of a camera in a sequence."""
+    return f"seq_{sequence.seq:03d}_cam_{cam:02d}"
+
+
 def _crop_view(task: Task, view: PlannedView) -> CropView:
     from PIL import Image
 
@@ -61,7 +67,7 @@ def _crop_view(task: Task, view: PlannedView) -> CropView:
         "shifted": np.int8(view.shifted),
     }
     return CropView(
-        key=f"seq_{sequence.seq:03d}_cam_{view.cam:02d}",
+        key=view_key(sequence, view.cam),
         name=view.name,
         video=view.video,
         camera=camera,

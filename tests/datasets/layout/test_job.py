@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from datasets.layout.job import claim_folder
+from datasets.layout.job import claim_folder, holds_set
 from datasets.layout.labels import LABELS_FILE, PARTS_FOLDER
 from tests.synthetic import write_synthetic_layout
 from utils.errors import UserError
@@ -36,12 +36,21 @@ def test_a_folder_with_files_of_others_is_refused(tmp_path, other):
     assert [path.name for path in tmp_path.iterdir()] == [other]
 
 
+def test_a_folder_that_is_asked_stays_as_it_is(tmp_path):
+    output = tmp_path / "out"
+    assert not holds_set(output, "set.json", JOB) and not output.exists()
+    claim_folder(output, "set.json", JOB)
+    assert not holds_set(output, "set.json", JOB)
+    with pytest.raises(UserError, match=r"holds a set of {'size': 32}; expected {'size': 64}"):
+        holds_set(output, "set.json", {"size": 64})
+
+
 def test_a_finished_set_keeps_nothing_of_its_making(tmp_path, dead):
     claim_folder(tmp_path, "set.json", JOB)
     (tmp_path / PARTS_FOLDER).mkdir()
     for name in (LABELS_FILE, f".{LABELS_FILE}.{dead}.part", f"{PARTS_FOLDER}/seq_000.npz"):
         (tmp_path / name).touch()
-    assert claim_folder(tmp_path, "set.json", JOB)
+    assert claim_folder(tmp_path, "set.json", JOB) and holds_set(tmp_path, "set.json", JOB)
     assert {path.name for path in tmp_path.iterdir()} == {"set.json", LABELS_FILE}
 
 
@@ -71,7 +80,7 @@ def test_what_was_unpacked_goes_also_when_the_set_was_finished_before(tmp_path, 
     prepare = importlib.import_module("datasets.sources.human36m.prepare")
     for name in ("read_metadata", "find_metadata", "pyav", "opencv", "cdf_library"):
         monkeypatch.setattr(prepare, name, lambda *_: None)
-    for name in ("is_finished", "claim_folder"):
+    for name in ("holds_set", "claim_folder"):
         monkeypatch.setattr(prepare, name, lambda *_: True)
     unpacked = tmp_path / ".out.unpacked/S1.mp4"
     unpacked.mkdir(parents=True)

@@ -17,7 +17,7 @@ from datasets.layout.png import read_png
 from datasets.layout.writer import image_path
 from datasets.sources.human36m.archives import read_cdf_poses
 from datasets.sources.human36m.metadata import CAMERA_IDS, find_metadata, read_metadata, rotation_from_angles
-from datasets.sources.human36m.prepare import prepare_h36m
+from datasets.sources.human36m.prepare import Preparation, prepare_h36m
 from datasets.sources.human36m.report import report_text
 from datasets.validation import validate
 from tests.markers import JOINTS as MARKED
@@ -202,9 +202,42 @@ def test_video_that_breaks_on_the_way_is_reported_and_the_rest_is_kept(copied, t
     assert Labels(output).num_rows == 4 * (8 + 9 + 10 + 11)
 
 
-def test_finished_set_is_left_alone_and_another_one_refused(prepared, filmed):
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
+def test_a_piece_that_is_lost_after_its_subject_is_finished_is_written_again(copied, tmp_path, monkeypatch, damage):
+    output = tmp_path / "set"
+    monkeypatch.setattr("datasets.video.crops_of_views.CHUNK", 4)
+    with monkeypatch.context() as patch:
+        patch.setattr("datasets.sources.human36m.prepare.LayoutWriter.finish", lambda *_, **__: None)
+        prepare(copied, output, subjects=[1], every=1)
+    assert (output / ".parts/S1.json").exists()
+    piece = sorted((output / ".parts").glob("*_cam_02_000004.npz"))[1]
+    damage(piece)
+    prepare(copied, output, subjects=[1], every=1)
+    labels = Labels(output)
+    assert labels.num_rows == 4 * (8 + 9 + 10 + 11)
+    assert sum(int(row["crops"]) for row in report_of(output).values()) == labels.num_rows
+    validate(output)
+
+
+def test_frames_that_one_camera_has_are_left_out(copied, tmp_path):
+    videos, output = copied / "S1" / "Videos", tmp_path / "set"
+    for number in (0, 1, 2):
+        # eleven poses, ten frames: three videos end a frame before the fourth
+        (videos / f"Sitting.{CAMERA_IDS[number]}.mp4").replace(videos / f"WalkingDog 1.{CAMERA_IDS[number]}.mp4")
+    prepare(copied, output, subjects=[1], every=1, skip_broken=True)
+    labels, report = Labels(output), report_of(output)
+    assert set(labels["motion"]) == {"SittingDown", "Photo", "WalkDog"}
+    assert labels["frame"][labels["motion"] == "WalkDog"].max() == 9
+    note = report["1", "Sitting", CAMERA_IDS[3]]["note"]
+    assert note == "8 frames that only one camera has are left out"
+    assert report["1", "WalkingDog 1", CAMERA_IDS[3]]["note"] == "1 frames that only one camera has are left out"
+    assert sum(int(row["crops"]) for row in report.values()) == labels.num_rows
+    validate(output)
+
+
+def test_finished_set_is_left_alone_and_another_one_refused(prepared, filmed, tmp_path):
     before = (prepared / "labels.h5").stat().st_mtime_ns
-    assert prepare(filmed[0], prepared) == prepared
+    assert prepare(filmed[0], prepared) == prepare(tmp_path / "gone", prepared) == prepared
     assert (prepared / "labels.h5").stat().st_mtime_ns == before
     with pytest.raises(UserError, match="holds a set of"):
         prepare(filmed[0], prepared, every=EVERY + 1)
@@ -222,6 +255,8 @@ def test_test_set_takes_the_statistics_of_the_training_set(prepared, filmed, tmp
 
 def test_wrong_places_are_named(filmed, copied, tmp_path):
     source = filmed[0]
+    with pytest.raises(UserError, match=r"no folder '.*/gone'; expected one with Human3.6M's S1, S5"):
+        prepare(tmp_path / "gone", tmp_path / "set")
     with pytest.raises(UserError, match=r"no .mp4 files of S1: expected S1/Videos or Videos_S1.tgz .* holds MyPose"):
         prepare(source / "S1", tmp_path / "set", metadata=source / "metadata.xml")
     with pytest.raises(UserError, match=r"no metadata.xml in .*or --metadata FILE"):
@@ -286,6 +321,54 @@ def test_full_disk_is_reported_before_the_work(copied, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"set: 0.0 GB are free; expected 0.0 GB"):
         prepare(copied, tmp_path / "set", subjects=[1])
     assert not (tmp_path / "set").exists()
+
+
+def test_a_disk_for_the_rest_is_enough_to_go_on(tmp_path, monkeypatch):
+    source, output = tmp_path / "source", tmp_path / "set"
+    write_miniature(source, marked_people, (1,), WIDTH, form="archives")
+    monkeypatch.setattr("datasets.video.crops_of_views.CHUNK", 4)
+    crops = 1.5 * 2 * SIZE**2 * 4 * (8 + 9 + 10 + 11)
+
+    def free(size):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 0, int(size)))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Preparation, "_run_subject", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(source, output, subjects=[1], every=1)
+    free(crops)
+    with monkeypatch.context() as patch:
+        patch.setattr("datasets.sources.human36m.prepare.LayoutWriter.finish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(source, output, subjects=[1], every=1)
+    # All crops are there; S1 is to be asked for its views again.
+    (output / ".parts/S1.json").unlink()
+    free((source / "Videos_S1.tgz").stat().st_size + 1)
+    prepare(source, output, subjects=[1], every=1)
+    assert Labels(output).num_rows == 4 * (8 + 9 + 10 + 11)
+
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_a_folder_of_others_is_refused_before_anything_is_unpacked(tmp_path):
+    write_miniature(tmp_path / "source", marked_people, (1,), WIDTH, form="archives")
+    output = tmp_path / "set"
+    output.mkdir()
+    (output / "holiday.png").touch()
+    with pytest.raises(UserError, match="set holds other files"):
+        prepare(tmp_path / "source", output, subjects=[1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["set", "source"]
+
+
+def test_the_current_folder_is_an_output(tmp_path, monkeypatch):
+    source = tmp_path / "source"
+    write_miniature(source, marked_people, (1,), WIDTH, form="archives")
+    (tmp_path / "set").mkdir()
+    monkeypatch.chdir(tmp_path / "set")
+    prepare(source, ".", subjects=[1])
+    assert Labels(".").num_rows and sorted(path.name for path in tmp_path.iterdir()) == ["set", "source"]
 
 
 @pytest.mark.parametrize(("module", "package"), [("cdflib", "cdflib"), ("av", "av"), ("cv2", "opencv")])
