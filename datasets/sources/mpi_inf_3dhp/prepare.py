@@ -11,7 +11,7 @@ from datasets.cameras.agreement import MAX_VIEW_DIFFERENCE, MIN_CAMERAS, view_di
 from datasets.cameras.camera import Camera
 from datasets.cameras.crop_camera import BOX_METRES
 from datasets.layout.arguments import check_at_least, check_box, choose_subjects
-from datasets.layout.job import claim_folder, read_text_report, write_text_report
+from datasets.layout.job import claim_folder, holds_set, read_text_report, write_text_report
 from datasets.layout.labels import read_statistics
 from datasets.layout.writer import LayoutWriter, check_size
 from datasets.sources.mpi_inf_3dhp.files import NUM_ANNOTATED, read_annotations, read_cameras, sequence_folders
@@ -21,6 +21,7 @@ from datasets.video.crops_of_views import (
     CropJob,
     CropView,
     checked_length,
+    keys_of,
     write_backgrounds,
     write_views,
 )
@@ -75,10 +76,12 @@ def prepare_3dhp(
     job = CaptureSet(chosen, tuple(cameras), every, size, box_metres, background)
     _check_arguments(job, workers)
     mean_std = read_statistics(statistics)
-    folders = sequence_folders(Path(source), job.subjects)
+    mark = output, "mpi_inf_3dhp.json", job._asdict(), statistics
+    # A finished set needs no source, and where something else is, none is read.
+    folders = [] if holds_set(*mark) else sequence_folders(Path(source), job.subjects)
     plans = [plan_sequence(*place, job, output) for place in tqdm(folders, "read annotations", disable=not progress)]
     with writing(output):
-        if claim_folder(output, "mpi_inf_3dhp.json", job._asdict(), statistics):
+        if claim_folder(*mark):
             return read_text_report(output)
         writer = LayoutWriter(output, size)
         views, report = [view for planned, _ in plans for view in planned], "\n".join(line for _, line in plans)
@@ -86,7 +89,7 @@ def prepare_3dhp(
             write_backgrounds([Background(view.background, [view.video]) for view in views], workers, progress)
         write_views(views, CropJob(output, size, box_metres), workers, progress)
         write_text_report(output, report)
-        writer.finish(*mean_std)
+        writer.finish(*mean_std, keys=keys_of(views))
     return report
 
 
@@ -125,6 +128,8 @@ def plan_sequence(folder: Path, subject: int, number: int, job: CaptureSet, outp
     alone = _drop_single_view_frames(tracks)
     notes += [f"{alone} frames that only one camera sees"] if alone else []
     _check_views_agree(tracks, folder)
+    differing = _drop_differing_frames(tracks)
+    notes += [f"{differing} frames about whose person the cameras disagree"] if differing else []
     views = [_view(subject, number, cam, track, job, output) for cam, track in tracks.items() if len(track[2])]
     crops = ", ".join(f"{view.ids['cam'][0]}: {len(view.frames)}" for view in views)
     return views, f"{name}: crops by camera {crops}\n  left out: {', '.join(notes) or 'nothing'}"
@@ -164,15 +169,32 @@ def _check_projection(camera: Camera, joints: np.ndarray, pixels: np.ndarray, fo
 def _drop_single_view_frames(tracks: dict[int, tuple]) -> int:
     """Drop, in place, frames that fewer than two cameras have; returns their number."""
     frames, count = np.unique(np.concatenate([track[2] for track in tracks.values()]), return_counts=True)
-    dropped = frames[count < MIN_CAMERAS]
-    for cam, (video, camera, frames_of_cam, joints) in tracks.items():
-        keep = ~np.isin(frames_of_cam, dropped)
-        tracks[cam] = (video, camera, frames_of_cam[keep], joints[keep])
+    return _drop(tracks, frames[count < MIN_CAMERAS])
+
+
+def _drop_differing_frames(tracks: dict[int, tuple]) -> int:
+    """Drop, in place, frames in which the cameras' poses or places of the person differ; returns their number."""
+    frames = np.concatenate([track[2] for track in tracks.values()])
+    world = np.concatenate([joints @ camera.rotation + camera.center for _, camera, _, joints in tracks.values()])
+    order = np.argsort(frames, kind="stable")
+    numbers, start = np.unique(frames[order], return_index=True)
+    if not len(numbers):
+        return 0
+    # Poses relative to the root, too: a set keeps these alone, and a check of it compares them.
+    points = np.concatenate([world, world - world[:, [ROOT_JOINT]]], axis=1)[order]
+    return _drop(tracks, numbers[view_disagreement(points, start) > MAX_VIEW_DIFFERENCE])
+
+
+def _drop(tracks: dict[int, tuple], dropped: np.ndarray) -> int:
+    """Drop frames of these numbers in place; returns how many they are."""
+    for cam, (video, camera, frames, joints) in tracks.items():
+        keep = ~np.isin(frames, dropped)
+        tracks[cam] = (video, camera, frames[keep], joints[keep])
     return len(dropped)
 
 
 def _check_views_agree(tracks: dict[int, tuple], folder: Path) -> None:
-    """Raises UserError where the poses of two cameras differ in the world frame."""
+    """Raises UserError where most poses of two cameras differ in the world frame."""
     (first, reference), *others = tracks.items()
     for cam, track in others:
         pair = (reference, track)

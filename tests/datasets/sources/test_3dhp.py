@@ -78,7 +78,7 @@ def test_cameras_are_in_meters_with_z_up(source):
 
 
 def test_every_nth_frame_resume_and_no_background(source, tmp_path, monkeypatch):
-    monkeypatch.setattr("datasets.sources.mpi_inf_3dhp.prepare.LayoutWriter.finish", lambda self, *arguments: None)
+    monkeypatch.setattr("datasets.sources.mpi_inf_3dhp.prepare.LayoutWriter.finish", lambda *_, **__: None)
     options = dict(every=3, cameras=(0, 2), background=False)
     prepare(source[0], tmp_path / "out", **options)
     monkeypatch.undo()
@@ -89,6 +89,69 @@ def test_every_nth_frame_resume_and_no_background(source, tmp_path, monkeypatch)
     assert prepare(source[0], tmp_path / "out", **options) == report and report.count("nothing") == 2
     assert sorted(set(Labels(tmp_path / "out")["frame"])) == [0, 3, 6]
     assert not list((tmp_path / "out").glob("*/*/bg_crop*"))
+
+
+@pytest.fixture
+def unfinished(monkeypatch):
+    """Preparations end before labels.h5, in pieces of four crops."""
+    monkeypatch.setattr("datasets.video.crops_of_views.CHUNK", 4)
+    with monkeypatch.context() as patch:
+        patch.setattr("datasets.sources.mpi_inf_3dhp.prepare.LayoutWriter.finish", lambda *_, **__: None)
+        yield patch
+
+
+def test_pieces_that_were_lost_or_damaged_are_written_again(source, prepared, tmp_path, unfinished):
+    output = tmp_path / "out"
+    prepare(source[0], output, every=1)
+    (output / ".parts/seq_011_cam_00_000000.npz").unlink()
+    (output / ".parts/seq_012_cam_01_000000.npz").write_bytes(b"")
+    unfinished.undo()
+    kept = (output / "seq_011/cam_00/img_crop_000004.png").stat().st_mtime_ns
+    prepare(source[0], output, every=1)
+    assert (output / "seq_011/cam_00/img_crop_000004.png").stat().st_mtime_ns == kept
+    for name, values in Labels(prepared).items():
+        np.testing.assert_array_equal(Labels(output)[name], values)
+    validate(output)
+
+
+@pytest.mark.parametrize("frames", [(5, 8), (8, 3)])
+def test_a_video_that_is_replaced_on_the_way_gives_all_its_crops(own_source, tmp_path, unfinished, frames):
+    video = own_source / "S1/Seq1/imageSequence/video_1.avi"
+    for count in frames:
+        write_3dhp(tmp_path / str(count), frames=count)
+    for count in frames:
+        shutil.copy(tmp_path / f"{count}/S1/Seq1/imageSequence/video_1.avi", video)
+        if count == frames[-1]:
+            unfinished.undo()
+        prepare(own_source, tmp_path / "out", every=1)
+    labels = Labels(tmp_path / "out")
+    own = (labels["seq"] == 11) & (labels["cam"] == 1)
+    assert labels["frame"][own].tolist() == list(range(frames[-1]))
+
+
+def test_frames_about_which_the_cameras_disagree_are_left_out(own_source, tmp_path):
+    """One wrong pose of one camera: its crop would have another pose than those of the others."""
+
+    cameras = iter(range(14))
+
+    def spoil(cell):
+        if next(cameras) == 0:
+            cell[2, 15:] += 100  # millimeters: joints behind the root
+        return cell
+
+    annotate(own_source / "S1/Seq1", annot3=spoil)
+    report = prepare(own_source, tmp_path / "out", every=1)
+    assert "S1 Seq1: crops by camera 0: 7, 1: 7, 2: 7" in report
+    assert report.count("1 frames about whose person the cameras disagree") == 1
+    assert Labels(tmp_path / "out").num_rows == 3 * 7 + 3 * 8
+    validate(tmp_path / "out")
+
+
+def test_a_finished_set_needs_no_source_and_another_one_is_refused_first(source, prepared, tmp_path):
+    report = (prepared / "report.txt").read_text()
+    assert prepare(tmp_path / "gone", prepared, every=1) == report
+    with pytest.raises(UserError, match="holds a set of"):
+        prepare(tmp_path / "gone", prepared, every=2)
 
 
 def test_statistics_are_an_option_of_the_set(source, prepared):
