@@ -9,6 +9,7 @@ coordinates to 0..1. `R_cam_2_world` (9,) and `cam_position` (3,) are the camera
 assumed to point up. No depth is given: the position of the root follows from `3D`, `2D` and the intrinsics.
 """
 
+import json
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -18,22 +19,25 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.cameras.agreement import MAX_VIEW_DIFFERENCE, MIN_CAMERAS, view_disagreement
-from datasets.cameras.camera import ROTATION_TOLERANCE, Camera, rotation_error
+from datasets.cameras.camera import ROTATION_TOLERANCE, Camera, opencv, rotation_error
 from datasets.cameras.crop_camera import BOX_METRES, CropCamera, crop_camera, crop_rows, project_to_crop
 from datasets.layout.arguments import check_box, check_split
 from datasets.layout.groups import group_rows
 from datasets.layout.hdf5 import find_dataset, open_hdf5, read_numbers
-from datasets.layout.job import claim_folder
+from datasets.layout.job import claim_folder, holds_set, read_text_report, write_text_report
 from datasets.layout.labels import INSTANT_KEYS, LABELS_FILE, read_statistics
 from datasets.layout.png import read_png
 from datasets.layout.writer import MIN_SIZE, LayoutWriter, check_size
 from datasets.video.cropping import CropMap, crop_map
 from utils.errors import UserError
+from utils.files import write_text
 from utils.locks import writing
+from utils.readers import read_json
 
 SPLITS = ("train", "test")
 ARCHIVE_FOLDER = "Ski-PosePTZ-CameraDataset-png"  # the folder in the archive
 _IMAGE_KEYS = ("seq", "cam", "frame")
+OUTSIDE_FILE = "outside.json"  # beside the pieces: the fraction of each one's area outside of the images
 MAX_REPROJECTION = 0.05  # of the image side: rows with a joint that misses by more are left out
 
 
@@ -51,37 +55,27 @@ def prepare_ski(
     There are no backgrounds, since the cameras move. size: side of the crops, pixels. statistics: a layout (the
     training split) whose `pose_mean` and `pose_std` are copied; None: computed from this split. box_metres: width of a
     crop at the skier's distance, meters. An interrupted call resumes where it stopped, and a finished set stays as it
-    is. Raises UserError where labels are missing, or inconsistent under the conventions above.
+    is, as does its report. Raises UserError where labels are missing, or inconsistent under the conventions above.
     """
     check_size(size)
     check_box(box_metres)
-    folder = split_folder(source, split)
-    mean_std = read_statistics(statistics)
-    labels = read_labels(folder / LABELS_FILE)
-    # The labels are relative to the root; crops need to know where the root is.
-    roots = root_positions(labels)
-    kept, reasons = _usable_rows(folder, labels, roots)
-    labels, roots = labels.take(kept), roots[kept]
-    crop = crop_camera(roots, box_metres)
-    _check_views_agree(folder, labels)
+    check_split(split, SPLITS)
+    # A missing package is reported before anything is written.
+    opencv()
+    output, mean_std = Path(output), read_statistics(statistics)
+    mark = output, "ski.json", {"split": split, "size": size, "box_metres": box_metres}, statistics
+    # A finished set needs no source, and where something else is, none is read.
+    if not holds_set(*mark):
+        folder = split_folder(source, split)
+        labels, roots, reasons = _usable_labels(folder)
     with writing(output):
-        job = {"split": split, "size": size, "box_metres": box_metres}
-        if claim_folder(Path(output), "ski.json", job, statistics):
-            return f"{output} is finished already"
-        writer, outside = LayoutWriter(output, size, total=len(kept)), []
-        with tqdm(total=len(kept), unit="crop", desc=f"prepare {split}", disable=not progress) as bar:
-            for seq in np.unique(labels.ids["seq"]):
-                rows = np.flatnonzero(labels.ids["seq"] == seq)
-                # A sequence is a piece: an interrupted call resumes at the first one that is missing.
-                if not writer.has(f"seq_{seq:03d}"):
-                    crops, labeled, fraction = _crop_rows(
-                        folder, labels.take(rows), roots[rows], CropCamera(*(array[rows] for array in crop)), size
-                    )
-                    writer.add(crops, None, labeled, f"seq_{seq:03d}")
-                    outside.append(fraction)
-                bar.update(len(rows))
-        writer.finish(*mean_std)
-    return _report(len(kept), reasons, outside)
+        if claim_folder(*mark):
+            return read_text_report(output)
+        outside = _write_crops(folder, labels, roots, output, size, box_metres, progress)
+        report = _report(len(roots), reasons, outside)
+        write_text_report(output, report)
+        LayoutWriter(output, size, total=len(roots)).finish(*mean_std, keys=map(_piece, np.unique(labels.ids["seq"])))
+    return report
 
 
 class SkiLabels(NamedTuple):
@@ -176,6 +170,21 @@ def reprojection_error(labels: SkiLabels, roots: np.ndarray) -> np.ndarray:
     return np.where(roots[:, 2] > 0, error, np.inf)
 
 
+def _usable_labels(folder: Path) -> tuple[SkiLabels, np.ndarray, dict[str, int]]:
+    """The rows of a split that become crops, their roots (N,3), and numbers of left-out rows by reason.
+
+    Raises UserError where most rows do not fit the cameras, or each other.
+    """
+    labels = read_labels(folder / LABELS_FILE)
+    # The labels are relative to the root; crops need to know where the root is.
+    roots = root_positions(labels)
+    kept, reasons = _usable_rows(folder, labels, roots)
+    agree = _views_agree(folder, labels.take(kept))
+    reasons["of instants about whose pose the cameras disagree"] = int((~agree).sum())
+    kept = kept[agree]
+    return labels.take(kept), roots[kept], reasons
+
+
 def _usable_rows(folder: Path, labels: SkiLabels, roots: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
     """Rows to keep, and numbers of left-out rows by reason. Raises UserError where most do not fit the cameras."""
     _check_sequences(folder, labels)
@@ -220,17 +229,56 @@ def _check_sequences(folder: Path, labels: SkiLabels) -> None:
         )
 
 
-def _check_views_agree(folder: Path, labels: SkiLabels) -> None:
-    """Raises UserError where most poses differ between the cameras of an instant, in the world frame."""
+def _views_agree(folder: Path, labels: SkiLabels) -> np.ndarray:
+    """Whether the cameras of each row's instant (N,) agree about the pose in the world frame.
+
+    Raises UserError where most do not.
+    """
     world = labels.poses @ labels.rotations
     instants = group_rows(labels.ids, INSTANT_KEYS)
-    # The median: single wrong labels are tolerated, a wrong convention is not.
-    typical = np.median(view_disagreement(world[instants.order], instants.start))
+    difference = view_disagreement(world[instants.order], instants.start)
+    # The median: single wrong labels are left out, a wrong convention is an error.
+    typical = np.median(difference)
     if typical > MAX_VIEW_DIFFERENCE:
         raise UserError(
             f"{folder / LABELS_FILE}: cameras of one instant disagree about '3D' by {typical:.2f} m in the "
             "median; expected camera-frame poses in meters that 'R_cam_2_world' rotates into one pose"
         )
+    agree = np.empty(len(world), dtype=bool)
+    agree[instants.order] = np.repeat(difference <= MAX_VIEW_DIFFERENCE, instants.count)
+    return agree
+
+
+def _write_crops(
+    folder: Path, labels: SkiLabels, roots: np.ndarray, output: Path, size: int, box_metres: float, progress: bool
+) -> float:
+    """Write the sequences that the layout lacks. Returns the fraction of all crops' area outside of the images."""
+    writer, crop = LayoutWriter(output, size), crop_camera(roots, box_metres)
+    file, count = writer.parts / OUTSIDE_FILE, len(roots)
+    outside, total = _read_fractions(file), 0.0
+    with tqdm(total=count, unit="crop", desc=f"prepare {folder.name}", disable=not progress) as bar:
+        for seq in np.unique(labels.ids["seq"]):
+            rows, key = np.flatnonzero(labels.ids["seq"] == seq), _piece(seq)
+            own = labels.take(rows)
+            # A sequence is a piece: an interrupted call resumes at the first one that is missing.
+            if key not in outside or not writer.has(key, own.ids["frame"]):
+                crop_of_rows = CropCamera(*(array[rows] for array in crop))
+                crops, labeled, outside[key] = _crop_rows(folder, own, roots[rows], crop_of_rows, size)
+                write_text(file, json.dumps(outside))
+                writer.add(crops, None, labeled, key)
+            total += outside[key] * len(rows)
+            bar.update(len(rows))
+    return total / count
+
+
+def _piece(seq: int) -> str:
+    return f"seq_{seq:03d}"
+
+
+def _read_fractions(file: Path) -> dict[str, float]:
+    """What an interrupted call has stored in `OUTSIDE_FILE`."""
+    held = read_json(file, dict) if file.exists() else {}
+    return {key: value for key, value in held.items() if isinstance(value, float) and 0 <= value <= 1}
 
 
 def _crop_rows(
@@ -279,8 +327,8 @@ def _list_reasons(reasons: dict[str, int]) -> str:
     return ", ".join(f"{count} rows {reason}" for reason, count in reasons.items() if count) or "no row"
 
 
-def _report(kept: int, reasons: dict[str, int], outside: list[float]) -> str:
+def _report(kept: int, reasons: dict[str, int], outside: float) -> str:
     lines = [f"{kept} crops; left out: {_list_reasons(reasons)}"]
-    if outside and np.mean(outside) > 0.01:
-        lines.append(f"{np.mean(outside):.0%} of the crops' area lies outside of the images and is black")
+    if outside > 0.01:
+        lines.append(f"{outside:.0%} of the crops' area lies outside of the images and is black")
     return "\n".join(lines)

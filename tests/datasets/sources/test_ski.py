@@ -1,5 +1,8 @@
 """Ski-PosePTZ-Camera: crops, rotations and poses of the layout agree with the images they come from."""
 
+import shutil
+import sys
+
 import h5py
 import numpy as np
 import pytest
@@ -69,17 +72,67 @@ def test_extrinsics_are_those_of_the_crop_cameras(source, prepared):
 
 
 def test_resumes_and_takes_statistics_over(source, prepared, tmp_path, monkeypatch):
-    monkeypatch.setattr("datasets.sources.ski.LayoutWriter.finish", lambda self, *arguments: None)
+    monkeypatch.setattr("datasets.sources.ski.LayoutWriter.finish", lambda *_, **__: None)
     prepare_ski(source, tmp_path / "test", SIZE, "train", prepared, progress=False)
     monkeypatch.undo()
     with pytest.raises(UserError, match=r"holds a set of .*2\.0.*; expected .*1\.5"):
         prepare_ski(source, tmp_path / "test", SIZE, "train", prepared, box_metres=1.5, progress=False)
     monkeypatch.setattr("datasets.sources.ski.crop_map", None)  # nothing is cropped again
-    prepare_ski(source, tmp_path / "test", SIZE, "train", prepared, progress=False)
+    report = prepare_ski(source, tmp_path / "test", SIZE, "train", prepared, progress=False)
     np.testing.assert_array_equal(Labels(tmp_path / "test")["pose_std"], Labels(prepared)["pose_std"])
-    assert "finished already" in prepare_ski(source, tmp_path / "test", SIZE, "train", prepared, progress=False)
+    # Finished: left alone, also when the source is gone.
+    assert prepare_ski(tmp_path / "gone", tmp_path / "test", SIZE, "train", prepared, progress=False) == report
     with pytest.raises(UserError, match=r"holds a set of \{'statistics': "):
         prepare_ski(source, tmp_path / "test", SIZE, "train", progress=False)
+
+
+def test_the_area_outside_is_that_of_all_crops_also_after_an_interruption(source, tmp_path, monkeypatch):
+    from datasets.sources import ski
+
+    crop_rows, fractions = ski._crop_rows, iter([0.1, KeyboardInterrupt, 0.5])
+
+    def cropped(*arguments):
+        crops, rows, _ = crop_rows(*arguments)
+        fraction = next(fractions)
+        if fraction is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return crops, rows, fraction
+
+    monkeypatch.setattr(ski, "_crop_rows", cropped)
+    with h5py.File(source / "train/labels.h5") as file:
+        rows = np.flatnonzero((file["seq"][:, 0] == 0) | (file["frame"][:, 0] == 0))
+    shutil.copytree(source, tmp_path / "own")
+    for name in ("seq", "cam", "frame", "subj", "3D", "2D", "cam_intrinsic", "cam_position", "R_cam_2_world"):
+        edit(tmp_path / "own/train/labels.h5", name, lambda array: array[rows])
+    with pytest.raises(KeyboardInterrupt):
+        prepare_ski(tmp_path / "own", tmp_path / "out", 32, progress=False)
+    report = prepare_ski(tmp_path / "own", tmp_path / "out", 32, progress=False)
+    # 18 rows of 0.1 and 6 of 0.5.
+    assert report.endswith("20% of the crops' area lies outside of the images and is black")
+    assert (tmp_path / "out/report.txt").read_text() == report
+
+
+def test_instants_about_which_the_cameras_disagree_are_left_out(source, tmp_path):
+    shutil.copytree(source, tmp_path / "own")
+    edit(tmp_path / "own/train/labels.h5", "3D", set_row(0, 1.1))
+    report = prepare_ski(tmp_path / "own", tmp_path / "out", 32, progress=False)
+    assert "30 crops; left out: 6 rows of instants about whose pose the cameras disagree" in report
+    validate(tmp_path / "out")
+
+
+def set_row(row, factor):
+    def change(array):
+        array[row] *= factor
+        return array
+
+    return change
+
+
+def test_a_missing_package_is_reported_before_anything_is_written(source, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(UserError, match=r"needs? the package 'opencv.*pip install"):
+        prepare_ski(source, tmp_path / "out", SIZE, progress=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_missing_images_are_counted(tmp_path):
