@@ -1,7 +1,6 @@
 """Reads full frames and labels of a training layout of version 2, by row or by batch."""
 
 from datasets.layout.frame_writer import FRAME_CHANNELS
-from datasets.layout.images import ImageArray
 from datasets.layout.labels import FRAME_ROW_KEYS, FRAMES, OPTIONAL_FRAME_KEYS
 from datasets.reader import LayoutDataset
 
@@ -44,8 +43,3 @@ class FrameDataset(LayoutDataset):
 
     def _default_keys(self) -> tuple[str, ...]:
         return tuple(k for k in FRAME_BATCH_KEYS if k not in _OPTIONAL or k in self.kinds or k in self.labels)
-
-    @staticmethod
-    def _size_of(array: ImageArray) -> tuple[int, int]:
-        height, width = array.images.shape[-2:]
-        return height, width

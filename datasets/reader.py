@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from datasets.layout.images import ImageArray
 from datasets.layout.labels import CROPS, ROW_KEYS, Labels
-from datasets.layout.packed import IMAGES, open_packed
+from datasets.layout.packed import open_images
 from datasets.layout.writer import IMAGE_KINDS
 from utils.errors import UserError
 from utils.memory import total_memory
@@ -40,10 +40,7 @@ class LayoutDataset(Dataset):
         self.labels = Labels(root)
         self.labels.expect_version(self.version)
         self.device = torch.device("cpu")
-        packed = open_packed(self.labels)
-        self._files = IMAGES[self.version](self.labels)
-        if packed:
-            self._files = IMAGES[self.version](self.labels, self._size_of(packed[self._files.first_kind]))
+        self._files, packed = open_images(self.labels)
         self.kinds = tuple(packed) or self._files.kinds
         self.keys = self._default_keys() if keys is None else tuple(keys)
         image_keys = [key for key in self.keys if self._is_image(key)]
@@ -125,11 +122,6 @@ class LayoutDataset(Dataset):
     def _default_keys(self) -> tuple[str, ...]:
         return self.batch_keys
 
-    @staticmethod
-    def _size_of(array: ImageArray) -> Any:
-        """Size of the images as `size` gives it."""
-        raise NotImplementedError
-
     def _is_image(self, key: str) -> bool:
         return key in self._files.channels
 
@@ -193,7 +185,3 @@ class MultiViewDataset(LayoutDataset):
 
     version = CROPS
     batch_keys = BATCH_KEYS
-
-    @staticmethod
-    def _size_of(array: ImageArray) -> int:
-        return array.images.shape[-1]

@@ -1,5 +1,6 @@
 """Crops of a layout (version 1), decoded from their PNG files."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -25,6 +26,11 @@ class PngCrops(LayoutImages):
     def shape(cls, kind: str, size: int) -> tuple[int, ...]:
         """Shape (C,R,R) of one crop."""
         return (CROP_CHANNELS[kind], size, size)
+
+    @classmethod
+    def size_of(cls, shape: Sequence[int]) -> int:
+        """Side R of the crops in an array (...,R,R)."""
+        return shape[-1]
 
     def path(self, row: int, kind: str) -> str:
         """The file of one crop; `kind` is one of `CROP_CHANNELS`."""

@@ -1,6 +1,7 @@
 """Full frames of a layout (version 2), decoded from their PNG or JPEG files."""
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -40,6 +41,12 @@ class FrameFiles(LayoutImages):
     def shape(cls, kind: str, size: tuple[int, int]) -> tuple[int, ...]:
         """Shape of one image: (3,H,W), of a mask (H,W)."""
         return tuple(size) if kind == "mask" else (FRAME_CHANNELS[kind], *size)
+
+    @classmethod
+    def size_of(cls, shape: Sequence[int]) -> tuple[int, int]:
+        """(height, width) of the frames in an array (...,H,W)."""
+        height, width = shape[-2:]
+        return height, width
 
     def path(self, row: int, kind: str) -> str:
         """The file of one image; `kind` is one of `FRAME_CHANNELS`."""

@@ -44,6 +44,11 @@ class LayoutImages:
         """Shape of one image in a batch."""
         raise NotImplementedError
 
+    @classmethod
+    def size_of(cls, shape: Sequence[int]) -> Any:
+        """Size of the images, as `size` gives it, of an array of them with this shape."""
+        raise NotImplementedError
+
     def path(self, row: int, kind: str) -> str:
         """The file of one image; `kind` is one of `channels`."""
         raise NotImplementedError

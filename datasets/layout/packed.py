@@ -57,8 +57,18 @@ def open_packed(labels: Labels) -> dict[str, ImageArray]:
             shapes = {kind: files.shape(kind, about["size"]) for kind in about["kinds"]}
             return {kind: _open_kind(folder, kind, labels.num_rows, shape) for kind, shape in shapes.items()}
     except Exception as error:
-        raise UserError(f"{what} {folder} are damaged ({reason(error)}); {_how_to_repack(labels)}") from error
-    raise UserError(f"{what} of {labels.root} belong to other labels; {_how_to_repack(labels)}")
+        raise UserError(f"{what} {folder} are damaged ({reason(error)}); {how_to_repack(labels)}") from error
+    raise UserError(f"{what} of {labels.root} belong to other labels; {how_to_repack(labels)}")
+
+
+def open_images(labels: Labels) -> tuple[LayoutImages, dict[str, ImageArray]]:
+    """The image files of a layout, and its packed images by kind, which are read in place of the files.
+
+    Where images are packed, no file is opened, since somebody may keep the packed ones only. Errors as `open_packed`.
+    """
+    packed, files = open_packed(labels), IMAGES[labels.version]
+    size = files.size_of(packed[files.first_kind].images.shape) if packed else None
+    return files(labels, size), packed
 
 
 def pack(root: str | Path, progress: bool = True) -> str:
@@ -95,7 +105,8 @@ def _pack(labels: Labels, progress: bool) -> str:
     return _report(labels)
 
 
-def _how_to_repack(labels: Labels) -> str:
+def how_to_repack(labels: Labels) -> str:
+    """What to do where packed images are not those of the layout, for messages."""
     return f"pack again ({command_for('pack_dataset')} {labels.root}) or remove {labels.root / PACKED_FOLDER}"
 
 

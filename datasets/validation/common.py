@@ -1,14 +1,53 @@
 """What the checks of both versions of the layout share."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import torch
 
 from datasets.cameras.agreement import MIN_CAMERAS
 from datasets.cameras.camera import ROTATION_TOLERANCE, rotation_error
 from datasets.layout.groups import Groups, group_rows
 from datasets.layout.labels import POSE_KEYS, STATISTIC_KEYS, Labels, instant_keys
+from datasets.layout.packed import how_to_repack, open_images
 from utils.errors import UserError
+
+JPEG_ROUNDING = 2.0  # levels, in the mean: versions of Pillow decode a JPEG differently
+
+
+class TrainingImages:
+    """The images that training reads: packed ones, each compared with its file where that is kept, or the files."""
+
+    def __init__(self, labels: Labels):
+        self.labels = labels
+        self.files, self._packed = open_images(labels)
+
+    def has(self, kind: str) -> bool:
+        """Whether there is any image of a kind: packed, or a file beside that of the first row."""
+        path = Path(self.files.path(0, kind))
+        # All names of a kind begin alike: "bg", which all frames of a camera share, has no number.
+        return kind in self._packed or any(path.parent.glob(f"{path.stem.rstrip('0123456789')}*{path.suffix}"))
+
+    def read(self, row: int, kind: str) -> np.ndarray:
+        """One image as `LayoutImages` reads it. Raises UserError where it is missing, damaged, or packed of another."""
+        path = self.files.path(row, kind)
+        if kind not in self._packed:
+            return self.files.read(row, kind)
+        packed = self._packed[kind].take(torch.tensor([row]))[0].numpy()
+        if not os.path.exists(path):
+            return packed
+        image = self.files.read(row, kind)
+        if _differ(image, packed, path):
+            raise UserError(f"{path} differs from its packed {self.files.name}; {how_to_repack(self.labels)}")
+        return image
+
+
+def _differ(image: np.ndarray, packed: np.ndarray, path: str) -> bool:
+    if path.endswith(".png"):
+        return not np.array_equal(image, packed)
+    return np.abs(image.astype(int) - packed).mean() > JPEG_ROUNDING
 
 
 def check_labels(labels: Labels, required: Sequence[str]) -> None:

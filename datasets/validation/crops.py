@@ -1,16 +1,16 @@
 """Checks a training layout of crops (version 1)."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from datasets.cameras.agreement import MAX_VIEW_DIFFERENCE, view_disagreement
 from datasets.layout.groups import Groups, group_rows
 from datasets.layout.labels import MAX_JOINT_DISTANCE, ROW_KEYS, Labels
-from datasets.layout.png import map_threads, read_png
-from datasets.layout.writer import CROP_CHANNELS, image_path
+from datasets.layout.png import map_threads
+from datasets.layout.writer import CROP_CHANNELS
 from datasets.validation.common import (
+    TrainingImages,
     check_instants,
     check_labels,
     check_rotations,
@@ -30,8 +30,9 @@ def validate_crops(labels: Labels) -> str:
 
     Raises UserError for the first error: a missing or misshapen key, NaN, a matrix that is not a rotation or not the
     inverse that it should be, a pose that is not root-centered or not in meters, joints in another order, cameras that
-    disagree about a pose, duplicate rows, instants of one camera only, a crop that is missing, truncated or of another
-    size. A layout may lack all background crops, all masks, and all 3D poses with their statistics.
+    disagree about a pose, duplicate rows, instants of one camera only, a crop that is missing, truncated, of another
+    size, or packed of another one. A layout may lack all background crops, all masks, and all 3D poses with their
+    statistics.
     """
     check_labels(labels, ROW_KEYS)
     check_rotations(labels)
@@ -91,33 +92,27 @@ def _check_crops(labels: Labels) -> tuple[int, list[str]]:
     """Decode all crops. Returns their side in pixels and the kinds that exist."""
     from tqdm import tqdm
 
-    ids = np.stack([labels[name] for name in ("seq", "cam", "frame")], axis=1)
-    size = read_png(image_path(labels.root, *ids[0], "img_crop")).shape[0]
+    images, count = TrainingImages(labels), labels.num_rows
     # A set of moving cameras has no background at all; a set with any background must have all of them. So with masks.
-    folder = Path(image_path(labels.root, *ids[0], "img_crop")).parent
-    kinds = [kind for kind in CROP_CHANNELS if kind == "img_crop" or any(folder.glob(f"{kind}_*.png"))]
+    kinds = [kind for kind in CROP_CHANNELS if kind == "img_crop" or images.has(kind)]
     empty_masks: list[str] = []
     for kind in kinds:
-        with tqdm(desc=f"Checking {kind}", total=len(ids), unit="crop") as bar:
-            for done in map_threads(_crop_checker(labels.root, kind, size, empty_masks), ids):
+        with tqdm(desc=f"Checking {kind}", total=count, unit="crop") as bar:
+            for done in map_threads(_crop_checker(images, kind, empty_masks), range(count)):
                 bar.update(done)
     # Now and then somebody is hidden by furniture; where that is common, something else went wrong.
-    if len(empty_masks) > MAX_EMPTY_MASKS * len(ids):
+    if len(empty_masks) > MAX_EMPTY_MASKS * count:
         raise UserError(
-            f"{len(empty_masks)} of {len(ids)} masks are empty, such as {empty_masks[0]}; expected 255 at the person"
+            f"{len(empty_masks)} of {count} masks are empty, such as {empty_masks[0]}; expected 255 at the person"
         )
-    return size, kinds
+    return images.files.size, kinds
 
 
-def _crop_checker(root: Path, kind: str, size: int, empty_masks: list[str]) -> Callable[[np.ndarray], None]:
-    def check(row: np.ndarray) -> None:
-        path = image_path(root, *row, kind)
-        crop = read_png(path, CROP_CHANNELS[kind])
-        height, width = crop.shape[:2]
-        if (height, width) != (size, size):
-            raise UserError(f"{path} is {width}x{height} px; expected {size}x{size} px like the first crop")
+def _crop_checker(images: TrainingImages, kind: str, empty_masks: list[str]) -> Callable[[int], None]:
+    def check(row: int) -> None:
+        crop = images.read(row, kind)
         if kind == "mask_crop" and not crop.any():
-            empty_masks.append(path)
+            empty_masks.append(images.files.path(row, kind))
 
     return check
 

@@ -1,15 +1,14 @@
 """Checks a training layout of full frames of several people (version 2)."""
 
-from pathlib import Path
-
 import numpy as np
 
 from datasets.cameras.agreement import MAX_VIEW_DIFFERENCE, view_disagreement
-from datasets.layout.frame_files import FrameFiles
+from datasets.layout.frame_writer import FRAME_CHANNELS
 from datasets.layout.groups import Groups, group_rows
 from datasets.layout.labels import FRAME_ROW_KEYS, MAX_JOINT_DISTANCE, NOBODY, OPTIONAL_FRAME_KEYS, Labels
 from datasets.layout.png import map_threads
 from datasets.validation.common import (
+    TrainingImages,
     check_instants,
     check_labels,
     check_rotations,
@@ -33,8 +32,8 @@ def validate_frames(labels: Labels) -> str:
     rotation or no matrix of intrinsics, a column that changes its person within a sequence, labels of nobody, boxes
     outside the frame, roots outside their boxes, a pose that is not root-centered or not in meters, joints in another
     order, cameras that disagree about a pose or a place, duplicate rows, instants of one camera only, an image that is
-    missing, truncated or of another size, a mask of a person who is not there. Optional keys, poses and masks may be
-    missing altogether.
+    missing, truncated, of another size or packed of another one, a mask of a person who is not there. Optional keys,
+    poses and masks may be missing altogether.
     """
     check_labels(labels, [key for key in FRAME_ROW_KEYS if key not in OPTIONAL_FRAME_KEYS])
     check_rotations(labels)
@@ -42,12 +41,12 @@ def validate_frames(labels: Labels) -> str:
     instants = check_instants(labels)
     check_views(labels, instants)
     _check_people(labels)
-    files = FrameFiles(labels)
-    _check_boxes(labels, files.size)
+    images = TrainingImages(labels)
+    _check_boxes(labels, images.files.size)
     about_places = _check_places(labels, instants)
     about_poses = _check_poses(labels, instants) if "3D" in labels else ["no 3D poses: stage 1 only"]
-    _check_images(labels, files)
-    return "\n".join([*_table(labels, instants, files), *about_places, *about_poses])
+    kinds = _check_images(labels, images)
+    return "\n".join([*_table(labels, instants, images.files.size, kinds), *about_places, *about_poses])
 
 
 def _check_intrinsics(labels: Labels) -> None:
@@ -192,25 +191,24 @@ def _check_poses(labels: Labels, instants: Groups) -> list[str]:
     ]
 
 
-def _check_images(labels: Labels, files: FrameFiles) -> None:
-    """Decode all images. A set with any mask must have all of them; backgrounds there must be."""
+def _check_images(labels: Labels, images: TrainingImages) -> list[str]:
+    """Decode all images. A set with any mask must have all of them; backgrounds there must be. Returns the kinds."""
     from tqdm import tqdm
 
-    kinds = dict.fromkeys(("img", "bg", *files.kinds))
-    if "mask" not in kinds and any(Path(files.path(0, "mask")).parent.glob("mask_*.png")):
-        kinds["mask"] = None
+    kinds = [kind for kind in FRAME_CHANNELS if kind != "mask" or images.has(kind)]
     for kind in kinds:
-        index = files.index(kind)
-        rows = np.arange(len(files)) if index is None else np.unique(index, return_index=True)[1]
+        index = images.files.index(kind)
+        rows = np.arange(labels.num_rows) if index is None else np.unique(index, return_index=True)[1]
 
         def check(row: int, kind: str = kind) -> None:
-            image = files.read(row, kind)
+            image = images.read(row, kind)
             if kind == "mask":
-                _check_mask(labels, files.path(row, kind), image, row)
+                _check_mask(labels, images.files.path(row, kind), image, row)
 
         with tqdm(desc=f"Checking {kind}", total=len(rows), unit="image") as bar:
             for done in map_threads(check, rows.tolist()):
                 bar.update(done)
+    return kinds
 
 
 def _check_mask(labels: Labels, path: str, mask: np.ndarray, row: int) -> None:
@@ -228,12 +226,12 @@ def _check_mask(labels: Labels, path: str, mask: np.ndarray, row: int) -> None:
                 raise UserError(f"{path} shows person {value - 1} outside its 'box' {box.tolist()}; expected it inside")
 
 
-def _table(labels: Labels, instants: Groups, files: FrameFiles) -> list[str]:
+def _table(labels: Labels, instants: Groups, size: tuple[int, int], kinds: list[str]) -> list[str]:
     people = (labels["subj"] != NOBODY).sum(1)
     lines = count_table(labels, instants, "people", people, "frames")
     fewest, most = instants.count.min(), instants.count.max()
-    height, width = files.size
-    lines.append(f"frames: {width}x{height} px, {listed(files.kinds)}; cameras per instant: {fewest} to {most}")
+    height, width = size
+    lines.append(f"frames: {width}x{height} px, {listed(kinds)}; cameras per instant: {fewest} to {most}")
     subjects = np.unique(labels["subj"][labels["subj"] != NOBODY]).tolist()
     shown = ", ".join(map(str, subjects[:10])) + (", ..." if len(subjects) > 10 else "")
     lines.append(f"{len(subjects)} subjects in {labels.num_people} columns" + (f": {shown}" if subjects else ""))

@@ -7,6 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
+from datasets.layout.packed import pack
+from datasets.layout.png import read_png, write_png
 from datasets.validation import validate
 from tests.processes import fork_script
 from tests.synthetic import write_synthetic_layout
@@ -120,6 +122,31 @@ def test_crop_of_another_size_is_named(layout):
     path = layout / "seq_004/cam_00/img_crop_000005.png"
     Image.new("RGB", (16, 12)).save(path)
     with pytest.raises(UserError, match=r"img_crop_000005\.png is 16x12 px; expected 16x16 px"):
+        validate(layout)
+
+
+def test_packed_crops_are_what_is_checked(layout):
+    """Training reads these: they must be those of the files, and are enough where somebody keeps them alone."""
+    pack(layout, progress=False)
+    summary = validate(layout)
+    path = layout / "seq_003/cam_02/bg_crop_000010.png"
+    crop = read_png(str(path)).copy()
+    crop[3, 4] ^= 1
+    write_png(str(path), crop)
+    with pytest.raises(UserError, match=r"bg_crop_000010\.png differs from its packed crop; pack again .* or remove"):
+        validate(layout)
+    for file in layout.rglob("*.png"):
+        file.unlink()
+    assert validate(layout) == summary
+    shutil.rmtree(layout / "packed")
+    with pytest.raises(UserError, match="missing crop"):
+        validate(layout)
+
+
+def test_damaged_packed_crops_are_named(layout):
+    pack(layout, progress=False)
+    (layout / "packed/img_crop.npy").write_bytes(b"")
+    with pytest.raises(UserError, match="packed are damaged"):
         validate(layout)
 
 

@@ -178,3 +178,24 @@ def test_scripts(frames):
 
 def test_coverage_counts_people(whole):
     assert coverage_report(whole, whole).startswith("60 poses of")
+
+
+@pytest.mark.parametrize("form", ["png", "jpg"])
+def test_packed_frames_are_what_is_checked(frames, form):
+    if form == "jpg":
+        for path in frames.rglob("img_*.png"):
+            Image.open(path).save(path.with_suffix(".jpg"), quality=95)
+            path.unlink()
+    pack(frames, progress=False)
+    summary = validate(frames)
+    path = sorted(frames.rglob(f"img_*.{form}"))[5]
+    whole = path.read_bytes()
+    image = Image.open(path).convert("RGB")
+    image.transpose(Image.Transpose.ROTATE_180).save(path)
+    with pytest.raises(UserError, match=rf"{path.name} differs from its packed frame; pack again"):
+        validate(frames)
+    path.write_bytes(whole)
+    for kind in ("img", "mask", "bg"):
+        for file in frames.rglob(f"{kind}*.{form}"):
+            file.unlink()
+        assert validate(frames) == summary
