@@ -76,7 +76,10 @@ class JoinedDataset(Dataset):
 
     def __getitems__(self, rows: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
         """The collated batch of these rows; every value has a leading dimension of len(rows)."""
-        rows = np.asarray(rows, dtype=np.int64)
+        rows, count = np.asarray(rows, dtype=np.int64), len(self)
+        if len(rows) and not -count <= rows.min() <= rows.max() < count:
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of {count}")
+        rows = np.where(rows < 0, rows + count, rows)
         of_first = rows < len(self.first)
         parts = []
         for dataset, own in ((self.first, rows[of_first]), (self.second, rows[~of_first] - len(self.first))):

@@ -63,6 +63,15 @@ def test_rows_are_those_of_the_sets(joined):
     assert torch.equal(joined[45]["img_crop"], batch["img_crop"][0])
 
 
+def test_negative_rows_count_from_the_end(joined):
+    batch, same = joined.__getitems__([-1, -136, -97]), joined.__getitems__([135, 0, 39])
+    assert all(torch.equal(batch[key], same[key]) for key in ("img_crop", "frame", "cam", "subj"))
+    assert torch.equal(joined[-1]["img_crop"], joined[len(joined) - 1]["img_crop"])
+    for row in (-137, 136):
+        with pytest.raises(IndexError):
+            joined[row]
+
+
 def test_groups_are_of_one_instant_and_parts_of_one_set(joined, recording, rendered):
     config = mixed(recording, rendered, "", mixed_fraction=0.5)
     parts, held_out = training_parts(joined, config, unit=4)
