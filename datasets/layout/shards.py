@@ -56,6 +56,8 @@ def parse_shard(text: str) -> Shard:
 
 def shards_folder(root: Path) -> Path:
     """The folder of the shards of the set `root`, beside it."""
+    # A path such as "." has no name.
+    root = Path(os.path.abspath(root))
     return root.with_name(f"{root.name}.shards")
 
 

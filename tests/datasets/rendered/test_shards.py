@@ -64,6 +64,13 @@ def test_merged_crops_have_the_bytes_of_one_process(root, whole, monkeypatch, ca
     assert contents(root) == whole
 
 
+def test_the_current_folder_is_an_output(root, whole, monkeypatch):
+    root.mkdir()
+    monkeypatch.chdir(root)
+    run(monkeypatch, "--output", ".", "--merge")
+    assert contents(root) == whole and [path.name for path in root.parent.iterdir()] == ["set"]
+
+
 def test_merged_frames_have_the_bytes_of_one_process(tmp_path, monkeypatch):
     single = render_frames(tmp_path / "single", 8, "1,2", (16, 24), workers=1, progress=False)
     for number in (1, 2):
