@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from models.scene.boxes import box_sizes
+from models.scene.boxes import box_matrices, box_sizes
 from utils.errors import UserError
 
 # Limbs that may be anywhere in other views are rendered faintly: a half of the radiance would leave them out. Where the
@@ -18,6 +18,7 @@ VISIBLE = 0.05
 DECODED = 0.3  # the same of masks alone, where nobody looks at the frame
 # Share of the masks of two boxes that both have: with more, both show one person. Chosen as VISIBLE was.
 SAME_MASK = 0.3
+CROP_MARGIN = 1.25  # sides of a crop around a person, in its longer sides: crops fade to their borders
 MIN_AREA = 1e-3  # of a frame: whoever has fewer pixels is not in it
 FOUND_IOU = 0.1  # of boxes: with less, the predicted person is somewhere else
 RECALL_IOU = 0.5
@@ -124,7 +125,29 @@ def boxes_in_pixels(boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Boxes (K,B,2,3) of a network (models/scene/boxes.py) in frames of `size` (H,W) -> (B,K,4), pixels."""
     scale = torch.tensor([size[1], size[0]], device=boxes.device) - 1
     sides, centers = box_sizes(boxes) * scale, (boxes[..., 2] + 1) / 2 * scale
-    return torch.cat([centers - sides / 2, sides], dim=-1).transpose(0, 1)
+    # From the center of the first pixel to that of the last: one pixel more.
+    return torch.cat([centers - sides / 2, sides + 1], dim=-1).transpose(0, 1)
+
+
+def crops_around(people: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Boxes (...,4) around people, pixels of frames of `size` (H,W) -> those of a network that learns them (...,2,3).
+
+    Those are squares in pixels, as crops are, 1.25 times as large as the longer side of the person.
+    """
+    extent = people.new_tensor([size[1] - 1, size[0] - 1])
+    center = 2 * (people[..., :2] + (people[..., 2:] - 1) / 2) / extent - 1
+    return box_matrices(CROP_MARGIN * people[..., 2:].amax(-1, keepdim=True) / extent, center)
+
+
+def people_as_crops(true: People, silhouettes: torch.Tensor | None, size: tuple[int, int]) -> People:
+    """True people with the boxes of crops around them, for networks without masks: theirs are not those of silhouettes.
+
+    `silhouettes` (B,P,4): boxes around whole people, with what others hide; `true` has those of what is visible.
+    """
+    boxes = true.boxes
+    if silhouettes is not None:
+        boxes = torch.where(silhouettes.isfinite(), silhouettes, boxes)
+    return true._replace(boxes=boxes_in_pixels(crops_around(boxes.transpose(0, 1), size), size))
 
 
 def match_people(boxes: torch.Tensor, true_boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,6 +12,7 @@ from training.scene_metrics import (
     mask_iou,
     match_people,
     overlapping_pairs,
+    people_as_crops,
     predicted_people,
     true_people,
 )
@@ -204,7 +205,21 @@ def test_boxes_of_the_network_in_pixels():
     whole = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
     right = torch.tensor([[0.5, 0, 0.5], [0, 1.0, 0]])
     boxes = boxes_in_pixels(torch.stack([whole, right])[:, None], (41, 61))
-    assert boxes.tolist() == [[[0, 0, 60, 40], [30, 0, 30, 40]]]  # from the center of the first pixel to the last one's
+    assert boxes.tolist() == [[[0, 0, 61, 41], [30, 0, 31, 41]]]  # all pixels, from the first to the last, count
+
+
+def test_crops_around_people_are_squares_of_their_whole_silhouettes():
+    boxes = torch.tensor([[[20.0, 10, 8, 16], [2, 20, 12, 6], NOBODY]])
+    visible = boxes.clone()
+    visible[0, 0, 2] = 2  # the rest of it is hidden
+    true = People(torch.tensor([[True, True, False]]), visible)
+    crops = people_as_crops(true, boxes, (40, 60)).boxes[0, :2]
+    # 1.25 times the longer sides, from the center of the first pixel to that of the last, around the same centers.
+    torch.testing.assert_close(crops[:, 2:], torch.tensor([[21.0, 21], [16, 16]]))
+    centers = boxes[0, :2, :2] + (boxes[0, :2, 2:] - 1) / 2
+    torch.testing.assert_close(crops[:, :2] + (crops[:, 2:] - 1) / 2, centers)
+    of_visible = people_as_crops(true, None, (40, 60)).boxes[0]
+    assert float(of_visible[0, 0] + (of_visible[0, 2] - 1) / 2) == pytest.approx(20.5)
 
 
 def test_people_overlap_only_where_one_hides_the_other():

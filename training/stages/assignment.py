@@ -37,7 +37,7 @@ def assign_boxes(
     from scipy.optimize import linear_sum_assignment
 
     places = boxes_in_pixels(boxes.detach(), size).double().cpu()
-    half = places[..., 2:] / 2
+    half = (places[..., 2:] - 1) / 2
     offsets = centers.double().cpu()[:, :, None] - (places[..., :2] + half)[:, None]
     distances, known = offsets.norm(dim=-1), torch.isfinite(centers).all(-1).cpu()
     fits = (offsets.abs() <= half[:, None]).all(-1) | (not inside)

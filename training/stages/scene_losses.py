@@ -10,11 +10,11 @@ from torch.nn import functional
 from models.parts.options import option
 from models.parts.perceptual import perceptual_features
 from models.scene.boxes import box_matrices, box_sizes, crop_frames
+from training.scene_metrics import crops_around
 from utils.errors import UserError
 from utils.geometry import at_least_float32
 
 _ENLARGED = 1.25  # what `loss_around_boxes` sees, in sides of a box: a person may reach out of it
-_MARGIN = 1.25  # of a crop around a person: it fades to its border
 _HEIGHT = 0.4  # of the frame: the average box of the prior, which is two thirds as wide as high, in pixels
 
 
@@ -111,16 +111,12 @@ def box_prior(boxes: torch.Tensor, ratio: float, square: bool = False, together:
 
 
 def true_box_loss(boxes: torch.Tensor, true: torch.Tensor, size: tuple[int, int], chosen: torch.Tensor) -> torch.Tensor:
-    """Mean absolute difference of boxes (B,P,2,3) and those around people (B,P,4), pixels of frames of `size` (H,W).
+    """Mean absolute difference of boxes (B,P,2,3) and crops around people (B,P,4), pixels of frames of `size` (H,W).
 
-    Those around them are squares, as crops are, 1.25 times as large as the longer side of the true box. Only people who
-    are `chosen` (B,P) count.
+    Only people who are `chosen` (B,P) count.
     """
-    extent = true.new_tensor([size[1] - 1, size[0] - 1])
-    center = 2 * (true[..., :2] + (true[..., 2:] - 1) / 2) / extent - 1
-    side = _MARGIN * true[..., 2:].amax(-1, keepdim=True) / extent
-    wanted = torch.cat([center, side], dim=-1)
-    difference = (torch.cat([boxes[..., 2], box_sizes(boxes)], dim=-1) - wanted).abs()
+    ours, wanted = (torch.cat([box[..., 2], box_sizes(box)], dim=-1) for box in (boxes, crops_around(true, size)))
+    difference = (ours - wanted).abs()
     return difference[chosen].sum() / (difference[chosen].numel() or 1)
 
 

@@ -21,11 +21,13 @@ from training.metrics import psnr
 from training.scene_metrics import (
     DECODED,
     RECALL_IOU,
+    Comparison,
     People,
     boxes_in_pixels,
     compare_people,
     depth_order,
     overlapping_pairs,
+    people_as_crops,
     predicted_people,
     true_people,
 )
@@ -62,7 +64,8 @@ def evaluate_scenes(
 
     People are found in a frame by itself, and matched one to one with those of its labels. With an image decoder each
     frame is also composed from another camera's of the same instant, beside its background alone; without one there are
-    no masks, and every box counts as a person. With a pose decoder, poses of people who were found are compared.
+    no masks: every box counts as a person, and is compared with the crop around one. With a pose decoder, poses of
+    people who were found are compared.
 
     Returns rows as `scene_table` does, the last over all, with those scores of `SCENE_TABLES` that labels and network
     allow. Also writes `evaluation.csv` and `evaluation.md` into `folder`, if given. `dataset` must read all that
@@ -141,6 +144,16 @@ def seen_people(
     return SeenPeople(people, torch.empty_like(poses).scatter(1, order, poses).cpu(), decoded)
 
 
+def compare_seen(people: People, true: People, labels: Batch, size: tuple[int, int]) -> Comparison:
+    """`compare_people` of the people that a network sees in frames of `size` (H,W), and those of their `labels`.
+
+    Without masks the boxes of `people` are those of crops.
+    """
+    if people.maps is None:
+        true = people_as_crops(true, labels.get("box"), size)
+    return compare_people(people, true)
+
+
 def _on_cpu(people: People) -> People:
     return People(*(None if values is None else values.cpu() for values in people))
 
@@ -154,7 +167,7 @@ def _batch_scores(network: nn.Module, hardware: Hardware, batch: Batch) -> dict[
     if any(key in labels for key in _WHERE):
         with hardware.autocast():
             seen = find_people(network, inputs)
-        scores |= _people_scores(seen, labels, network)
+        scores |= _people_scores(seen, labels, network, tuple(inputs["img"].shape[-2:]))
     if network.decoder is not None:
         target, _ = evaluation_permutations(len(inputs["img"]), 2, device=hardware.device)
         with hardware.autocast():
@@ -165,9 +178,11 @@ def _batch_scores(network: nn.Module, hardware: Hardware, batch: Batch) -> dict[
     return {name: values.cpu().double().numpy() for name, values in scores.items()}
 
 
-def _people_scores(seen: SeenPeople, labels: Batch, network: nn.Module) -> dict[str, torch.Tensor]:
+def _people_scores(
+    seen: SeenPeople, labels: Batch, network: nn.Module, size: tuple[int, int]
+) -> dict[str, torch.Tensor]:
     true = true_people(labels)
-    found = compare_people(seen.people, true)
+    found = compare_seen(seen.people, true, labels, size)
     recall = (found.box_iou >= RECALL_IOU).double().masked_fill(~true.present, torch.nan)
     scores = {"present": true.present, "recall": recall, "box_iou": found.box_iou}
     if found.mask_iou is not None:

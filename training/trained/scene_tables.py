@@ -23,6 +23,7 @@ SCENE_TABLES = (
         "People",
         "Predicted people are matched one to one with those in a frame. Recall: share of them whose box has an IoU of "
         "at least 0.5 with its match; IoU of boxes and of instance masks: means over people, 0 for the missed; "
+        "boxes of a network without masks are compared with the crops around people; "
         "a mask is where the person is decoded and the frame is not its background, nor a shadow on it, a decoded one "
         "where the person is decoded. Missed, "
         "false: people a frame without a match, and matches without a person (box IoU below 0.1). Depth order: share "

@@ -10,10 +10,10 @@ from datasets.sampler import group_rows
 from models.scene.perspective import crop_rotations
 from training.loop.hardware import Hardware
 from training.metrics import n_mpjpe
-from training.scene_metrics import Comparison, People, compare_people, true_people
+from training.scene_metrics import Comparison, People, true_people
 from training.stages.scenes import scene_inputs
 from training.trained.evaluation import motion_names
-from training.trained.scene_evaluation import SeenPeople, scene_outputs, seen_outputs, seen_people
+from training.trained.scene_evaluation import SeenPeople, compare_seen, scene_outputs, seen_outputs, seen_people
 from training.trained.spaces import FrameCamera, frame_cameras, scene_space
 from training.trained.viewing import viewing_order
 from utils.geometry import rotate_points, yaw_rotation
@@ -71,7 +71,8 @@ class SceneView:
         bodies = []
         for person in _present(seen.people) if seen.poses is not None else ():
             box, cloud = seen.people.boxes[0, person].numpy(), points[person].numpy()
-            bodies.append(camera.found(seen.poses[0, person].numpy(), box, cloud, _color(person)))
+            of_crop = seen.people.maps is None
+            bodies.append(camera.found(seen.poses[0, person].numpy(), box, cloud, _color(person), of_crop))
         if true is None or not {"3D", "position"} <= set(labels):
             return bodies
         poses, places = labels["3D"][0].unflatten(1, (NUM_JOINTS, 3)), labels["position"][0]
@@ -115,8 +116,8 @@ class SceneView:
         if "depth_map" in outputs:
             depths = to_array(outputs["depth_map"])[0, 0]
         true = true_people(batch) if {"box", "mask"} & set(batch) else None
-        found = None if true is None else compare_people(seen.people, true)
         frames = denormalize(inputs["img"])
+        found = None if true is None else compare_seen(seen.people, true, batch, tuple(frames.shape[-2:]))
         panels = ScenePanels(
             input_image=crop_to_image(frames[0]),
             outlines=_outlines(seen.people, true, found),

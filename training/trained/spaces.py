@@ -9,6 +9,7 @@ from numpy.linalg import solve
 
 from datasets import BOX_METRES, FrameDataset, MultiViewDataset
 from datasets.layout.labels import instant_keys
+from training.scene_metrics import CROP_MARGIN
 from utils.plotting import crop_to_image
 from utils.space import Body, Color, Space, SpaceCamera, at_persons_scale, standing_height
 
@@ -74,15 +75,19 @@ class FrameCamera:
         """The true body of a pose (17,3) at a label's `position` (3,), meters, camera frame."""
         return Body(self.position + self.to_world @ position, pose @ self.to_world.T, color, true=True)
 
-    def found(self, pose: np.ndarray, box: np.ndarray, points: np.ndarray | None, color: Color) -> Body:
+    def found(
+        self, pose: np.ndarray, box: np.ndarray, points: np.ndarray | None, color: Color, of_crop: bool = False
+    ) -> Body:
         """The predicted body of a pose (17,3), camera frame, in a box (left, top, width, height), pixels.
 
-        It is as far away as its height in the box says, in the direction of the box's center. `points` (N,3): latent
-        points, camera frame.
+        It is as far away as its height in the box says, in the direction of the box's center; `of_crop`: the box is
+        that of a crop around it, and not of its silhouette. `points` (N,3): latent points, camera frame.
         """
         joints = pose @ self.to_world.T
         low, high = pose.min(0), pose.max(0)
-        distance = (high[1] - low[1] + SOLES_AND_CROWN) * self.intrinsics[1, 1] / max(float(box[3]), 1.0)
+        # A crop is as high as the longer side of the person demands, and fades around it.
+        extent, margin = ((high - low)[:2].max(), CROP_MARGIN) if of_crop else (high[1] - low[1], 1.0)
+        distance = margin * (extent + SOLES_AND_CROWN) * self.intrinsics[1, 1] / max(float(box[3]), 1.0)
         # Pixels have their centers at integers: the middle of one pixel's box is its center.
         center = np.array([box[0] + (box[2] - 1) / 2, box[1] + (box[3] - 1) / 2, 1])
         middle = solve(self.intrinsics.astype(np.float64), center) * distance

@@ -124,7 +124,7 @@ def some_boxes() -> torch.Tensor:
 def test_people_get_the_boxes_around_them_in_any_order():
     boxes = some_boxes()
     places = boxes_in_pixels(boxes, SIZE)
-    centers = (places[..., :2] + places[..., 2:] / 2).flip(1)
+    centers = (places[..., :2] + (places[..., 2:] - 1) / 2).flip(1)
     assert assign_boxes(boxes, centers, SIZE, 2).tolist() == [[1, 0]]
     assert assign_boxes(boxes.flip(0), centers, SIZE, 2).tolist() == [[0, 1]]
     values = torch.tensor([[7.0], [8.0]])
@@ -134,7 +134,7 @@ def test_people_get_the_boxes_around_them_in_any_order():
 def test_boxes_are_assigned_one_to_one():
     boxes = some_boxes()
     near_left = boxes_in_pixels(boxes, SIZE)[:, :1]
-    near_left = near_left[..., :2] + near_left[..., 2:] / 2
+    near_left = near_left[..., :2] + (near_left[..., 2:] - 1) / 2
     both = torch.cat([near_left, near_left + torch.tensor([2.0, 0.0])], dim=1)
     # The other one would be as near to the left box, which is taken, and is not in the right one.
     assert assign_boxes(boxes, both, SIZE, 2).tolist() == [[0, -1]]

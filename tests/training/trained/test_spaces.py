@@ -116,6 +116,11 @@ def test_a_person_who_fills_its_box_is_as_far_away_as_it_is(scene):
     box = np.array([*(first + 0.5), *(last - first)])
     body = camera.found(pose, box, None, (1, 0, 0))
     np.testing.assert_allclose((body.position - camera.position) @ camera.to_world, position, atol=1e-3)
+    # The crop around it is a square of 1.25 times its height.
+    middle, side = box[:2] + (box[2:] - 1) / 2, 1.25 * max(box[2:])
+    crop = np.array([*(middle - (side - 1) / 2), side, side])
+    of_crop = camera.found(pose, crop, None, (1, 0, 0), of_crop=True)
+    np.testing.assert_allclose(of_crop.position, body.position, atol=1e-3)
 
 
 def test_a_camera_that_no_label_places_is_lifted_above_the_floor(scene):
