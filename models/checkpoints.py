@@ -160,9 +160,11 @@ def load_published_weights(
 def _load_published(
     network: nn.Module, weights: Mapping[str, torch.Tensor], source: str, keep: str | None = None
 ) -> PublishedReport:
-    loaded = [name for name in network.state_dict() if not is_within(name, keep)]
-    names = _method_of_network(network).published_names(loaded, weights)
+    loaded, method = [name for name in network.state_dict() if not is_within(name, keep)], _method_of_network(network)
+    names = method.published_names(loaded, weights)
     network.load_state_dict(match_weights(network, weights, source, names.__getitem__, keep))
+    if method.POSE_STATISTICS is not None and any(is_within(name, method.POSE_DECODER) for name in loaded):
+        network.set_pose_statistics(*method.POSE_STATISTICS)
     used = set(names.values())
     report = PublishedReport(
         tuple(key for key in weights if key in used), tuple(key for key in weights if key not in used)

@@ -10,6 +10,8 @@ A method's package gives
 - `POSE_DECODER`: the name of that part, and `STAGE1_ONLY`, the names of parts and keys that stage 2 does not
   take over;
 - `name_parts(config)`: the beginning of a run folder's name, as the published implementation has it;
+- `POSE_STATISTICS`: mean and standard deviation of the poses that published weights learned, or None where the
+  published data set holds them;
 - `is_published(weights)` and `published_names(names, keys)`: whether weights are in the published layout, and the
   published key of each of our names.
 """

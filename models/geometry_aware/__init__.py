@@ -11,6 +11,8 @@ BEHAVIOR_KEYS = ("center_targets",)
 POSE_DECODER = "to_pose"
 # Its network has all parts in both stages.
 STAGE1_ONLY: tuple[str, ...] = ()
+# The published data set holds them.
+POSE_STATISTICS = None
 
 __all__ = [
     "ARCHITECTURE_KEYS",
@@ -18,6 +20,7 @@ __all__ = [
     "ENCODER_START_KEYS",
     "POSE_DECODER",
     "POSE_DECODER_KEYS",
+    "POSE_STATISTICS",
     "STAGE1_ONLY",
     "Network",
     "is_published",

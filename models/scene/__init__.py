@@ -3,7 +3,7 @@
 from models.parts.options import ENCODER_START_KEYS, POSE_DECODER_KEYS
 from models.scene.network import DetectEncodeDecode as Network
 from models.scene.options import ARCHITECTURE_KEYS, BEHAVIOR_KEYS, name_parts
-from models.scene.published import is_published, published_names
+from models.scene.published import POSE_STATISTICS, is_published, published_names
 
 POSE_DECODER = "pose_decoder"
 # The network of stage 2 may have no image decoder, and composes no frames.
@@ -18,6 +18,7 @@ __all__ = [
     "ENCODER_START_KEYS",
     "POSE_DECODER",
     "POSE_DECODER_KEYS",
+    "POSE_STATISTICS",
     "STAGE1_ONLY",
     "Network",
     "is_published",

@@ -120,6 +120,14 @@ def test_poses_agree():
     network = build_network({**stage2, **RANDOM, "output_types": outputs}, load=False).eval()
     report = load_published_weights(network, state_dict("pose"))
     assert {key.partition(".")[0] for key in report.unused} == {"to_3d", "to_fg", "from_latent"}
+    # No file holds the statistics of the poses that they learned: three entries of the release's table.
+    mean, std = network.pose_mean.unflatten(0, (17, 3)), network.pose_std.unflatten(0, (17, 3))
+    torch.testing.assert_close(
+        mean[[0, 6, 16]], torch.tensor([[0, 0, 0], [0.0103, 0.8180, 0.1644], [-0.0022, -0.3627, -0.0711]])
+    )
+    torch.testing.assert_close(
+        std[[0, 6, 16]], torch.tensor([[1, 1, 1], [0.2584, 0.0767, 0.2561], [0.2460, 0.1514, 0.2442]])
+    )
     labels = pose_labels(35, 6)
     with torch.no_grad():
         outputs = network(inputs(35, 6))

@@ -50,8 +50,8 @@ def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
 
     Its architecture is that of its own training, and so are its test set (`dataset_folder_test`) and those of its
     `output_types` that were trained. `given` names the keys that the user gave: for the test set and the outputs they
-    replace the stored values, for the architecture they must agree with them. A published file stores no config and no
-    pose statistics: it is loaded into the network that `config` describes.
+    replace the stored values, for the architecture they must agree with them. A published file stores no config: it
+    is loaded into the network that `config` describes.
     """
     config = check_config(config)
     if config["network_path"] is None:
@@ -78,14 +78,8 @@ def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
 
 
 def open_test_frames(trained: Trained) -> FrameDataset:
-    """All that the test set of `trained`, of full frames, has. A published network takes the set's pose statistics."""
-    dataset = open_frames(trained.config, None, "dataset_folder_test")
-    if trained.trained_with is None and trained.network.pose_decoder is not None:
-        if "pose_mean" not in dataset.labels:
-            folder = trained.config["dataset_folder_test"]
-            raise UserError(f"{folder!r} has no pose statistics, expected some: published files hold none")
-        _take_statistics(trained.network, dataset)
-    return dataset
+    """All that the test set of `trained`, of full frames, has."""
+    return open_frames(trained.config, None, "dataset_folder_test")
 
 
 def open_test_data(trained: Trained, keys: tuple[str, ...], masks: bool = False, **changes: Any) -> MultiViewDataset:
@@ -95,13 +89,9 @@ def open_test_data(trained: Trained, keys: tuple[str, ...], masks: bool = False,
     """
     dataset = open_test_set({**trained.config, **changes}, keys, masks)
     if trained.trained_with is None:
-        _take_statistics(trained.network, dataset)
+        # A published file holds none, and the published test set holds those of the training poses.
+        trained.network.set_pose_statistics(dataset.pose_mean, dataset.pose_std)
     return dataset
-
-
-def _take_statistics(network: torch.nn.Module, dataset: MultiViewDataset | FrameDataset) -> None:
-    # A published file holds none, and the published test set holds those of the training poses.
-    network.set_pose_statistics(dataset.pose_mean, dataset.pose_std)
 
 
 def _check_method(config: dict, checkpoint: Checkpoint) -> None:

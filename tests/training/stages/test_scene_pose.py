@@ -7,7 +7,7 @@ import torch
 from configs.config_train_detect_encode_decode_pose import config_dict as published
 from models.checkpoints import read_checkpoint
 from models.scene.boxes import box_matrices
-from models.scene.published import published_names
+from models.scene.published import POSE_STATISTICS, published_names
 from tests.runs import Died, die_at, losses, read_log
 from tests.scenes import SIZE, scene_changes, write_scenes
 from training.scene_metrics import boxes_in_pixels
@@ -15,7 +15,7 @@ from training.stages.assignment import assign_boxes, of_people, person_centers
 from training.stages.scene_labels import check_people
 from training.stages.scene_losses import true_box_loss
 from training.stages.scene_pose import train_scene_pose
-from training.trained.load import open_for_pose
+from training.trained.load import open_for_pose, open_network, open_test_frames
 from utils.errors import UserError
 
 
