@@ -21,8 +21,7 @@ from utils.readers import read_csv, read_json, reading, whole_number
 
 LATEST = "latest"  # the link beside the run folders
 # What stage 2 takes over from stage 1 by its command line; the architecture it takes from the network.
-_DATA_KEYS = ("dataset_folder_train", "dataset_folder_test", "actor_subset", "pretrained_network_path",
-              "pretrained_crops_path")  # fmt: skip
+_DATA_KEYS = ("dataset_folder_train", "dataset_folder_test", "actor_subset", "pretrained_network_path")
 
 
 class RunFolder:

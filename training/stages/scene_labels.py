@@ -14,6 +14,7 @@ from training.stages.labels import CachedLatents
 from utils.errors import UserError
 from utils.geometry import rotate_points
 
+_PLACES = ("box", "position", "intrinsics")  # labels that tell where people are
 _SEEN = ("spatial_transformer", "latent_3d")  # outputs of a network that poses are learned from
 
 
@@ -26,13 +27,22 @@ def label_keys(config: dict, dataset: FrameDataset) -> tuple[str, ...]:
 
 
 def check_people(labels: Mapping[str, np.ndarray], train: np.ndarray, held_out: np.ndarray) -> None:
-    """UserError where fewer than two people have a pose in the labeled frames `train` (rows), or none in `held_out`."""
-    people = np.isfinite(labels["3D"]).all(-1).sum(-1)
+    """UserError where too few people have a pose, and a place where `labels` tell places, in the labeled frames.
+
+    Two are needed in the rows `train`, and one in `held_out`.
+    """
     for rows, least, purpose in ((train, 2, "train on"), (held_out, 1, "choose the best network by")):
-        if people[rows].sum() < least:
+        known = np.isfinite(labels["3D"][rows]).all(-1)
+        # Poses of whom a camera does not see may be known, too, but no box shows them.
+        told = {key: torch.as_tensor(labels[key][rows]) for key in _PLACES if key in labels}
+        centers = person_centers(told)
+        if centers is not None:
+            known &= np.isfinite(centers.numpy()).all(-1)
+        if known.sum() < least:
             raise UserError(
-                f"{people[rows].sum()} people have a pose in the {len(rows)} labeled frames to {purpose}; expected "
-                f"{least} or more: change label_fraction, label_subjects, validation_fraction or seed"
+                f"{known.sum()} people have a pose {'' if centers is None else 'and a place '}in the {len(rows)} "
+                f"labeled frames to {purpose}; expected {least} or more: change label_fraction, label_subjects, "
+                "validation_fraction or seed"
             )
 
 

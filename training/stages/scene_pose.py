@@ -53,6 +53,11 @@ def train_scene_pose(config: dict, resume: bool = False, given: frozenset[str] =
             f"training_mode is {config['training_mode']!r} and output_types {config['output_types']}; expected 'pose' "
             "or 'both', and 3D, which stage 2 trains"
         )
+    if config["pretrained_crops_path"] is not None:
+        raise UserError(
+            f"pretrained_crops_path is {config['pretrained_crops_path']!r}; expected None: stage 2 starts from "
+            "network_path or pretrained_network_path"
+        )
     with process_group(config["device"]):
         check_pose_batch(config, config["spatial_transformer_num"])
         return _train(config, resume, given)

@@ -62,6 +62,8 @@ def train_scenes(config: dict, resume: bool = False, given: frozenset[str] = fro
 
 def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     hardware = Hardware(config["device"], config["precision"])
+    if not config["train_encoder"]:
+        _check_start(config)
     # Before the network is built: its weights are a function of the seed.
     seed_everything(config["seed"])
     network, config, _ = open_for_views(config, given)
@@ -72,9 +74,13 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     check_views(config)
     if _meets_rays(config) and not (config["predict_transformer_depth"] and config["shuffle_3d"]):
         raise UserError("loss_weight_depth and loss_weight_size need predict_transformer_depth and shuffle_3d")
+    if _meets_rays(config) and config["useCamBatches"] < 2:
+        raise UserError(
+            f"useCamBatches is {config['useCamBatches']}; expected 2 or more: loss_weight_depth and loss_weight_size "
+            "need rays of two cameras"
+        )
     start_from_crops(network, config)
     if not config["train_encoder"]:
-        _check_start(config)
         network.encoder.requires_grad_(False)
     hardware.place(network)
     dataset = cache_on_device(open_frames(config, scene_keys(config)), config, hardware.device)
@@ -105,11 +111,11 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
 
 
 def _check_start(config: dict) -> None:
-    starts = ("pretrained_crops_path", "pretrained_network_path", "encoder_weights")
-    if all(config[key] is None for key in starts):
+    # Weights of `encoder_weights` are of its first layers only.
+    if config["pretrained_crops_path"] is None and config["pretrained_network_path"] is None:
         raise UserError(
-            "train_encoder is False, but pretrained_crops_path, pretrained_network_path and encoder_weights are None; "
-            "expected one of them: the encoder would stay random"
+            "train_encoder is False, but pretrained_crops_path and pretrained_network_path are None; expected one of "
+            "them: the encoder's latents would stay random"
         )
 
 
@@ -227,8 +233,8 @@ def evaluate_frames(
 ) -> dict[str, float]:
     """Mean losses and PSNR (dB) of composed frames, over those of all processes, and PSNR of the background alone.
 
-    As published, each is composed from the next camera of its group, with the best matches of boxes, and the loss
-    leaves out the prior of boxes.
+    As published, each is composed from the next camera of its group, with the best matches of boxes. The loss is that
+    of frames alone: it leaves out the prior of boxes, and what `FrameLosses` adds.
     """
 
     @torch.no_grad()

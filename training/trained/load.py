@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -105,35 +106,46 @@ def _check_method(config: dict, checkpoint: Checkpoint) -> None:
         )
 
 
-def open_for_views(config: dict, given: frozenset[str] = frozenset()) -> tuple[EncodeDecode, dict, bool]:
+def open_for_views(
+    config: dict, given: frozenset[str] = frozenset(), for_poses: bool = False
+) -> tuple[EncodeDecode, dict, bool]:
     """A network for stage 1 to train, that of `pretrained_network_path` or a new one, and its config.
 
-    Also returns whether its pose decoder is a trained one, which means something only with its own pose statistics.
+    `for_poses`: for supervision; where that network has no pose decoder, it gets a new one. Also returns whether its
+    pose decoder is a trained one, which means something only with its own pose statistics.
     """
     if config["pretrained_network_path"] is None:
         return build_network(config), config, False
     file = weights_file(config["pretrained_network_path"], "pretrained_network_path")
     checkpoint = read_checkpoint(file)
-    mode = config.get("training_mode")
-    config = _inherited(config, checkpoint, given, method_of(checkpoint.config or config).ARCHITECTURE_KEYS)
+    mode, method = config.get("training_mode"), method_of(checkpoint.config or config)
+    new_decoder = for_poses and not any(is_within(name, method.POSE_DECODER) for name in checkpoint.weights)
+    config = _inherited(config, checkpoint, given, _taken_over(method.ARCHITECTURE_KEYS, method, not new_decoder))
     if mode == "NVS" and config["training_mode"] == "pose":
         raise UserError(f"{checkpoint.source} was trained with training_mode 'pose'; expected 'NVS' or 'both'")
-    network = network_of(checkpoint, config, load=False)
-    load_weights(network, checkpoint)
+    network = build_network(config, load=False) if new_decoder else network_of(checkpoint, config, load=False)
+    _load_for_pose(network, checkpoint, method, not new_decoder)
     return network, config, _has_poses(checkpoint)
 
 
 def start_from_crops(network: DetectEncodeDecode, config: dict) -> None:
     """Load encoder and image decoder of the network of one person at `pretrained_crops_path`, where that is given.
 
-    UserError where it has other ones, by the first tensor that differs.
+    UserError where it has other ones, by the first tensor that differs, is missing or has no place.
     """
     if config["pretrained_crops_path"] is None:
         return
     checkpoint = read_checkpoint(weights_file(config["pretrained_crops_path"], "pretrained_crops_path"))
     _check_method({"method": "geometry_aware"}, checkpoint)
     for name, part in (("encoder", network.encoder), ("decoder", network.decoder)):
-        part.load_state_dict(match_weights(part, checkpoint.weights, checkpoint.source, f"{name}.{{}}".format))
+        matched = match_weights(part, checkpoint.weights, checkpoint.source, f"{name}.{{}}".format)
+        for theirs in checkpoint.weights:
+            if is_within(theirs, name) and theirs.removeprefix(f"{name}.") not in matched:
+                raise UserError(
+                    f"{checkpoint.source}: {theirs!r} has no place in this network; expected a network of one person "
+                    "with the same encoder and image decoder"
+                )
+        part.load_state_dict(matched)
 
 
 def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[EncodeDecode, dict, bool]:
@@ -146,17 +158,16 @@ def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[En
     if config["network_path"] is None:
         if config["freeze_encoder"]:
             raise UserError("network_path is None, but freeze_encoder is True; expected the run folder of a stage 1")
-        return open_for_views(config, given)
+        return open_for_views(config, given, for_poses=True)
     file = weights_file(config["network_path"])
     checkpoint = read_checkpoint(file)
     # A new pose decoder would spoil the features of an encoder that trains too, before it has learned anything.
     keep_decoder = not config["freeze_encoder"] and _has_poses(checkpoint)
     method = method_of(checkpoint.config or config)
-    left = () if keep_decoder else (*method.POSE_DECODER_KEYS, *method.STAGE1_ONLY)
-    config = _inherited(config, checkpoint, given, [key for key in method.ARCHITECTURE_KEYS if key not in left])
+    config = _inherited(config, checkpoint, given, _taken_over(method.ARCHITECTURE_KEYS, method, keep_decoder))
     # It sees frames as it did in stage 1, unless the user asks for something else.
     stored = checkpoint.config or {}
-    behavior = {key: stored[key] for key in method.BEHAVIOR_KEYS if key in stored and key not in left}
+    behavior = {key: stored[key] for key in _taken_over(method.BEHAVIOR_KEYS, method, keep_decoder) if key in stored}
     config |= {key: value for key, value in behavior.items() if key not in given}
     for key, value in behavior.items():
         if config[key] != value and is_main():
@@ -170,11 +181,22 @@ def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[En
     if decoder is not None:
         config = _agreed(config, decoder, given, method.POSE_DECODER_KEYS)
     network = build_network(config, load=False)
-    left = [part for part in left if getattr(network, part, None) is None]
-    load_weights(network, _without(checkpoint, left), keep=None if keep_decoder else method.POSE_DECODER)
+    _load_for_pose(network, checkpoint, method, keep_decoder)
     if decoder is not None:
         load_pose_decoder(network, decoder)
     return network, config, keep_decoder or decoder is not None
+
+
+def _taken_over(keys: Iterable[str], method: ModuleType, keep_decoder: bool) -> list[str]:
+    """Those of `keys` of a trained network that stage 2 takes over; all with `keep_decoder`, its trained decoder."""
+    left = () if keep_decoder else (*method.POSE_DECODER_KEYS, *method.STAGE1_ONLY)
+    return [key for key in keys if key not in left]
+
+
+def _load_for_pose(network: torch.nn.Module, checkpoint: Checkpoint, method: ModuleType, keep_decoder: bool) -> None:
+    """Load `checkpoint`; without `keep_decoder`, all but the pose decoder and the parts that `network` does without."""
+    left = () if keep_decoder else [part for part in method.STAGE1_ONLY if getattr(network, part, None) is None]
+    load_weights(network, _without(checkpoint, left), keep=None if keep_decoder else method.POSE_DECODER)
 
 
 def _without(checkpoint: Checkpoint, parts: Iterable[str]) -> Checkpoint:

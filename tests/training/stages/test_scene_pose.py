@@ -99,6 +99,18 @@ def test_labeled_frames_of_nobody_are_refused_before_anything_is_written(scenes,
     assert not (tmp_path / "out").exists()
 
 
+def test_people_whom_no_camera_sees_are_no_labels(tmp_path):
+    pose, box = np.zeros((2, 2, 51)), np.full((2, 2, 4), 5.0)
+    box[1] = np.nan
+    with pytest.raises(UserError, match=r"0 people have a pose and a place in the 1 labeled frames to choose"):
+        check_people({"3D": pose, "box": box}, np.array([0]), np.array([1]))
+    position = np.array([[[0.0, 0, 4], [0, 0, 3]], [[0, 0, -4], [0, 0, -3]]])
+    places = {"position": position, "intrinsics": np.tile(np.eye(3), (2, 1, 1))}
+    check_people({"3D": pose, **places}, np.array([0]), np.array([0]))
+    with pytest.raises(UserError, match="0 people have a pose and a place"):
+        check_people({"3D": pose, **places}, np.array([0]), np.array([1]))
+
+
 def test_a_network_that_is_to_see_otherwise_than_it_learned_is_mentioned(scenes, scene_stage1, tmp_path, capsys):
     config = config_of(scenes, tmp_path, str(scene_stage1.path))
     open_for_pose(config, frozenset())
@@ -177,6 +189,7 @@ def test_the_loss_of_true_boxes_is_zero_for_a_square_around_the_person():
 BAD_INPUT = {
     "no stage 1": ({"network_path": None}, "network_path is None, but freeze_encoder is True"),
     "training mode": ({"training_mode": "NVS", "output_types": ["img"]}, "training_mode is 'NVS'"),
+    "crops": ({"pretrained_crops_path": "crops"}, "pretrained_crops_path is 'crops'; expected None: stage 2 starts"),
     "method": ({"method": "geometry_aware"}, "'method' is 'geometry_aware'; expected 'scene'"),
 }
 
@@ -214,6 +227,31 @@ def test_stage_2_starts_from_published_weights_of_stage_1_only(scenes, scene_sta
     assert torch.equal(before["detector.fc.weight"], after["detector.fc.weight"])
     with pytest.raises(UserError, match=r"published weights are of stage 2 \(poses\), expected those of stage 1"):
         train_scene_pose(config_of(scenes, tmp_path, second, seed=1))
+
+
+def test_published_poses_are_those_of_their_own_statistics(scenes, scene_stage2, tmp_path):
+    file = save_published(tmp_path / "published.pth", scene_stage2)
+    config = {**read_checkpoint(scene_stage2.last_network).config, "network_path": file}
+    trained = open_network({**config, "dataset_folder_test": str(scenes), "device": "cpu"})
+    assert trained.trained_with is None and "pose_mean" in open_test_frames(trained).labels
+    zeros = torch.zeros(1, 17, 3)
+    for values, expected in zip((zeros, zeros + 1), POSE_STATISTICS, strict=True):
+        poses = trained.network.denormalize_pose(values).flatten()
+        torch.testing.assert_close(poses - values.flatten() * trained.network.pose_mean, torch.from_numpy(expected))
+
+
+def test_supervision_starts_from_a_network_of_novel_views(scenes, scene_stage1, tmp_path):
+    path = str(scene_stage1.path)
+    config = config_of(scenes, tmp_path, None, freeze_encoder=False, pretrained_network_path=path)
+    network, opened, has_poses = open_for_pose(config)
+    theirs = read_checkpoint(scene_stage1.best_network).weights
+    assert opened["training_mode"] == "pose" and network.decoder is None and not has_poses
+    for name, values in network.state_dict().items():
+        assert name.startswith("pose_") or torch.equal(values, theirs[name]), name
+    both, _, _ = open_for_pose({**config, "training_mode": "both"})
+    assert all(torch.equal(both.state_dict()[name], values) for name, values in theirs.items())
+    folder = train_scene_pose({**config, "num_training_iterations": 1})
+    assert read_checkpoint(folder.last_network).config["output_types"] == ["3D"]
 
 
 def test_the_image_decoder_may_stay(scenes, scene_stage1, tmp_path):

@@ -8,6 +8,7 @@ from models import build_network
 from models.checkpoints import save_weights
 from tests.scene_networks import SMALL
 from tests.synthetic_frames import write_synthetic_frames
+from training.loop.run_folder import next_command
 from training.stages.scenes import train_scenes
 from training.trained.load import start_from_crops
 from utils.errors import UserError
@@ -76,6 +77,12 @@ def test_depths_need_the_places_of_cameras(tmp_path):
         train_scenes(_config(root, tmp_path, loss_weight_depth=0.1))
 
 
+@pytest.mark.parametrize("cameras", [0, 1])
+def test_rays_of_one_camera_meet_nowhere(frames, tmp_path, cameras):
+    with pytest.raises(UserError, match=f"useCamBatches is {cameras}; expected 2 or more: loss_weight_depth"):
+        train_scenes(_config(frames, tmp_path, loss_weight_size=0.1, useCamBatches=cameras, shuffle_3d=True))
+
+
 def test_the_same_seed_gives_the_same_network(frames, tmp_path):
     runs = [train_scenes(_config(frames, tmp_path / name, **OURS)) for name in ("a", "b")]
     files = [run.path / "models" / "network_best_val_t1.pth" for run in runs]
@@ -138,15 +145,32 @@ def test_crops_of_another_network_are_one_line(frames, tmp_path, crops_file):
         start_from_crops(build_network(config), {**config, "pretrained_crops_path": str(tmp_path / "scene.pth")})
 
 
+def test_tensors_of_crops_without_a_place_are_one_line(frames, tmp_path, crops_file):
+    crops, _ = crops_file
+    crops.decoder.normalized = torch.nn.BatchNorm2d(4)
+    config = {**of_one_person, **CROPS}
+    save_weights(tmp_path / "more.pth", crops, config)
+    config = _config(
+        frames, tmp_path, **OURS, upsampling_bilinear=False, pretrained_crops_path=str(tmp_path / "more.pth")
+    )
+    with pytest.raises(UserError, match=r"'decoder.normalized.weight' has no place in this network"):
+        start_from_crops(build_network(config), config)
+
+
 def test_an_encoder_that_would_stay_random_is_one_line(frames, tmp_path):
-    with pytest.raises(UserError, match=r"train_encoder is False, but pretrained_crops_path, .* are None"):
-        train_scenes(_config(frames, tmp_path, train_encoder=False))
+    # Pretrained weights are of the first layers only.
+    for weights in (None, "imagenet"):
+        with pytest.raises(UserError, match=r"train_encoder is False, but pretrained_crops_path and .* are None"):
+            train_scenes(_config(frames, tmp_path, train_encoder=False, encoder_weights=weights))
 
 
 def test_an_encoder_that_does_not_train_stays_as_it_was(frames, tmp_path, crops_file):
     crops, file = crops_file
     same = {"upsampling_bilinear": False, "spatial_transformer": True, "pretrained_crops_path": str(file)}
-    folder = train_scenes(_config(frames, tmp_path, **OURS, **same, train_encoder=False))
+    config = _config(frames, tmp_path, **OURS, **same, train_encoder=False)
+    folder = train_scenes(config)
+    # Stage 2 starts from the run, and takes no crops.
+    assert "pretrained_crops_path" not in next_command(folder, config)
     weights = torch.load(folder.path / "models" / "network_best_val_t1.pth", weights_only=True)["weights"]
     encoder, decoder = crops.encoder.state_dict(), crops.decoder.state_dict()
     assert all(torch.equal(weights[f"encoder.{name}"], tensor) for name, tensor in encoder.items())
