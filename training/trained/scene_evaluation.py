@@ -70,15 +70,20 @@ def evaluate_scenes(
     Returns rows as `scene_table` does, the last over all, with those scores of `SCENE_TABLES` that labels and network
     allow. Also writes `evaluation.csv` and `evaluation.md` into `folder`, if given. `dataset` must read all that
     the set has. Config keys: batch_size_test, every_nth_frame, flip_test, num_workers, preload_images. Raises UserError
-    when an output is not finite, and for poses of people whose place in the frame no label tells.
+    when an output is not finite, for poses of people whose place in the frame no label tells, and where nothing can be
+    measured.
     """
-    if network.pose_decoder is not None and not set(_WHERE) & set(dataset.keys):
+    pairs = pair_cameras(dataset.labels, config["every_nth_frame"])
+    # Composed frames can be compared without any label.
+    composes = network.decoder is not None and (pairs[:, 0] != pairs[:, 1]).any()
+    compares_poses = network.pose_decoder is not None and "3D" in dataset.keys
+    if (compares_poses or not composes) and not set(_WHERE) & set(dataset.keys):
         raise UserError(
-            f"{str(dataset.root)!r} has neither boxes nor masks of people; expected either, to tell whose pose is whose"
+            f"{str(dataset.root)!r} has neither boxes nor masks of people; expected either, to tell who is found and "
+            "whose pose is whose"
         )
     if folder is not None:
         check_writable(Path(folder) / "evaluation.csv")
-    pairs = pair_cameras(dataset.labels, config["every_nth_frame"])
     folded = fold_batch_norm(network)
     folded.flip_test = config["flip_test"]
     score = partial(_batch_scores, folded, hardware)
