@@ -48,7 +48,7 @@ SCENE_NETWORK = {
     "training_mode": Key("NVS", "NVS: an image decoder, for novel views; pose: a pose decoder in its place; "
         "both: a pose decoder beside the image decoder", choices=("NVS", "pose", "both")),
     "spatial_transformer": Key("GaussBSqSqr", "how a crop fades to its border, from which its box gets gradients "
-        "(models/scene/boxes.py); True: not at all", choices=("GaussBSqSqr", "GaussBsq", "GaussB", "Gauss", True)),
+        "(models/scene/bumps.py); True: not at all", choices=("GaussBSqSqr", "GaussBsq", "GaussB", "Gauss", True)),
     "spatial_transformer_num": Key(2, "boxes in each frame: so many people", at_least=1),
     "spatial_transformer_bounds": Key({"border_factor": 0.8, "min_size": 0.2, "max_size": 1.0}, "of boxes: how far "
         "from the frame's center theirs may be, in half frame sides; least and largest side, in frame sides",

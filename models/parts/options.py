@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from utils.config import check_value, table_of
+from utils.config import check_value, method_name, table_of
 from utils.errors import UserError
 
 # Architecture of the part that stage 2 trains: the only keys in which it may differ from its stage 1.
@@ -31,7 +31,8 @@ def option(config: Mapping[str, Any], key: str) -> Any:
     No default stands in for a missing key, which is a UserError: a network is what its config says.
     """
     if key not in config:
-        raise UserError(f"config: key {key!r} is missing; utils/keys.py lists every key")
+        tables = "utils/scene_keys.py" if method_name(config) == "scene" else "utils/keys.py"
+        raise UserError(f"config: key {key!r} is missing; {tables} lists every key")
     return check_value(key, config[key], table_of(config))
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from models.parts.options import PART_KEYS, POSE_DECODER_KEYS
+from models.parts.options import PART_KEYS, POSE_DECODER_KEYS, option
+from utils.errors import UserError
 from utils.scene_keys import SCENE_NETWORK
 
 # Keys that decide which tensors a network has: a network can only load weights of a config that agrees in these.
@@ -32,6 +33,15 @@ BEHAVIOR_KEYS = (
     "fullFrameResolution",
     *(key for key in SCENE_NETWORK if key not in (*ARCHITECTURE_KEYS, *_STARTS)),
 )
+
+
+def frame_size(config: Mapping[str, Any]) -> tuple[int, int]:
+    """Width and height of frames, pixels. UserError for another number of sides."""
+    resolution = option(config, "fullFrameResolution")
+    if len(resolution) != 2:
+        raise UserError(f"config: fullFrameResolution = {list(resolution)}, expected width and height")
+    width, height = resolution
+    return width, height
 
 
 def name_parts(config: Mapping[str, Any]) -> list[str]:

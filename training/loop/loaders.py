@@ -9,6 +9,7 @@ import torch
 from datasets import FrameDataset
 from datasets.reader import MultiViewDataset, collate_batch
 from datasets.sampler import GroupedBatchSampler, check_subjects, select_rows, split_validation
+from models.scene.options import frame_size
 from training.loop.distributed import is_main, rank, world_size
 from utils.commands import command_for
 from utils.cores import available_cores
@@ -62,7 +63,7 @@ def open_frames(config: dict, keys: tuple[str, ...], folder_key: str = "dataset_
 
     UserError where they are missing or have another size, and where a scene to train on has more people than boxes.
     """
-    folder, (width, height) = config[folder_key], _two_sides(config["fullFrameResolution"])
+    folder, (width, height) = config[folder_key], frame_size(config)
     _check_folder(folder_key, folder, f"a set of full frames of {width} x {height} px, as render_dataset.py writes")
     dataset = FrameDataset(folder, keys=keys, preload=config["preload_images"], progress=is_main())
     if dataset.size != (height, width):
@@ -78,13 +79,6 @@ def open_frames(config: dict, keys: tuple[str, ...], folder_key: str = "dataset_
             "expected at least one box for each person"
         )
     return dataset
-
-
-def _two_sides(resolution: Sequence[int]) -> tuple[int, int]:
-    if len(resolution) != 2:
-        raise UserError(f"fullFrameResolution is {list(resolution)}; expected width and height")
-    width, height = resolution
-    return width, height
 
 
 def mask_kinds(config: dict) -> list[tuple[str, ...]]:

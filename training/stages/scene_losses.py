@@ -10,6 +10,7 @@ from torch.nn import functional
 from models.parts.options import option
 from models.parts.perceptual import perceptual_features
 from models.scene.boxes import box_matrices, box_sizes, crop_frames
+from models.scene.options import frame_size
 from training.scene_metrics import crops_around
 from utils.errors import UserError
 from utils.geometry import at_least_float32
@@ -39,10 +40,8 @@ class FrameLoss(nn.Module):
         self.weight_boxes = 0.0 if option(config, "disable_detector") else option(config, "loss_weight_boxes")
         if not (self.weight_rgb or self.weight_perceptual):
             raise UserError("config: loss_weight_rgb and loss_weight_imageNet are 0, expected one above 0")
-        resolution = option(config, "fullFrameResolution")
-        if len(resolution) != 2:
-            raise UserError(f"config: fullFrameResolution = {resolution}, expected width and height")
-        self.ratio = resolution[0] / resolution[1]
+        width, height = frame_size(config)
+        self.ratio = width / height
         self.features = perceptual_features(option(config, "perceptual_weights")) if self.weight_perceptual else None
 
     def forward(

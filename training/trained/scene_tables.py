@@ -56,7 +56,7 @@ SCENE_TABLES = (
     (
         "Composed frames",
         "Means over frames that show more than their background, over all of their pixels. They are composed from "
-        "another camera's. Background: the background alone, which is exact (100 dB) where nobody is.",
+        "another camera's. Background: the background alone.",
         ("frames",),
         {"psnr": "PSNR (dB)", "background_psnr": "background PSNR (dB)"},
     ),
@@ -111,7 +111,6 @@ def scene_summary(table: list[Row]) -> str:
         }
         parts.append(aligned("3D pose, error in mm", list(POSE_SUMMARY.values()), rows))
     if _measured(overall, {"psnr": "PSNR"}):
-        # The background of a frame without people is the frame itself, which counts as 100 dB: the groups tell more.
         rows = {row["group"]: _view_cells(row) for row in [overall, *table[:-1]]}
         parts.append(aligned("composed frames, PSNR in dB", ["this network", "background", "gain"], rows))
     return "\n\n".join(parts)
