@@ -44,6 +44,9 @@ _OF_BOXES = {"spatial_transformer", "spatial_transformer_raw", "ST_depth", "spat
 _OF_CROPS = {"img_crop", "blend_mask_crop"}
 _OF_FRAMES = {"img", "masks", "radiance_normalized", "blend_mask", "depth_map"}
 _OF_INPUTS = {*_OF_CAMERAS, "img_downscaled"}
+# What is seen in frames, from which everything follows but `_OF_SIGHT`.
+SEEN = ("spatial_transformer", "ST_depth", "latent_fg", "latent_3d")
+_OF_SIGHT = {"3D", *_OF_BOXES} - {*SEEN}
 _OF_DECODER = {*_OF_CROPS, *_OF_FRAMES}
 _NEED_POINTS_TURNED = {*_OF_DECODER, "latent_3d_rotated", "3D"}
 _NEED_CAMERAS = {*_OF_CAMERAS, *_OF_DECODER, "similarity_matrix", "latent_3d_rotated"}
@@ -104,7 +107,8 @@ class DetectEncodeDecode(nn.Module):
         `spatial_transformer` (B*K,2,3), boxes in place of the detector's; `shuffled_pose`, `shuffled_appearance` (B,)
         indices in place of the evaluation permutations; in evaluation mode `external_rotation_global` of the world and
         `external_rotation_cam` of the camera, (3,3) or (B,3,3), with which each frame is rendered for its own camera,
-        so rotated, and then `shuffled_pose_weight`, how far the points are moved towards their rotated places.
+        so rotated, and then `shuffled_pose_weight`, how far the points are moved towards their rotated places; `seen`,
+        the outputs `SEEN` of an earlier call for the same frames, which are then neither detected nor encoded again.
 
         Returns a subset of the keys below. Frame j shows what input frame j shows, from the source view of the same
         instant. Slot i is the source frame i, rendered for view `shuffled_pose[i]`.
@@ -127,21 +131,21 @@ class DetectEncodeDecode(nn.Module):
             self._permute(input_dict, outputs)
         if wanted <= _OF_INPUTS:
             return {name: outputs[name] for name in self.output_types}
-        self._detect(frames, input_dict, outputs)
-        boxes = outputs["spatial_transformer"]
-        crops = crop_frames(frames, boxes, self.size)
-        crops = crops * bump(self.bump, crops)
-        outputs["spatial_transformer_img_crop"] = self._frame_major(crops)
-        if "bg_crop" in wanted:
-            outputs["bg_crop"] = self._frame_major(crop_frames(input_dict["bg"], boxes, self.size))
-        if wanted - _OF_INPUTS - _OF_BOXES:
-            appearance, points = self.encode(crops)
-            outputs |= {"latent_fg": appearance, "latent_3d": points.flatten(0, 1)}
+        mirrored = None
+        if "seen" in input_dict:
+            outputs |= {name: input_dict["seen"][name] for name in SEEN if name in input_dict["seen"]}
+        else:
+            crops = self._see(frames, input_dict, wanted, outputs)
+            if "3D" in wanted and self._flips:
+                mirrored = self.encode(crops.flip(-1))[1]
+        if not wanted - _OF_INPUTS - _OF_BOXES:
+            return {name: outputs[name] for name in self.output_types}
+        boxes, appearance = outputs["spatial_transformer"], outputs["latent_fg"]
+        points = outputs["latent_3d"].unflatten(0, (self.boxes, -1))
         turns = None
         if self.perspective and wanted & _NEED_POINTS_TURNED:
             turns = crop_rotations(boxes, input_dict["intrinsics"], frames.shape[-2:])
         if "3D" in wanted:
-            mirrored = self.encode(crops.flip(-1))[1] if self._flips else None
             outputs["3D"] = self.pose(points, boxes, turns, mirrored)
         if wanted & {*_OF_DECODER, "similarity_matrix", "latent_3d_rotated"}:
             outputs["similarity_matrix"] = self.match(appearance, outputs["shuffled_pose_inv"])
@@ -275,6 +279,8 @@ class DetectEncodeDecode(nn.Module):
         """The input frames (B,3,H,W), checked with all other inputs that `wanted` outputs need."""
         asked = f"output_types = {self.output_types}"
         needed = {"img": asked}
+        if "seen" in input_dict and (of_sight := sorted(wanted & _OF_SIGHT)):
+            raise UserError(f"output_types has {of_sight[0]!r}, which 'seen' does not tell; leave out either")
         if wanted & _NEED_CAMERAS:
             needed["R_cam_2_world"] = asked
         if self.detector is not None and self.detector.background and wanted - _OF_INPUTS:
@@ -297,6 +303,26 @@ class DetectEncodeDecode(nn.Module):
         cam2cam = camera_to_camera(to_world.mT, to_world, target, *(external if viewed else ()))
         outputs["cam2cam"] = cam2cam.repeat(self.boxes, 1, 1)
         outputs |= {"shuffled_pose": target, "shuffled_pose_inv": invert(target), "shuffled_appearance": donor}
+
+    def _see(
+        self,
+        frames: torch.Tensor,
+        input_dict: Mapping[str, torch.Tensor],
+        wanted: set[str],
+        outputs: dict[str, torch.Tensor],
+    ) -> torch.Tensor:
+        """Detect people, crop and encode them, as far as `wanted` outputs need it; returns the crops (K*B,3,R,R)."""
+        self._detect(frames, input_dict, outputs)
+        boxes = outputs["spatial_transformer"]
+        crops = crop_frames(frames, boxes, self.size)
+        crops = crops * bump(self.bump, crops)
+        outputs["spatial_transformer_img_crop"] = self._frame_major(crops)
+        if "bg_crop" in wanted:
+            outputs["bg_crop"] = self._frame_major(crop_frames(input_dict["bg"], boxes, self.size))
+        if wanted - _OF_INPUTS - _OF_BOXES:
+            appearance, points = self.encode(crops)
+            outputs |= {"latent_fg": appearance, "latent_3d": points.flatten(0, 1)}
+        return crops
 
     def _detect(
         self, frames: torch.Tensor, input_dict: Mapping[str, torch.Tensor], outputs: dict[str, torch.Tensor]

@@ -95,22 +95,19 @@ def evaluate_scenes(
     return table
 
 
-def find_people(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> SeenPeople:
-    """The people of each frame, as the frame itself shows them. `inputs`: of the network (`scene_inputs`)."""
-    source = torch.arange(len(inputs["img"]), device=inputs["img"].device)
-    outputs = scene_outputs(network, inputs, seen_outputs(network), source)
-    return seen_people(network, outputs, inputs)
+def see_frames(network: nn.Module, inputs: Mapping[str, torch.Tensor], also: Iterable[str] = ()) -> Batch:
+    """The outputs that `seen_people` needs, the latents and those named `also`: frames as they show themselves.
 
-
-def seen_outputs(network: nn.Module) -> list[str]:
-    """The outputs that `seen_people` needs, as far as `network` has them."""
+    As `seen` among further inputs, they spare a network seeing the same frames again.
+    """
     has = {
         "ST_depth": network.depths,
         "radiance_normalized": network.decoder is not None,
         "masks": network.decoder is not None,
         "3D": network.pose_decoder is not None,
     }
-    return ["spatial_transformer", *(name for name in has if has[name])]
+    names = ["spatial_transformer", "latent_fg", "latent_3d", *(name for name in has if has[name]), *also]
+    return scene_outputs(network, inputs, names, torch.arange(len(inputs["img"]), device=inputs["img"].device))
 
 
 def scene_outputs(
@@ -171,7 +168,8 @@ def _batch_scores(network: nn.Module, hardware: Hardware, batch: Batch) -> dict[
     scores = {"present": batch["subj"] >= 0}
     if any(key in labels for key in _WHERE):
         with hardware.autocast():
-            seen = find_people(network, inputs)
+            outputs = see_frames(network, inputs)
+        inputs["seen"], seen = outputs, seen_people(network, outputs, inputs)
         scores |= _people_scores(seen, labels, network, tuple(inputs["img"].shape[-2:]))
     if network.decoder is not None:
         target, _ = evaluation_permutations(len(inputs["img"]), 2, device=hardware.device)

@@ -13,7 +13,7 @@ from training.metrics import n_mpjpe
 from training.scene_metrics import Comparison, People, true_people
 from training.stages.scenes import scene_inputs
 from training.trained.evaluation import motion_names
-from training.trained.scene_evaluation import SeenPeople, compare_seen, scene_outputs, seen_outputs, seen_people
+from training.trained.scene_evaluation import SeenPeople, compare_seen, scene_outputs, see_frames, seen_people
 from training.trained.spaces import FrameCamera, frame_cameras, scene_space
 from training.trained.viewing import viewing_order
 from utils.geometry import rotate_points, yaw_rotation
@@ -103,12 +103,9 @@ class SceneView:
         rows = list(dict.fromkeys([row, int(self.partners[row])]))
         batch = self.dataset.__getitems__(rows)
         inputs = scene_inputs(self.hardware.move(batch))
-        names = [*seen_outputs(self.network), "latent_3d"]
-        if self.network.decoder is not None and self.network.depths:
-            names.append("depth_map")
-        own = torch.arange(len(rows), device=self.hardware.device)
+        also = ["depth_map"] if self.network.decoder is not None and self.network.depths else []
         with self.hardware.autocast():
-            outputs = scene_outputs(self.network, inputs, names, own)
+            outputs = see_frames(self.network, inputs, also)
         seen = seen_people(self.network, outputs, inputs)
         masks = depths = None
         if "radiance_normalized" in outputs:
@@ -131,7 +128,7 @@ class SceneView:
         )
         points = _points(self.network, inputs, outputs)
         people = {"seen": seen, "points": points, "labels": batch, "true": true, "found": found}
-        return {"inputs": inputs, "panels": panels, "people": people}
+        return {"inputs": {**inputs, "seen": outputs}, "panels": panels, "people": people}
 
     def _caption(
         self, rows: list[int], seen: SeenPeople, batch: dict, true: People | None, found: Comparison | None

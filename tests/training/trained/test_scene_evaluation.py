@@ -8,14 +8,17 @@ from torch import nn
 from datasets import FrameDataset
 from models import build_network
 from models.scene.boxes import left_to_right
+from models.scene.network import DetectEncodeDecode
 from tests.runs import read_log
 from tests.scene_networks import move_boxes
 from tests.synthetic_frames import write_synthetic_frames
 from tests.trained_scenes import SIZE, scene_network_config
 from training.loop.hardware import Hardware
 from training.scene_metrics import crops_around
-from training.trained.scene_evaluation import evaluate_scenes
+from training.stages.scenes import scene_inputs
+from training.trained.scene_evaluation import evaluate_scenes, scene_outputs, see_frames
 from training.trained.scene_tables import scene_summary, scene_table, scene_text
+from training.trained.scene_viewing import SceneView
 from utils.errors import UserError
 from utils.images import normalize
 
@@ -58,6 +61,8 @@ class Oracle(nn.Module):
         boxes[..., 0, 2] = torch.arange(len(self.order))[:, None]  # in the order from left to right
         outputs = {
             "spatial_transformer": boxes,
+            "latent_fg": torch.zeros(len(self.order), len(rows), 1),
+            "latent_3d": torch.zeros(len(self.order) * len(rows), 1, 3),
             "radiance_normalized": 0.9 * masks.transpose(0, 1)[:, :, None].float(),
             "masks": masks.transpose(0, 1)[:, :, None].float(),
             "ST_depth": torch.stack([row["position"][self.order, 2] for row in rows], dim=1).nan_to_num(),
@@ -172,6 +177,49 @@ def test_what_cannot_be_evaluated(data, dataset):
         network.detector.fc.bias.fill_(torch.nan)
     with pytest.raises(UserError, match="box contains NaN"):
         evaluate(network, dataset)
+
+
+def test_frames_without_labels_have_their_composed_frames(tmp_path):
+    folder = write_synthetic_frames(tmp_path / "two", SIZE, ((1, 5),), instants=2, cameras=2)
+    keys = ("img", "bg", "subj", "extrinsic_rot_inv")
+    unlabeled, network = FrameDataset(folder, keys=keys, progress=False), scene_network_config("both", folder)
+    overall = evaluate(build_network(network).eval(), unlabeled)[-1]
+    assert np.isfinite(overall["psnr"]) and not {"recall", "mpjpe_mm"} & set(overall)
+    assert "composed frames" in scene_summary([overall])
+    poses = build_network(scene_network_config("pose", folder)).eval()
+    alone = write_synthetic_frames(tmp_path / "one", SIZE, ((1, 5),), instants=2, cameras=1)
+    for nothing, of in ((poses, unlabeled), (build_network(network).eval(), FrameDataset(alone, keys=keys))):
+        with pytest.raises(UserError, match="neither boxes nor masks"):
+            evaluate(nothing, of)
+
+
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_frames_are_seen_once(dataset, data, flip_test, monkeypatch):
+    network = build_network(scene_network_config("both", data)).eval()
+    move_boxes(network)
+    inputs = scene_inputs(dataset.__getitems__(range(4)))
+    network.flip_test = flip_test
+    with torch.no_grad():
+        seen, target = see_frames(network, inputs), torch.tensor([1, 0, 3, 2])
+        expected = scene_outputs(network, inputs, ["img", "masks"], target)
+        monkeypatch.setattr(network, "encode", None)
+        monkeypatch.setattr(network, "detect", None)
+        outputs = scene_outputs(network, {**inputs, "seen": seen}, ["img", "masks"], target)
+        for name, values in expected.items():
+            torch.testing.assert_close(outputs[name], values)
+        with pytest.raises(UserError, match="output_types has '3D', which 'seen' does not tell"):
+            scene_outputs(network, {**inputs, "seen": seen}, ["3D"], target)
+
+
+def test_an_evaluation_encodes_frames_once(dataset, data, monkeypatch):
+    calls, encode = [], DetectEncodeDecode.encode
+    monkeypatch.setattr(DetectEncodeDecode, "encode", lambda *values: calls.append(1) or encode(*values))
+    network = build_network(scene_network_config("both", data)).eval()
+    evaluate(network, dataset, batch_size_test=48)
+    assert len(calls) == 1
+    view = SceneView(network, dataset, Hardware("cpu"))
+    first, second = view(0, 0.3), view(0, 1.3)
+    assert len(calls) == 2 and not np.array_equal(first.output_image, second.output_image)
 
 
 def test_means_of_a_table_by_hand():
