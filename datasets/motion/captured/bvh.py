@@ -69,9 +69,10 @@ def read_bvh(path: str | Path) -> BvhClip:
         raise UserError(f"no motion file {str(path)!r}") from None
     # Windows programs write a byte order mark.
     utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    lines = content.decode("utf-16" if utf16 else "utf-8-sig", errors="replace").splitlines()
+    text = content.decode("utf-16" if utf16 else "utf-8-sig", errors="replace")
+    lines = text.splitlines()
     header = _Hierarchy(path.name, lines)
-    values, rate = _read_motion(path.name, lines, header.end, sum(map(len, header.channels)))
+    values, rate = _read_motion(path.name, lines, header.end, sum(map(len, header.channels)), text[-1:] in "\r\n")
     offsets = np.array(header.offsets)
     rotations = np.tile(np.eye(3), (len(values), len(offsets), 1, 1))
     translations = np.tile(offsets, (len(values), 1, 1))
@@ -199,8 +200,11 @@ class _Hierarchy:
             raise _error(self.file, number, f"joint {missing[0]!r} has no OFFSET")
 
 
-def _read_motion(file: str, lines: list[str], start: int, width: int) -> tuple[np.ndarray, float]:
-    """Channel values (T, width) and frames per second; `start`: index of the line after MOTION."""
+def _read_motion(file: str, lines: list[str], start: int, width: int, ended: bool) -> tuple[np.ndarray, float]:
+    """Channel values (T, width) and frames per second.
+
+    start: index of the line after MOTION. ended: whether the last line has its end.
+    """
     rows = [(number, line) for number, line in enumerate(lines[start:], start=start + 1) if line.strip()]
     frames = _setting(file, rows[:1], "Frames:", len(lines))
     frame_time = _setting(file, rows[1:2], "Frame Time:", len(lines))
@@ -217,11 +221,14 @@ def _read_motion(file: str, lines: list[str], start: int, width: int) -> tuple[n
             found = f"a value that is not a finite number below {LARGEST:g}" if row is None else f"{len(row)} numbers"
             raise _error(file, number, f"{found}; expected {width} numbers, one per channel")
         values[index] = row
-    if not len(rows):
+    if len(values) < frames and not ended:
+        # The file was cut: perhaps within its last number.
+        values = values[:-1]
+    if not len(values):
         raise _error(file, len(lines), f"the file ends after 0 of {frames:.0f} frames")
-    if len(rows) != frames:
+    if len(values) != frames:
         # Tools that cut or convert files often forget the count: all rows are whole, so that they can be trusted.
-        print(f"{file}: 'Frames: {frames:.0f}', but there are {len(rows)}, which are used", file=sys.stderr)
+        print(f"{file}: 'Frames: {frames:.0f}', but there are {len(values)}, which are used", file=sys.stderr)
     return values, 1 / frame_time
 
 

@@ -5,6 +5,8 @@ the captured person, so that they fit other bodies. The world has z up and the f
 the neutral stance of datasets/people/body.py: upright, arms hanging, feet flat, palms towards the thighs.
 """
 
+import functools
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +22,9 @@ RATE = 30  # frames per second at which motion is analyzed
 _SLOW, _LOW = 0.35, 0.07
 _MAX_NECK = np.deg2rad(60)
 _NEAR_REST = np.deg2rad(35)
+_UPRIGHT = 0.8  # least `_uprightness` of a figure that stands
+# Bones whose length gives a direction; those of the legs come first.
+_LINKS = (("thigh", "shin"), ("shin", "foot"), ("upper_arm", "forearm"), ("forearm", "hand"))
 _BALL = np.array([0.18, 0, -0.07])  # from the ankle, leg lengths forward, left and up: of feet that end at the ankle
 
 
@@ -63,6 +68,13 @@ class Capture(NamedTuple):
         sides = {name: Side(*(value[start:stop] for value in side)) for name, side in self.sides.items()}
         return Capture(self.name, *parts, sides)
 
+    def copy(self) -> "Capture":
+        """The same in arrays of its own, so that the clip that it was cut from can be freed."""
+        # As pickles hold them: all processes then round alike.
+        copied = functools.partial(np.array, order="C")
+        sides = {name: Side(*map(copied, side)) for name, side in self.sides.items()}
+        return Capture(self.name, *map(copied, self[1:5]), sides)
+
     def rotated(self, matrix: np.ndarray) -> "Capture":
         """The motion rotated by a matrix (3, 3) about z."""
         hips, pelvis, chest, head = transform(matrix, self.hips), *(matrix @ value for value in self[2:5])
@@ -75,7 +87,7 @@ def analyze(clip: BvhClip, file: str) -> Capture:
     clip = despike(resample(_without_stance(clip, joints), RATE))
     rotations, positions = clip.forward_kinematics()
     reference = _Reference(clip, joints, rotations, positions, file)
-    world = _upright(positions, joints, reference)
+    world = _z_up(_upward_axis(positions, joints, reference, file))
     rotations, positions = world @ rotations, positions @ world.T / reference.leg
     balls = {side: _ball(side, joints, rotations, positions, reference) for side in SIDES}
     # The floor is where the lower foot mostly is. A percentile and not the minimum, which a single bad frame sets.
@@ -106,20 +118,17 @@ class _Reference:
     It gives the rotations of joints their meaning, as the axes of a file's joints are arbitrary.
 
     Attributes:
-        rotations, positions: (J, 3, 3), (J, 3) of the joints, in the file's axes.
+        rotations, positions: (J, 3, 3), (J, 3) of the joints, in the file's axes. is_rest: whether it is the rest pose.
         frame: (3, 3) the person's forward, left and up as columns. leg: length from hip to ankle, the file's unit.
     """
 
     def __init__(self, clip: BvhClip, joints: dict[str, int], rotations, positions, file: str):
         self.joints = joints
-        lengths = [np.linalg.norm(positions[:, joints[f"{b}_{s}"]] - positions[:, joints[f"{a}_{s}"]], axis=1).mean()
-                   for a, b in (("thigh", "shin"), ("shin", "foot")) for s in SIDES]  # fmt: skip
-        self.leg = sum(lengths) / 2
         rest = clip.rest_positions()
-        if min(lengths) < 1e-6 * max(np.ptp(rest), 1e-9) or self.leg < 1e-9:
-            raise UserError(f"{file}: a leg bone has no length; expected hip, knee and ankle at different places")
+        self.leg = _leg_length(positions, joints, 1e-6 * max(np.ptp(rest), 1e-3), file)
         self.positions, self.rotations = rest, np.tile(np.eye(3), (len(rest), 1, 1))
-        if _uprightness(rest[None], joints)[0] < 0.8:
+        self.is_rest = bool(_uprightness(rest[None], joints)[0] >= _UPRIGHT)
+        if not self.is_rest:
             best = _uprightness(positions, joints).argmax()
             self.positions, self.rotations = positions[best], rotations[best]
         self.frame = self._body_axes()
@@ -143,6 +152,22 @@ class _Reference:
         up, left = _snap(unit(up)), _snap(left)
         left = unit(left - up * (left @ up))
         return np.stack([np.cross(left, up), left, up], axis=1)
+
+
+def _leg_length(positions: np.ndarray, joints: dict[str, int], least: float, file: str) -> float:
+    """Length from hip to ankle. UserError where two joints whose distance gives a direction are nearer than `least`."""
+    pairs = [(f"{a}_{side}", f"{b}_{side}") for a, b in _LINKS for side in SIDES] + [("thigh_left", "thigh_right")]
+    lengths = [np.linalg.norm(positions[:, joints[b]] - positions[:, joints[a]], axis=1).mean() for a, b in pairs]
+    if min(lengths) < least:
+        first, second = (_joint_name(bone) for bone in pairs[int(np.argmin(lengths))])
+        raise UserError(f"{file}: {first} and {second} are at one place; expected a distance between them")
+    return sum(lengths[:4]) / 2
+
+
+def _joint_name(bone: str) -> str:
+    """Such as "left knee", where the left shin starts."""
+    name, side = bone.rsplit("_", 1)
+    return f"{side} {JOINTS[name][0]}"
 
 
 def _mid(positions: np.ndarray, joints: dict[str, int], bone: str) -> np.ndarray:
@@ -179,16 +204,43 @@ def _knee_bend(positions: np.ndarray, joints: dict[str, int]) -> float:
     return sum(bends) / len(bends)
 
 
-def _upright(positions: np.ndarray, joints: dict[str, int], reference: _Reference) -> np.ndarray:
-    """Rotation (3, 3) from the file's axes to a world with z up."""
-    # The axis along which shoulders are above feet on average. People who lie or tumble leave that open: then the
-    # reference decides.
-    mean = unit(_mid(positions, joints, "upper_arm") - _mid(positions, joints, "foot")).mean(0)
+def _upward_axis(positions: np.ndarray, joints: dict[str, int], reference: _Reference, file: str) -> np.ndarray:
+    """The axis (3,) of the file, or its opposite, that points up.
+
+    A rest pose that stands shows it. Where the motion shows another, it is followed if people stand along it on a floor
+    that is nearer to 0, and a line says so: some converters turn the axes in the motion alone.
+    """
+    direction = unit(_mid(positions, joints, "upper_arm") - _mid(positions, joints, "foot"))
+    mean = direction.mean(0)
     second, first = np.sort(np.abs(mean))[1:]
-    up = mean if first > 1.3 * second else reference.frame[:, 2]
-    axis = int(np.abs(up).argmax())
-    up = np.sign(up[axis]) * np.eye(3)[axis]
-    forward = np.eye(3)[(axis + 1) % 3]
+    assumed, shown = _nearest_axis(reference.frame[:, 2]), _nearest_axis(mean)
+    # Shoulders of people who tumble are above their feet along no axis.
+    if first <= 1.3 * second or (shown == assumed).all():
+        return assumed
+    if not reference.is_rest:
+        return shown
+    # People who crawl, lie or hold a plank have their shoulders before their feet all the time. Crawling legs are bent,
+    # and who lies in one direction has feet that are lowest in it, but not where the floor of files is.
+    stands = (_uprightness(positions, joints) > _UPRIGHT) & (direction @ shown > _UPRIGHT)
+    shown_floor, assumed_floor = (abs(np.percentile((positions @ axis).min(1), 5)) for axis in (shown, assumed))
+    followed = shown if stands.any() and shown_floor < assumed_floor else assumed
+    print(f"{file}: the rest pose stands along {_axis_name(assumed)}, shoulders are above feet along "
+          f"{_axis_name(shown)}; {_axis_name(followed)} is taken for up", file=sys.stderr)  # fmt: skip
+    return followed
+
+
+def _nearest_axis(direction: np.ndarray) -> np.ndarray:
+    axis = int(np.abs(direction).argmax())
+    return np.sign(direction[axis]) * np.eye(3)[axis]
+
+
+def _axis_name(axis: np.ndarray) -> str:
+    return ("-" if axis.sum() < 0 else "") + "xyz"[int(np.abs(axis).argmax())]
+
+
+def _z_up(up: np.ndarray) -> np.ndarray:
+    """Rotation (3, 3) from the file's axes to a world with z up."""
+    forward = np.eye(3)[(int(np.abs(up).argmax()) + 1) % 3]
     return np.stack([forward, np.cross(up, forward), up])
 
 

@@ -3,6 +3,8 @@
 import re
 from collections import Counter
 
+import numpy as np
+
 from datasets.motion.captured.bvh import END, BvhClip
 from datasets.motion.footsteps import SIDES
 from utils.errors import UserError
@@ -36,7 +38,8 @@ _SHARED = 0.8  # of all joints have a prefix that is no part of their names
 def find_joints(clip: BvhClip, file: str) -> dict[str, int]:
     """Index of the joint that starts each bone: those of `JOINTS` with `_left` and `_right`, toes, chest, pelvis, head.
 
-    There are no toes of a foot without a child at another place. Raises UserError, which names the missing joint.
+    There are no toes of a foot without a child at another place, or with a heel alone. Raises UserError, which names
+    the missing joint.
     """
     plain = plain_names(clip.joints)
     found = {}
@@ -46,12 +49,21 @@ def find_joints(clip: BvhClip, file: str) -> dict[str, int]:
             found[f"{bone}_{side}"] = _first(plain, names, f"{side} {joint}", _examples(cores, side), clip, file)
     found["head"] = _first(plain, [name.lower() for name in _HEAD_NAMES], "head", _HEAD_NAMES, clip, file)
     for side in SIDES:
-        children = [joint for joint, parent in enumerate(clip.parents) if parent == found[f"foot_{side}"]]
-        # Some tools end a foot with an End Site at the ankle.
-        found |= {f"toes_{side}": joint for joint in children[::-1] if clip.translations[:, joint].any()}
+        toes = _find_toes(clip, plain, found[f"foot_{side}"])
+        found |= {} if toes is None else {f"toes_{side}": toes}
     found["pelvis"] = _common_ancestor(clip.parents, found["thigh_left"], found["thigh_right"])
     found["chest"] = _common_ancestor(clip.parents, found["upper_arm_left"], found["upper_arm_right"])
     return found
+
+
+def _find_toes(clip: BvhClip, plain: list[str], foot: int) -> int | None:
+    """The child of a foot that is named as toes are; else the farthest from the ankle that is not named as a heel."""
+    # Some tools end a foot with an End Site at the ankle.
+    children = [j for j, parent in enumerate(clip.parents) if parent == foot and clip.translations[:, j].any()]
+    named = [joint for joint in children if re.search("toe|ball", plain[joint])]
+    others = [joint for joint in children if "heel" not in plain[joint]]
+    farthest = max(others, key=lambda joint: np.linalg.norm(clip.translations[:, joint], axis=1).mean(), default=None)
+    return named[0] if named else farthest
 
 
 def plain_names(names: tuple[str, ...]) -> list[str]:

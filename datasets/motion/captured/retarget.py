@@ -26,6 +26,7 @@ from datasets.motion.posing import (
 )
 from datasets.people.body import BONE_INDEX, BONE_NAMES, Body, Motion
 from datasets.people.kinematics import rotation_y, rotation_z, to_matrix, to_rotation_vector, unit
+from utils.errors import UserError
 
 _CONTEXT = RATE // 2  # extra frames before and after those asked for, so that the ends move like the middle
 _MAX_WRIST = 1.1  # radians
@@ -39,11 +40,11 @@ def retarget(capture: Capture, body: Body, start: int, frames: int, fps: float, 
         heading: where the person faces in the middle frame, radians from x.
     Returns:
         The motion. The bounding box of the path has its center at x = y = 0; the floor is z = 0.
+    Raises:
+        UserError: another rate, or frames that the capture does not have.
     """
-    step = round(RATE / fps)
-    stop = start + (frames - 1) * step + 1
-    first = max(start - _CONTEXT, 0)
-    part = capture.frames(first, stop + _CONTEXT)
+    step, stop = _step_and_stop(capture, start, frames, fps)
+    first, part = cut(capture, start, stop)
     wanted = slice(start - first, stop - first, step)
     part = part.rotated(rotation_z(heading - facing(part, (start + stop) // 2 - first)))
     limbs = Limbs(body)
@@ -61,6 +62,23 @@ def retarget(capture: Capture, body: Body, start: int, frames: int, fps: float, 
     path[:, :2] -= (path[:, :2].min(0) + path[:, :2].max(0)) / 2
     # Without a margin: captured arms may touch the body, and their directions should not change without need.
     return clear_arms(body, limbs, Motion(rotations[wanted], path), fps, margin=0.0)
+
+
+def cut(capture: Capture, start: int, stop: int) -> tuple[int, Capture]:
+    """What the frames [start, stop) are retargeted from: its first frame, and a capture with those before and after."""
+    first = max(start - _CONTEXT, 0)
+    return first, capture.frames(first, stop + _CONTEXT)
+
+
+def _step_and_stop(capture: Capture, start: int, frames: int, fps: float) -> tuple[int, int]:
+    if not fps > 0 or RATE % fps:
+        raise UserError(f"fps is {fps:g}; expected a divisor of {RATE}, at which motion is analyzed")
+    step = round(RATE / fps)
+    stop = start + (frames - 1) * step + 1
+    if start < 0 or frames < 1 or stop > len(capture.hips):
+        found = f"{frames} frames at {fps:g} fps from {start} on reach to {stop} of {capture.name}"
+        raise UserError(f"{found}; expected some of its {len(capture.hips)} analyzed frames")
+    return step, stop
 
 
 def facing(capture: Capture, frame: int) -> float:

@@ -144,6 +144,21 @@ def test_frames_that_are_there_count(tmp_path, capsys, frames):
     assert capsys.readouterr().err == f"walk.bvh: 'Frames: {frames}', but there are 2, which are used\n"
 
 
+def test_a_row_that_may_be_cut_within_its_last_number_is_left_out(tmp_path, capsys):
+    path = written(tmp_path, rows=[*ROWS, "5 0 90 0 90 45"], frames=9)
+    path.write_text(path.read_text()[:-2])  # ... 90 4
+    clip = read_bvh(path)
+    assert len(clip.rotations) == len(ROWS)
+    assert capsys.readouterr().err == "walk.bvh: 'Frames: 9', but there are 2, which are used\n"
+    whole = written(tmp_path)
+    whole.write_text(whole.read_text().rstrip("\n"))  # many tools end files so
+    assert len(read_bvh(whole).rotations) == len(ROWS)
+    path = written(tmp_path, rows=ROWS[:1], frames=9)
+    path.write_text(path.read_text().rstrip("\n"))
+    with pytest.raises(UserError, match="the file ends after 0 of 9 frames"):
+        read_bvh(path)
+
+
 def test_a_joint_with_two_end_sites(tmp_path):
     end = "    End Site\n    {\n      OFFSET 0 3 0\n    }\n"
     clip = read_bvh(written(tmp_path, header=HEADER.replace(end, end + end.replace("0 3 0", "1 0 0"))))

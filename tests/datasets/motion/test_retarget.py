@@ -13,7 +13,7 @@ from datasets.motion.captured.retarget import facing, retarget
 from datasets.motion.footsteps import SIDES
 from datasets.motion.posing import MAX_ELBOW
 from datasets.people.body import BONE_INDEX, load_body
-from datasets.people.kinematics import rotation_z
+from datasets.people.kinematics import rotation_y, rotation_z
 from tests.moving_figure import splayed, squat_and_wave, tangled, write_figure
 from utils.errors import UserError
 from utils.skeleton import JOINT_NAMES
@@ -74,7 +74,7 @@ def feet(body, vertices, side=None):
 def test_names_unit_axes_and_channel_order_of_the_file_do_not_matter(tmp_path, capture, how):
     body = load_body(1)
     first, second = (
-        retarget(c, body, 6, FRAMES, FPS, HEADING) for c in (capture, captured(tmp_path, "other.bvh", **how))
+        retarget(c, body, 3, FRAMES, FPS, HEADING) for c in (capture, captured(tmp_path, "other.bvh", **how))
     )
     np.testing.assert_allclose(first.translation, second.translation, atol=2e-4)
     np.testing.assert_allclose(first.rotations, second.rotations, atol=2e-3)
@@ -194,6 +194,96 @@ def test_very_short_clips(tmp_path, frames):
     body = load_body(1)
     motion = retarget(captured(tmp_path, motion=squat_and_wave(frames)), body, 0, 1, FPS, 0.0)
     assert np.isfinite(motion.rotations).all() and motion.translation[0, 2] > 0.5
+
+
+def posed(root, limbs, height, frames=61):
+    """A stiff figure with its arms ahead that slides along x. Its root and limbs are rotated about y, degrees."""
+    pose, path = squat_and_wave(frames)
+    angles = {bone: 0.0 for bone in ("thigh", "shin", "foot")} | limbs
+    for side, sign in (("left", -1), ("right", 1)):
+        for bone, angle in angles.items():
+            pose[f"{bone}_{side}"] = np.tile(rotation_y(np.deg2rad(angle)), (frames, 1, 1))
+        pose[f"upper_arm_{side}"] = np.tile(rotation_z(sign * np.pi / 2), (frames, 1, 1))
+        pose[f"forearm_{side}"][:] = np.eye(3)
+    pose["waist"][:] = pose["head"][:] = np.eye(3)
+    pose["root"] = np.tile(rotation_y(np.deg2rad(root)), (frames, 1, 1))
+    path[:] = np.stack([np.linspace(0, 0.5, frames), np.zeros(frames), np.full(frames, height)], axis=1)
+    return pose, path
+
+
+@pytest.mark.parametrize(
+    "root, limbs, height",
+    [(90, dict(thigh=-90, shin=90), 0.5), (75, {}, 0.4), (-90, {}, 0.12), (90, {}, 0.12)],
+    ids=["all fours", "plank", "back", "belly"],
+)
+def test_people_who_crawl_or_lie_are_not_stood_upright(tmp_path, capsys, root, limbs, height):
+    capture = captured(tmp_path, "low.bvh", motion=posed(root, limbs, height), up="y")
+    assert np.abs(capture.pelvis[:, 2, 2]).max() < 0.3
+    axis = "-z" if root < 0 else "z"
+    line = f"low.bvh: the rest pose stands along y, shoulders are above feet along {axis}; y is taken for up\n"
+    assert capsys.readouterr().err == line
+
+
+def test_people_who_stand_along_another_axis_than_the_rest_pose_are_followed(tmp_path, capsys, capture):
+    pose, root = squat_and_wave()
+    over = rotation_y(np.pi / 2)  # from the rest pose's up to the file's z, as converters to z up do
+    turned = captured(tmp_path, "z.bvh", motion=(pose | {"root": over @ pose["root"]}, root @ over.T), up="y")
+    np.testing.assert_allclose(turned.hips[:, 2], capture.hips[:, 2], atol=1e-4)
+    np.testing.assert_allclose(turned.pelvis[:, 2, 2], capture.pelvis[:, 2, 2], atol=1e-4)
+    assert "z.bvh: the rest pose stands along y" in (line := capsys.readouterr().err) and "; z is taken" in line
+
+
+@pytest.mark.parametrize("name", ["Heel", "Hindfoot"])
+def test_a_heel_before_the_toes_turns_no_foot(tmp_path, capture, name):
+    path = write_figure(tmp_path / "file.bvh")
+    heel = rf"\1JOINT \2{name} {{\nOFFSET -0.05 0 -0.05\nEnd Site {{\nOFFSET 0 0 -0.01\n}} }}\n"
+    text, count = re.subn(r"(JOINT ([lr])Foot\s+{\s+OFFSET.*\s+CHANNELS.*\n)", heel, path.read_text())
+    assert count == 2
+    path.write_text(text)
+    found = analyze(read_bvh(path), path.name)
+    for side in SIDES:
+        np.testing.assert_allclose(found.sides[side].foot, capture.sides[side].foot, atol=0.01)
+
+
+def test_toes_are_known_by_their_name(tmp_path, capture):
+    path = write_figure(tmp_path / "file.bvh")
+    toes = "\\1JOINT \\2Helper {\nOFFSET -0.2 0 0\n}\nJOINT \\2Toe {\nOFFSET 0.15 0 -0.06\n}\n"
+    path.write_text(re.sub(r"(JOINT ([lr])Foot\s+{\s+OFFSET.*\s+CHANNELS.*\n)", toes, path.read_text()))
+    found = analyze(read_bvh(path), path.name)
+    np.testing.assert_allclose(found.sides["left"].foot, capture.sides["left"].foot, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "how, message",
+    [
+        (dict(frames=20, fps=25), "fps is 25; expected a divisor of 30"),
+        (dict(frames=20, fps=0), "fps is 0; expected a divisor of 30"),
+        (dict(frames=48, fps=10), "48 frames at 10 fps from 0 on reach to 142 of figure; expected .* its 61 analyzed"),
+        (dict(frames=20, fps=10, start=4), "from 4 on reach to 62 of figure"),
+        (dict(frames=0, fps=10), "0 frames at 10 fps"),
+    ],
+)
+def test_frames_that_are_not_there_and_odd_rates_are_named(capture, how, message):
+    with pytest.raises(UserError, match=message):
+        retarget(capture, load_body(1), **{"start": 0, "heading": 0.0, **how})
+    assert len(retarget(capture, load_body(1), 0, 21, 10, 0.0).translation) == 21
+
+
+@pytest.mark.parametrize(
+    "joint, message",
+    [
+        ("Shin", "file.bvh: left hip and left knee are at one place; expected a distance"),
+        ("ForeArm", "file.bvh: left shoulder and left elbow are at one place"),
+        ("Hand", "file.bvh: left elbow and left wrist are at one place"),
+        ("Thigh", "file.bvh: left hip and right hip are at one place"),
+    ],
+)
+def test_joints_at_one_place_are_named(tmp_path, joint, message):
+    path = write_figure(tmp_path / "file.bvh")
+    offset = rf"(JOINT [lr]{joint}\s+{{\s+OFFSET).*"
+    path.write_text(re.sub(offset, r"\1 0 0 0", path.read_text()))
+    with pytest.raises(UserError, match=message):
+        analyze(read_bvh(path), path.name)
 
 
 @pytest.mark.parametrize(
