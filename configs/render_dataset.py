@@ -44,14 +44,21 @@ def main() -> None:
         print(render_preset(arguments.pop("preset"), **arguments))
     elif "crops" in arguments and "frames" in arguments:
         arguments = _frame_arguments(arguments)
-        print(f"{arguments['frames']} frames in {render_frames(**arguments)}")
+        print(report(render_frames(**arguments), "frames", arguments["frames"], arguments.get("shard")))
     elif "crops" in arguments:
         for option in FRAME_OPTIONS:
             if option in arguments:
                 raise UserError(f"--{option.replace('_', '-')} given without --frames; expected both or neither")
-        print(f"{arguments['crops']} crops in {render_dataset(**arguments)}")
+        print(report(render_dataset(**arguments), "crops", arguments["crops"], arguments.get("shard")))
     else:
         raise UserError("neither --crops nor --preset given; expected a number of crops, or a benchmark")
+
+
+def report(folder: Path, what: str, asked: int, shard: tuple | None) -> str:
+    """How many crops or frames are in a folder, which are whole instants; or which shard of how many it holds."""
+    from datasets.layout.labels import Labels
+
+    return f"shard {shard} of {asked} {what} in {folder}" if shard else f"{Labels(folder).num_rows} {what} in {folder}"
 
 
 def merge(arguments: dict) -> str:
@@ -91,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     from datasets.rendered.frames import MOST_PEOPLE
     from datasets.rendered.presets import PRESETS
     from datasets.rendered.scenes.dataset import FRAME_SIZE, render_frames
+    from datasets.rendered.wild.sessions import PEOPLE
 
     people_per_scene = inspect.signature(render_frames).parameters["people_per_scene"].default
     default = {name: parameter.default for name, parameter in inspect.signature(render_dataset).parameters.items()}
@@ -104,7 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--crops", type=int, metavar="N", help="number of crops, or of frames, over all cameras")
     worlds = "one room with four upright cameras, or people, rooms, cameras and boxes that differ"
     add("--world", metavar="WORLD", help=f"{' or '.join(WORLDS)}: {worlds} (default: {default['world']})")
-    add("--people", type=int, metavar="N", help="people of the wild world (default: 72, test: 16; more in large sets)")
+    people = f"{PEOPLE['train']}, test: {PEOPLE['test']}; more in large sets"
+    add("--people", type=int, metavar="N", help=f"people of the wild world (default: {people})")
     add(
         "--cameras",
         metavar="FILE",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from datasets.layout.frame_writer import FrameWriter
-from datasets.layout.job import claim_folder
+from datasets.layout.job import claim_folder, holds_set
 from datasets.layout.labels import CROPS, LAYOUT_VERSION, PARTS_FOLDER, is_finished
 from datasets.layout.pieces import PieceWriter
 from datasets.layout.writer import LayoutWriter
@@ -59,6 +59,16 @@ def shards_folder(root: Path) -> Path:
     # A path such as "." has no name.
     root = Path(os.path.abspath(root))
     return root.with_name(f"{root.name}.shards")
+
+
+def is_made(root: Path, file: str, job: dict[str, Any], shard: Shard | None) -> bool:
+    """Whether the set `root` is finished, so that nothing is to be made of it, nor of a shard that was merged into it.
+
+    Raises UserError where the folder holds something else.
+    """
+    # What a killed call has left in a finished set, `claim_folder` removes; a shard is not written there.
+    litter = shard is None and (root / PARTS_FOLDER).exists()
+    return holds_set(root, file, job) and not litter
 
 
 def claim_shard(root: Path, file: str, job: dict[str, Any], shard: Shard | None) -> bool:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from datasets.cameras.crop_camera import crop_camera, crop_rows
 from datasets.layout.arguments import check_at_least, check_split
-from datasets.layout.shards import Shard, claim_shard, finish_shard
+from datasets.layout.shards import Shard, claim_shard, finish_shard, is_made
 from datasets.layout.workers import map_processes
 from datasets.layout.writer import LayoutWriter, check_size
 from datasets.motion.captured.clips import (
@@ -132,7 +132,7 @@ def render_dataset(
         device: of Warp: "cpu", or a GPU such as "cuda:0" that all processes share. It changes pixels by rounding.
         shard: the part of the set to render, into a folder beside `output`; `merge_shards` makes the set of all.
     Returns:
-        The folder that was written.
+        The folder that was written, or that of the finished set.
     Raises:
         UserError: bad arguments, files or packages, or a folder that holds something else.
     """
@@ -142,12 +142,14 @@ def render_dataset(
         job = job._replace(cameras=_recorded(cameras, upright, world))
     elif upright:
         raise UserError("upright given without cameras; expected both, or neither")
-    place = shard.folder(output) if shard else output
-    segments = None
-    if motion is not None:
-        clips = find_clips(motion)
-        segments = segment_clips(split_clips(clips, split), *_clip_limits(job), progress)
+    clips = None if motion is None else find_clips(motion)
+    if clips:
         job = job._replace(motion=describe_clips(clips))
+    # Before all that takes long.
+    if is_made(output, SET_FILE, job.describe(), shard):
+        return output
+    place = shard.folder(output) if shard else output
+    segments = segment_clips(split_clips(clips, split), *_clip_limits(job), progress) if clips else None
     # On first use both fill a cache on disk. That happens here once, and not in several workers at a time.
     load_kernels(device), load_body(SPLIT_SUBJECTS[split][0])
     with writing(place):

@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 from datasets.layout.arguments import check_at_least, check_split
 from datasets.layout.frame_writer import FrameWriter
-from datasets.layout.shards import Shard, claim_shard, finish_shard
+from datasets.layout.shards import Shard, claim_shard, finish_shard, is_made
 from datasets.layout.workers import map_processes
 from datasets.layout.writer import check_size
 from datasets.people.body import load_body
@@ -48,13 +48,15 @@ def render_frames(
         kinds: of procedural motion, beside walking; None: all `MOTIONS`. instants: of a scene, at most; fewer make more
             scenes. workers, device, shard: as for `render_dataset`.
     Returns:
-        The folder that was written.
+        The folder that was written, or that of the finished set.
     Raises:
         UserError: bad arguments, missing packages, or a folder that holds something else.
     """
     job = SceneSet(frames, tuple(size), seed, split, str(people_per_scene), world, people, kinds, instants)
     _check(job, workers)
     output = Path(output)
+    if is_made(output, SET_FILE, job.describe(), shard):
+        return output
     place = shard.folder(output) if shard else output
     # On first use both fill a cache on disk. That happens here once, and not in several workers at a time.
     load_kernels(device), load_body(FIRST_PERSON[split])

@@ -1,6 +1,7 @@
 """A folder of captured motion becomes a rendered set: its split, segments that fit the room, and resuming."""
 
 import json
+import pickle
 import sys
 
 import numpy as np
@@ -11,7 +12,10 @@ pytest.importorskip("warp")
 
 from configs.render_dataset import main
 from datasets.layout.labels import Labels
+from datasets.motion.captured.bvh import read_bvh
+from datasets.motion.captured.capture import analyze
 from datasets.motion.captured.clips import describe_clips, find_clips, retarget_segment, segment_clips, split_clips
+from datasets.motion.captured.retarget import retarget
 from datasets.people.body import load_body
 from datasets.rendered.dataset import MOTION_FRAMES, SPLIT_SUBJECTS, RenderSet, plan_captured, render_dataset
 from datasets.validation import validate
@@ -76,6 +80,43 @@ def test_segments_cover_the_clips_and_fit_the_room(clips, capsys):
         assert len(motion.translation) == segment.num_frames and np.abs(motion.translation[:, :2]).max() <= 1.5
 
 
+def test_people_high_above_the_floor_are_left_out(tmp_path, capsys, monkeypatch):
+    pose, root = squat_and_wave(301)
+    root[120:210, 2] += 2  # up a ladder after 4 s, and down again after 7 s
+    files = [write_figure(tmp_path / "ladder.bvh", motion=(pose, root)), write_figure(tmp_path / "floor.bvh")]
+    segments = segment_clips(files, 10, MOTION_FRAMES, 1.5, progress=False)
+    parts = [(segment.start, segment.num_frames) for segment in segments if segment.name == "ladder"]
+    assert parts == [(0, 40), (210, 31)]
+    assert capsys.readouterr().err == "left out where hips are more than 1.4 m above the floor: ladder.bvh\n"
+    assert max(segment.capture.hips[segment.first :][: 3 * segment.num_frames, 2].max() for segment in segments) < 1.4
+    monkeypatch.setattr("datasets.motion.captured.clips._HIGHEST", 0.1)
+    with pytest.raises(UserError, match=r"no motion is left of ladder\.bvh, floor\.bvh; expected people on the floor"):
+        segment_clips(files, 10, MOTION_FRAMES, 1.5, progress=False)
+
+
+def test_clips_are_read_once(tmp_path, capsys):
+    files = [write_figure(tmp_path / f"{number}.bvh") for number in range(9)]
+    for file in files:
+        file.write_text(file.read_text().replace("Frames: 61", "Frames: 62"))
+    segments = segment_clips(files, 10, 10, 1.5, progress=False)
+    for file in files:
+        file.unlink()
+    body, rng = load_body(1), np.random.default_rng(0)
+    for segment in pickle.loads(pickle.dumps(segments[::5])):  # as a worker gets them
+        assert len(retarget_segment(segment, body, 10, rng, 1.5).translation) == segment.num_frames
+    lines = [f"{number}.bvh: 'Frames: 62', but there are 61, which are used" for number in range(9)]
+    assert capsys.readouterr().err.splitlines() == lines
+
+
+def test_segments_move_as_in_the_whole_clip(clips):
+    capture = analyze(read_bvh(clips / "far.BVH"), "far.BVH")
+    for segment in segment_clips([clips / "far.BVH"], 10, MOTION_FRAMES, 1.5, progress=False):
+        whole = retarget(capture, load_body(1), segment.start, segment.num_frames, 10, 0.5)
+        part = retarget(segment.capture, load_body(1), segment.first, segment.num_frames, 10, 0.5)
+        np.testing.assert_array_equal(part.rotations, whole.rotations)
+        np.testing.assert_array_equal(part.translation, whole.translation)
+
+
 def test_heading_and_place_are_random(clips):
     segment, *_ = segment_clips([clips / "a.bvh"], 10, MOTION_FRAMES, 1.5, progress=False)
     body = load_body(1)
@@ -113,7 +154,9 @@ def test_rendered_set(clips, tmp_path, monkeypatch):
     assert {*np.char.decode(Labels(output)["motion"].astype("S"))} == {"a", "b"}
     held = json.loads((output / "render.json").read_text())
     assert held["motion"] == ["a", "b"] and held.items() >= describe_clips(find_clips(source)).items()
-    render_dataset(output, 24, 16, motion=source, workers=1, progress=False)  # finished: left unchanged
+    with monkeypatch.context() as patch:
+        patch.setattr("datasets.rendered.dataset.segment_clips", None)  # clips of a finished set are not analyzed
+        render_dataset(output, 24, 16, motion=source, workers=1, progress=False)
     (source / "b.bvh").write_text((source / "b.bvh").read_text() + "\n")
     with pytest.raises(UserError, match=r"holds a set of \{'motion_sha256': .*; expected \{'motion_sha256': "):
         render_dataset(output, 24, 16, motion=source, workers=1, progress=False)

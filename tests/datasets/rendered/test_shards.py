@@ -62,6 +62,9 @@ def test_merged_crops_have_the_bytes_of_one_process(root, whole, monkeypatch, ca
     assert contents(root) == whole and [path.name for path in root.parent.iterdir()] == ["set"]
     run(monkeypatch, "--output", root, "--merge")  # nothing is left to do
     assert contents(root) == whole
+    run(monkeypatch, "--output", root, *CROPS, "--shard", "2/2")  # nor for a shard
+    assert capsys.readouterr().out.endswith(f"shard 2/2 of 32 crops in {root}\n")
+    assert contents(root) == whole and [path.name for path in root.parent.iterdir()] == ["set"]
 
 
 def test_the_current_folder_is_an_output(root, whole, monkeypatch):
@@ -76,6 +79,8 @@ def test_merged_frames_have_the_bytes_of_one_process(tmp_path, monkeypatch):
     for number in (1, 2):
         run(monkeypatch, "--output", tmp_path / "set", *FRAMES, "--shard", f"{number}/2")
     run(monkeypatch, "--output", tmp_path / "set", "--merge")
+    run(monkeypatch, "--output", tmp_path / "set", *FRAMES, "--shard", "1/2")
+    assert not (tmp_path / "set.shards").exists()
     assert contents(tmp_path / "set") == contents(single)
 
 
