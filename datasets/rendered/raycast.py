@@ -99,7 +99,11 @@ def load_kernels(device: str) -> None:
     Warp does not find.
     """
     warp, *modules = warp_kernels()
-    if not warp.is_device_available(device):
+    try:
+        available = warp.is_device_available(device)
+    except RuntimeError:  # of "cuda", the current GPU, where there is none
+        available = False
+    if not available:
         found = ", ".join(str(each) for each in warp.get_devices())
         raise UserError(f"device {device!r}; expected one that Warp finds: {found}")
     line = f"warp compiles the rendering kernels into {warp.config.kernel_cache_dir} (once) ..."

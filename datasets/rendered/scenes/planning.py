@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datasets.layout.arguments import MOST
 from datasets.motion.motions import MOTIONS
 from datasets.rendered.frames import MOST_PEOPLE
 from datasets.rendered.scenes.cameras import NUM_CAMERAS
@@ -95,7 +96,7 @@ def plan_scenes(job: SceneSet) -> list[Scene]:
 
 def most_people(job: SceneSet) -> int:
     """Number of people of a set: as in the wild world, and more in large sets."""
-    return max(PEOPLE[job.split], job.frames // FRAMES_PER_PERSON)
+    return min(max(PEOPLE[job.split], job.frames // FRAMES_PER_PERSON), MOST["people"])
 
 
 def _people_in_turn(people: int, rng: np.random.Generator):

@@ -15,6 +15,7 @@ from datasets.rendered.wild import textures
 
 TEXEL = 0.03  # meters
 _FURNITURE = 1.2  # meters between the walls and cameras that are given
+_THINGS = 0.75  # meters from the middle of a thing on the floor to people and to cameras that are given
 _WALL_LAMPS = 1.9  # meters, the least height of a window's light: it must be above the people
 
 
@@ -71,7 +72,7 @@ def draw_interior(number: int, space: Space | None = None) -> Interior:
     lamps, spread, ambient = _add_light(builder, half, height, rng)
     _line_walls(builder, half, height, rng)
     area = space.area if space else float(np.clip(half.min() - 1.7, 0.6, 1.5))
-    _scatter(builder, half, max(area + 0.75, space.reach if space else 0), area, rng)
+    _scatter(builder, half, max(area, space.reach if space else 0) + _THINGS, area, rng)
     return Interior(builder.surface(shell), half, height, area, lamps, spread, ambient)
 
 

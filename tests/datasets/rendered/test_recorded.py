@@ -12,7 +12,7 @@ from configs import render_dataset as script
 from datasets.layout.labels import Labels
 from datasets.rendered.dataset import render_dataset
 from datasets.rendered.scene import look_at
-from datasets.rendered.wild.interiors import draw_interior
+from datasets.rendered.wild.interiors import Space, draw_interior
 from datasets.rendered.wild.recorded import read_recorded_cameras
 from datasets.validation import validate
 from utils.errors import UserError
@@ -65,6 +65,12 @@ def test_rooms_hold_the_cameras_and_nothing_stands_before_them(tmp_path):
     assert interior.height > far.centers[:, 2].max() and interior.half.min() > far.space.reach
     for center in far.centers:
         assert not interior.hidden(center, np.array([[0, 0, 0.1], [0.3, 0.3, 1.0], [0, 0, 1.7]])).any()
+
+
+def test_things_on_the_floor_keep_their_size_from_given_cameras():
+    # In this room, a table stood with its middle just outside of the cameras' square.
+    targets = np.array([(x, y, z) for x in (-0.6, 0, 0.6) for y in (-0.6, 0, 0.6) for z in (0.05, 0.5, 1.0)])
+    assert not draw_interior(1019, Space(3.5, 0.6, 0.6)).hidden(np.array([0, -3.5, 0.6]), targets).any()
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("anny")
 pytest.importorskip("warp")
 
+from configs.render_dataset import report
 from datasets.cameras.crop_camera import project_to_crop
 from datasets.layout.labels import Labels
 from datasets.layout.png import read_png
@@ -47,6 +49,10 @@ def test_layout_is_valid_and_complete(rendered):
     assert labels.num_rows == 160 and set(labels["subj"]) == set(SPLIT_SUBJECTS["train"])
     assert len(set(labels["motion"])) >= 4
     assert set(labels["cam"]) == {0, 1, 2, 3}
+
+
+def test_the_last_line_counts_what_was_written(rendered):
+    assert report(rendered, "crops", 158, None) == f"160 crops in {rendered}"
 
 
 def test_joints_project_onto_the_person(rendered):
@@ -168,6 +174,11 @@ def test_every_nth_frame_makes_more_sequences_of_the_same_total_size(every):
         (dict(crops=8, every=0), "every is 0"),
         (dict(crops=8, every=30), "every is 30"),
         (dict(crops=8, device="cuda:99"), "device 'cuda:99'"),
+        pytest.param(
+            dict(crops=8, device="cuda"),
+            "device 'cuda'; expected one that Warp finds",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="it is a device here"),
+        ),
     ],
 )
 def test_bad_arguments(tmp_path, arguments, message):

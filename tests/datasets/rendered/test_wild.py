@@ -7,6 +7,7 @@ pytest.importorskip("anny")
 pytest.importorskip("warp")
 
 from datasets.cameras.crop_camera import project_to_crop
+from datasets.layout.arguments import MOST
 from datasets.layout.labels import ROW_SHAPES, Labels
 from datasets.layout.png import read_png
 from datasets.layout.writer import image_path
@@ -15,9 +16,10 @@ from datasets.motion.posing import Limbs
 from datasets.people.body import load_body
 from datasets.rendered.dataset import RenderSet, render_dataset
 from datasets.rendered.presets import KINDS, PRESETS, label_checksums
+from datasets.rendered.scenes.planning import SceneSet, most_people
 from datasets.rendered.wild.interiors import draw_interior
 from datasets.rendered.wild.rigs import MAX_ROLL
-from datasets.rendered.wild.sessions import Session, plan_sessions, pose_session, session_rng
+from datasets.rendered.wild.sessions import FIRST_PERSON, Session, plan_sessions, pose_session, session_rng
 from datasets.validation import validate
 from tests.synthetic import set_checksum
 from utils.errors import UserError
@@ -134,6 +136,12 @@ def test_the_preset_is_planned_as_promised(split):
     assert not people & {s.subject for s in others} and not rooms & {s.interior for s in others}
 
 
+def test_no_split_has_people_of_another():
+    last = FIRST_PERSON["train"] + MOST["people"] - 1
+    assert last + 1 < FIRST_PERSON["test"], "a bystander is the next person"
+    assert most_people(SceneSet(MOST["crops"], (24, 16), 0, "train", "2")) <= MOST["people"]
+
+
 def test_labels_of_the_preset_have_not_changed():
     # The first sessions stand for all: rendering the preset checks the rest.
     job = PRESETS["wild64"].render_set("test")
@@ -176,6 +184,7 @@ def test_people_have_bodies_and_clothes_of_their_own():
         (dict(world="wild", every=4), "every is 4"),
         (dict(people=5), "people is 5"),
         (dict(world="wild", people=0), "people is 0"),
+        (dict(world="wild", people=900_001), "people is 900001; expected at least 1, at most 900000"),
     ],
 )
 def test_bad_arguments_are_named(arguments, words, tmp_path):
