@@ -196,7 +196,8 @@ class RenderedPeople:
 
         body = load_body(subject)
         name = ("walking", "sitting_down", "greeting", "walking")[number]
-        return body.pose(procedural_motion(name, body, frames, self.fps, np.random.default_rng([subject, number])))
+        rng = np.random.default_rng([subject, number])
+        return body.pose(procedural_motion(name, body, frames, self.fps, rng, area=1.5))
 
     def renderer(self, subject: int):
         """The subject in one set of clothes and one light: a camera's images differ by the person alone."""

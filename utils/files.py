@@ -123,12 +123,12 @@ def _named(error: OSError, path: str | os.PathLike) -> OSError:
 
 
 def remove_dead_parts(folder: Path) -> None:
-    """Remove from `folder` the temporary files of processes of this machine that were killed."""
+    """Remove from `folder` the temporary files and folders of processes of this machine that were killed."""
     with suppress(OSError):
         for file in folder.iterdir():
             named = _PART.fullmatch(file.name)
             if named and named["machine"] in (None, _MACHINE) and not _is_alive(int(named["process"])):
-                file.unlink(missing_ok=True)
+                shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
 
 
 def _sweep(folder: Path) -> None:

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.motion.clearance import parts_intersect
+from datasets.motion.footsteps import SIDES
 from datasets.motion.posing import MIRROR, Limbs, clear_arms
 from datasets.motion.stances import Stances, drawn_arm, drawn_trunk
 from datasets.people.body import BONE_INDEX, BONE_NAMES, Body, Motion
 from datasets.people.kinematics import rotation_z
 
-SIDES = ("left", "right")
 _ARM = ("clavicle", "upper_arm", "forearm", "forearm_twist", "hand")
 _LEG = ("thigh", "shin", "foot", "toes")
 _TRUNK = [BONE_INDEX[name] for name in ("spine_low", "spine_mid", "spine_high", "chest", "neck", "head")]

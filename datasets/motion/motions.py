@@ -34,7 +34,7 @@ MOTIONS = tuple(_ACTIONS)
 
 
 def procedural_motion(
-    name: str, body: Body, num_frames: int, fps: float, rng: np.random.Generator, area: float = 1.5
+    name: str, body: Body, num_frames: int, fps: float, rng: np.random.Generator, area: float
 ) -> Motion:
     """A random motion of one kind. The same state of `rng` gives the same motion.
 

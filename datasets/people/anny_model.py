@@ -12,6 +12,7 @@ import numpy as np
 
 from utils.commands import install_extra
 from utils.errors import UserError
+from utils.files import part_of, remove_dead_parts
 
 
 @functools.cache
@@ -45,9 +46,13 @@ def _atomic_cache_files(cache: Path, set_cache_path):
     # could read one that is half written. Existing files are linked, so that anny finds and reads them as usual.
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(dir=cache, prefix=".building-")
+        remove_dead_parts(cache)
+        # A name that tells the process: what a killed one leaves is removed by the next.
+        scratch = tempfile.TemporaryDirectory(dir=cache, prefix=".", suffix=part_of(cache / "building").name)
     except OSError as error:
-        raise UserError(f"cannot write anny's cache in {str(cache)!r} ({error}); set ANNY_CACHE_DIR") from None
+        with _readable_cache(cache, error):
+            yield
+        return
     with scratch:
         for file in cache.glob("v*/*.safetensors"):
             link = Path(scratch.name) / file.relative_to(cache)
@@ -62,6 +67,17 @@ def _atomic_cache_files(cache: Path, set_cache_path):
             if not file.is_symlink():
                 (cache / file.parent.name).mkdir(exist_ok=True)
                 os.replace(file, cache / file.relative_to(scratch.name))
+
+
+@contextlib.contextmanager
+def _readable_cache(cache: Path, error: OSError):
+    """Let anny read its cache in place, which nobody can write, as in the image of a container."""
+    try:
+        if not any(cache.glob("v*/*.safetensors")):
+            raise error
+        yield
+    except Exception as lacking:  # safetensors has errors of its own for files that it cannot write
+        raise UserError(f"cannot write anny's cache in {str(cache)!r} ({error}); set ANNY_CACHE_DIR") from lacking
 
 
 def rest_shape(model, stature: float, **shape) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -94,18 +94,13 @@ class Body:
     Attributes:
         faces: (F, 3) int32 triangles.
         rest_vertices: (V, 3) float32, the model's own rest pose (arms half raised), body frame axes, lowest point z=0.
-        bone_names, bone_parents: the B bones, parents first; -1 for the root.
-        offsets: (B, 3) float32, each bone's pivot relative to its parent's in the neutral stance.
+        offsets: (B, 3) float32, the pivot of each of `BONE_NAMES` relative to its parent's in the neutral stance.
         vertex_weights: (V, B) float32, rows sum to 1; vertex_bone: (V,) int64, the bone with the largest weight.
         neutral_vertices (V, 3), neutral_joints (17, 3), neutral_pivots (B, 3): the neutral stance, body frame.
-        stature: height of the neutral stance, meters.
 
     Raises:
         UserError: for a subject number outside `SUBJECTS` and below `CROWD`, or when anny is missing.
     """
-
-    bone_names = BONE_NAMES
-    bone_parents = BONE_PARENTS
 
     def __init__(self, subject: int):
         if subject not in _SHAPES and subject < CROWD:
@@ -129,7 +124,6 @@ class Body:
         neutral = Motion(np.tile(np.eye(3, dtype=np.float32), (1, len(BONE_NAMES), 1, 1)), np.zeros((1, 3), np.float32))
         self.neutral_vertices, self.neutral_joints = (a[0] for a in self.pose(neutral))
         self.neutral_pivots = self.forward_kinematics(neutral)[1][0]
-        self.stature = float(np.ptp(self.neutral_vertices[:, 2]))
 
     def pose(self, motion: Motion) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (T, V, 3) and the 17 joints (T, 17, 3) of a motion in the world; float32, meters.

@@ -7,7 +7,7 @@ pytest.importorskip("anny")
 
 from datasets.motion.motions import MOTIONS, procedural_motion
 from datasets.motion.posing import MAX_ELBOW, MAX_KNEE
-from datasets.people.body import BONE_INDEX, load_body
+from datasets.people.body import BONE_INDEX, BONE_NAMES, load_body
 from utils.errors import UserError
 from utils.skeleton import BONES, JOINT_NAMES
 
@@ -15,8 +15,8 @@ JOINT = {name: index for index, name in enumerate(JOINT_NAMES)}
 FPS, FRAMES, AREA = 10, 50, 1.5
 
 
-def make(name, subject=1, seed=0, frames=FRAMES, fps=FPS, **more):
-    return procedural_motion(name, load_body(subject), frames, fps, np.random.default_rng(seed), **more)
+def make(name, subject=1, seed=0, frames=FRAMES, fps=FPS, area=AREA):
+    return procedural_motion(name, load_body(subject), frames, fps, np.random.default_rng(seed), area)
 
 
 @pytest.fixture(scope="module", params=[(name, subject) for name in MOTIONS for subject in (8, 5)])
@@ -36,8 +36,8 @@ def test_there_are_many_kinds():
 
 
 def test_shapes_and_rotations(played):
-    _, body, motion, vertices, joints = played
-    assert motion.rotations.shape == (FRAMES, len(body.bone_names), 3, 3) and motion.translation.shape == (FRAMES, 3)
+    _, _, motion, vertices, joints = played
+    assert motion.rotations.shape == (FRAMES, len(BONE_NAMES), 3, 3) and motion.translation.shape == (FRAMES, 3)
     assert motion.rotations.dtype == motion.translation.dtype == np.float32
     product = motion.rotations @ motion.rotations.swapaxes(-1, -2)
     np.testing.assert_allclose(product, np.broadcast_to(np.eye(3), product.shape), atol=1e-4)

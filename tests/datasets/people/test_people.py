@@ -1,10 +1,14 @@
 """Bodies: meshes, skinning weights, the neutral stance, and how poses move vertices and joints."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 pytest.importorskip("anny")
 
+from datasets.people import anny_model as anny_module
 from datasets.people.body import BONE_INDEX, BONE_NAMES, SUBJECTS, Body, Motion, load_body
 from utils.errors import UserError
 from utils.skeleton import BONES, JOINT_NAMES, LEFT_JOINTS, RIGHT_JOINTS
@@ -27,6 +31,53 @@ def body() -> Body:
     return load_body(1)
 
 
+@pytest.fixture
+def cache(tmp_path):
+    """A cache with one file."""
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "v1" / "rig.safetensors").write_text("a rig")
+    return tmp_path
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """The cache cannot be written."""
+
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    # Not by permissions, which do not bind root.
+    monkeypatch.setattr(anny_module.tempfile, "TemporaryDirectory", refuse)
+
+
+def test_a_cache_that_is_read_only_is_read_in_place(cache, closed):
+    changed = []
+    with anny_module._atomic_cache_files(cache, changed.append):
+        assert (cache / "v1" / "rig.safetensors").read_text() == "a rig"
+    assert not changed and [path.name for path in cache.iterdir()] == ["v1"]
+
+
+def test_a_read_only_cache_that_lacks_something_is_one_line(cache, closed):
+    message = r"cannot write anny's cache in .*Permission denied.*; set ANNY_CACHE_DIR"
+    with pytest.raises(UserError, match=message), anny_module._atomic_cache_files(cache, print):
+        raise RuntimeError("I/O error")
+    (cache / "v1" / "rig.safetensors").unlink()
+    with pytest.raises(UserError, match=message), anny_module._atomic_cache_files(cache, print):
+        raise AssertionError("nothing is there to read")
+
+
+def test_what_a_killed_build_left_is_removed(cache):
+    places = []
+    with anny_module._atomic_cache_files(cache, places.append):
+        mine = places[0]
+        dead = cache / Path(mine).name.replace(f"-{os.getpid()}.", "-999999999.")
+        (dead / "v1").mkdir(parents=True)
+        (dead / "v1" / "rig.safetensors").symlink_to(cache / "v1" / "rig.safetensors")
+        with anny_module._atomic_cache_files(cache, places.append):
+            assert not dead.exists() and Path(mine).exists(), "of a process that is alive"
+    assert [path.name for path in cache.iterdir()] == ["v1"] and (cache / "v1" / "rig.safetensors").exists()
+
+
 def test_unknown_subject_is_named():
     with pytest.raises(UserError, match=r"subject 2.*expected one of"):
         Body(2)
@@ -34,7 +85,7 @@ def test_unknown_subject_is_named():
 
 def test_subjects_are_adults_of_different_shape():
     bodies = [load_body(subject) for subject in SUBJECTS]
-    statures = [body.stature for body in bodies]
+    statures = [np.ptp(body.neutral_vertices[:, 2]) for body in bodies]
     assert min(statures) > 1.5 and max(statures) < 2.0
     assert max(statures) - min(statures) > 0.2
     spine = [BONE_INDEX[name] for name in ("spine_low", "spine_mid", "spine_high")]
