@@ -69,7 +69,7 @@ def pack_crops(path, monkeypatch):
 def log_an_iteration(path, monkeypatch):
     from training.loop.run_folder import CsvLog
 
-    monkeypatch.setattr("training.loop.run_folder.write_atomically", lambda *_: None)
+    monkeypatch.setattr("training.loop.run_folder.write_text", lambda *_: None)
     CsvLog(path).append({"iteration": 1})
 
 
