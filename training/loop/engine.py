@@ -175,19 +175,20 @@ def _run(loop: "_Loop") -> None:
     trainer.load_state_dict({"iteration": first, "epoch_length": total, "max_epochs": 1})
     # Several processes do not stop at the same iteration, and would wait for one another forever.
     alone = world_size() == 1
-    with finishing(trainer.terminate) if alone else nullcontext([]) as interrupts:
-        # Ignite forgets what stopped it before it began.
-        trainer.add_event_handler(Events.STARTED, lambda: trainer.terminate() if interrupts else None)
-        try:
+    try:
+        with finishing(trainer.terminate) if alone else nullcontext([]) as interrupts:
+            # Ignite forgets what stopped it before it began.
+            trainer.add_event_handler(Events.STARTED, lambda: trainer.terminate() if interrupts else None)
             trainer.run(loop.stage.batches(first, total))
-        finally:
-            for monitor in loop.monitors:
-                monitor.close()
-    if loop.broken is not None:
-        raise UserError(loop.broken)
-    if interrupts:
-        loop.save_state()
-        raise interrupts[0](f"interrupted at iteration {loop.iteration}; continue with --resume")
+        if loop.broken is not None:
+            raise UserError(loop.broken)
+        if interrupts:
+            loop.save_state()
+            raise interrupts[0](f"interrupted at iteration {loop.iteration}; continue with --resume")
+    finally:
+        # After the state is stored: a tracker may wait for its server, and whoever stops a run does not wait long.
+        for monitor in loop.monitors:
+            monitor.close()
 
 
 class _Loop:
@@ -270,12 +271,12 @@ class _Loop:
         if is_main():
             self.keep()
             self.save_state()
+            for monitor in self.monitors:
+                monitor.add("testing", self.iteration, self.evaluation)
 
     def keep(self) -> None:
-        """Log and show the evaluation, and save the network, also as the best one where it is."""
+        """Log the evaluation, and save the network, also as the best one where it is."""
         self.testing_log.append({"iteration": self.iteration, **self.evaluation})
-        for monitor in self.monitors:
-            monitor.add("testing", self.iteration, self.evaluation)
         score = self.evaluation[self.stage.score]
         line = f"iteration {self.iteration}: held-out {scores_text(self.evaluation, self.stage.score)}"
         if score < self.best:

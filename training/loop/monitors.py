@@ -11,9 +11,12 @@ import logging
 from pathlib import Path
 from typing import Protocol
 
+from tqdm import tqdm
+
 from training.loop.curves import CurvesPicture
 from utils.commands import install_extra
 from utils.errors import UserError
+from utils.readers import reason
 
 
 class Monitor(Protocol):
@@ -65,18 +68,33 @@ class TensorboardCurves:
 
 
 class TrackerCurves:
-    """Curves of wandb or trackio, which have the same functions."""
+    """Curves of wandb or trackio, which have the same functions. UserError where the package cannot start."""
 
     def __init__(self, package: str, name: str, config: dict):
-        self.tracker = importlib.import_module(package)
-        self.tracker.init(project="geometry-aware-pose", name=name, config=config)
+        self.package = package
+        try:
+            self.tracker = importlib.import_module(package)
+            self.tracker.init(project="geometry-aware-pose", name=name, config=config)
+        except Exception as error:
+            raise UserError(f"tracker {package!r} cannot start: {reason(error)}; fix it, or tracker=None") from error
 
     def add(self, window: str, iteration: int, values: dict[str, float]) -> None:
-        """Append one point to each curve of a window."""
-        self.tracker.log({f"{window}/{name}": value for name, value in values.items()}, step=iteration)
+        """Append one point to each curve of a window. Where that fails, nothing is sent any more."""
+        self._try("log", {f"{window}/{name}": value for name, value in values.items()}, step=iteration)
 
     def close(self) -> None:
-        self.tracker.finish()
+        """Let the package send what it still has."""
+        self._try("finish")
+
+    def _try(self, function: str, *arguments, **options) -> None:
+        if self.tracker is None:
+            return
+        try:
+            getattr(self.tracker, function)(*arguments, **options)
+        except Exception as error:
+            # Whatever went wrong there, the training is worth more than its curves.
+            self.tracker = None
+            tqdm.write(f"tracker {self.package!r} failed: {reason(error)}; it gets no more curves, the run is not hurt")
 
 
 class VisdomCurves:

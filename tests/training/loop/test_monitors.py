@@ -2,6 +2,8 @@
 
 import importlib.machinery
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,12 +14,14 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
+from models.parts.weights import read_file
 from tests.runs import Died, die_at, losses, read_log
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config
 from training.loop.curves import CurvesPicture, read_curves, save_curves
 from training.loop.monitors import VisdomCurves
 from training.stages.novel_views import train_novel_views
+from training.stages.step import TrainingStep
 from utils.errors import UserError
 
 SERVE = "import sys; from visdom.server.run_server import main; sys.argv[1:] = {!r}; main()"
@@ -124,6 +128,50 @@ def test_a_resumed_run_has_one_curve_everywhere(data, tmp_path, tracker, monkeyp
     told = [entry for entry in tracker.told if isinstance(entry, tuple) and entry[0] != "init"]
     assert tracker.told[0] == ("init", "run", config["latent_3d"]) and tracker.told[-1] == "finish"
     assert [step for step, values in told if "testing/psnr" in values] == [3, 6]
+
+
+def fail(*_, **__):
+    raise RuntimeError("no network")
+
+
+def test_a_tracker_that_fails_is_one_line_and_the_run_goes_on(data, tmp_path, tracker, capfd):
+    tracker.log = fail
+    run = train_novel_views(tiny_config(data, tmp_path, tracker="wandb"))
+    assert len(losses(run)) == 6 and run.best_network.exists()
+    assert capfd.readouterr().out.count("tracker 'wandb' failed: no network") == 1
+    assert tracker.told[1:] == []
+
+
+def test_a_tracker_that_cannot_start_is_one_line(data, tmp_path, tracker):
+    tracker.init = fail
+    with pytest.raises(UserError, match=r"tracker 'wandb' cannot start: .*no network"):
+        train_novel_views(tiny_config(data, tmp_path, tracker="wandb"))
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_what_a_run_has_learned_is_stored_before_a_tracker_is_told(data, tmp_path, tracker, monkeypatch, interrupted):
+    state, stored = tmp_path / "run" / "models" / "training_state.pth", []
+
+    def note(*_, **__):
+        stored.append(read_file(state)["iteration"] if state.exists() else 0)
+
+    tracker.finish = note
+    tracker.log = lambda values, step: note() if "testing/loss" in values else None
+    config = tiny_config(data, tmp_path, name="run", tracker="wandb")
+    if interrupted:
+        step = TrainingStep.__call__
+
+        def interrupting(self, batch, iteration):
+            if iteration == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+            return step(self, batch, iteration)
+
+        monkeypatch.setattr(TrainingStep, "__call__", interrupting)
+        with pytest.raises(KeyboardInterrupt, match="interrupted at iteration 5"):
+            train_novel_views(config)
+    else:
+        train_novel_views(config)
+    assert stored == ([3, 5] if interrupted else [3, 6, 6])
 
 
 def test_pictures_are_drawn_at_evaluations_half_a_minute_apart(tmp_path, monkeypatch):
