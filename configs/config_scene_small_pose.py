@@ -6,6 +6,8 @@ from configs.config_train_detect_encode_decode_pose import config_dict as stage2
 config_dict = {
     **stage2,
     **stage1,
+    # Of all frames, those with labels are read once.
+    "preload_images": False,
     # Stage 1 overwrote these with its own values.
     "output_types": ["3D"],
     "useCamBatches": 0,

@@ -9,6 +9,8 @@ config_dict = {
     **stage2,
     "training_mode": "pose",
     "freeze_encoder": False,
+    # Frames are read in every epoch.
+    "preload_images": True,
     # Yaw and noise of the points are for points that stage 1 taught to rotate.
     "augment_yaw": 0.0,
     "augment_points": 0.0,

@@ -20,6 +20,18 @@ def die_at(monkeypatch: pytest.MonkeyPatch, iteration: int, kill: bool = False) 
     monkeypatch.setattr(TrainingStep, "__call__", _dying(TrainingStep.__call__, iteration, kill))
 
 
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, iteration: int) -> None:
+    """Make all stages get Ctrl-C in `iteration`."""
+    original = TrainingStep.__call__
+
+    def call(self, batch, now):
+        if now == iteration:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, batch, now)
+
+    monkeypatch.setattr(TrainingStep, "__call__", call)
+
+
 def _dying(original, last: int, kill: bool):
     def call(self, batch, iteration):
         if iteration == last:

@@ -160,9 +160,20 @@ def _fit(stage: Stage, config: dict, folder: RunFolder, resume: bool) -> dict:
         with loop.record.session_status() if loop.record else nullcontext():
             _run(loop)
     if is_main():
-        print(f"{folder.path} is trained already" if done else f"trained: {folder.path}")
-        print(f"{loop.best_score()}\nnext: {next_command(folder, config)}")
+        print(last_lines(config, folder, stage.score, loop.best, loop.best_iteration, trained=not done))
     return loop.evaluation
+
+
+def last_lines(config: dict, folder: RunFolder, score: str, best: float, iteration: int | None, trained: bool) -> str:
+    """What is printed at the end of a training: its best held-out score, of an iteration if known, and what comes next.
+
+    `trained`: False where nothing was left to do.
+    """
+    where = "" if iteration is None else f" at iteration {iteration}"
+    return (
+        f"{f'trained: {folder.path}' if trained else f'{folder.path} is trained already'}\n"
+        f"best held-out {scores_text({score: best}, score)}{where}\nnext: {next_command(folder, config)}"
+    )
 
 
 def _run(loop: "_Loop") -> None:
@@ -285,11 +296,6 @@ class _Loop:
             save_weights(self.folder.best_network, self.stage.network, self.config)
         save_weights(self.folder.last_network, self.stage.network, self.config)
         tqdm.write(line)
-
-    def best_score(self) -> str:
-        """The best held-out score and its iteration, in words."""
-        where = "" if self.best_iteration is None else f" at iteration {self.best_iteration}"
-        return f"best held-out {scores_text({self.stage.score: self.best}, self.stage.score)}{where}"
 
     def plot(self, iteration: int) -> None:
         if self.stage.plot and is_main():

@@ -3,23 +3,21 @@
 import csv
 import io
 import math
-import os
 import shlex
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from models.parts.weights import read_file, write_file
 from training.loop.identity import BEST_NETWORK, differences, identity_of_old_run, run_identity, run_name
+from training.loop.latest import point_latest_to
 from training.loop.provenance import read_record
 from utils.commands import METHOD_SCRIPTS, command_for
 from utils.config import method_name, table_of, write_config
 from utils.errors import UserError
-from utils.files import naming, part_of, remove_dead_parts, write_atomically, write_text
+from utils.files import naming, remove_dead_parts, write_atomically, write_text
 from utils.readers import read_csv, read_json, reading, whole_number
 
-LATEST = "latest"  # the link beside the run folders
 # What stage 2 takes over from stage 1 by its command line; the architecture it takes from the network.
 _DATA_KEYS = ("dataset_folder_train", "dataset_folder_test", "actor_subset", "pretrained_network_path")
 
@@ -111,20 +109,6 @@ class RunFolder:
         return self.identity
 
 
-def point_latest_to(run: Path) -> None:
-    """Make `latest` beside a run folder a relative link to it, atomically; nothing where links are not possible."""
-    link = run.parent / LATEST
-    part = part_of(link)
-    remove_dead_parts(link.parent)
-    with suppress(OSError, NotImplementedError):
-        try:
-            part.symlink_to(run.name, target_is_directory=True)
-            # Replaces a link, and fails where a folder of the user's has that name.
-            os.replace(part, link)
-        finally:
-            part.unlink(missing_ok=True)
-
-
 def next_command(folder: RunFolder, config: Mapping[str, Any]) -> str:
     """The command that goes on from a trained run: stage 2 after a stage 1 without poses, else the test."""
     given, table = {"network_path": str(folder.path)}, table_of(config)
@@ -145,13 +129,8 @@ class CsvLog:
     def __init__(self, path: Path, iteration: int = 0):
         self.path = path
         self.fields: list[str] | None = None
-        # A log without rows is empty: its first row writes the header.
-        logged = iteration and path.exists() and (not path.is_file() or path.stat().st_size)
-        rows = read_csv(path, ["iteration"]) if logged else []
         # A killed run has logged iterations after its last checkpoint, and will do them again.
-        if any(None in row for row in rows):
-            raise UserError(f"{str(path)!r} has a row with more cells than columns; move the log away to go on")
-        kept = [row for row in rows if _is_complete(row, iteration)]
+        kept = rows_until(path, iteration)
         text = io.StringIO()
         if kept:
             self.fields = list(kept[0])
@@ -173,6 +152,16 @@ class CsvLog:
                 self.fields = list(row)
                 writer.writeheader()
             writer.writerow(row)
+
+
+def rows_until(path: Path, iteration: int) -> list[dict]:
+    """The rows of a log up to `iteration`. UserError for a damaged one."""
+    # A log without rows is empty: its first row writes the header.
+    logged = iteration and path.exists() and (not path.is_file() or path.stat().st_size)
+    rows = read_csv(path, ["iteration"]) if logged else []
+    if any(None in row for row in rows):
+        raise UserError(f"{str(path)!r} has a row with more cells than columns; move the log away to go on")
+    return [row for row in rows if _is_complete(row, iteration)]
 
 
 def _is_complete(row: dict, iteration: int) -> bool:

@@ -112,11 +112,12 @@ class CachedLatents:
         # Allowed because the encoder is frozen: folding gives the same points, to rounding, in less time.
         self.network, self.dataset = fold_batch_norm(network), dataset
         self.hardware, self.config = hardware, config
-        self.backgrounds: torch.Tensor | None = None
+        has_copies = changed is not None and changes_input_view(config)
+        # First, because a photograph that cannot be read is an error.
+        self.backgrounds = make_backgrounds(config, hardware.device) if has_copies else None
         self.tensors = self._encoded(rows, lambda chunk, count: {})
         self.first_copy, self.copied = len(rows), 1 if changed is None else len(changed)
-        if changed is not None and changes_input_view(config):
-            self.backgrounds = make_backgrounds(config, hardware.device)
+        if has_copies:
             copies = self._encoded(np.tile(changed, config["augment_copies"]), self._draw)
             self.tensors = {name: torch.cat([values, copies[name]]) for name, values in self.tensors.items()}
         # Not needed again: a GPU's memory would hold them.

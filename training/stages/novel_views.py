@@ -7,7 +7,9 @@ import numpy as np
 import torch
 
 from datasets import MultiViewDataset
+from datasets.joined import JoinedDataset
 from models import EncodeDecode, evaluation_permutations, training_permutations
+from training.loop.beginning import open_run
 from training.loop.compiling import compile_training
 from training.loop.distributed import (
     average_gradients,
@@ -20,6 +22,7 @@ from training.loop.distributed import (
 )
 from training.loop.engine import Stage, fit, make_optimizer, seed_everything
 from training.loop.hardware import Hardware
+from training.loop.latest import resolve_latest
 from training.loop.loaders import (
     VIEW_KEYS,
     Batch,
@@ -45,6 +48,7 @@ from training.silhouettes import hidden_shares
 from training.stages.augmentation import (
     augment,
     changes_colors,
+    check_backgrounds,
     draw_augmentation,
     make_backgrounds,
     needs_masks,
@@ -93,13 +97,20 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
         check_pose_batch(config)
     # Before the network is built: its weights are a function of the seed.
     seed_everything(config["seed"])
-    network, config, trained_decoder = open_for_views(config, given)
+    network, config, trained_decoder = open_for_views(resolve_latest(config, "encode", resume), given)
     ask_for_masks(network, config)
     check_views(config)
+    check_backgrounds(config)
     hardware.place(network)
     masks = mixes_backgrounds(config) or needs_masks(config)
-    dataset = cache_on_device(open_training_sets(config, keys, labeled=False, masks=masks), config, hardware.device)
-    folder = RunFolder(config, "encode")
+
+    def open_sets(config: dict) -> MultiViewDataset | JoinedDataset:
+        return open_training_sets(config, keys, labeled=False, masks=masks)
+
+    folder, dataset = open_run(config, "encode", resume, open_sets)
+    if dataset is None:
+        return folder
+    dataset = cache_on_device(dataset, config, hardware.device)
     parts, held_out_rows = training_parts(dataset, config, group_size(config))
     samplers = [
         grouped_sampler(part.labels, part.rows, {**config, "batch_size_train": part.batch_size}, shuffle=True)

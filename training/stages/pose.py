@@ -15,7 +15,7 @@ from training.loop.loaders import Batch, cache_on_device, normalize_batch
 from training.loop.mixing import JoinedBatches, open_training_sets, training_parts
 from training.loop.run_folder import RunFolder
 from training.metrics import mpjpe, n_mpjpe
-from training.stages.augmentation import augment, draw_augmentation, make_backgrounds, needs_masks
+from training.stages.augmentation import augment, check_backgrounds, draw_augmentation, make_backgrounds, needs_masks
 from training.stages.labels import LABEL_KEYS, CachedLatents, LabeledCrops, ShuffledBatches, labeled_rows
 from training.stages.losses import pose_loss
 from training.stages.pose_run import check_pose_batch, check_pose_share, open_pose_run, some_examples
@@ -48,8 +48,11 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     def open_labels(config: dict) -> MultiViewDataset:
         return open_training_sets(config, LABEL_KEYS, labeled=True, masks=needs_masks(config))
 
-    run = open_pose_run(config, given, open_labels)
+    check_backgrounds(config)
+    run = open_pose_run(config, resume, given, open_labels)
     config, hardware, network, dataset, folder = run
+    if dataset is None:
+        return folder
     parts, held_out = training_parts(dataset, config, choose=labeled_rows)
     train = [part.first + part.rows for part in parts]
     examples = some_examples(held_out)

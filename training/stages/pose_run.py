@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from training.loop.beginning import open_run
 from training.loop.distributed import is_main, local_items, world_size
 from training.loop.engine import seed_everything
 from training.loop.hardware import Hardware
+from training.loop.latest import resolve_latest
 from training.loop.run_folder import RunFolder
 from training.trained.load import open_for_pose
 from utils.errors import UserError
@@ -17,7 +19,7 @@ NUM_EXAMPLES = 4  # held-out rows in a picture
 
 
 class PoseRun(NamedTuple):
-    """A run of stage 2; `config` with what `network_path` decides."""
+    """A run of stage 2; `config` with what `network_path` decides. `dataset` is None where it is trained already."""
 
     config: dict
     hardware: Hardware
@@ -37,27 +39,30 @@ class PoseRun(NamedTuple):
         return local_items(np.array_split(held_out, -(-len(held_out) // self.config["batch_size_test"])))
 
 
-def open_pose_run(config: dict, given: frozenset[str], open_dataset: Callable[[dict], Any]) -> PoseRun:
-    """Begin stage 2 by a complete config, of which the user gave the keys `given`.
+def open_pose_run(config: dict, resume: bool, given: frozenset[str], open_dataset: Callable[[dict], Any]) -> PoseRun:
+    """Begin stage 2, or `resume` it, by a complete config, of which the user gave the keys `given`.
 
     A pose decoder that is new gets the statistics of the labels of `open_dataset(config)`.
     """
     hardware = Hardware(config["device"], config["precision"])
     # Before the network is built: its new pose decoder is a function of the seed.
     seed_everything(config["seed"])
-    network, config, trained_decoder = open_for_pose(config, given)
+    network, config, trained_decoder = open_for_pose(resolve_latest(config, "pose", resume), given)
     hardware.place(network)
-    dataset = open_dataset(config)
-    folder = RunFolder(config, "pose")
-    if not trained_decoder:
+    folder, dataset = open_run(config, "pose", resume, open_dataset)
+    if dataset is not None and not trained_decoder:
         network.set_pose_statistics(dataset.pose_mean, dataset.pose_std)
     return PoseRun(config, hardware, network, dataset, folder)
 
 
 def check_pose_batch(config: dict, people: int = 1) -> None:
-    """UserError where a process would get one person of a batch. `people`: boxes in each of its pictures."""
-    batch = config["batch_size_train"]
-    check_pose_share(config, batch // world_size() * people, f"batch_size_train {batch} gives")
+    """UserError where processes would not get equal shares of a batch, or one person. `people`: boxes of a picture."""
+    batch, processes = config["batch_size_train"], world_size()
+    if batch * people % processes:
+        raise UserError(
+            f"batch_size_train {batch} cannot be divided over {processes} processes; expected a multiple of {processes}"
+        )
+    check_pose_share(config, batch * people // processes, f"batch_size_train {batch} gives")
 
 
 def check_pose_share(config: dict, share: int, given: str) -> None:

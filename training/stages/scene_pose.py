@@ -67,8 +67,10 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     def open_labels(config: dict) -> FrameDataset:
         return open_frames(config, label_keys(config, open_frames({**config, "preload_images": False}, ())))
 
-    run = open_pose_run(config, given, open_labels)
+    run = open_pose_run(config, resume, given, open_labels)
     config, hardware, network, dataset, folder = run
+    if dataset is None:
+        return folder
     train, held_out = labeled_rows(dataset.labels, config)
     check_people(dataset.labels, train, held_out)
     if not place_keys(dataset) and is_main():

@@ -9,10 +9,12 @@ import torch
 
 from datasets import FrameDataset
 from models import evaluation_permutations
+from training.loop.beginning import open_run
 from training.loop.compiling import compile_training
 from training.loop.distributed import average_gradients, is_main, local_items, process_group
 from training.loop.engine import Stage, fit, make_optimizer, seed_everything
 from training.loop.hardware import Hardware
+from training.loop.latest import resolve_latest
 from training.loop.loaders import (
     FRAME_KEYS,
     Batch,
@@ -66,7 +68,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
         _check_start(config)
     # Before the network is built: its weights are a function of the seed.
     seed_everything(config["seed"])
-    network, config, _ = open_for_views(config, given)
+    network, config, _ = open_for_views(resolve_latest(config, "encode", resume), given)
     if network.pose_decoder is not None:
         # Its poses would not follow what encoder and detector learn anew.
         network.forget_poses()
@@ -83,8 +85,10 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     if not config["train_encoder"]:
         network.encoder.requires_grad_(False)
     hardware.place(network)
-    dataset = cache_on_device(open_frames(config, scene_keys(config)), config, hardware.device)
-    folder = RunFolder(config, "encode")
+    folder, dataset = open_run(config, "encode", resume, lambda config: open_frames(config, scene_keys(config)))
+    if dataset is None:
+        return folder
+    dataset = cache_on_device(dataset, config, hardware.device)
     train, held_out_rows = training_rows(dataset.labels, config)
     sampler = grouped_sampler(dataset.labels, train, config, shuffle=True)
     held_out = list(grouped_sampler(dataset.labels, held_out_rows, config, shuffle=False))

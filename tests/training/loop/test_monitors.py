@@ -2,8 +2,6 @@
 
 import importlib.machinery
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -15,13 +13,12 @@ import pytest
 from PIL import Image
 
 from models.parts.weights import read_file
-from tests.runs import Died, die_at, losses, read_log
+from tests.runs import Died, die_at, interrupt_at, losses, read_log
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config
 from training.loop.curves import CurvesPicture, read_curves, save_curves
 from training.loop.monitors import VisdomCurves
 from training.stages.novel_views import train_novel_views
-from training.stages.step import TrainingStep
 from utils.errors import UserError
 
 SERVE = "import sys; from visdom.server.run_server import main; sys.argv[1:] = {!r}; main()"
@@ -159,14 +156,7 @@ def test_what_a_run_has_learned_is_stored_before_a_tracker_is_told(data, tmp_pat
     tracker.log = lambda values, step: note() if "testing/loss" in values else None
     config = tiny_config(data, tmp_path, name="run", tracker="wandb")
     if interrupted:
-        step = TrainingStep.__call__
-
-        def interrupting(self, batch, iteration):
-            if iteration == 5:
-                os.kill(os.getpid(), signal.SIGINT)
-            return step(self, batch, iteration)
-
-        monkeypatch.setattr(TrainingStep, "__call__", interrupting)
+        interrupt_at(monkeypatch, 5)
         with pytest.raises(KeyboardInterrupt, match="interrupted at iteration 5"):
             train_novel_views(config)
     else:

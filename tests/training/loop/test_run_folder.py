@@ -14,7 +14,8 @@ from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config, tiny_pose_config
 from training.loop import identity
 from training.loop.identity import run_name
-from training.loop.run_folder import RunFolder, point_latest_to
+from training.loop.latest import point_latest_to
+from training.loop.run_folder import RunFolder
 from training.stages.novel_views import train_novel_views
 from utils.errors import UserError
 from utils.keys import KEYS, Key

@@ -8,7 +8,7 @@ import torch
 
 from training.loop.distributed import draw_shard
 from training.loop.loaders import Batch
-from training.stages.augmentation.background import make_backgrounds
+from training.stages.augmentation.background import check_backgrounds, make_backgrounds
 from training.stages.augmentation.input_view import (
     change_input,
     changes_colors,
@@ -34,6 +34,7 @@ __all__ = [
     "change_input",
     "changes_colors",
     "changes_input_view",
+    "check_backgrounds",
     "draw_augmentation",
     "draw_input_view",
     "jitter_points",

@@ -17,6 +17,12 @@ TEXTURES = 256
 PHOTOGRAPHS = 512  # squares of photographs, where a folder of them is given
 
 
+def check_backgrounds(config: dict) -> None:
+    """UserError where `make_backgrounds` would find no photographs."""
+    if config["augment_background"] and config["augment_background_folder"] is not None:
+        photograph_files(config["augment_background_folder"])
+
+
 def make_backgrounds(config: dict, device: torch.device) -> torch.Tensor | None:
     """Backgrounds (N,3,R,R) uint8 on `device`, of which each crop draws one; None where the config wants none."""
     if not config["augment_background"]:
