@@ -65,7 +65,8 @@ def script_parser(doc: str, **options) -> argparse.ArgumentParser:
     `--help` shows both as they are written, and the default of each option: `help=` need not name it.
     """
     summary, _, usage = as_started(doc).partition("\n\n")
-    return _Parser(description=summary, epilog=usage, formatter_class=_Help, **options)
+    # In full only, because view_in_browser.py looks for --scenes before it parses.
+    return _Parser(description=summary, epilog=usage, formatter_class=_Help, allow_abbrev=False, **options)
 
 
 def add_output_argument(parser: argparse._ActionsContainer) -> None:

@@ -29,8 +29,8 @@ def encode_decode(weights: str | Path | None = "benchmark64", **config: Any) -> 
     """The network (models.EncodeDecode), float32, on the CPU, in eval mode; `network.config` is its config.
 
     weights: "benchmark64", "wild128", "published", the path of a run folder or weights file, or None for random weights
-    of the published configuration. config: keys of the table in utils/keys.py to override. Architecture keys must
-    agree with the weights; an unknown key or a value out of its limits is a UserError.
+    of the published configuration, by its `seed`. config: keys of the table in utils/keys.py to override. Architecture
+    keys must agree with the weights; an unknown key or a value out of its limits is a UserError.
 
     network.encode maps normalized crops (B,3,R,R) (utils.images.normalize, R = network.size) to an appearance code
     (B,A) and points (B,P,3). network.rotate and network.decode render a novel view.
@@ -39,6 +39,8 @@ def encode_decode(weights: str | Path | None = "benchmark64", **config: Any) -> 
     network.set_pose_statistics before denormalize_pose.
     """
     put_first()
+    import torch
+
     from configs.config_test_encodeDecode import config_dict
     from configs.config_train_encodeDecode import config_dict as published_config
     from models import build_network
@@ -53,7 +55,9 @@ def encode_decode(weights: str | Path | None = "benchmark64", **config: Any) -> 
         return network
     random_weights = {"encoder_weights": None, "output_types": ["img_crop", "3D"]}
     resolved = {**published_config, **random_weights, **config}
-    network = build_network(resolved)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(resolved["seed"])
+        network = build_network(resolved)
     network.config = resolved
     return network.eval()
 
@@ -79,8 +83,8 @@ def pose_from_crop(
 
     weights: "benchmark64", "wild128", "published", or the path of a run folder or weights file. device: "auto", "cpu",
     "cuda" or "mps". precision: "auto" (bfloat16 where the hardware supports it), "float32" or "bfloat16". statistics:
-    a folder in the training layout whose `pose_mean` and `pose_std` scale the poses; required for published weights,
-    which hold none. flip_test: average with the pose of the mirrored crop; more accurate, twice the time.
+    a folder in the training layout whose `pose_mean` and `pose_std` scale the poses; for published weights only, which
+    hold none. flip_test: average with the pose of the mirrored crop; more accurate, twice the time.
     trust: False leaves trust out, which takes three quarters of the time.
 
     The packaged networks have seen rendered people only; on photographs use "wild128", whose error is 10 to 19 cm.
@@ -96,6 +100,8 @@ def pose_from_crop(
     if statistics is not None:
         if not isinstance(statistics, str | Path):
             raise UserError(f"statistics is {statistics!r}; expected the folder of a training layout")
+        if network.pose_mean.any():
+            raise UserError(f"statistics is {str(statistics)!r}, but {weights} has its own; expected None")
         network.set_pose_statistics(*read_statistics(statistics))
     return PoseFromCrop(network, device, precision, flip_test, trust)
 

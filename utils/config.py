@@ -9,6 +9,7 @@ import runpy
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from utils.commands import METHOD_SCRIPTS, command_for
@@ -54,20 +55,27 @@ def load_config(
             changes = {key: value for key, value in changes.items() if value != defaults[key]}
         config |= changes
         given |= {key for key, value in changes.items() if value != defaults[key]}
-    changes = check_config(dict(map(parse_override, overrides)), keys)
+    changes = check_config(dict(parse_override(text, keys) for text in overrides), keys)
     return check_config(config | changes, keys), given | changes.keys()
 
 
-def parse_override(text: str) -> tuple[str, object]:
-    """ "key=value" -> (key, value); the value is a Python literal, or the text itself."""
+def parse_override(text: str, keys: Mapping[str, Key] = MappingProxyType({})) -> tuple[str, object]:
+    """ "key=value" -> (key, value); the value is a Python literal, or the text itself.
+
+    A literal that a key of text in `keys` does not allow is text, too: 2024 may be a name.
+    """
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise UserError(f"argument {text!r} is not of the form key=value")
     # Shells make quotes inside of quotes a nuisance: what is no literal is text.
     try:
-        return key, ast.literal_eval(value)
+        literal = ast.literal_eval(value)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return key, value
+    about = keys.get(key)
+    of_text = about is not None and about.type is str and not about.is_list and not about.is_dict
+    is_text = of_text and literal is not None and not isinstance(literal, str) and not about.accepts(literal)
+    return key, value if is_text else literal
 
 
 def check_config(

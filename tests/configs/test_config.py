@@ -10,7 +10,7 @@ from configs.config_train_encodeDecode_pose import config_dict as stage2_dict
 from models import METHODS
 from utils.config import check_config, config_hash, load_config, parse_override, read_config_file
 from utils.errors import UserError
-from utils.keys import KEYS, STAGE1_KEYS
+from utils.keys import KEYS, STAGE1_KEYS, defaults
 from utils.paths import WORK
 from utils.scene_keys import SCENE_KEYS, SCENE_STAGE1_KEYS
 
@@ -108,6 +108,12 @@ def test_overrides_are_python_literals_or_text():
     assert parse_override("encoder_weights=None") == ("encoder_weights", None)
     assert parse_override("network_path=/a=b/c") == ("network_path", "/a=b/c")
     assert parse_override("name={[]: 1}") == ("name", "{[]: 1}")
+    text, given = load_config([], ["name=2024", "dataset_folder_train=2024_10", "network_path=None"], defaults(KEYS))
+    assert [text[key] for key in ("name", "dataset_folder_train", "network_path")] == ["2024", "2024_10", None]
+    assert given == {"name", "dataset_folder_train", "network_path"}
+    for wrong in ("training_set=None", "optimizer=3", "latent_fg=x"):
+        with pytest.raises(UserError, match=f"'{wrong.partition('=')[0]}' is "):
+            load_config([], [wrong], defaults(KEYS))
     for broken in ("latent_fg", "=3"):
         with pytest.raises(UserError, match="key=value"):
             parse_override(broken)
@@ -184,6 +190,7 @@ def test_help_keeps_line_breaks_and_shows_defaults(capsys):
         (["--box-metres=1,5"], "error: --box-metres is '1,5'; expected a number"),
         (["--nonsense"], "error: unrecognized arguments: --nonsense; expected what --help lists"),
         (["--size"], "error: --size: expected one argument"),
+        (["--siz", "64"], "error: unrecognized arguments: --siz 64; expected what --help lists"),
     ],
 )
 def test_wrong_options_are_one_line(words, line, capsys):

@@ -217,6 +217,16 @@ def test_random_weights_of_any_config():
         load("encode_decode", weights="wild128", latent_3d=30)
     with pytest.raises(UserError, match="'demo46' do not exist"):
         load("encode_decode", weights="demo46")
+    same, other = (
+        load("encode_decode", weights=None, **{**SMALL, "seed": seed}) for seed in (network.config["seed"], 3)
+    )
+    assert torch.equal(network.encoder.fc.weight, same.encoder.fc.weight)
+    assert not torch.equal(network.encoder.fc.weight, other.encoder.fc.weight)
+
+
+def test_statistics_of_other_data_do_not_replace_those_of_the_weights(tmp_path):
+    with pytest.raises(UserError, match="statistics is 'data', but benchmark64 has its own; expected None"):
+        load("pose_from_crop", weights="benchmark64", statistics="data")
 
 
 def test_weights_without_a_pose_decoder(tmp_path):
