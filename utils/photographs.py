@@ -1,7 +1,7 @@
 """Photographs to stand behind people: those of a folder, or the free ones inside of installed packages."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,18 +35,18 @@ def photograph_files(folder: str) -> list[Path]:
     return files
 
 
-def random_squares(files: Sequence[Path], count: int, rng: np.random.Generator) -> list[torch.Tensor]:
+def random_squares(files: Sequence[Path], count: int, rng: np.random.Generator) -> Iterator[torch.Tensor]:
     """`count` random squares (3,S,S) uint8 of the photographs `files`, about as many of each.
 
+    Each is a view of its whole photograph, which it keeps in memory: resize one before the next.
     Raises UserError for a file that cannot be read.
     """
     chosen = [files[i] for i in rng.permutation(len(files))[:count]]
-    squares = []
     for number, file in enumerate(chosen):
         picture = read_photograph(file)
         share = len(range(number, count, len(chosen)))
-        squares += [_random_square(picture, rng) for _ in range(share)]
-    return squares
+        for _ in range(share):
+            yield _random_square(picture, rng)
 
 
 def free_photographs(names: tuple[str, ...] = FREE_PHOTOGRAPHS) -> list[Path]:

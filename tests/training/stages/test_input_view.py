@@ -32,6 +32,7 @@ from utils.errors import UserError
 from utils.geometry import rotation_about
 from utils.images import normalize_colors
 from utils.keys import KEYS, defaults
+from utils.pictures import read_picture
 
 OFF = {**defaults(KEYS), "inputDimension": SIZE}
 ALL = {**OFF, **AUGMENTATION}
@@ -256,6 +257,27 @@ def test_photographs_of_a_folder_stand_behind_people(batch, tmp_path):
     assert len(photographs) == 512 and sorted(set(photographs[:, 0].tolist())) == [0, 255]
     assert 200 < (photographs[:, 0] == 255).sum() < 312
     assert augment(batch, draw_augmentation(16, config, rng(), 4), config, backgrounds)["input_crop"].isfinite().all()
+
+
+def test_no_more_than_two_photographs_are_in_memory(tmp_path, monkeypatch):
+    import weakref
+
+    from PIL import Image
+
+    for number in range(6):
+        Image.new("RGB", (60, 60), (40 * number, 0, 0)).save(tmp_path / f"{number}.png")
+    read, living = [], []
+
+    def read_and_count(file):
+        picture = read_picture(file)
+        read.append(weakref.ref(picture))
+        living.append(sum(reference() is not None for reference in read))
+        return picture
+
+    monkeypatch.setattr("utils.photographs.read_picture", read_and_count)
+    config = {**OFF, "augment_background": 1.0, "augment_background_folder": str(tmp_path)}
+    make_backgrounds(config, torch.device("cpu"))
+    assert len(living) == 6 and max(living) <= 2
 
 
 def test_a_quarter_of_the_new_backgrounds_shows_somebody_who_stands_aside():
