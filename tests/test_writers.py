@@ -80,6 +80,7 @@ def calibrate(folder: Path, patch) -> None:
     trained = SimpleNamespace(trained_with={"dataset_folder_train": "set"}, network=network)
     patch.setattr(calibrating, "open_network", lambda *_: trained)
     patch.setattr(calibrating, "weights_file", lambda _: folder / "out/models/network_best_val_t1.pth")
+    patch.setattr(calibrating, "run_of", lambda _: folder / "out")
     patch.setattr(calibrating, "fit_trust", nothing)
     calibrating.calibrate_trust({"network_path": "out"})
 

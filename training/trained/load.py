@@ -231,8 +231,10 @@ def weights_file(path: str, key: str = "network_path") -> Path:
 
 
 def run_of(file: Path) -> Path | None:
-    """The run folder that a file of weights is in; None for a file by itself."""
-    return file.parent.parent if file.parent.name == "models" else None
+    """The run folder that a file of weights is in; None for a file by itself, also in a folder named as a run's is."""
+    folder = file.parent.parent
+    is_run = file.parent.name == "models" and any((folder / name).is_file() for name in ("run.json", "config.json"))
+    return folder if is_run else None
 
 
 def _inherited(config: dict, checkpoint: Checkpoint, given: frozenset[str], architecture: Iterable[str]) -> dict:
@@ -253,8 +255,9 @@ def _has_poses(checkpoint: Checkpoint) -> bool:
 def _outputs_of(checkpoint: Checkpoint, wanted: tuple[str, ...], given: bool) -> tuple[str, ...]:
     """Those of the outputs `wanted` that were trained. UserError for untrained views or poses that the user gave."""
     stored = checkpoint.config
-    # Stage 2 trains poses only, and leaves the image decoder as stage 1 trained it.
-    trained = {*stored["output_types"], *(("img_crop",) if stored.get("network_path") else ())}
+    # Stage 2 leaves the image decoder as stage 1 trained it, for an encoder that stays, too.
+    keeps_views = stored.get("network_path") and stored.get("freeze_encoder", True)
+    trained = {*stored["output_types"], *(("img_crop",) if keeps_views else ())}
     if not given:
         return tuple(name for name in wanted if name in trained)
     untrained = [name for name in ("img_crop", "3D") if name in wanted and name not in trained]

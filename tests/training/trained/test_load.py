@@ -23,6 +23,7 @@ from training.stages.centering import targets_of
 from training.trained.export import result_folder
 from training.trained.load import SAMPLE_SETS, open_network, open_test_data
 from training.trained.viewing import RotatedView
+from utils.config import write_config
 from utils.errors import UserError, run_script
 from utils.geometry import yaw_rotation
 from utils.images import denormalize
@@ -63,7 +64,17 @@ def make_run(folder, layout, **changed):
     network.set_pose_statistics(torch.full((51,), 0.1), torch.full((51,), 0.3))
     (folder / "models").mkdir(parents=True)
     save_weights(folder / "models" / "network_best_val_t1.pth", network, config)
+    write_config(folder / "config.json", config)
     return folder
+
+
+def test_weights_in_a_folder_called_models_are_no_run(layout, tmp_path):
+    folder = make_run(tmp_path / "run", layout)
+    config = {"output_folder": str(tmp_path / "output")}
+    file = folder / "models" / "network_best_val_t1.pth"
+    assert result_folder({**config, "network_path": str(file)}) == folder
+    (folder / "config.json").unlink()
+    assert result_folder({**config, "network_path": str(file)}) == tmp_path / "output" / "test_network_best_val_t1"
 
 
 def run(monkeypatch, *arguments):
@@ -127,8 +138,9 @@ def test_centered_targets_of_a_network_without_background_are_refused(layout, tm
         ({}, {"img_crop", "3D"}),
         ({"output_types": ["img_crop"], "network_path": None}, {"img_crop"}),
         ({"network_path": None}, {"3D"}),
+        ({"freeze_encoder": False}, {"3D"}),
     ],
-    ids=["stage 2", "stage 1", "supervised"],
+    ids=["stage 2", "stage 1", "supervised", "an encoder that the image decoder does not follow"],
 )
 def test_only_what_was_trained_is_shown(layout, tmp_path, changed, outputs):
     folder = make_run(tmp_path / "run", layout, **changed)
