@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fuse", action="store_true", help=help_fuse)
     help_poses = "with --evaluate: write every pose and its trust, with --fuse also fused poses in the world frame"
     parser.add_argument("--poses", metavar="FILE", help=help_poses)
-    help_trust = "do not judge poses, which takes four more encodings of each crop"
+    help_trust = "do not judge poses, which takes three more encodings of each crop"
     parser.add_argument("--no-trust", dest="trust", action="store_false", help=help_trust)
     help_nuisances = (
         "with --evaluate: also poses of crops with shifted boxes, other backgrounds, noise, ..., in nuisances.*"

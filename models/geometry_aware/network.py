@@ -84,9 +84,10 @@ class EncodeDecode(nn.Module):
 
         `input_dict`: `img_crop`, `bg_crop` (B,3,R,R) normalized; `extrinsic_rot`, `extrinsic_rot_inv` (B,3,3),
         world -> camera and back. Optional: `input_crop` (B,3,R,R), which is encoded in place of `img_crop`, and whose
-        camera `extrinsic_rot_inv` is then of; `shuffled_pose`, `shuffled_appearance` (B,) indices, in place of the
-        evaluation permutations; `external_rotation_global` of the world and `external_rotation_cam` of the camera,
-        (3,3) or (B,3,3). With an external rotation every crop is reconstructed for its own camera, so rotated.
+        camera `extrinsic_rot_inv` is then of; `encoded`, what `encode` gave of that crop, or None;
+        `shuffled_pose`, `shuffled_appearance` (B,) indices, in place of the evaluation permutations;
+        `external_rotation_global` of the world and `external_rotation_cam` of the camera, (3,3) or (B,3,3). With an
+        external rotation every crop is reconstructed for its own camera, so rotated.
 
         Returns a subset of: `3D` (B,51) normalized pose in the camera frame of crop i; `img_crop` (B,3,R,R),
         output j to compare with input crop j; `mask_crop` (B,1,R,R), the share of the background that it hides;
@@ -95,7 +96,10 @@ class EncodeDecode(nn.Module):
         """
         wanted, outputs = set(self.output_types), {}
         if wanted & _NEED_POINTS:
-            appearance, points = self.encode(input_dict.get("input_crop", input_dict["img_crop"]))
+            encoded = input_dict.get("encoded")
+            if encoded is None:
+                encoded = self.encode(input_dict.get("input_crop", input_dict["img_crop"]))
+            appearance, points = encoded
             outputs["latent_3d"] = points
         if "3D" in wanted:
             outputs["3D"] = self.pose(points)

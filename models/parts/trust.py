@@ -76,12 +76,14 @@ class TrustHead(nn.Module):
 
     def forward(self, latents: torch.Tensor, poses: torch.Tensor) -> Judgment:
         """latents (B,K,D), poses (B,K,51) in meters of K copies, mirrored and scaled back -> judgments of B poses."""
-        score = self.score(self.features(latents, poses))
-        return Judgment(
-            interpolate(score, self.score_knots, self.trust_knots),
-            interpolate(score, self.score_knots, self.error_knots),
-            score > self.score_limit,
-        )
+        # It was fitted in float32, whatever the precision of the network is.
+        with torch.autocast(latents.device.type, enabled=False):
+            score = self.score(self.features(latents, poses))
+            return Judgment(
+                interpolate(score, self.score_knots, self.trust_knots),
+                interpolate(score, self.score_knots, self.error_knots),
+                score > self.score_limit,
+            )
 
     def features(self, latents: torch.Tensor, poses: torch.Tensor) -> torch.Tensor:
         """What the perceptron sees of each copy (B,K,F)."""

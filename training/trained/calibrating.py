@@ -17,6 +17,7 @@ from models.parts.folding import fold_batch_norm
 from models.parts.trust import TrustHead
 from training.loop.hardware import Hardware
 from training.loop.loaders import open_training_set, training_rows
+from training.loop.mixing import split_recording
 from training.loop.threads import map_batches
 from training.metrics import n_mpjpe, n_pck
 from training.trained.copies import encode_copies
@@ -87,7 +88,8 @@ def fit_trust(trained: Trained) -> Report:
     network, config, hardware, _ = trained
     dataset = open_training_set({**config, "preload_images": False}, ("img_crop", "3D"))
     rng = np.random.default_rng(config["seed"])
-    train, held_out = (rng.permutation(rows) for rows in training_rows(dataset.labels, config))
+    # A recording that is one sequence is split by time; of several, whole sequences are held out in every training.
+    train, held_out = (rng.permutation(rows) for rows in training_rows(dataset.labels, config, split_recording))
     if len(held_out) < FEWEST_HELD_OUT:
         raise UserError(
             f"{config['dataset_folder_train']!r} has {len(held_out)} held-out crops; expected at least "

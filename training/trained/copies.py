@@ -8,6 +8,8 @@ from models import EncodeDecode
 from training.stages.augmentation.geometry import place_by, warp
 from utils.geometry import mirror_pose, rotation_about
 
+Encoded = tuple[torch.Tensor, torch.Tensor]  # appearance and points
+
 
 class Estimate(NamedTuple):
     """`pose` (B,51) in meters, camera frame; `trust`, `expected_error` in mm, `flagged` (B,) as models/parts/trust.py.
@@ -21,9 +23,9 @@ class Estimate(NamedTuple):
     flagged: torch.Tensor | None = None
 
 
-def direct_poses(network: EncodeDecode, crops: torch.Tensor) -> torch.Tensor:
-    """Normalized crops (B,3,R,R) -> poses (B,51) in meters, camera frame."""
-    _, points = network.encode(crops)
+def direct_poses(network: EncodeDecode, crops: torch.Tensor, encoded: Encoded | None = None) -> torch.Tensor:
+    """Normalized crops (B,3,R,R), `encoded` or not -> poses (B,51) in meters, camera frame."""
+    _, points = network.encode(crops) if encoded is None else encoded
     return network.denormalize_pose(network.pose(points))
 
 
@@ -32,23 +34,34 @@ def mirrored_poses(network: EncodeDecode, crops: torch.Tensor) -> torch.Tensor:
     return mirror_pose(direct_poses(network, crops.flip(3)))
 
 
-def estimate_poses(network: EncodeDecode, crops: torch.Tensor, flip_test: bool, trust: bool = True) -> Estimate:
-    """Poses of normalized crops (B,3,R,R), judged where `trust` is wanted and `network` has a head for it."""
+def estimate_poses(
+    network: EncodeDecode, crops: torch.Tensor, flip_test: bool, trust: bool = True, encoded: Encoded | None = None
+) -> Estimate:
+    """Poses of normalized crops (B,3,R,R), judged where `trust` is wanted and `network` has a head for it.
+
+    `encoded`: what `network.encode` gave of the crops; None: they are encoded here.
+    """
     if not trust or network.trust is None:
-        pose = direct_poses(network, crops)
+        pose = direct_poses(network, crops, encoded)
         return Estimate((pose + mirrored_poses(network, crops)) / 2 if flip_test else pose)
-    latents, poses = encode_copies(network, crops, network.trust.copies)
+    latents, poses = encode_copies(network, crops, network.trust.copies, encoded)
     pose = poses[:, :2].mean(1) if flip_test else poses[:, 0]
     return Estimate(pose, *network.trust(latents, poses))
 
 
 def encode_copies(
-    network: EncodeDecode, crops: torch.Tensor, copies: torch.Tensor
+    network: EncodeDecode, crops: torch.Tensor, copies: torch.Tensor, encoded: Encoded | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latents (B,K,D) and poses (B,K,51), changed back, of `copies` (K,4) of normalized crops; see TrustHead."""
+    """Latents (B,K,D) and poses (B,K,51), changed back, of `copies` (K,4) of normalized crops; see TrustHead.
+
+    The first copy is the crop itself, which is not encoded again where it is `encoded`.
+    """
     count, changes = len(copies), copies.tolist()
-    batch = torch.cat([crops, *(move_crops(crops, *change[:3], bool(change[3])) for change in changes[1:])])
-    appearance, points = network.encode(batch)
+    moved = [move_crops(crops, *change[:3], bool(change[3])) for change in changes[1:]]
+    if encoded is None:
+        appearance, points = network.encode(torch.cat([crops, *moved]))
+    else:
+        appearance, points = map(torch.cat, zip(encoded, network.encode(torch.cat(moved)), strict=True))
     poses = network.denormalize_pose(network.pose(points))
     poses = list(poses.unflatten(0, (count, -1)))
     for copy, (_, _, scale, mirrored) in enumerate(changes[1:], 1):

@@ -180,16 +180,19 @@ def _batch_scores(
     inputs = normalize_batch(batch)
     views = targets_of(network, inputs)
     target, donor = evaluation_permutations(len(inputs["img_crop"]), 2, device=hardware.device)
+    judges = trust and "3D" in network.output_types and network.trust is not None
     with hardware.autocast():
-        output = network({**views, "shuffled_pose": target, "shuffled_appearance": donor})
+        # Once for the views and for the copies that are judged.
+        encoded = network.encode(inputs["img_crop"]) if judges else None
+        output = network({**views, "encoded": encoded, "shuffled_pose": target, "shuffled_appearance": donor})
     scores = {}
     if "3D" in output:
         check_finite(output["3D"], "pose")
         estimate = Estimate(network.denormalize_pose(output["3D"].float()))
         with hardware.autocast():
-            if trust and network.trust is not None:
+            if judges:
                 # The mirrored crop is one of the copies that are judged.
-                estimate = estimate_poses(network, inputs["img_crop"], flip_test)
+                estimate = estimate_poses(network, inputs["img_crop"], flip_test, encoded=encoded)
             elif flip_test:
                 estimate = Estimate((estimate.pose + mirrored_poses(network, inputs["img_crop"])) / 2)
         scores |= {"pose": estimate.pose, **pose_scores(estimate.pose, batch["3D"])}

@@ -82,9 +82,9 @@ class RotatedView:
             appearance, points = self.network.encode(inputs["img_crop"])
             if "3D" in self.network.output_types:
                 predicted = self.network.denormalize_pose(self.network.pose(points))[0].cpu()
-                # It encodes the crop and its copies, which is only worth while where they are judged.
+                # It encodes copies of the crop, which is only worth while where they are judged.
                 if self.network.trust is not None:
-                    judged = estimate_poses(self.network, inputs["img_crop"], flip_test=False)
+                    judged = estimate_poses(self.network, inputs["img_crop"], False, encoded=(appearance, points))
         if "3D" in self.dataset.labels:
             true = torch.from_numpy(self.dataset.labels["3D"][row])
         return {

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from configs.config_test_encodeDecode import config_dict
-from models import build_network, load_weights, read_checkpoint, save_weights
+from models import EncodeDecode, build_network, load_weights, read_checkpoint, save_weights
 from models.checkpoints import add_trust
 from models.parts.trust import TrustHead, disagreements, interpolate, length_of_bones
 from tests.processes import fork_script
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import run_script, tiny_config
 from training.metrics import n_pck
-from training.trained.calibrating import calibrate_trust
+from training.trained.calibrating import calibrate_trust, fit_trust
 from training.trained.copies import direct_poses, encode_copies, estimate_poses, mirrored_poses, move_crops
 from training.trained.disturbed import disturbed, without_person
 from training.trained.export import export_weights
@@ -59,6 +59,15 @@ def test_a_head_trusts_what_is_like_the_training_and_flags_the_rest(head):
     order = error.argsort()
     assert (trust[order].diff() <= 1e-6).all(), "where the expected error rises, trust must not"
     assert error[of["clean"]].mean() == pytest.approx(60, rel=0.25)
+
+
+def test_a_head_judges_in_float32_whatever_the_network_computes_in(head):
+    samples = random_samples(60, seed=3)
+    expected = head(samples.latents, samples.poses)
+    with torch.autocast("cpu", torch.bfloat16):
+        judged = head(samples.latents, samples.poses)
+    for ours, theirs in zip(judged, expected, strict=True):
+        assert ours.dtype == theirs.dtype and torch.equal(ours, theirs)
 
 
 def test_a_head_of_stored_tensors_is_the_same_and_misshapen_ones_are_refused(head):
@@ -210,6 +219,29 @@ def test_poses_with_trust_are_those_without(weights):
     assert plain.trust is None and judged.trust.shape == judged.expected_error.shape == (6,)
 
 
+def test_a_crop_that_is_encoded_is_not_encoded_again(weights, data, monkeypatch):
+    from datasets.reader import MultiViewDataset
+    from training.trained.evaluation import evaluate, evaluation_keys
+    from training.trained.viewing import RotatedView
+
+    trained = opened(weights)
+    crops = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        encoded = trained.network.encode(crops)
+        for plain, ours in zip(
+            *(estimate_poses(trained.network, crops, True, True, given) for given in (None, encoded)), strict=True
+        ):
+            torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-4)
+    counted, encode = [], EncodeDecode.encode
+    monkeypatch.setattr(EncodeDecode, "encode", lambda self, crops: counted.append(len(crops)) or encode(self, crops))
+    dataset = MultiViewDataset(data, evaluation_keys(trained.network))
+    evaluate(trained.network, dataset, trained.config, trained.hardware)
+    assert sum(counted) == 4 * len(dataset)
+    counted.clear()
+    RotatedView(trained.network, dataset, trained.hardware)(0, 0.0)
+    assert sum(counted) == 4
+
+
 def test_the_result_for_crops_carries_trust(weights):
     crops = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     with pytest.warns(UserWarning, match="of 5 pictures are unlike the training crops"):
@@ -243,6 +275,14 @@ def test_a_few_held_out_crops_calibrate_nothing(weights, tmp_path):
             frozenset({"dataset_folder_train"}),
         )
     assert weights.read_bytes() == before
+
+
+def test_a_recording_that_is_one_sequence_holds_out_its_last_instants(weights, tmp_path):
+    one = write_synthetic_layout(tmp_path / "one", size=32, subjects=(1,), sequences_per_subject=1, instants=30)
+    config = {**opened(weights).config, "dataset_folder_train": str(one), "validation_fraction": 0.5}
+    trained = opened(weights)._replace(config=config)
+    report = fit_trust(trained)
+    assert report.flagged["clean"] <= 0.1 and trained.network.trust is not None
 
 
 @pytest.mark.parametrize("given", [[], ["network_path=mine"], ["--config", "mine.py"]], ids=["none", "key", "file"])
