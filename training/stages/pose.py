@@ -8,14 +8,21 @@ import torch
 
 from datasets import MultiViewDataset
 from models import EncodeDecode
-from training.loop.distributed import average_gradients, mean_over_processes, process_group
+from training.loop.distributed import average_gradients, is_main, mean_over_processes, process_group
 from training.loop.engine import Stage, fit, make_optimizer
 from training.loop.hardware import Hardware
 from training.loop.loaders import Batch, cache_on_device, normalize_batch
 from training.loop.mixing import JoinedBatches, open_training_sets, training_parts
 from training.loop.run_folder import RunFolder
 from training.metrics import mpjpe, n_mpjpe
-from training.stages.augmentation import augment, check_backgrounds, draw_augmentation, make_backgrounds, needs_masks
+from training.stages.augmentation import (
+    augment,
+    check_backgrounds,
+    draw_augmentation,
+    make_backgrounds,
+    needs_masks,
+    without_effect,
+)
 from training.stages.labels import LABEL_KEYS, CachedLatents, LabeledCrops, ShuffledBatches, labeled_rows
 from training.stages.losses import pose_loss
 from training.stages.pose_run import check_pose_batch, check_pose_share, open_pose_run, some_examples
@@ -53,6 +60,9 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     config, hardware, network, dataset, folder = run
     if dataset is None:
         return folder
+    for key in without_effect(config):
+        if key in given and is_main():
+            print(f"{key} is {config[key]}, but does nothing where freeze_encoder is {config['freeze_encoder']}")
     parts, held_out = training_parts(dataset, config, choose=labeled_rows)
     train = [part.first + part.rows for part in parts]
     examples = some_examples(held_out)

@@ -135,6 +135,20 @@ def test_fine_tuning_resumes_from_the_trained_pose_decoder(data, stage1, tmp_pat
     assert torch.equal(weights["encoder.fc.weight"], before["encoder.fc.weight"])
 
 
+@pytest.mark.parametrize(("freeze_encoder", "unused"), [(True, "augment_color"), (False, "augment_yaw")])
+def test_augmentation_without_effect_is_said_where_the_user_gave_it(
+    data, stage1, tmp_path, capsys, freeze_encoder, unused
+):
+    changes = {"augment_color": 0.3, "augment_yaw": 90.0, "num_training_iterations": 1}
+    config = tiny_pose_config(data, tmp_path, str(stage1.path), freeze_encoder=freeze_encoder, **changes)
+    train_pose(config, given=frozenset({"augment_color", "augment_yaw"}))
+    printed = capsys.readouterr().out
+    assert printed.count("does nothing") == 1
+    assert f"{unused} is {changes[unused]}, but does nothing where freeze_encoder is {freeze_encoder}" in printed
+    train_pose({**config, "seed": 1})
+    assert "does nothing" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("freeze_encoder", [True, False])
 def test_both_kinds_of_stage_2_change_the_input_view(data, stage1, tmp_path, freeze_encoder):
     changes = {**AUGMENTATION, "augment_mirror": True, "freeze_encoder": freeze_encoder, "num_training_iterations": 8}

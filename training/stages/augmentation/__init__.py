@@ -46,8 +46,20 @@ __all__ = [
     "random_rolls",
     "random_yaws",
     "roll_cameras",
+    "without_effect",
     "yaw_labels",
 ]
+
+
+_OF_CROPS, _OF_POINTS = ("augment_rotation", "augment_color"), ("augment_yaw", "augment_points")
+
+
+def without_effect(config: dict) -> list[str]:
+    """The augmentations of `config` that stage 2 leaves out: of a frozen encoder's crops, or of a trained one's points.
+
+    Recipes inherit them, so that they are no error.
+    """
+    return [key for key in (_OF_CROPS if config["freeze_encoder"] else _OF_POINTS) if config[key]]
 
 
 def draw_augmentation(
