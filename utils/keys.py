@@ -145,6 +145,8 @@ DATA = {
         above=0, below=1),
     "validation_crops": Key(2048, "held-out crops in one evaluation of stage 1, at most", at_least=1),
     "batch_size_train": Key(32, "crops; with torchrun, of all processes together", at_least=1),
+    "batch_parts": Key(1, "stage 1 on a CPU: threads compute so many parts of a batch side by side, which keeps their "
+        "rate beside other programs; batch norm sees a part (1, published: the whole batch)", at_least=1),
     "batch_size_test": Key(32, "crops in a batch of evaluation", at_least=1),
     "num_workers": Key(2, "processes that decode PNG files, 0: none; unused where crops are in memory, or packed and "
         "on a CPU", at_least=0, names_run=False),

@@ -22,7 +22,9 @@ LARGE = 128
 
 
 def training_threads(config: Mapping[str, Any]) -> int:
-    """Threads of a training on a CPU: `threads` of the config; by default all, or half of them for small crops.
+    """Threads of a training on a CPU, for each of `batch_parts`: `threads` of the config.
+
+    By default all, and half of them for small crops in one part.
 
     "All" is what torch takes, or OMP_NUM_THREADS. The number decides the last digits of sums, so it must depend on
     config and machine alone, and not on what else the machine does.
@@ -30,6 +32,8 @@ def training_threads(config: Mapping[str, Any]) -> int:
     if config["threads"] is not None:
         return config["threads"]
     usable = torch.get_num_threads()
+    if config.get("batch_parts", 1) > 1:
+        return max(1, usable // config["batch_parts"])
     if config["inputDimension"] >= LARGE or "OMP_NUM_THREADS" in os.environ:
         return usable
     return max(1, usable // 2)

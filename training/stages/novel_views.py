@@ -42,6 +42,7 @@ from training.loop.mixing import (
     put_on_backgrounds,
     training_parts,
 )
+from training.loop.parts import PartsOfBatch
 from training.loop.run_folder import RunFolder
 from training.metrics import n_mpjpe, psnr
 from training.silhouettes import hidden_shares
@@ -223,6 +224,8 @@ class NovelViewStep(TrainingStep):
         statistics = network.pose_mean, network.pose_std
         losses = ViewLosses(average_gradients(network), criterion, config, statistics)
         self.compare = compile_training(losses, config, hardware.device)
+        parts = batch_parts(config, hardware.device)
+        self.parts = PartsOfBatch(losses, parts, hardware.autocast) if parts > 1 else None
         self.group = group_size(config)
         self.backgrounds = make_backgrounds(config, hardware.device)
         super().__init__(optimizer, hardware, config, dataset)
@@ -250,6 +253,9 @@ class NovelViewStep(TrainingStep):
         batch = augment(put_on_backgrounds(normalize_batch(batch)), batch, self.config, self.backgrounds)
         return targets_of(self.network, batch)
 
+    def backward(self, batch: Batch) -> Losses:
+        return self.parts(self.prepare(batch)) if self.parts else super().backward(batch)
+
     def losses(self, batch: Batch) -> Losses:
         inputs = self.prepare(batch)
         with self.hardware.autocast():
@@ -262,6 +268,26 @@ def check_views(config: dict) -> None:
         raise UserError(
             f"useCamBatches is {config['useCamBatches']}; expected 2 or more: target_other_view needs another view"
         )
+
+
+def batch_parts(config: dict, device: torch.device) -> int:
+    """In how many parts a step computes a batch, by the key of this name: 1 on a GPU, and with several processes.
+
+    Raises UserError for a batch that cannot be divided, and for dropout.
+    """
+    parts, size = config["batch_parts"], config["batch_size_train"]
+    if parts == 1:
+        return 1
+    if config["dataset_folder_mixed"] is not None:
+        raise UserError(f"batch_parts is {parts}; expected 1 with dataset_folder_mixed: parts would have one set alone")
+    dropout = ["latent_dropout"] + ["dropout_to3Dpose"] * (config["loss_weight_3d"] > 0)
+    for key in dropout:
+        if config[key]:
+            # Torch has one generator for it: which part draws first would be chance.
+            raise UserError(f"batch_parts is {parts}, and {key} {config[key]}; expected no dropout, or one part")
+    if size % (unit := parts * group_size(config)):
+        raise UserError(f"batch_size_train is {size}; expected a multiple of {unit}, with {parts} batch_parts")
+    return parts if device.type == "cpu" and world_size() == 1 else 1
 
 
 def group_size(config: dict) -> int:

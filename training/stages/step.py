@@ -35,11 +35,16 @@ class TrainingStep:
         """Train on a batch on the device with what was drawn for it: a function of tensors, the same in each step."""
         self.set_modes()
         self.optimizer.zero_grad(set_to_none=True)
-        losses = self.losses(batch)
-        losses["loss"].backward()
+        losses = self.backward(batch)
         self.optimizer.step()
         self.finish()
         return {name: loss.detach() for name, loss in losses.items()}
+
+    def backward(self, batch: Batch) -> Losses:
+        """The losses of a batch on the device with what was drawn for it; the network has their gradients then."""
+        losses = self.losses(batch)
+        losses["loss"].backward()
+        return losses
 
     def held(self, batch: Batch) -> Batch:
         """`batch`, and what `source` holds of its rows where it has nothing but their numbers."""
