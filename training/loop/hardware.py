@@ -65,9 +65,15 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        # These names are private and absent in some releases of torch, where float32 is the safe answer.
-        tests = [
-            getattr(torch.cpu, name, lambda: False) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        ]
-        return any(test() for test in tests)
+        return _supports("_is_avx512_bf16_supported") or has_tiles(device)
     return False
+
+
+def has_tiles(device: torch.device) -> bool:
+    """Whether `device` is a CPU that multiplies tiles of bfloat16 (AMX), many times as fast as float32."""
+    return device.type == "cpu" and _supports("_is_amx_tile_supported")
+
+
+def _supports(name: str) -> bool:
+    # These names are private and absent in some releases of torch, where float32 is the safe answer.
+    return getattr(torch.cpu, name, lambda: False)()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from training.loop.hardware import computes_in_bfloat16
+from training.loop.hardware import has_tiles
 
 # A polynomial that moves singular values from (0, 1] towards 1 in few steps (Jordan et al., 2024).
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -50,7 +50,7 @@ class Muon(torch.optim.AdamW):
         ]
         super().__init__(groups, lr=lr, weight_decay=weight_decay, fused=fused, capturable=capturable)
         device = groups[0]["params"][0].device
-        self.dtype = torch.bfloat16 if device.type == "cuda" or computes_in_bfloat16(device) else torch.float32
+        self.dtype = torch.bfloat16 if device.type == "cuda" or has_tiles(device) else torch.float32
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -146,15 +146,37 @@ def _stack(matrices: Sequence[torch.Tensor], shape: Shape) -> torch.Tensor:
 
 def orthogonalize(matrices: torch.Tensor, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
     """Matrices (N,R,C), float32, with their singular vectors, and singular values near 1 (0.7 to 1.2; less where they
-    are a hundredth of the largest). `dtype`: of the products."""
+    are a hundredth of the largest). `dtype`: of the products, float32 or bfloat16."""
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = (x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)).to(dtype)
+    x = _orthogonal_by_gram(x) if dtype == torch.float32 else _orthogonal(x)
+    return (x.mT if tall else x).float()
+
+
+def _orthogonal(x: torch.Tensor) -> torch.Tensor:
     a, b, c = _COEFFICIENTS
     for _ in range(_STEPS):
         gram = torch.bmm(x, x.mT)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.mT if tall else x).float()
+    return x
+
+
+def _orthogonal_by_gram(x: torch.Tensor) -> torch.Tensor:
+    """`_orthogonal` by products of (R,R), for R rows: the steps change only x's Gram matrix, and what multiplies x.
+
+    Half of the time for matrices of nine times as many columns. bfloat16 does not hold a Gram matrix, in which small
+    singular values are squared.
+    """
+    a, b, c = _COEFFICIENTS
+    gram, factor = torch.bmm(x, x.mT), None
+    for left in reversed(range(_STEPS)):
+        step = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        step.diagonal(dim1=1, dim2=2).add_(a)
+        factor = step if factor is None else torch.bmm(step, factor)
+        if left:
+            gram = torch.bmm(torch.bmm(step, gram), step)
+    return torch.bmm(factor, x)
 
 
 def _is_hidden(parameter: torch.nn.Parameter) -> bool:

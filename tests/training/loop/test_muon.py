@@ -8,20 +8,39 @@ from models.checkpoints import read_checkpoint
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config
 from training.loop.engine import make_optimizer
-from training.loop.muon import Muon, orthogonalize, orthogonalize_all, shape_classes
+from training.loop.muon import (
+    Muon,
+    _orthogonal,
+    _orthogonal_by_gram,
+    orthogonalize,
+    orthogonalize_all,
+    shape_classes,
+)
 from training.stages.novel_views import NovelViewStep, train_novel_views
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(16, 16), (12, 40), (40, 12)])
-def test_orthogonalize_keeps_singular_vectors_and_evens_out_singular_values(shape):
+def test_orthogonalize_keeps_singular_vectors_and_evens_out_singular_values(shape, dtype):
     generator = torch.Generator().manual_seed(0)
     left, _ = torch.linalg.qr(torch.randn(3, shape[0], min(shape), generator=generator))
     right, _ = torch.linalg.qr(torch.randn(3, shape[1], min(shape), generator=generator))
     values = torch.logspace(0, -2, min(shape))
-    even = left.mT @ orthogonalize(100 * (left * values) @ right.mT) @ right
+    even = left.mT @ orthogonalize(100 * (left * values) @ right.mT, dtype) @ right
     diagonal = even.diagonal(dim1=1, dim2=2)
     assert diagonal.min() > 0.3 and diagonal.max() < 1.4
     assert (even - torch.diag_embed(diagonal)).abs().max() < 0.05
+
+
+def test_gram_matrices_give_what_the_steps_on_the_matrix_itself_give():
+    generator = torch.Generator().manual_seed(0)
+    left, _ = torch.linalg.qr(torch.randn(2, 24, 24, generator=generator))
+    right, _ = torch.linalg.qr(torch.randn(2, 90, 24, generator=generator))
+    # The smallest singular values lie below what the steps even out; the last one is 0.
+    values = torch.cat([torch.logspace(0, -4, 23), torch.zeros(1)])
+    x = (left * values) @ right.mT / values.norm()
+    torch.testing.assert_close(_orthogonal_by_gram(x), _orthogonal(x), rtol=1e-3, atol=2e-4)
+    assert not _orthogonal_by_gram(torch.zeros(1, 4, 9)).any()
 
 
 @pytest.mark.parametrize("padding", [0, 1e12])
