@@ -26,8 +26,7 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], object]) -
     A full disk is an OSError that names `path`, whatever error the writer raises for it.
     """
     path = Path(path)
-    if path.is_dir():  # to rename would be refused, or replace a link to a folder
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    _check_replaceable(path)
     # In the same folder, because renaming is atomic only within one file system.
     part = part_of(path)
     _sweep(path.parent.absolute())
@@ -73,13 +72,21 @@ def check_writable(path: str | os.PathLike) -> None:
     """
     path = Path(path)
     folder = next(parent for parent in path.absolute().parents if parent.exists())
+    _check_replaceable(path)
     for wrong, code in (
-        (path.is_dir(), errno.EISDIR),
         (not folder.is_dir(), errno.ENOTDIR),
         (not os.access(folder, os.W_OK), errno.EACCES),
     ):
         if wrong:
             raise OSError(code, os.strerror(code), str(path))
+
+
+def _check_replaceable(path: Path) -> None:
+    """OSError for a folder, and for a device or a pipe, which to rename would replace for all programs."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "Not a file that can be replaced", str(path))
 
 
 def save_npz(path: Path, arrays: Mapping[str, Any], compressed: bool = True) -> None:

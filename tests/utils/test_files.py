@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from utils import files
-from utils.files import write_atomically
+from utils.files import check_writable, write_atomically, write_csv, write_text
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -73,18 +73,47 @@ def log_an_iteration(path, monkeypatch):
     CsvLog(path).append({"iteration": 1})
 
 
-def write_whole(path, monkeypatch):
-    monkeypatch.setattr(files, "part_of", lambda path: path)
-    monkeypatch.setattr(files.Path, "unlink", lambda path: None)
-    write_atomically(path, lambda part: part.write_text("some text"))
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
-@pytest.mark.parametrize("write", [write_a_crop, pack_crops, log_an_iteration, write_whole])
+@pytest.mark.parametrize("write", [write_a_crop, pack_crops, log_an_iteration])
 def test_a_full_disk_has_the_name_of_the_file(write, monkeypatch):
     with pytest.raises(OSError) as caught:
         write(Path("/dev/full"), monkeypatch)
     assert caught.value.errno == errno.ENOSPC and caught.value.filename == "/dev/full"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_temporary_file_on_a_full_disk_has_the_name_of_the_file(monkeypatch, tmp_path):
+    monkeypatch.setattr(files, "part_of", lambda path: Path("/dev/full"))
+    monkeypatch.setattr(files.Path, "unlink", lambda path: None)
+    with pytest.raises(OSError) as caught:
+        write_text(tmp_path / "a.txt", "some text")
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(tmp_path / "a.txt")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes in folders")
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    # As /dev/null, which root could replace.
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for check in (check_writable, lambda path: write_text(path, "text")):
+        with pytest.raises(OSError, match="Not a file that can be replaced"):
+            check(pipe)
+    assert pipe.is_fifo() and not list(tmp_path.glob(".*"))
+
+
+def test_tables_and_texts_are_written_whole_and_in_utf_8(tmp_path):
+    write_csv(tmp_path / "a.csv", ("name", "value"), ([name, 1.5] for name in ("ä", "b,c")))
+    assert (tmp_path / "a.csv").read_bytes() == 'name,value\r\nä,1.5\r\n"b,c",1.5\r\n'.encode()
+
+    def broken():
+        yield ["d", 1]
+        raise ValueError("half")
+
+    with pytest.raises(ValueError, match="half"):
+        write_csv(tmp_path / "a.csv", ("name", "value"), broken())
+    assert "b,c" in (tmp_path / "a.csv").read_text(encoding="utf-8")
+    write_text(tmp_path / "a.txt", "ä\n")
+    assert (tmp_path / "a.txt").read_bytes() == "ä\n".encode() and len(list(tmp_path.iterdir())) == 2
 
 
 def dead_process() -> int:
