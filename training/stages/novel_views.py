@@ -101,6 +101,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     network, config, trained_decoder = open_for_views(resolve_latest(config, "encode", resume), given)
     ask_for_masks(network, config)
     check_views(config)
+    batch_parts(config, hardware.device)  # for its errors, before images are read
     check_backgrounds(config)
     hardware.place(network)
     masks = mixes_backgrounds(config) or needs_masks(config)
@@ -223,8 +224,8 @@ class NovelViewStep(TrainingStep):
         self.network, self.criterion = network, criterion
         statistics = network.pose_mean, network.pose_std
         losses = ViewLosses(average_gradients(network), criterion, config, statistics)
-        self.compare = compile_training(losses, config, hardware.device)
         parts = batch_parts(config, hardware.device)
+        self.compare = compile_training(losses, config, hardware.device)
         self.parts = PartsOfBatch(losses, parts, hardware.autocast) if parts > 1 else None
         self.group = group_size(config)
         self.backgrounds = make_backgrounds(config, hardware.device)
@@ -273,7 +274,7 @@ def check_views(config: dict) -> None:
 def batch_parts(config: dict, device: torch.device) -> int:
     """In how many parts a step computes a batch, by the key of this name: 1 on a GPU, and with several processes.
 
-    Raises UserError for a batch that cannot be divided, and for dropout.
+    Raises UserError for a batch that cannot be divided, for dropout, and for parts that were to be compiled.
     """
     parts, size = config["batch_parts"], config["batch_size_train"]
     if parts == 1:
@@ -287,7 +288,11 @@ def batch_parts(config: dict, device: torch.device) -> int:
             raise UserError(f"batch_parts is {parts}, and {key} {config[key]}; expected no dropout, or one part")
     if size % (unit := parts * group_size(config)):
         raise UserError(f"batch_size_train is {size}; expected a multiple of {unit}, with {parts} batch_parts")
-    return parts if device.type == "cpu" and world_size() == 1 else 1
+    if device.type != "cpu" or world_size() > 1:
+        return 1
+    if config["compile"] == "always":
+        raise UserError(f"compile is 'always'; expected auto or never on a CPU, with {parts} batch_parts")
+    return parts
 
 
 def group_size(config: dict) -> int:

@@ -5,6 +5,7 @@ import threading
 import pytest
 import torch
 
+from datasets import MultiViewDataset
 from models.checkpoints import read_checkpoint
 from tests.runs import Died, die_at, losses
 from tests.synthetic import write_synthetic_layout
@@ -134,10 +135,12 @@ def test_a_training_in_parts_repeats_and_resumes(data, tmp_path, monkeypatch):
     [
         ({"batch_parts": 3}, "batch_size_train is 8; expected a multiple of 12, with 3 batch_parts"),
         ({"latent_dropout": 0.3}, "batch_parts is 2, and latent_dropout 0.3; expected no dropout, or one part"),
+        ({"compile": "always"}, "compile is 'always'; expected auto or never on a CPU, with 2 batch_parts"),
         ({"dataset_folder_mixed": "MIXED"}, "batch_parts is 2; expected 1 with dataset_folder_mixed"),
     ],
 )
-def test_what_cannot_be_divided_is_refused(data, tmp_path, changes, message):
+def test_what_cannot_be_divided_is_refused(data, tmp_path, monkeypatch, changes, message):
+    monkeypatch.setattr(MultiViewDataset, "__getitems__", lambda *_: pytest.fail("images are read"))
     changes = {key: str(data) if value == "MIXED" else value for key, value in changes.items()}
     with pytest.raises(UserError, match=message):
         train_novel_views(tiny_config(data, tmp_path, **{**DIVIDED, **changes}))
