@@ -24,7 +24,7 @@ from datasets.cameras.crop_camera import BOX_METRES, CropCamera, crop_camera, cr
 from datasets.layout.arguments import check_box, check_split
 from datasets.layout.groups import group_rows
 from datasets.layout.hdf5 import find_dataset, open_hdf5, read_numbers
-from datasets.layout.job import claim_folder, holds_set, read_text_report, write_text_report
+from datasets.layout.job import REPORT_FILE, claim_folder, holds_set, read_text_report, write_text_report
 from datasets.layout.labels import INSTANT_KEYS, LABELS_FILE, read_statistics
 from datasets.layout.png import read_png
 from datasets.layout.writer import MIN_SIZE, LayoutWriter, check_size
@@ -70,7 +70,9 @@ def prepare_ski(
         labels, roots, reasons = _usable_labels(folder)
     with writing(output):
         if claim_folder(*mark):
-            return read_text_report(output)
+            # Sets of before 29 November 2026 have no report.
+            has_report = (output / REPORT_FILE).exists()
+            return read_text_report(output) if has_report else f"{output} is finished already"
         outside = _write_crops(folder, labels, roots, output, size, box_metres, progress)
         report = _report(len(roots), reasons, outside)
         write_text_report(output, report)

@@ -82,6 +82,10 @@ def test_resumes_and_takes_statistics_over(source, prepared, tmp_path, monkeypat
     np.testing.assert_array_equal(Labels(tmp_path / "test")["pose_std"], Labels(prepared)["pose_std"])
     # Finished: left alone, also when the source is gone.
     assert prepare_ski(tmp_path / "gone", tmp_path / "test", SIZE, "train", prepared, progress=False) == report
+    # As sets of before reports were stored.
+    (tmp_path / "test/report.txt").unlink()
+    again = prepare_ski(tmp_path / "gone", tmp_path / "test", SIZE, "train", prepared, progress=False)
+    assert again == f"{tmp_path / 'test'} is finished already"
     with pytest.raises(UserError, match=r"holds a set of \{'statistics': "):
         prepare_ski(source, tmp_path / "test", SIZE, "train", progress=False)
 
