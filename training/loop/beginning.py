@@ -33,7 +33,8 @@ def open_run(
 def _is_trained(config: dict, folder: RunFolder, resume: bool) -> bool:
     """Whether nothing is left to do in `folder`, which is then said."""
     require_monitors(config)
-    with writing(folder.path) if is_main() else nullcontext():
+    # The lock would make a folder that is not there, and leave it where another process ends this one meanwhile.
+    with writing(folder.path) if is_main() and folder.path.exists() else nullcontext():
         state = folder.open(config, resume, write=False)
         record = read_record(folder.record_file)
     iteration = 0 if state is None else state["iteration"]

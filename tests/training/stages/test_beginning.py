@@ -147,3 +147,9 @@ def test_a_batch_that_processes_cannot_share_is_refused_before_images_are_read(d
     with pytest.raises(UserError, match=r"^batch_size_train 8 cannot be divided over 3 processes"):
         train_pose(tiny_pose_config(data, tmp_path, str(stage1.path)))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there_is_not_made_to_ask_about_it(data, tmp_path, monkeypatch):
+    # Of several processes one may end the others meanwhile, and an empty folder would stay.
+    monkeypatch.setattr("training.loop.beginning.writing", lambda folder: pytest.fail(f"{folder} is made"))
+    assert len(losses(train_novel_views(tiny_config(data, tmp_path / "output")))) == 6
