@@ -74,7 +74,7 @@ def training_step(way: str, setup: Setup) -> Callable[[dict, int], object]:
     criterion = setup.hardware.place(ImageLoss(setup.config))
     optimizer = make_optimizer(setup.network.stage1_parameters(), setup.config)
     step = NovelViewStep(setup.network, criterion, optimizer, setup.hardware, setup.config)
-    threads = training_threads(setup.config)
+    threads = training_threads(setup.config, step.parts)
 
     def with_threads(batch: dict, iteration: int) -> object:
         with compute_threads(threads):

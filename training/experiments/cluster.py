@@ -27,6 +27,7 @@ from training.experiments.run import (
     read_results,
     train_and_test,
 )
+from training.loop.identity import RECORD_FILE
 from training.loop.provenance import read_record
 from utils.commands import install_extra
 from utils.errors import UserError, one_line
@@ -156,4 +157,4 @@ class _Queue:
         """Whether a job trains the first stage of this run at the moment: others would wait for it, and use nothing."""
         if all(self.first[other] != self.first[run] for other in self.active):
             return False
-        return (read_record(self.first[run] / "run.json") or {}).get("status") != "finished"
+        return (read_record(self.first[run] / RECORD_FILE) or {}).get("status") != "finished"

@@ -37,6 +37,7 @@ class Stage:
     `step(batch, iteration)` trains on one batch and returns its losses (scalars, one named "loss");
     `evaluate()` returns numbers on held-out data, of which `score` is to be small;
     `batches(first, last)` gives the batches of those iterations; `plot(path)` draws held-out examples into a file.
+    `parts`: of a batch that `step` computes side by side.
     """
 
     network: torch.nn.Module
@@ -46,6 +47,7 @@ class Stage:
     batches: Callable[[int, int], Iterable]
     score: str
     plot: Callable[[str], None] | None = None
+    parts: int = 1
 
 
 def make_optimizer(
@@ -212,7 +214,8 @@ class _Loop:
         self.record = None
         self.monitors: list[Monitor] = []
         # A run that has begun keeps its number, which decides the last digits.
-        self.threads = folder.threads if state is not None and folder.threads else training_threads(config)
+        begun = folder.threads if state is not None else None
+        self.threads = begun or training_threads(config, stage.parts)
         if state is not None:
             self._restore(state)
 

@@ -18,6 +18,7 @@ from utils.config import config_hash, table_of
 from utils.keys import KEYS, RETIRED, Key
 
 BEST_NETWORK = "models/network_best_val_t1.pth"
+CONFIG_FILE, RECORD_FILE = "config.json", "run.json"
 MAX_NAME = 99  # characters
 # Their values name files of weights, or what stands for one.
 WEIGHTS_KEYS = (

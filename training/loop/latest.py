@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from training.loop.distributed import is_main
+from training.loop.identity import CONFIG_FILE, RECORD_FILE
 from training.loop.provenance import read_record
 from utils.errors import UserError
 from utils.files import part_of, remove_dead_parts
@@ -44,8 +45,8 @@ def resolve_latest(config: Mapping[str, Any], stage: str, resume: bool) -> dict[
             continue
         run, rest = found
         config[key] = str(run / rest)
-        if (read_record(run / "run.json") or {}).get("identity", {}).get("stage") == stage:
-            began = read_json(run / "config.json", dict).get(key)
+        if (read_record(run / RECORD_FILE) or {}).get("identity", {}).get("stage") == stage:
+            began = read_json(run / CONFIG_FILE, dict).get(key)
             # Runs of before may have recorded the link itself.
             if resume and began is not None and _behind(began) is None:
                 config[key] = began

@@ -1,7 +1,6 @@
 """The folder of one run: its files, the check that they are of this very run, and the rows of its logs."""
 
 import csv
-import io
 import math
 import shlex
 from collections.abc import Mapping
@@ -9,13 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from models.parts.weights import read_file, write_file
-from training.loop.identity import BEST_NETWORK, differences, identity_of_old_run, run_identity, run_name
+from training.loop.identity import (
+    BEST_NETWORK,
+    CONFIG_FILE,
+    RECORD_FILE,
+    differences,
+    identity_of_old_run,
+    run_identity,
+    run_name,
+)
 from training.loop.latest import point_latest_to
 from training.loop.provenance import read_record
 from utils.commands import METHOD_SCRIPTS, command_for
 from utils.config import method_name, table_of, write_config
 from utils.errors import UserError
-from utils.files import naming, remove_dead_parts, write_atomically, write_text
+from utils.files import naming, remove_dead_parts, write_atomically, write_csv, write_text
 from utils.readers import read_csv, read_json, reading, whole_number
 
 # What stage 2 takes over from stage 1 by its command line; the architecture it takes from the network.
@@ -37,8 +44,8 @@ class RunFolder:
         self.last_network = self.models / "network_last_val.pth"
         self.best_network = self.path / BEST_NETWORK
         self.state_file = self.models / "training_state.pth"
-        self.config_file = self.path / "config.json"
-        self.record_file = self.path / "run.json"
+        self.config_file = self.path / CONFIG_FILE
+        self.record_file = self.path / RECORD_FILE
 
     def open(self, config: dict, resume: bool, write: bool = True) -> dict | None:
         """Make the folder (with `write`); return the state to resume from, or None for a fresh start.
@@ -131,13 +138,11 @@ class CsvLog:
         self.fields: list[str] | None = None
         # A killed run has logged iterations after its last checkpoint, and will do them again.
         kept = rows_until(path, iteration)
-        text = io.StringIO()
         if kept:
             self.fields = list(kept[0])
-            writer = csv.DictWriter(text, self.fields)
-            writer.writeheader()
-            writer.writerows(kept)
-        write_text(path, text.getvalue())
+            write_csv(path, self.fields, (row.values() for row in kept))
+        else:
+            write_text(path, "")
 
     def append(self, row: dict) -> None:
         """Add a row; the first one also writes the header."""

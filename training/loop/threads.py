@@ -21,8 +21,8 @@ Batch, Result = TypeVar("Batch"), TypeVar("Result")
 LARGE = 128
 
 
-def training_threads(config: Mapping[str, Any]) -> int:
-    """Threads of a training on a CPU, for each of `batch_parts`: `threads` of the config.
+def training_threads(config: Mapping[str, Any], parts: int = 1) -> int:
+    """Threads of a training on a CPU, for each of the `parts` of a batch side by side: `threads` of the config.
 
     By default all, and half of them for small crops in one part.
 
@@ -32,8 +32,8 @@ def training_threads(config: Mapping[str, Any]) -> int:
     if config["threads"] is not None:
         return config["threads"]
     usable = torch.get_num_threads()
-    if config.get("batch_parts", 1) > 1:
-        return max(1, usable // config["batch_parts"])
+    if parts > 1:
+        return max(1, usable // parts)
     if config["inputDimension"] >= LARGE or "OMP_NUM_THREADS" in os.environ:
         return usable
     return max(1, usable // 2)

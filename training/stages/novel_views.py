@@ -146,7 +146,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     step = NovelViewStep(network, criterion, optimizer, hardware, config, dataset)
     # Held out are crops of the recording alone where two sets are mixed, and their poses are not known.
     score = "n_mpjpe" if learns_pose and len(parts) == 1 else "loss"
-    fit(Stage(network, optimizer, step, evaluate, batches, score, plot), config, folder, resume)
+    fit(Stage(network, optimizer, step, evaluate, batches, score, plot, step.parts), config, folder, resume)
     return folder
 
 
@@ -224,9 +224,9 @@ class NovelViewStep(TrainingStep):
         self.network, self.criterion = network, criterion
         statistics = network.pose_mean, network.pose_std
         losses = ViewLosses(average_gradients(network), criterion, config, statistics)
-        parts = batch_parts(config, hardware.device)
+        self.parts = batch_parts(config, hardware.device)
         self.compare = compile_training(losses, config, hardware.device)
-        self.parts = PartsOfBatch(losses, parts, hardware.autocast) if parts > 1 else None
+        self.side_by_side = PartsOfBatch(losses, self.parts, hardware.autocast) if self.parts > 1 else None
         self.group = group_size(config)
         self.backgrounds = make_backgrounds(config, hardware.device)
         super().__init__(optimizer, hardware, config, dataset)
@@ -255,7 +255,7 @@ class NovelViewStep(TrainingStep):
         return targets_of(self.network, batch)
 
     def backward(self, batch: Batch) -> Losses:
-        return self.parts(self.prepare(batch)) if self.parts else super().backward(batch)
+        return self.side_by_side(self.prepare(batch)) if self.side_by_side else super().backward(batch)
 
     def losses(self, batch: Batch) -> Losses:
         inputs = self.prepare(batch)

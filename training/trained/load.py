@@ -23,7 +23,7 @@ from models.parts.weights import is_within, match_weights
 from models.scene.network import DetectEncodeDecode
 from training.loop.distributed import is_main
 from training.loop.hardware import Hardware
-from training.loop.identity import network_file
+from training.loop.identity import CONFIG_FILE, RECORD_FILE, network_file
 from training.loop.loaders import open_frames, open_test_set
 from utils.commands import METHOD_SCRIPTS, command_for
 from utils.config import check_config, method_name
@@ -233,7 +233,7 @@ def weights_file(path: str, key: str = "network_path") -> Path:
 def run_of(file: Path) -> Path | None:
     """The run folder that a file of weights is in; None for a file by itself, also in a folder named as a run's is."""
     folder = file.parent.parent
-    is_run = file.parent.name == "models" and any((folder / name).is_file() for name in ("run.json", "config.json"))
+    is_run = file.parent.name == "models" and any((folder / name).is_file() for name in (RECORD_FILE, CONFIG_FILE))
     return folder if is_run else None
 
 

@@ -150,4 +150,4 @@ def test_what_cannot_be_divided_is_refused(data, tmp_path, monkeypatch, changes,
 def test_the_parts_share_the_threads(monkeypatch, parts, size, machine, expected):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     with compute_threads(machine):
-        assert training_threads({"threads": None, "inputDimension": size, "batch_parts": parts}) == expected
+        assert training_threads({"threads": None, "inputDimension": size}, parts) == expected
