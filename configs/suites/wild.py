@@ -11,7 +11,7 @@ from configs.config_train_better import RECIPE
 from configs.config_train_better_pose import LABELS
 from configs.suites.labels import METHOD, STAGE2, SUPERVISED, group, schedules
 
-LONGER = {"num_training_iterations": 45_000, "test_every": 3000}
+LONGER = {"num_training_iterations": 66_000, "test_every": 3000}
 
 suite = {
     "title": "3D pose in the wild world with 1 % of the labels",
