@@ -32,7 +32,9 @@ def meet(directions: torch.Tensor, cam_to_world: torch.Tensor, centers: torch.Te
 
     `directions` (K,B,3): points at depth 1, camera frames. `cam_to_world` (B,3,3), `centers` (B,3): the cameras, world.
     """
-    world = torch.einsum("bij,kbj->kbi", cam_to_world, directions)
+    # A product in bfloat16, as autocast takes it, would put people decimeters off.
+    with torch.autocast(directions.device.type, enabled=False):
+        world = torch.einsum("bij,kbj->kbi", cam_to_world, directions)
     length = world.norm(dim=-1, keepdim=True)
     world = world / length
     ours, theirs = world[:, None], world[None, :, source]

@@ -63,9 +63,12 @@ class PartsOfBatch:
 
 
 def split(inputs: Tensors, parts: int) -> list[Tensors]:
-    """`inputs`, tensors (B,...), in `parts` of one size. Positions in the batch become positions in the part."""
+    """`inputs`, tensors (B,...), in `parts` of one size. Positions in the batch become positions in the part.
+
+    What has another length was drawn to change the crops, which has been done: it is left out.
+    """
     count = len(next(iter(inputs.values())))
-    chunks = {name: values.chunk(parts) for name, values in inputs.items()}
+    chunks = {name: values.chunk(parts) for name, values in inputs.items() if len(values) == count}
     shares = [{name: of_parts[part] for name, of_parts in chunks.items()} for part in range(parts)]
     for share in shares:
         share |= {name: share[name] % (count // parts) for name in ("shuffled_pose", "shuffled_appearance")}

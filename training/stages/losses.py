@@ -10,7 +10,7 @@ from torch.nn import functional
 from models.parts.options import option
 from models.parts.perceptual import perceptual_features
 from utils.errors import UserError
-from utils.geometry import at_least_float32
+from utils.geometry import at_least_float32, rotate_points
 
 
 class ImageLoss(nn.Module):
@@ -148,7 +148,7 @@ def agreement_loss(
     number of operations.
     """
     poses = (output.float() * pose_std + pose_mean).unflatten(1, (-1, 3))
-    worlds = (poses @ camera_to_world.mT).unflatten(0, (-1, cameras))
+    worlds = rotate_points(poses, camera_to_world).unflatten(0, (-1, cameras))
     squared = (worlds - worlds.mean(1, keepdim=True)).square().sum((2, 3)).flatten()
     unknown = ~torch.isfinite(label).all(1)
     return (squared * unknown).sum() / (unknown.sum() * pose_std.square().sum()).clamp(min=1e-6)

@@ -151,3 +151,9 @@ def test_the_parts_share_the_threads(monkeypatch, parts, size, machine, expected
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     with compute_threads(machine):
         assert training_threads({"threads": None, "inputDimension": size}, parts) == expected
+
+
+def test_crops_are_changed_before_they_are_divided(data, tmp_path):
+    # Of four crops with other backgrounds one is lent: too few for two parts.
+    run = train_novel_views(tiny_config(data, tmp_path, **DIVIDED, augment_background=0.6))
+    assert losses(run)

@@ -101,6 +101,14 @@ def test_true_depths_cost_nothing_and_only_depths_get_gradients():
     assert (wrong.grad > 0).all() and boxes.grad is None
 
 
+def test_rays_meet_where_they_do_under_autocast_too():
+    boxes, depths = people_boxes(PEOPLE)
+    inputs = {name: value.float() if value.is_floating_point() else value for name, value in camera_inputs().items()}
+    with torch.autocast("cpu", torch.bfloat16):
+        depth, _ = ray_losses(_outputs(_said(depths).float(), boxes.float()), inputs)
+    assert depth < 1e-6
+
+
 def test_people_look_as_far_away_as_they_are_small_whatever_the_lens():
     inputs, (_, depths) = camera_inputs(), people_boxes(PEOPLE)
     said = _said(depths)

@@ -143,6 +143,9 @@ def test_agreement_is_the_spread_of_the_poses_of_unlabeled_instants_in_the_world
         return agreement_loss(output, to_world, label, 2, mean, std)
 
     assert agreement(worlds, unknown) < 1e-10
+    output = ((worlds @ to_world).flatten(1) - mean) / std
+    with torch.autocast("cpu", torch.bfloat16):
+        assert agreement_loss(output, to_world, unknown, 2, mean, std) < 1e-10
     moved = worlds.clone()
     moved[2:, :, 0] += torch.tensor([0.1, -0.1, 0.3, -0.3])[:, None]
     scale = 17 / std.square().sum()
