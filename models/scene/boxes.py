@@ -8,6 +8,8 @@ to 1. It maps places in the box to places in the frame. The first pixel of a row
 import torch
 from torch.nn import functional
 
+from utils.geometry import at_least_float32
+
 
 def box_matrices(size: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
     """Sides (...,2) and centers (...,2), x and y -> boxes (...,2,3)."""
@@ -47,5 +49,7 @@ def paste_crops(crops: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int],
 
 
 def _sample(images: torch.Tensor, matrices: torch.Tensor, size: tuple[int, int], padding: str) -> torch.Tensor:
-    grid = functional.affine_grid(matrices, [len(images), 1, *size], align_corners=True)
+    # Autocast would give positions in bfloat16, pixels apart at the sides of a large frame.
+    with torch.autocast(images.device.type, enabled=False):
+        grid = functional.affine_grid(at_least_float32(matrices), [len(images), 1, *size], align_corners=True)
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=True)
