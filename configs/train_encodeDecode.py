@@ -5,7 +5,7 @@ On several GPUs: torchrun --nproc_per_node=N configs/train_encodeDecode.py ...
 
 For example, a small network on crops of your own at 64 px:
 
-    python configs/train_encodeDecode.py --config configs/config_64px.py dataset_folder_train=data/mine \
+    python configs/train_encodeDecode.py --config configs/config_64px.py dataset_folder_train=data/mine \\
         actor_subset=None
 """
 

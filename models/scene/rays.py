@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import torch
 
+from utils.geometry import rotate_points
+
 LARGEST_MISS = 0.4  # meters: half the width of a person, and what two boxes' centers differ by
 USUAL_MISS = 0.3  # meters, of rays of one person, while boxes are rough
 _UNLIKELY = 1e-3  # weight of a match that appearance excludes
@@ -32,9 +34,7 @@ def meet(directions: torch.Tensor, cam_to_world: torch.Tensor, centers: torch.Te
 
     `directions` (K,B,3): points at depth 1, camera frames. `cam_to_world` (B,3,3), `centers` (B,3): the cameras, world.
     """
-    # A product in bfloat16, as autocast takes it, would put people decimeters off.
-    with torch.autocast(directions.device.type, enabled=False):
-        world = torch.einsum("bij,kbj->kbi", cam_to_world, directions)
+    world = rotate_points(directions.transpose(0, 1), cam_to_world).transpose(0, 1)
     length = world.norm(dim=-1, keepdim=True)
     world = world / length
     ours, theirs = world[:, None], world[None, :, source]

@@ -156,6 +156,14 @@ def test_new_boxes_are_equal_centered_and_at_depth_zero():
     assert not depths.any()
 
 
+def test_crops_of_wide_frames_are_at_the_same_places_under_autocast():
+    frames = torch.rand(1, 3, 64, 910)
+    boxes = box_matrices(torch.tensor([[0.1, 0.8]]), torch.tensor([[0.7, 0.1]]))[None]
+    crops = crop_frames(frames, boxes, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(crop_frames(frames, boxes, 32), crops)
+
+
 def test_what_is_cut_out_and_pasted_back_is_the_frame():
     frames = torch.nn.functional.interpolate(torch.randn(2, 3, 5, 7), size=(41, 65), mode="bicubic")
     size = torch.tensor([[0.5, 0.7], [0.4, 0.3]]).expand(2, 2, 2)
