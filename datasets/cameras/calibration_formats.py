@@ -5,9 +5,9 @@ None says which axis is up, and TOML and YAML give no unit: users may add `unit`
 """
 
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
@@ -64,10 +64,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
     `unit` and `up`: in [metadata], or before all tables.
     """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
+    tomllib = _toml_library()
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -91,6 +88,18 @@ def read_toml(path: Path) -> dict[str, Any]:
     metadata = content.get("metadata")
     values = {key: value for key, value in content.items() if not isinstance(value, dict)}
     return {**_world(values), **_world(metadata if isinstance(metadata, dict) else {}), "cameras": cameras}
+
+
+def _toml_library() -> ModuleType:
+    """Python's tomllib, which 3.10 lacks, or the package that it was made of."""
+    try:
+        import tomllib
+    except ImportError:
+        try:
+            import tomli as tomllib
+        except ImportError as error:
+            raise UserError(f"TOML files need the package 'tomli' here: {install_extra('video')}") from error
+    return tomllib
 
 
 def _toml_camera(table: dict[str, Any], where: str) -> dict[str, Any]:

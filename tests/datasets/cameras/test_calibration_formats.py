@@ -1,6 +1,8 @@
 """Calibrations of other programs describe the same cameras as the project's own file, or name what is wrong."""
 
 import json
+import re
+import sys
 from xml.etree import ElementTree
 
 import numpy as np
@@ -186,6 +188,21 @@ def test_wrong_files_are_named(cameras, tmp_path, name, change, message):
     (tmp_path / name).write_text(change(text))
     with pytest.raises(UserError, match=message):
         read_calibration(tmp_path / name)
+
+
+def test_a_missing_package_is_one_line(cameras, tmp_path, monkeypatch):
+    (tmp_path / "c.toml").write_text(toml(cameras))
+    # As Python 3.10 is without the package.
+    for module in ("tomllib", "tomli"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UserError, match=r"TOML files need the package 'tomli' here: pip install .*video"):
+        read_calibration(tmp_path / "c.toml")
+
+
+def test_extras_for_videos_read_all_formats():
+    extras = dict(re.findall(r"^(\w+) = (\[.*\])$", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE))
+    for name in ("video", "detect", "estimate"):
+        assert "pyyaml" in extras[name] and 'tomli>=2; python_version < "3.11"' in extras[name], name
 
 
 @pytest.mark.parametrize("name", ["c.toml", "c.qca.txt", "intri.yml", "extri.yml"])
