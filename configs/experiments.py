@@ -18,9 +18,10 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -34,7 +35,6 @@ from utils.paths import WORK
 
 SUITES = Path(__file__).with_name("suites")
 JOB = "job."  # before options of jobs, which are submitit's
-DATA = {64: "benchmark64", 128: "benchmark"}
 BASES = {64: (config_64px, config_64px_pose), 128: (config_train_encodeDecode, config_train_encodeDecode_pose)}
 
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     output = Path(arguments.output or WORK / "output" / f"experiments{arguments.scale}")
     name, suite = read_suite(arguments.suite)
-    runs = plan(suite, *base_configs(arguments, output), arguments.seeds)
+    runs = plan(suite, *base_configs(arguments, output, suite), arguments.seeds)
     if arguments.report and arguments.page and not collect(read_results(runs)):
         # A page of other settings would be overwritten by an empty one.
         raise UserError(
@@ -76,10 +76,10 @@ def run_jobs(arguments: argparse.Namespace, chosen: list, runs: list, output: Pa
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = script_parser(__doc__)
     parser.add_argument("suite", metavar="SUITE", help="labels, ablation, recipe, better, wild, or a file")
-    parser.add_argument("--data", metavar="DIR", help="holds train and test (default: data/benchmark64, or benchmark)")
-    parser.add_argument(
-        "--scale", type=int, choices=DATA, default=64, help="64 px: a small network, 128: the published"
-    )
+    help_data = "holds train and test (default: data/benchmark64, of wild data/wild64; at --scale 128 without the 64)"
+    parser.add_argument("--data", metavar="DIR", help=help_data)
+    help_scale = "64 px: a small network, 128: the published"
+    parser.add_argument("--scale", type=int, choices=BASES, default=64, help=help_scale)
     parser.add_argument("--seeds", type=int, metavar="N", default=3, help="repetitions")
     parser.add_argument("--budget", type=float, metavar="MINUTES", default=math.inf, help="stop after that time")
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="run only rows whose names contain one of these")
@@ -124,15 +124,17 @@ def choose(runs: list, rows: list[str] | None, labels: list[int] | None) -> list
     return [run for run in kept if not labels or run.labels in labels]
 
 
-def base_configs(arguments: argparse.Namespace, output: Path) -> list[dict]:
-    """Stage 1 and stage 2 as suites find them: config_64px.py, else the published, with the user's changes."""
+def base_configs(arguments: argparse.Namespace, output: Path, suite: Mapping[str, Any]) -> list[dict]:
+    """Stage 1 and stage 2 as `suite` finds them: config_64px.py, else the published, with the user's changes."""
     from training.experiments.plan import PLANNED
 
-    data = Path(arguments.data or WORK / "data" / DATA[arguments.scale]).resolve()
+    # Presets have their size in their names, but for the published one.
+    preset = f"{suite.get('preset', 'benchmark')}{'' if arguments.scale == 128 else arguments.scale}"
+    data = Path(arguments.data or WORK / "data" / preset).resolve()
     if not data.is_dir():
         raise UserError(
             f"no folder {str(data)!r}; render the benchmark with `{command_for('render_dataset')} --preset "
-            f"{DATA[arguments.scale]} --output {data}`, or give --data a folder that holds train and test"
+            f"{preset} --output {data}`, or give --data a folder that holds train and test"
         )
     folders = {f"dataset_folder_{split}": str(data / split) for split in ("train", "test")}
     common = {**folders, "training_set": data.name, "output_folder": str(output.resolve())}

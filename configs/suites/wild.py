@@ -15,6 +15,7 @@ LONGER = {"num_training_iterations": 66_000, "test_every": 3000}
 
 suite = {
     "title": "3D pose in the wild world with 1 % of the labels",
+    "preset": "wild",
     "labels": [0.01],
     "stage1": {"actor_subset": None},
     "stage2": {"actor_subset": None, "label_subjects": None},

@@ -3,6 +3,7 @@
 A suite (configs/suites/*.py) is a dictionary:
 
     title           one line, the heading of the page
+    preset          the rendered set that it takes without --data: "benchmark" (default) or "wild", as at 128 px
     labels          numbers of labeled crops (int), or fractions of all that a row may use (float)
     rows            name -> changes: `stage1` (None: supervision without it), `stage2`, and `finetune` (a third stage:
                     encoder and pose decoder on the same labels). A row with `scale` exists at that crop size only. Of
@@ -25,7 +26,7 @@ from utils.errors import UserError
 MAX_SEEDS = 1000
 # What a suite and a row may have, and of which type.
 _SUITE = {"title": str, "labels": list, "rows": dict, "stage1": dict, "stage2": dict}
-_SUITE |= {"reference": str, "method": str, "views": bool}
+_SUITE |= {"preset": str, "reference": str, "method": str, "views": bool}
 _ROW = {"stage1": dict | None, "stage2": dict, "finetune": dict, "scale": int, "group": str}
 # Keys that `plan` sets, and what they follow from.
 PLANNED = {

@@ -180,7 +180,7 @@ def test_runs_are_texts(data, tmp_path):
         arguments = [suite, "--data", str(data), "--output", str(tmp_path), "--seeds", "1", "actor_subset=None"]
         parsed = script.parse_arguments(arguments)
         _, read = script.read_suite(parsed.suite)
-        for run in plan(read, *script.base_configs(parsed, tmp_path), 1):
+        for run in plan(read, *script.base_configs(parsed, tmp_path, read), 1):
             again = run_of(text_of(run))
             assert vars(again) == vars(run)
 

@@ -70,7 +70,7 @@ def planned(arguments: list[str]) -> list[Run]:
     """The runs that a command line of the script means."""
     parsed = script.parse_arguments(arguments)
     _, suite = script.read_suite(parsed.suite)
-    return plan(suite, *script.base_configs(parsed, Path(parsed.output)), parsed.seeds)
+    return plan(suite, *script.base_configs(parsed, Path(parsed.output), suite), parsed.seeds)
 
 
 def run(folder: Path, data: Path, suite: str, *more: str) -> list[Run]:
@@ -430,6 +430,8 @@ def test_the_published_recipe_takes_back_whatever_the_base_at_64_px_changed():
 BAD = {
     "suite": (["nonsense"], ["nonsense", "labels"]),
     "data": (["labels", "--data", "nowhere"], ["nowhere", "--preset benchmark64"]),
+    "data of wild": (["wild", "--data", "nowhere"], ["nowhere", "--preset wild64"]),
+    "data of wild at 128 px": (["wild", "--data", "nowhere", "--scale", "128"], ["nowhere", "--preset wild --output"]),
     "stage": (["labels", "stage7.seed=1"], ["stage7", "stage1.key=value"]),
     "seeds": (["labels", "--seeds", "0"], ["0", "at least 1"]),
     "budget": (["labels", "--budget", "0", "actor_subset=None"], ["budget is 0", "more than 0"]),
