@@ -1,4 +1,4 @@
-"""Adapt packaged weights to the recording in the box, without and with labels, and test on its last instants.
+"""Adapt packaged weights to a recording, such as that in the box, without and with labels; test on its last instants.
 
 python configs/prepare_videos.py --videos examples/recording/videos/*.mp4 --triangulate --upright \\
     --calibration examples/recording/Calib.qca.txt --output data/recording
@@ -55,9 +55,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     parser.add_argument("recording", type=Path, metavar="DIR", help="prepared recording of two or more sequences")
     parser.add_argument("rendered", type=Path, metavar="RENDERED", help="rendered set with masks, of the same size")
-    parser.add_argument("changes", nargs="*", metavar="key=value", help="of the first training")
-    parser.add_argument("--weights", type=Path, metavar="FILE", default=ROOT / "examples/weights/wild128.safetensors")
-    parser.add_argument("--output", type=Path, metavar="OUT", default=FOLDER / "adaptation")
+    parser.add_argument("changes", nargs="*", metavar="key=value", help="change a key of the first training")
+    weights = ROOT / "examples" / "weights" / "wild128.safetensors"
+    parser.add_argument("--weights", type=Path, metavar="FILE", default=weights, help="what is adapted")
+    parser.add_argument("--output", type=Path, metavar="OUT", default=FOLDER / "adaptation", help="folder to write")
     return parser.parse_args(arguments)
 
 

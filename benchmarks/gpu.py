@@ -59,7 +59,7 @@ class Line(NamedTuple):
     changes: Mapping[str, object] = MappingProxyType({})
 
 
-# By importance. Compiling took 27 (demo) to 124 s (published).
+# By importance. Compiling took 23 (demo) to 49 s (published); `takes` allows for twice that.
 LINES = {
     "published, batch 32": Line("published", "auto", 1000, 25),
     "demo, stage 1": Line("demo", "auto", 2000, 20, "350 it/s"),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.command_line import add_layout_arguments, add_output_argument, script_parser
+from utils.commands import install_extra
 from utils.errors import UserError, run_script
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def main() -> None:
     )
     one.add_argument("--calibration", metavar="FILE", help="of the cameras: JSON, .toml, .qca.txt or .yml")
     finding = parser.add_argument_group("the person, where neither boxes nor poses are given")
-    help_detect = "find the person by BlazePose (pip install .[detect]) instead of by the difference to the background"
+    install = install_extra("detect")
+    help_detect = f"find the person by BlazePose ({install}) instead of by the difference to the background"
     finding.add_argument("--detect", action="store_true", help=help_detect)
     help_triangulate = "make 3D labels of BlazePose's landmarks in all cameras"
     finding.add_argument("--triangulate", action="store_true", help=help_triangulate)

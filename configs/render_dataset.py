@@ -21,6 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.command_line import script_parser
+from utils.commands import install_extra
 from utils.errors import UserError, run_script
 
 FRAME_OPTIONS = ("people_per_scene", "frame_size")
@@ -113,12 +114,10 @@ def _parser() -> argparse.ArgumentParser:
     worlds = "one room with four upright cameras, or people, rooms, cameras and boxes that differ"
     add("--world", metavar="WORLD", help=f"{' or '.join(WORLDS)}: {worlds} (default: {default['world']})")
     people = f"{PEOPLE['train']}, test: {PEOPLE['test']}; more in large sets"
-    add("--people", type=int, metavar="N", help=f"people of the wild world (default: {people})")
-    add(
-        "--cameras",
-        metavar="FILE",
-        help="calibration of a recording: the wild world's people stand where its cameras look",
-    )
+    add("--people", type=int, metavar="N", help=f"people of the wild world or of frames (default: {people})")
+    cameras = "calibration of a recording: the wild world's people stand where its cameras look"
+    # Rodrigues vectors, YAML, and TOML in Python 3.10 are read by packages of that extra.
+    add("--cameras", metavar="FILE", help=f"{cameras}; most formats need {install_extra('video')}")
     add("--upright", action="store_true", help="of --cameras: roll the crops as prepare_videos.py --upright does")
     add("--frames", action="store_true", help="write full frames of several people (version 2 of the layout)")
     counts = f"0 to {MOST_PEOPLE}, such as 2, 0-3 or 0,1,2,2"
@@ -129,7 +128,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--size", type=int, metavar="PIXELS", help=f"side of a crop (default: {default['size']})")
     add("--seed", type=int, metavar="N", help=f"seed of motions, clothes and light (default: {default['seed']})")
     add("--split", metavar="SPLIT", help=f"subjects of {subjects} (default: {default['split']})")
-    add("--every", type=int, metavar="N", help=f"use every N-th frame of 10 Hz motions (default: {default['every']})")
+    add(
+        "--every",
+        type=int,
+        metavar="N",
+        help=f"of the room: use every N-th frame of 10 Hz motions (default: {default['every']})",
+    )
     add("--motion", metavar="PATH", help="folder of BVH files, or one file (default: procedural motion)")
     add("--workers", type=int, metavar="N", help="processes (default: one per core)")
     add("--device", metavar="DEVICE", help=f"cpu, or a GPU such as cuda:0 (default: {default['device']})")

@@ -145,8 +145,8 @@ DATA = {
         above=0, below=1),
     "validation_crops": Key(2048, "held-out crops in one evaluation of stage 1, at most", at_least=1),
     "batch_size_train": Key(32, "crops; with torchrun, of all processes together", at_least=1),
-    "batch_parts": Key(1, "stage 1 on a CPU: threads compute so many parts of a batch side by side, which keeps their "
-        "rate beside other programs; batch norm sees a part (1, published: the whole batch)", at_least=1),
+    "batch_parts": Key(1, "stage 1 on a CPU, without dropout: threads compute so many parts of a batch side by side, "
+        "and wait for one another once a step; batch norm sees a part (1, published: the whole batch)", at_least=1),
     "batch_size_test": Key(32, "crops in a batch of evaluation", at_least=1),
     "num_workers": Key(2, "processes that decode PNG files, 0: none; unused where crops are in memory, or packed and "
         "on a CPU", at_least=0, names_run=False),
@@ -259,7 +259,8 @@ SCHEDULE = {
         "crop's, and in every fourth a band of the border", at_least=0, at_most=1),
     "print_every": Key(100, "iterations between rows of the training log", at_least=1, names_run=False),
     "test_every": Key(5000, "iterations between evaluations on held-out crops, and between checkpoints", at_least=1),
-    "plot_every": Key(5000, "iterations between example images; two more at 0 and 100", at_least=1, names_run=False),
+    "plot_every": Key(5000, "iterations between example images; also at 0, 100 and the end", at_least=1,
+        names_run=False),
 }
 
 MACHINE = {
@@ -267,8 +268,9 @@ MACHINE = {
         pattern=r"auto|cpu|mps|cuda(:\d+)?", pattern_words="auto, cpu, cuda, cuda:1 or mps"),
     "precision": Key("auto", "auto: bfloat16 where the hardware computes in it",
         choices=("auto", "bfloat16", "float32")),
-    "threads": Key(None, "of a CPU that train together, which decides the last digits; None: all, or half of them for "
-        "crops below 128 px; a resumed run repeats its own", kind=int, optional=True, at_least=1, names_run=False),
+    "threads": Key(None, "of a CPU that train together, for each of batch_parts, which decides the last digits; None: "
+        "all, shared by the parts, or in one part half of them for crops below 128 px (all with OMP_NUM_THREADS); a "
+        "resumed run repeats its own", kind=int, optional=True, at_least=1, names_run=False),
     "compile": Key("auto", "torch.compile of steps of stage 1; auto: of long runs on one CUDA GPU (never: no graph)",
         choices=("auto", "always", "never"), names_run=False),
     "seed": Key(0, "of initial weights, batches, held-out sequences and the choice of labels", at_least=0),
