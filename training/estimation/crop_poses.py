@@ -29,11 +29,13 @@ CHUNK = 256  # crops in memory
 class CameraPoses(NamedTuple):
     """What one camera says at T instants, NaN where it does not see the person.
 
-    poses: (T,17,3) meters, root-centered, in the space of the shot. trust: (T,) in 0..1; all NaN of a network that was
-    not calibrated. flagged: (T,) bool, pictures unlike those of the training.
+    poses: (T,17,3) meters, root-centered, in the space of the shot. rotations: (T,3,3), from that space to the crops.
+    trust: (T,) in 0..1; all NaN of a network that was not calibrated. flagged: (T,) bool, pictures unlike those of the
+    training.
     """
 
     poses: np.ndarray
+    rotations: np.ndarray
     trust: np.ndarray
     flagged: np.ndarray
 
@@ -52,7 +54,7 @@ def camera_poses(shot: Shot, name: str, pose_from_crop: PoseFromCrop, file: Path
         found = _estimate(shot, name, pose_from_crop, progress)
         file.parent.mkdir(exist_ok=True)
         write_atomically(file, lambda part: save_npz(part, found._asdict()))
-    shapes = {"poses": (NUM_JOINTS, 3), "trust": (), "flagged": ()}
+    shapes = {"poses": (NUM_JOINTS, 3), "rotations": (3, 3), "trust": (), "flagged": ()}
     held = CameraPoses(**read_rows(file, shapes, "poses of a camera; remove it to estimate again"))
     if len(held.poses) != len(shot.instants):
         raise UserError(
@@ -68,8 +70,10 @@ def _estimate(shot: Shot, name: str, pose_from_crop: PoseFromCrop, progress: boo
     crop = crop_cameras(shot, name)
     count = len(shot.instants)
     found = CameraPoses(
-        np.full((count, NUM_JOINTS, 3), np.nan, np.float32), np.full(count, np.nan, np.float32), np.zeros(count, bool)
+        *(np.full((count, *shape), np.nan, np.float32) for shape in ((NUM_JOINTS, 3), (3, 3), ())),
+        np.zeros(count, bool),
     )
+    found.rotations[rows] = crop.rotation @ camera.rotation
     images = _crops(shot.videos[name], camera, shot.frames[column][rows], crop, pose_from_crop.network.size)
     with tqdm(total=len(rows), desc=f"poses of {name}", unit="crop", disable=not progress) as bar:
         for start in range(0, len(rows), CHUNK):
@@ -78,7 +82,7 @@ def _estimate(shot: Shot, name: str, pose_from_crop: PoseFromCrop, progress: boo
                 # The report counts flagged pictures.
                 warnings.simplefilter("ignore", UserWarning)
                 poses = pose_from_crop(np.stack(list(islice(images, CHUNK))))
-            found.poses[rows[part]] = np.asarray(poses) @ (crop.rotation[part] @ camera.rotation)
+            found.poses[rows[part]] = np.asarray(poses) @ found.rotations[rows[part]]
             if poses.trust is not None:
                 found.trust[rows[part]], found.flagged[rows[part]] = poses.trust, poses.flagged
             bar.update(len(poses))
@@ -93,14 +97,14 @@ def _crops(video: Path, camera: Camera, frames: np.ndarray, crop: CropCamera, si
 
 def fuse_views(views: list[CameraPoses]) -> tuple[np.ndarray, np.ndarray | None]:
     """All cameras' poses fused: (T,17,3) root-centered, NaN where none sees the person, and trust (T,) or None."""
-    poses, trust = (np.stack(part) for part in list(zip(*views, strict=True))[:2])
+    poses, rotations, trust = (np.stack(part) for part in list(zip(*views, strict=True))[:3])
     known = np.isfinite(poses).all((2, 3))
     judged = np.isfinite(trust[known]).all()
     fused, score = np.full(poses.shape[1:], np.nan), np.full(poses.shape[1], np.nan)
     if known.any():
         instants = np.broadcast_to(np.arange(poses.shape[1]), known.shape)[known]
-        rotations = np.broadcast_to(np.eye(3), (int(known.sum()), 3, 3))
-        found = fuse_cameras(poses[known], rotations, instants, trust[known] if judged else None)
+        in_crops = poses[known] @ rotations[known].swapaxes(1, 2)
+        found = fuse_cameras(in_crops, rotations[known], instants, trust[known] if judged else None)
         fused[found.instants] = found.poses
         score[found.instants] = found.trust if judged else np.nan
     return fused, score if judged else None

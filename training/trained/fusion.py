@@ -1,4 +1,4 @@
-"""All calibrated cameras of an instant fused: a mean of their poses in the world, by trust and by agreement."""
+"""All calibrated cameras of an instant fused: a mean of their poses in the world, by trust, agreement and depth."""
 
 from typing import NamedTuple
 
@@ -11,6 +11,9 @@ from utils.skeleton import NUM_JOINTS
 # Meters: cameras that differ by less are averaged, of those that differ by more the majority counts. Chosen on held-out
 # crops and a real recording (docs/trust.md), with two to four cameras.
 AGREEMENT = 0.05
+# A camera errs more in depth than across: deviations along its viewing direction count as this many times as large.
+# Chosen with them (docs/trust.md); more costs where two or three cameras stand close together.
+DEPTH = 1.5
 # Poses of real cameras move by at most 0.3 mm after 10, and by 0.004 mm after these.
 _ROUNDS = 20
 
@@ -32,9 +35,10 @@ def fuse_cameras(
     Poses with equal `instants` (N,) show the same person at the same time; None: all do. The square of `trust` (N,)
     weights them; None: equal weights, which poses of an instant also have where all of them have a trust of 0.
 
-    The fused pose has the least weighted sum of sqrt(d^2 + AGREEMENT^2), where d is its distance from a camera's pose,
+    A mean in which each camera weighs 1 / sqrt(d^2 + AGREEMENT^2), where d is the distance of its pose from that mean,
     the root of the mean over joints: between the mean and the geometric median, so that a camera that mistakes front
-    for back does not spoil what the others see. Found by weighting anew (E. Weiszfeld, 1937).
+    for back does not spoil what the others see. Found by weighting anew (E. Weiszfeld, 1937). Along its viewing
+    direction a camera weighs 1 / DEPTH^2 of that: others tell the depth better.
     """
     poses = _array("poses", poses, np.float64)
     if poses.ndim == 0 or poses.shape[1:] not in ((NUM_JOINTS, 3), (3 * NUM_JOINTS,)):
@@ -55,22 +59,29 @@ def fuse_cameras(
     weight = np.ones(len(poses)) if trust is None else trust**2
     lost = np.bincount(index, weight) <= 0
     weight = np.where(lost[index], 1.0, weight)
-    fused, share = _weighted_mean(in_world, index, weight)
+    # Of each camera: what its poses tell along the axes of the world, all but some of the depth.
+    forward = rotations[:, 2]
+    precision = np.eye(3) - (1 - DEPTH**-2) * forward[:, :, None] * forward[:, None]
+    fused, share = _weighted_mean(in_world, precision, index, weight)
     for _ in range(_ROUNDS):
         squared = ((in_world - fused[index]) ** 2).sum(2).mean(1)
-        fused, share = _weighted_mean(in_world, index, weight / np.sqrt(squared + AGREEMENT**2))
+        fused, share = _weighted_mean(in_world, precision, index, weight / np.sqrt(squared + AGREEMENT**2))
     fused_trust = None if trust is None else np.bincount(index, share * trust).astype(np.float32)
     of_camera = fused[index] @ rotations.swapaxes(1, 2)
     return Fused(fused.astype(np.float32), fused_trust, ids, of_camera.astype(np.float32))
 
 
-def _weighted_mean(poses: np.ndarray, index: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means (I,17,3) of the poses (N,17,3) of each `index`, and the share (N,) of each pose in its mean."""
+def _weighted_mean(
+    poses: np.ndarray, precision: np.ndarray, index: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means (I,17,3) of the poses (N,17,3) of each `index` by precision (N,3,3), and the shares (N,) of weight."""
     total = np.bincount(index, weight)
     share = weight / total[index]
-    means = np.zeros((len(total), *poses.shape[1:]))
-    np.add.at(means, index, share[:, None, None] * poses)
-    return means, share
+    weighted = share[:, None, None] * precision
+    precisions, sums = np.zeros((len(total), 3, 3)), np.zeros((len(total), 3, poses.shape[1]))
+    np.add.at(precisions, index, weighted)
+    np.add.at(sums, index, weighted @ poses.swapaxes(1, 2))
+    return np.linalg.solve(precisions, sums).swapaxes(1, 2), share
 
 
 def check_rotations(rotations: np.ndarray, count: int) -> None:

@@ -98,7 +98,7 @@ def test_the_cameras_that_the_poses_belong_to_are_written(tmp_path, monkeypatch)
     given = [*cameras[:2], cameras[2]._replace(rotation=turned), cameras[3]]
     shot = shot_of(tmp_path, given, found, correct_cameras=True)
     nothing = np.full((INSTANTS, NUM_JOINTS, 3), np.nan)
-    view = CameraPoses(nothing, nothing[:, 0, 0], np.zeros(INSTANTS, bool))
+    view = CameraPoses(nothing, nothing[:, :3], nothing[:, 0, 0], np.zeros(INSTANTS, bool))
     monkeypatch.setattr(estimate, "camera_poses", lambda *_: view)
     choices = estimate.Choices(triangulate=True, smooth="none", formats=("npz",), pictures=False)
     report = "\n".join(estimate._write_shot(shot, tmp_path, None, choices, "", False))

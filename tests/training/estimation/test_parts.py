@@ -25,9 +25,11 @@ from training.estimation.one_camera import camera_of_video
 from training.estimation.shot import Shot, assumed_camera
 from training.estimation.smoothing import FILTERS, butterworth, check_filter, one_euro, smooth, smoothing_text
 from training.exports.motion import CAMERA, WORLD, Motion
+from training.trained.fusion import fuse_cameras
 from training.trained.inference import Poses
 from utils import readers
 from utils.errors import UserError
+from utils.geometry import rotation_about
 
 RATE = 50.0
 
@@ -145,9 +147,10 @@ def test_gaps_stay_gaps_and_slow_motions_stay(monkeypatch):
 
 
 def test_views_are_fused_by_the_square_of_trust():
-    first = CameraPoses(np.zeros((3, 17, 3)), np.array([0.2, 0.5, np.nan]), np.zeros(3, bool))
+    alike = np.repeat(np.eye(3)[None], 3, 0)
+    first = CameraPoses(np.zeros((3, 17, 3)), alike, np.array([0.2, 0.5, np.nan]), np.zeros(3, bool))
     # so near that they agree
-    second = CameraPoses(np.full((3, 17, 3), 1e-5), np.array([0.6, np.nan, np.nan]), np.zeros(3, bool))
+    second = CameraPoses(np.full((3, 17, 3), 1e-5), alike, np.array([0.6, np.nan, np.nan]), np.zeros(3, bool))
     first.poses[2] = second.poses[1] = second.poses[2] = np.nan
     poses, trust = fuse_views([first, second])
     assert np.allclose(poses[0], 0.9e-5, atol=0) and np.allclose(poses[1], 0) and np.isnan(poses[2]).all()
@@ -157,6 +160,16 @@ def test_views_are_fused_by_the_square_of_trust():
     assert np.allclose(poses[0], 0.5e-5, atol=0) and trust is None
 
 
+def test_views_are_fused_in_the_world_by_what_each_camera_sees_across():
+    rotations = rotation_about("y", np.radians([0.0, 60, 130]))
+    seen = 1e-3 * np.random.default_rng(0).normal(size=(3, 17, 3))
+    views = [CameraPoses((seen[i] @ rotations[i])[None], rotations[i, None], *np.ones((2, 1))) for i in range(3)]
+    poses, trust = fuse_views(views)
+    fused = fuse_cameras(seen, rotations, trust=np.ones(3))
+    np.testing.assert_allclose(poses, fused.poses, atol=1e-7)
+    np.testing.assert_allclose(trust, 1)
+
+
 @pytest.mark.parametrize(("axes", "warns"), [("z", False), ("y", True), ("-z", True)])
 def test_a_person_who_is_not_upright_in_the_world_is_a_warning(axes, warns, tmp_path, monkeypatch):
     """The joints that cameras agree about tell it, though the network sees somebody upright; of one camera what the
@@ -164,7 +177,8 @@ def test_a_person_who_is_not_upright_in_the_world_is_a_warning(axes, warns, tmp_
     joints = read_pose_file(ROOT / "examples/recording/poses.npz")[::20] @ UP_AXES[axes]
     count = len(joints)
     upright = joints @ UP_AXES[axes].T
-    view = CameraPoses(upright - upright[:, :1], np.full(count, np.nan), np.zeros(count, bool))
+    alike = np.repeat(np.eye(3)[None], count, 0)
+    view = CameraPoses(upright - upright[:, :1], alike, np.full(count, np.nan), np.zeros(count, bool))
     monkeypatch.setattr(estimate, "camera_poses", lambda *_: view)
     place = np.arange(count), RATE, WORLD, joints[:, 0], np.zeros((1, count), bool), joints, ("a note",)
     shot = Shot("walk", {"a": tmp_path}, {"a": assumed_camera(64, 64)}, np.zeros((1, count), int), *place)
@@ -249,6 +263,7 @@ def test_landmarks_of_hours_are_read_again(tmp_path, monkeypatch):
 def test_poses_of_another_shot_are_one_line(tmp_path):
     file, shot = tmp_path / "cam.npz", SimpleNamespace(instants=range(3))
     for count, message in ((4, "of 4 instants, expected 3; remove it"), (3, None)):
-        np.savez(file, poses=np.zeros((count, 17, 3)), trust=np.zeros(count), flagged=np.zeros(count, bool))
+        held = CameraPoses(np.zeros((count, 17, 3)), np.zeros((count, 3, 3)), np.zeros(count), np.zeros(count, bool))
+        np.savez(file, **held._asdict())
         with pytest.raises(UserError, match=message) if message else nullcontext():
             camera_poses(shot, "cam", None, file, progress=False)

@@ -13,9 +13,10 @@ from tests.synthetic import write_synthetic_layout
 from tests.tiny import tiny_config
 from training.loop.hardware import Hardware
 from training.trained.evaluation import evaluate, evaluation_keys
-from training.trained.fusion import AGREEMENT, fuse_cameras
+from training.trained.fusion import AGREEMENT, DEPTH, fuse_cameras
 from training.trained.inference import PoseFromCrop
 from utils.errors import UserError
+from utils.geometry import rotation_about
 
 torch.manual_seed(0)
 ROTATIONS = roma.random_rotmat(6).numpy()
@@ -48,13 +49,12 @@ def test_the_square_of_trust_is_the_weight():
     fused = fuse_cameras(wrong, ROTATIONS, INSTANTS, np.array([0.0, 1, 0.5, 1, 0.2, 1]))
     np.testing.assert_allclose(fused.poses, WORLD, atol=1e-5)
     # a weighted mean, by hand: cameras that differ by millimeters agree alike
-    close = POSES.copy()
+    close = SEEN.copy()
     close[0] += 0.001
     trust = np.array([0.3, 1, 0.1, 1, 0.6, 1])
     weight = trust[[0, 2, 4]] ** 2 / 0.46
-    in_world = np.einsum("nji,npj->npi", ROTATIONS, close)
-    expected = (weight[:, None, None] * in_world[[0, 2, 4]]).sum(0)
-    fused = fuse_cameras(close, ROTATIONS, INSTANTS, trust)
+    expected = (weight[:, None, None] * close[[0, 2, 4]]).sum(0)
+    fused = fuse_cameras(close, np.repeat(np.eye(3)[None], 6, 0), INSTANTS, trust)
     np.testing.assert_allclose(fused.poses[0], expected, atol=1e-6)
     alike = fuse_cameras(POSES, ROTATIONS, INSTANTS, trust)
     assert alike.trust[0] == pytest.approx(0.09 / 0.46 * 0.3 + 0.01 / 0.46 * 0.1 + 0.36 / 0.46 * 0.6)
@@ -62,6 +62,24 @@ def test_the_square_of_trust_is_the_weight():
     np.testing.assert_allclose(
         fuse_cameras(wrong, ROTATIONS, INSTANTS, np.zeros(6)).poses, fuse_cameras(wrong, ROTATIONS, INSTANTS).poses
     )
+
+
+def test_depth_counts_less_than_what_a_camera_sees_across():
+    # the second camera looks along the x axis of the first
+    rotations = np.stack([np.eye(3), rotation_about("y", np.radians(-90))])
+    np.testing.assert_allclose(rotations[1, 2], [1, 0, 0], atol=1e-7)
+    error = 0.001 * np.array([1.0, 1, 1])
+    fused = fuse_cameras(np.stack([WORLD[0] + error, WORLD[0] @ rotations[1].T]), rotations).poses[0]
+    far, near = DEPTH**-2, 1
+    expected = error * [near / (near + far), 1 / 2, far / (near + far)]
+    np.testing.assert_allclose(fused - WORLD[0], np.broadcast_to(expected, (17, 3)), atol=1e-6)
+
+
+def test_another_world_frame_turns_the_fused_pose():
+    noisy, turn = POSES + 0.1 * np.random.default_rng(5).normal(size=POSES.shape), roma.random_rotmat().numpy()
+    fused, turned = fuse_cameras(noisy, ROTATIONS, INSTANTS), fuse_cameras(noisy, ROTATIONS @ turn.T, INSTANTS)
+    np.testing.assert_allclose(turned.poses, fused.poses @ turn.T, atol=1e-5)
+    np.testing.assert_allclose(turned.of_camera, fused.of_camera, atol=1e-5)
 
 
 def test_one_camera_that_is_wrong_is_outvoted():
