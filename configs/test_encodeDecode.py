@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", metavar="FILE", help=help_save)
     parser.add_argument("--evaluate", action="store_true", help="evaluate poses and novel views on the test set")
     parser.add_argument("--skip-shifted", action="store_true", help="leave out S9's shifted sequences (Human3.6M)")
-    help_fuse = "with --evaluate: also fuse the cameras of each instant, weighted by trust and agreement"
+    help_fuse = "with --evaluate: also fuse the cameras of each instant, weighted by trust, agreement and depth"
     parser.add_argument("--fuse", action="store_true", help=help_fuse)
     help_poses = "with --evaluate: write every pose and its trust, with --fuse also fused poses in the world frame"
     parser.add_argument("--poses", metavar="FILE", help=help_poses)

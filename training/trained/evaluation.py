@@ -62,7 +62,7 @@ def evaluate(
     Of a network that was calibrated for it, poses are judged (`trust`; False leaves it out, which is faster): `trust`,
     `flagged` (share), `expected_error_mm`, and N-MPJPE, trust and expected error of each quarter of all crops with the
     suffix `_quarter_1` (trusted most) to `_quarter_4`. `fuse`: also errors of the mean pose of all cameras of an
-    instant, weighted by trust and agreement, with the prefix `fused_`. `poses_file`: write every pose
+    instant, by trust, agreement and depth, with the prefix `fused_`. `poses_file`: write every pose
     there (`write_poses`).
 
     `skip_shifted` leaves out the crops that labels.h5 marks as `shifted` (three sequences of Human3.6M's S9).

@@ -113,8 +113,8 @@ class PoseFromCrop:
         """Poses of N crops fused over the cameras that see an instant, in the world frame, and those of each crop.
 
         rotations: (N,3,3), world -> camera of each crop. instants: (N,) ids, equal for crops of the same person at the
-        same time; None: all N are of one. Cameras are weighted by how they agree, and by the square of trust, where
-        the network was calibrated for it.
+        same time; None: all N are of one. Cameras are weighted by how they agree, less in depth than across, and by
+        the square of trust, where the network was calibrated for it.
         """
         poses = self(crops, batch_size)
         return fuse_cameras(poses, rotations, instants, poses.trust), poses

@@ -34,7 +34,7 @@ TEXT_TABLES = (
     ),
     (
         "Cameras fused",
-        "Errors in mm of all cameras' poses of an instant fused, weighted by trust and agreement, as above.",
+        "Errors in mm of all cameras' poses of an instant fused, weighted by trust, agreement and depth, as above.",
         {
             "fused_mpjpe_mm": "MPJPE (mm)",
             "fused_n_mpjpe_mm": "N-MPJPE (mm)",
