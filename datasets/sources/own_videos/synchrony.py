@@ -11,7 +11,7 @@ MIN_GAIN = 0.005  # meters
 MAX_SECONDS = 1.0
 MAX_INSTANTS = 100
 FEWEST_INSTANTS = 30  # of fewer, noise decides
-MIN_SHARE = 0.7  # of the instants must be left where cameras are shifted
+MIN_SHARE = 0.7  # of each camera's instants must be left where cameras are shifted
 
 
 def synchrony_note(
@@ -56,12 +56,18 @@ def _miss(centers: np.ndarray, rays: np.ndarray, shifts: np.ndarray, every: int)
     cameras; infinity where too few instants are left to tell."""
     instants = np.arange(rays.shape[1])[:: max(1, rays.shape[1] // MAX_INSTANTS)]
     shifted = np.stack([_at(ray, instants + shift / every) for ray, shift in zip(rays, shifts, strict=True)])
-    there = shifted.any(-1)
-    there &= there.sum(0) >= 2
-    if there.any((1, 2)).sum() < 2 or there.any((0, 2)).mean() < MIN_SHARE * rays.any((0, 2, 3))[instants].mean():
+    there, before = (_seen_twice(directions) for directions in (shifted, rays[:, instants]))
+    # Of each camera: else cameras that see different people are shifted until they share no moment, and agree.
+    if not there.any() or (there.any(2).sum(1) < MIN_SHARE * before.any(2).sum(1)).any():
         return np.inf
     misses = ray_misses(centers, shifted, meeting_points(centers, shifted, there.astype(float)))
     return float(np.mean([np.median(miss[seen]) for miss, seen in zip(misses, there, strict=True) if seen.any()]))
+
+
+def _seen_twice(rays: np.ndarray) -> np.ndarray:
+    """Which of the rays (C,T,P,3) are known and met by another camera's: (C,T,P) bool."""
+    known = rays.any(-1)
+    return known & (known.sum(0) >= 2)
 
 
 def _smoothed(rays: np.ndarray) -> np.ndarray:

@@ -148,3 +148,12 @@ def test_cameras_that_are_not_synchronized(lag, every):
         found = [int(word.partition("=")[2]) for word in note[0].split() if "=" in word]
         assert note[0].startswith("WARNING: the cameras do not seem to be synchronized")
         assert np.abs(np.array(found) - found[1] - np.array(lag) + lag[1]).max() <= 1
+
+
+def test_cameras_that_see_two_people_are_not_moved_to_other_times():
+    cameras, middle = rig(4, 4)
+    given = extrinsics(cameras, np.eye(3))
+    people = [walking(cameras, middle, seed, instants=100) for seed in (2, 5)]
+    seen = sightings(cameras, np.concatenate([people[0][:2], people[1][2:]]))
+    rays = np.einsum("cji,ctj->cti", given.rotations, np.nan_to_num(seen.rays))[:, :, None]
+    assert synchrony_note(NAMES[:4], given.centers, rays, (0, 0, 0, 0), 1, 60.0) == []
