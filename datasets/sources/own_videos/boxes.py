@@ -129,12 +129,6 @@ def locate_person(cameras: Sequence[Camera], boxes: Sequence[np.ndarray]) -> tup
     return (_nearest_point([rays[i] for i in agreeing]), agreeing) if agreeing else None
 
 
-def ray_miss(cameras: Sequence[Camera], boxes: Sequence[np.ndarray]) -> float:
-    """Median distance (meters) of the rays through the centers of boxes from the point nearest to all of them."""
-    rays = [_box_ray(camera, box) for camera, box in zip(cameras, boxes, strict=True)]
-    return float(np.median(_errors(_nearest_point(rays), rays)[0]))
-
-
 def _box_ray(camera: Camera, box: np.ndarray) -> Ray:
     box_center = box[:2] + box[2:] / 2
     point = opencv().undistortPoints(box_center[None, None], camera.intrinsics, camera.distortion)[0, 0]

@@ -108,6 +108,19 @@ def misses(given: Extrinsics, seen: Sightings) -> Misses:
     return Misses(*(np.where(there, value, np.nan) for value in values))
 
 
+def ray_miss(cameras: Sequence[Camera], boxes: np.ndarray) -> float:
+    """How far rays through boxes (C,T,4) miss each other, meters: the mean over cameras of medians over time.
+
+    Infinity where no instant has boxes of two cameras.
+    """
+    boxes = boxes[:, np.isfinite(boxes).all(-1).sum(0) >= 2]
+    if not boxes.shape[1]:
+        return np.inf
+    boxes = boxes[:, :: max(1, boxes.shape[1] // MAX_INSTANTS)]
+    meters = misses(extrinsics(cameras, np.eye(3)), sightings(cameras, boxes)).meters
+    return float(np.nanmedian(meters[np.isfinite(meters).any(1)], axis=1).mean())
+
+
 def box_table(boxes: Boxes, offsets: dict[str, int], instants: Sequence[int]) -> np.ndarray:
     """Boxes (C,T,4) of the cameras in `offsets` at instants, NaN where there is none."""
     table = np.full((len(offsets), len(instants), 4), np.nan)

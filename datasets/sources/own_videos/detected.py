@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.cameras.calibration_writers import write_json_calibration
+from datasets.cameras.camera import Camera
 from datasets.layout.workers import map_processes
 from datasets.sources.own_videos.boxes import BOX_COLUMNS, Boxes
 from datasets.sources.own_videos.clocks import ASSUMED_RATE
@@ -97,14 +98,37 @@ def find_person(plan: Plan, tasks: list[LandmarkSearch], seconds: float) -> tupl
     names = list(plan.recording.videos)
     offsets = [plan.recording.offsets[name] for name in names]
     people = at_instants([read_people(task.file) for task in tasks], offsets, plan.instants)
-    cameras = [plan.calibration.cameras[name] for name in names]
+    cameras, notes = cameras_to_follow(plan, people)
     found, most = follow_people(cameras, [one.landmarks for one in people], seconds)
     chosen = found[0] if found else np.full((len(names), len(plan.instants)), -1)
-    notes = [*_notes_on_people(people, names, most), *_notes_on_rays(people, found, plan.recording.name)]
+    notes += [*_notes_on_people(people, names, most), *_notes_on_rays(people, found, plan.recording.name)]
     notes += absence_notes((chosen >= 0).any(0), plan.instants, seconds)
     if plan.rate is None:
         notes.append(f"no frame rate in the files: {ASSUMED_RATE:g} per second assumed")
     return people, chosen, notes
+
+
+def cameras_to_follow(plan: Plan, people: list[People]) -> tuple[list[Camera], list[str]]:
+    """The cameras by which to tell people apart, and a warning where this may fail.
+
+    people: of each camera, at the instants. Images that were cropped at unknown places are placed by the instants at
+    which no image shows several people, since misplaced ones would belong to nobody at the others.
+    """
+    cropped = [name for name, fits in plan.ways.items() if len(fits) > 1]
+    found = np.stack([np.isfinite(one.score) for one in people])
+    counts = found.sum(2)
+    alone = (counts <= 1).all(0) & (counts.sum(0) >= 2)
+    notes = []
+    if cropped and alone.any():
+        boxes = boxes_of_person(plan, followed(people, np.where(alone & found.any(2), found.argmax(2), -1)))
+        plan = with_best_fits(plan, boxes)
+    elif cropped and (counts > 1).any():
+        notes.append(
+            f"WARNING: {', '.join(cropped)}: cropped at a place that nothing tells before people are told apart, since "
+            "no instant shows one person alone: they may be mixed up, or missed; expected a calibration in the size of "
+            "the videos"
+        )
+    return [plan.calibration.cameras[name] for name in plan.recording.videos], notes
 
 
 def absence_notes(seen: np.ndarray, instants: Sequence[int], seconds: float) -> list[str]:

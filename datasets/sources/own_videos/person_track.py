@@ -7,9 +7,8 @@ import numpy as np
 
 from datasets.cameras.agreement import MIN_CAMERAS
 from datasets.cameras.calibration import Calibration
-from datasets.cameras.camera import Camera
 from datasets.cameras.crop_camera import BOX_METRES
-from datasets.sources.own_videos.boxes import Boxes, locate_person, ray_miss
+from datasets.sources.own_videos.boxes import Boxes, locate_person
 from datasets.sources.own_videos.recordings import Recording
 from utils.skeleton import BONES, JOINT_NAMES, ROOT_JOINT
 
@@ -111,14 +110,3 @@ def track_from_boxes(recording: Recording, calibration: Calibration, boxes: Boxe
     return PersonTrack(
         np.array(kept, dtype=int), np.reshape(roots, (-1, 3)), None, np.reshape(seen, (-1, columns)) > 0, skipped
     )
-
-
-def box_miss(cameras: dict[str, Camera], boxes: Boxes, recording: Recording, instants: range) -> float:
-    """How far the rays of cameras through the centers of boxes miss each other, meters: the median of all instants."""
-    misses = []
-    for instant in instants:
-        found = {name: boxes[name].get(instant + recording.offsets[name]) for name in recording.videos}
-        found = {name: box for name, box in found.items() if box is not None}
-        if len(found) >= MIN_CAMERAS:
-            misses.append(ray_miss([cameras[name] for name in found], list(found.values())))
-    return float(np.median(misses)) if misses else np.inf

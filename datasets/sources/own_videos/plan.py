@@ -17,13 +17,13 @@ from datasets.sources.own_videos.consistency import (
     box_table,
     check_extrinsics,
     extrinsics,
+    ray_miss,
     sightings,
     size_warnings,
 )
 from datasets.sources.own_videos.ghosts import notes_on_found
 from datasets.sources.own_videos.person_track import (
     PersonTrack,
-    box_miss,
     filmed_instants,
     track_from_boxes,
     track_from_poses,
@@ -164,7 +164,9 @@ def with_assumed_fits(plan: Plan) -> Plan:
 
 def with_best_fits(plan: Plan, boxes: Boxes) -> Plan:
     """The plan with the cameras of videos of another size than calibrated, as rays through boxes say."""
-    chosen, sentences = best_fits(plan.ways, lambda cameras: box_miss(cameras, boxes, plan.recording, plan.instants))
+    names = list(plan.recording.videos)
+    table = box_table(boxes, {name: plan.recording.offsets[name] for name in names}, plan.instants)
+    chosen, sentences = best_fits(plan.ways, lambda cameras: ray_miss([cameras[name] for name in names], table))
     return plan._replace(calibration=with_cameras(plan.calibration, chosen), notes=(*plan.notes, *sentences))
 
 

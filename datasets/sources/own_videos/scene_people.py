@@ -6,7 +6,7 @@ import numpy as np
 
 from datasets.cameras.camera import Camera
 from datasets.layout.labels import NOBODY
-from datasets.sources.own_videos.detected import absence_notes, boxes_of_person, seconds_between
+from datasets.sources.own_videos.detected import absence_notes, boxes_of_person, cameras_to_follow, seconds_between
 from datasets.sources.own_videos.free_labels import Followed, error_table, followed, label
 from datasets.sources.own_videos.landmarks import LandmarkSearch, at_instants, boxes_of, read_people
 from datasets.sources.own_videos.person_track import upright_note
@@ -68,7 +68,8 @@ def find_people(
     recording, names = plan.recording, list(plan.recording.videos)
     found = at_instants([read_people(task.file) for task in tasks], list(recording.offsets.values()), plan.instants)
     seconds = seconds_between(plan, every)
-    chosen = _kept(follow_people(_cameras(plan), [one.landmarks for one in found], seconds)[0])
+    cameras, notes = cameras_to_follow(plan, found)
+    chosen = _kept(follow_people(cameras, [one.landmarks for one in found], seconds)[0])
     if not chosen:
         raise UserError(f"{recording.name}: nobody is seen by two cameras; expected people, or no --detect")
     people = [followed(found, detections) for detections in chosen]
@@ -93,7 +94,8 @@ def find_people(
         known = np.isfinite(joints).all((2, 3)).sum(0)
         counts = [f"{text} ({poses} with a pose)" for text, poses in zip(counts, known, strict=True)]
     people_line = f"{len(chosen)} people are seen by two cameras or more: {', '.join(counts)}"
-    return plan._replace(notes=(*plan.notes, people_line, *lines)), ScenePeople(present, boxes_in_frames, joints)
+    plan = plan._replace(notes=(*plan.notes, *notes, people_line, *lines))
+    return plan, ScenePeople(present, boxes_in_frames, joints)
 
 
 def _cameras(plan: Plan) -> list[Camera]:

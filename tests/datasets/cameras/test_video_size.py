@@ -8,8 +8,10 @@ pytest.importorskip("av")
 
 from datasets.cameras.camera import Camera
 from datasets.cameras.video_size import Area, Fit, fit_to_video
-from datasets.sources.own_videos.video_sizes import assumed_fits, best_fits
+from datasets.sources.own_videos.consistency import ray_miss
+from datasets.sources.own_videos.video_sizes import MAX_MISS, assumed_fits, best_fits
 from datasets.video.image_area import image_area, video_size
+from tests.synthetic import ring_cameras
 from tests.tiny import ROOT
 from tests.video_files import write_video
 from utils.errors import UserError
@@ -48,6 +50,40 @@ def test_cropped_at_a_place_that_rays_tell():
     assert chosen["a"] is fits[0] and "rays cannot tell" in sentence
     (sentence,) = assumed_fits({"a": fits, "b": [Fit(fits[0].camera)]})
     assert sentence.startswith("WARNING: ") and "20 px left, 20 px right: the middle, which nothing checked" in sentence
+
+
+@pytest.mark.parametrize("count", [2, 4, 7])
+def test_images_that_are_cropped_alike_are_placed_together(count):
+    """Judged one after the other, four of a ring seem to be in the middle, and the person is 0.8 m beside the place."""
+    rotation, center = ring_cameras(count, radius=4.0)
+    names = [f"camera {number}" for number in range(count)]
+    whole = [CAMERA._replace(rotation=rotation[c], center=center[c]) for c in range(count)]
+    area = Area(0, 0, 480, 480)
+    ways = {name: fit_to_video(camera, 480, 480, area, name) for name, camera in zip(names, whole, strict=True)}
+    times = np.linspace(0, 6, 30)
+    path = np.stack([0.8 * np.cos(times), 0.8 * np.sin(times), 0.9 + 0.2 * np.sin(3 * times)], axis=1)
+
+    def filmed(corner):
+        """Boxes (C,T,4) of somebody of 1.7 m in images that were cropped from `corner` on."""
+        boxes, rng = [], np.random.default_rng(0)
+        for camera in whole:
+            inside = camera.world_to_cam(path)
+            middle = camera.project(inside) - [corner, 0] + rng.normal(0, 2, (len(path), 2))
+            size = 1.7 * 500 / inside[:, 2:] * [0.4, 1]
+            boxes.append(np.concatenate([middle - size / 2, size], axis=1))
+        return np.stack(boxes)
+
+    for way, corner in ((1, 0), (2, 160), (0, 80)):
+        boxes = filmed(corner)
+        chosen, sentences = best_fits(ways, lambda cameras, boxes=boxes: ray_miss(list(cameras.values()), boxes))
+        assert all(chosen[name] is ways[name][way] for name in names) and len(sentences) == count
+        assert all("(rays miss by " in sentence for sentence in sentences)
+    # Every second image is too low, which no place explains.
+    boxes = filmed(0)
+    boxes[::2, :, 1] += 100
+    chosen, sentences = best_fits(ways, lambda cameras: ray_miss(list(cameras.values()), boxes))
+    assert sentences[-1].startswith("WARNING: at the best places of the cropped images (camera 0, camera 1")
+    assert ray_miss([fit.camera for fit in chosen.values()], boxes) > MAX_MISS
 
 
 @pytest.mark.parametrize("size", [(320, 240), (600, 400), (640, 500), (1280, 720)])

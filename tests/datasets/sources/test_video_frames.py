@@ -201,6 +201,36 @@ def test_people_who_are_not_upright_are_warnings(filmed, two_people, tmp_path):
         assert sum(": WARNING: the trunk points" in note for note in notes) == count
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_cropped_images_are_placed_before_people_are_told_apart(filmed, two_people, tmp_path, monkeypatch, alone):
+    """The first camera shows the right end of the calibrated image; at first, one person may be there alone."""
+    content = json.loads(filmed.calibration.read_text())
+    content["cameras"]["left"]["width"] += 160
+    content["cameras"]["left"]["K"][0][2] += 160
+    (tmp_path / "wide.json").write_text(json.dumps(content))
+    find = scene_people.read_people
+
+    def read_people(file):
+        people, name = find(file), file.stem.removeprefix("recording_000_")
+        offset = OFFSETS[name]
+        # The one who comes later is the second in the first camera, and the first in the others.
+        for values in people[1:] if alone else ():
+            values[offset : offset + 3, 1 if name == "left" else 0] = np.nan
+        return people
+
+    monkeypatch.setattr(scene_people, "read_people", read_people)
+    tasks = [LandmarkSearch(tmp_path / f"recording_000_{name}.npz", None, None) for name in OFFSETS]
+    plan = make_plan(recording(filmed)._replace(calibration=tmp_path / "wide.json"), 1)
+    plan, people = find_people(plan, tasks, (60, 80), 1, False, False)
+    notes = "\n".join(plan.notes)
+    if alone:
+        assert "seen by two cameras or more: 8 instants, 5 instants" in notes and "WARNING" not in notes
+        assert "cropped, 160 px left, 0 px right (rays miss by" in notes
+        assert people.present.sum() == np.isfinite(people.boxes[0]).all(-1).sum() == 13
+    else:
+        assert "WARNING: left: cropped at a place that nothing tells" in notes
+
+
 def test_boxes_without_poses(filmed, two_people, tmp_path):
     prepare_frames([recording(filmed)], tmp_path / "out", 80, detect=True, progress=False)
     labels = Labels(tmp_path / "out")
