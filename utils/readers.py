@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_ARRAY_BYTES = 1 << 30  # of one file of arrays, unless it is as large itself: a few MB of zip may hold terabytes
+MISSING = {"", "nan", "null", "na", "n/a"}  # what programs write in place of a number they do not have, in lower case
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x1f\x7f-\x9f]")
 _JSON_TYPES = {dict: "an object", list: "a list"}
 
@@ -157,6 +158,50 @@ def read_csv(path: str | os.PathLike, columns: Sequence[str] = ()) -> list[dict[
     if missing:
         raise UserError(f"{path}: no column '{missing[0]}'; expected the columns {', '.join(columns)}")
     return rows
+
+
+def read_table(path: str | os.PathLike, expected: str) -> "np.ndarray":
+    """The numbers (T,K) of a CSV file, NaN for missing ones; a header and lines that begin with # are left out.
+
+    Raises UserError for a file that is missing or no such table, and for lines that may or may not be a row, since all
+    later ones would be counted wrongly.
+    """
+    import numpy as np
+
+    rows: list[np.ndarray] = []
+    header, blank = False, 0
+    with reading(path, expected), open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        for cells in reader:
+            if cells and cells[0].startswith("#"):
+                continue
+            # Those at the end do not matter.
+            if len(cells) < 2 and not "".join(cells).strip():
+                blank = blank or reader.line_num
+                continue
+            if blank:
+                raise ValueError(f"line {blank} is blank: a row without numbers is one of NaN")
+            values = [_cell(cell) for cell in cells]
+            if None not in values:
+                rows.append(np.array(values))
+            # A header is names alone: a first row with numbers, or with missing ones alone, counts.
+            elif rows or header or any(value is not None and not math.isnan(value) for value in values):
+                raise ValueError(f"line {reader.line_num}: {cells[values.index(None)]!r} is no number")
+            else:
+                header = True
+            if rows and len(rows[-1]) != len(rows[0]):
+                raise ValueError(f"line {reader.line_num} has {len(values)} cells, and the first row {len(rows[0])}")
+    return np.array(rows)
+
+
+def _cell(text: str) -> float | None:
+    """The number of a cell, NaN for a missing one, None for other text."""
+    if text.strip().lower() in MISSING | {"none"}:
+        return math.nan
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def read_xml(path: str | os.PathLike, expected: str) -> ElementTree.Element:

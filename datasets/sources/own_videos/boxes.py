@@ -10,12 +10,11 @@ import numpy as np
 from datasets.cameras.calibration import composed, parse_numbers
 from datasets.cameras.camera import Camera, opencv
 from utils.errors import UserError
-from utils.readers import read_csv, read_json, whole_number
+from utils.readers import MISSING, read_csv, read_json, whole_number
 
 Boxes = dict[str, dict[int, np.ndarray]]  # camera name -> frame number -> x0, y0, width, height, pixels
 
 BOX_COLUMNS = ("camera", "frame", "x0", "y0", "w", "h")
-_MISSING = {"", "nan", "null", "na", "n/a"}
 DETECTION_WIDTH = 480  # images are downscaled to this width for detection, pixels
 MIN_DIFFERENCE = 28  # gray levels, of any channel
 MIN_AREA = 0.002  # of the image
@@ -35,7 +34,7 @@ def read_boxes(path: str | Path, cameras: Sequence[str]) -> Boxes:
     json = path.suffix.lower() == ".json"
     rows = read_json(path, list) if json else read_csv(path, BOX_COLUMNS)
     # A cell that a row of CSV lacks is None too, but that row was cut off.
-    missing = _MISSING | ({"none"} if json else set())
+    missing = MISSING | ({"none"} if json else set())
     boxes: Boxes = {name: {} for name in cameras}
     for number, row in enumerate(rows, 1):
         where = f"{path}: box {number}"

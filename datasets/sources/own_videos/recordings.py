@@ -14,11 +14,12 @@ from datasets.cameras.calibration_formats import calibration_files
 from datasets.layout.labels import LABEL_SOURCE, MAX_JOINT_DISTANCE
 from utils.errors import UserError
 from utils.pictures import picture_files
-from utils.readers import names_text, read_arrays, read_json, reading, whole_number
+from utils.readers import names_text, read_arrays, read_json, read_table, reading, whole_number
 from utils.skeleton import NUM_JOINTS, ROOT_JOINT, order_fault
 
 _FIELDS = ("name", "subject", "videos", "calibration", "offsets", "empty", "boxes", "poses")
 _BY_CAMERA = ("videos", "offsets", "empty")
+_POSE_FILES = "poses: .npy, .npz or .csv"
 # What an .npz may say of its poses.
 INSTANTS, SPACE, UP = "instants", "space", "up"
 END_BYTES = 1 << 16  # of a video, at its beginning and its end, which a checksum takes
@@ -230,11 +231,11 @@ def read_pose_file(path: str | Path) -> np.ndarray:
     """World poses (T,17,3) float64 of instants 0, 1, ..., meters, NaN where unknown.
 
     Formats: .npy, .npz (the array `poses`, or the only array), or .csv with 51 numbers per row and an optional header.
-    The array `instants` (T,) of an .npz says which instants its rows are; its text `space` must be "world". Raises
-    UserError for other shapes, units and spaces.
+    A row of NaN, in .csv also of empty cells, is an instant without a pose. The array `instants` (T,) of an .npz says
+    which instants its rows are; its text `space` must be "world". Raises UserError for other shapes, units and spaces.
     """
     path, size = Path(path), 3 * NUM_JOINTS
-    with reading(path, "poses: .npy, .npz or .csv"):
+    with reading(path, _POSE_FILES):
         array, notes = _read_array(path)
         poses = np.array(array, dtype=np.float64)
     space = str(notes.get(SPACE, "world"))
@@ -296,13 +297,7 @@ def _note(path: Path, name: str) -> str | None:
 def _read_array(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The poses of a file as they are, and what it says of them."""
     if path.suffix.lower() == ".csv":
-        with open(path, encoding="utf-8-sig") as file:
-            lines = file.readlines()
-        try:
-            return np.loadtxt(lines, delimiter=",", ndmin=2), {}
-        except ValueError:
-            # The first line may be a header.
-            return np.loadtxt(lines[1:], delimiter=",", ndmin=2), {}
+        return read_table(path, _POSE_FILES), {}
     with open(path, "rb") as file:
         # NumPy takes whatever else it meets for a pickle, and advises to load that unsafely.
         if not file.read(6).startswith((b"\x93NUMPY", b"PK")):

@@ -522,6 +522,35 @@ def test_poses_from_every_kind_of_file(filmed, tmp_path):
         read_pose_file(tmp_path / "e.csv")
 
 
+@pytest.mark.parametrize("first", [",".join(["nan"] * 51), "," * 50, ",".join(["None"] * 51)])
+def test_the_first_pose_may_be_missing(filmed, tmp_path, first):
+    """It counted as a header, and all poses were an instant early."""
+    rows = [",".join(map(str, pose)) for pose in filmed.joints.reshape(-1, 51)]
+    for head in ([], [",".join(f'"{name}, m"' for name in range(51))], ["# poses"]):
+        (tmp_path / "a.csv").write_text("\n".join([*head, first, *rows[1:], "", ""]))
+        poses = read_pose_file(tmp_path / "a.csv")
+        assert np.isnan(poses[0]).all()
+        np.testing.assert_allclose(poses[1:], filmed.joints[1:])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "line 2 is blank: a row without numbers is one of NaN"),
+        ("oops" + ",1" * 50, "line 2: 'oops' is no number"),
+        ("1,2", "line 2 has 2 cells, and the first row 51"),
+    ],
+)
+def test_poses_whose_rows_cannot_be_counted(filmed, tmp_path, line, message):
+    rows = [",".join(map(str, pose)) for pose in filmed.joints.reshape(-1, 51)]
+    (tmp_path / "a.csv").write_text("\n".join([rows[0], line, *rows[2:]]))
+    with pytest.raises(UserError, match=rf"a\.csv. cannot be read \({message}\); expected poses"):
+        read_pose_file(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text("\n".join(["oops" + rows[0][rows[0].index(",") :], *rows[1:]]))
+    with pytest.raises(UserError, match="line 1: 'oops' is no number"):
+        read_pose_file(tmp_path / "a.csv")
+
+
 def test_poses_of_some_instants_with_their_own_axis_up(filmed, tmp_path):
     """As `estimate --every 3` writes them; poses that name no axis are in the world of the calibration file."""
     from_file = UP_AXES["y"]
