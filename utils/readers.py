@@ -127,14 +127,24 @@ def read_json(path: str | os.PathLike, kind: type | None = None) -> Any:
 def parse_json(text: str) -> Any:
     """The content of JSON text. Integers that no float can hold come as infinity, so that one check finds both.
 
-    Raises ValueError or RecursionError for other text, and for strings that no file name and no label can hold.
+    Raises ValueError or RecursionError for other text, for strings that no file name and no label can hold, and for
+    objects that name something twice.
     """
-    content = json.loads(text, parse_int=_integer)
+    content = json.loads(text, parse_int=_integer, object_pairs_hook=_object)
     try:
         json.dumps(content, ensure_ascii=False).encode()
     # Escapes can spell halves of characters, which nothing can write.
     except UnicodeEncodeError as error:
         raise ValueError(f"a text in it has {error.object[error.start]!r}, half a character") from None
+    return content
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    # Python takes the last one in silence.
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it names {next(name for name in names if names.count(name) > 1)!r} twice")
     return content
 
 

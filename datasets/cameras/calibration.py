@@ -10,6 +10,7 @@ t.
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,20 +35,24 @@ DISTORTIONS = (4, 5, 8, 12, 14)  # numbers of coefficients of OpenCV's model
 MAX_VALUE = 1e9  # of coefficients, pixels and millimeters: beyond, products overflow
 MAX_NAME = 230  # bytes of a camera's name: those of files have 255, and begin with such as "recording_000_"
 MAX_SIDE = 1 << 16  # of an image, pixels
-_FIELDS = {"width", "height", "K", "distortion", "R", "rvec", "t", "centre"}
+_POSE = {"R", "rvec", "t", "centre"}
+_FIELDS = {"width", "height", "K", "distortion", *_POSE}
 
 
 class Calibration(NamedTuple):
-    """cameras: by name, in a world in meters with z up. to_z_up: (3,3) rotation from the file's world to this one."""
+    """cameras: by name, in a world in meters with z up. to_z_up: (3,3) rotation from the file's world to this one.
+    without_pose: names of others, of which the file does not say where they are."""
 
     cameras: dict[str, Camera]
     to_z_up: np.ndarray
+    without_pose: tuple[str, ...] = ()
 
 
 def read_calibration(path: str | Path) -> Calibration:
     """Read a calibration file; its ending tells the format (datasets/cameras/calibration_formats.py, or JSON).
 
-    A camera whose file gives no size of the image has width and height 0. Raises UserError naming file, camera and
+    A camera whose file gives no size of the image has width and height 0. One without a pose is no error before it is
+    used, which `check_cameras` finds. Raises UserError naming file, camera and
     field for whatever is missing or wrong.
     """
     path = Path(path).expanduser()
@@ -64,15 +69,32 @@ def read_calibration(path: str | Path) -> Calibration:
     _check_fields(content, {"unit", "up", "cameras"}, str(path))
     scale = _choice(content, "unit", UNITS, "m", path)
     to_z_up = _choice(content, "up", UP_AXES, "z", path)
-    cameras = {}
+    cameras, without_pose = {}, []
     for name, fields in by_composed_name(content["cameras"], str(path)).items():
         where = f"{path}: camera {name!r}"
         check_camera_name(name, where)
         if not isinstance(fields, dict):
             raise UserError(f"{where} is {fields!r}; expected an object with K, R, t, width and height")
         _check_fields(fields, _FIELDS, where)
+        if not _POSE & set(fields):
+            without_pose.append(name)
+            continue
         cameras[name] = _camera(fields, scale, to_z_up, where, sized=reader is not read_opencv_yaml)
-    return Calibration(cameras, to_z_up)
+    if not cameras:
+        raise UserError(f"{path}: no camera has a pose; expected R and t of those that are used")
+    return Calibration(cameras, to_z_up, tuple(without_pose))
+
+
+def check_cameras(calibration: Calibration, names: Iterable[str], file: str | Path) -> None:
+    """UserError for a camera of `names` that the calibration lacks, or whose pose it lacks. file: for the message."""
+    for name in names:
+        if name in calibration.without_pose:
+            raise UserError(f"camera {name!r} has no pose in {file}; expected R and t, as of the others")
+        if name not in calibration.cameras:
+            raise UserError(
+                f"no camera {name!r} in {file}; it has {', '.join(calibration.cameras)} (a video is named after its "
+                "camera, or given as camera=file)"
+            )
 
 
 def composed(name: str) -> str:

@@ -42,6 +42,7 @@ def read_qualisys(path: Path) -> dict[str, Any]:
             intrinsic[f"{kind}{axis}"] for kind in ("focalLength", "centerPoint") for axis in "UV"
         )
         scale = 1 / _QUALISYS_SUBPIXELS
+        _check_new(name, cameras, path)
         cameras[name] = {
             "width": field["right"] - field["left"] + 1,
             "height": field["bottom"] - field["top"] + 1,
@@ -84,6 +85,7 @@ def read_toml(path: Path) -> dict[str, Any]:
                 f"{where} has rotation_count {table['rotation_count']}; expected 0 (rotate its video first, and "
                 "calibrate again)"
             )
+        _check_new(name, cameras, path)
         cameras[name] = _toml_camera(table, where)
     metadata = content.get("metadata")
     values = {key: value for key, value in content.items() if not isinstance(value, dict)}
@@ -103,26 +105,28 @@ def _toml_library() -> ModuleType:
 
 
 def _toml_camera(table: dict[str, Any], where: str) -> dict[str, Any]:
-    missing = [key for key in ("size", "rotation", "translation") if key not in table]
+    # One that was calibrated by itself alone has no pose, and may go unused.
+    pose = [key for key in ("rotation", "translation") if {"rotation", "translation"} & set(table)]
+    missing = [key for key in ("size", *pose) if key not in table]
     if missing:
         raise UserError(f"{where}: no '{missing[0]}'; expected size, matrix, distortions, rotation and translation")
-    size, rotation = np.ravel(table["size"]), np.ravel(table["rotation"])
+    size = np.ravel(table["size"])
     if size.size != 2:
         raise UserError(f"{where}: 'size' is {table['size']!r}; expected width and height")
     camera = {
         "width": float(size[0]),
         "height": float(size[1]),
         "K": table["matrix"],
-        "R" if rotation.size == 9 else "rvec": table["rotation"],
-        "t": table["translation"],
     }
+    if pose:
+        camera |= {"R" if np.size(table["rotation"]) == 9 else "rvec": table["rotation"], "t": table["translation"]}
     return camera | ({"distortion": table["distortions"]} if "distortions" in table else {})
 
 
 def read_opencv_yaml(path: Path) -> dict[str, Any]:
-    """Cameras of intri.yml and extri.yml, of which `path` is either: K_, dist_, Rot_ or R_, and T_ of each name.
+    """Cameras of intri.yml and extri.yml, of which `path` is either: K_, dist_ or D_, Rot_ or R_, and T_ of each name.
 
-    The files hold no sizes of images, which are then those of the videos. `unit` and `up`: in either file.
+    Sizes of images are W_ and H_; without them, those of the videos. `unit` and `up`: in either file.
     """
     files = _intri_and_extri(path)
     for file in files:
@@ -130,10 +134,10 @@ def read_opencv_yaml(path: Path) -> dict[str, Any]:
             raise UserError(f"no file {str(file)!r}; expected intri{path.suffix} and extri{path.suffix} side by side")
     inner, outer = map(_read_yaml, files)
     cameras = {}
-    for name in inner["names"]:
+    for name in map(str, inner["names"]):
         found = {
             "K": inner.get(f"K_{name}"),
-            "distortion": inner.get(f"dist_{name}"),
+            "distortion": inner.get(f"dist_{name}", inner.get(f"D_{name}")),
             "rvec": outer.get(f"R_{name}"),
             "R": outer.get(f"Rot_{name}"),
             "t": outer.get(f"T_{name}"),
@@ -143,7 +147,8 @@ def read_opencv_yaml(path: Path) -> dict[str, Any]:
         matrices = {
             key: [float(word) for word in matrix["data"]] for key, matrix in found.items() if matrix is not None
         }
-        cameras[str(name)] = matrices | {"width": 0, "height": 0}
+        _check_new(name, cameras, path)
+        cameras[name] = matrices | {"width": inner.get(f"W_{name}", 0), "height": inner.get(f"H_{name}", 0)}
     return {**_world(inner), **_world(outer), "cameras": cameras}
 
 
@@ -161,6 +166,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         # The head that OpenCV writes, "%YAML:1.0", is no valid one.
         text = re.sub(r"\A%YAML.*", "", path.read_text(encoding="utf-8-sig"))
         return dict(yaml.load(text, Loader=yaml.BaseLoader))
+
+
+def _check_new(name: str, cameras: Mapping[str, Any], path: Path) -> None:
+    """UserError for a second camera of a name, which would take the place of the first."""
+    if name in cameras:
+        raise UserError(f"{path}: two cameras are named {name!r}; expected a name of its own for each")
 
 
 def _world(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.cameras.calibration import Calibration
+from datasets.cameras.calibration import Calibration, check_cameras
 from datasets.cameras.camera import Camera
 from datasets.sources.own_videos.clocks import ASSUMED_RATE, check_strays, rate_of_video
 from datasets.sources.own_videos.detected import absence_notes
@@ -16,7 +16,6 @@ from datasets.triangulation.single_view import follow_in_one_view, root_position
 from datasets.video.frames import count_frames, frame_rate, frame_times, pixel_aspect
 from datasets.video.image_area import video_size
 from training.estimation.shot import Shot, assumed_camera
-from utils.errors import UserError
 
 
 class SingleCamera(NamedTuple):
@@ -85,10 +84,6 @@ def camera_of_video(name: str, video: Path, calibration: Calibration | None, fie
         if aspect != 1:
             notes = [f"its pixels are {aspect:.4g} times as wide as high, as the file says", *notes]
         return SingleCamera(camera, rate, [f"no calibration: a field of view of {field:g} degrees assumed", *notes])
-    if name not in calibration.cameras:
-        raise UserError(
-            f"no camera {name!r} in the calibration; it has {', '.join(calibration.cameras)} (a video is named after "
-            "its camera, or given as camera=file)"
-        )
+    check_cameras(calibration, [name], "the calibration")
     ways = ways_to_fit(calibration, {name: video})
     return SingleCamera(ways[name][0].camera, rate, [*assumed_fits(ways), *notes])

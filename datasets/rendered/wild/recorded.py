@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets.cameras.calibration import read_calibration
+from datasets.cameras.calibration import check_cameras, read_calibration
 from datasets.cameras.camera import Camera
 from datasets.rendered.wild.interiors import Space
 from datasets.rendered.wild.rigs import Rig, draw_looks
@@ -57,7 +57,9 @@ def read_recorded_cameras(path: str | Path, upright: bool = False) -> RecordedCa
 
     Raises UserError for a bad file, fewer than two cameras, and cameras without a common place on the floor.
     """
-    named = read_calibration(path).cameras
+    calibration = read_calibration(path)
+    check_cameras(calibration, [*calibration.cameras, *calibration.without_pose], path)
+    named = calibration.cameras
     if len(named) < FEWEST_CAMERAS:
         raise UserError(f"{path} has {len(named)} camera; expected {FEWEST_CAMERAS} or more, which see one place")
     cameras = list(named.values())

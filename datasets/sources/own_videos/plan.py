@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.cameras.calibration import Calibration, read_calibration
+from datasets.cameras.calibration import Calibration, check_cameras, read_calibration
 from datasets.cameras.video_size import Fit
 from datasets.layout.png import read_png
 from datasets.sources.own_videos.boxes import SECOND_AREA, Boxes, PersonDetector, read_boxes
@@ -71,12 +71,7 @@ class Detection(NamedTuple):
 def make_plan(recording: Recording, every: int) -> Plan:
     """Read calibration, boxes and poses, and check the videos. Raises UserError for whatever is inconsistent."""
     calibration = read_calibration(recording.calibration)
-    unknown = [name for name in recording.videos if name not in calibration.cameras]
-    if unknown:
-        raise UserError(
-            f"{recording.name}: no camera {unknown[0]!r} in {recording.calibration}; it has "
-            f"{', '.join(calibration.cameras)} (a video is named after its camera, or given as camera=file)"
-        )
+    check_cameras(calibration, recording.videos, f"{recording.calibration}, the calibration of {recording.name}")
     check_pictures(recording.videos, recording.name)
     ways = ways_to_fit(calibration, recording.videos)
     calibration = with_cameras(calibration, {name: fits[0] for name, fits in ways.items()})

@@ -12,7 +12,7 @@ pytest.importorskip("cv2")
 
 import cv2
 
-from datasets.cameras.calibration import UP_AXES, check_camera_name, read_calibration
+from datasets.cameras.calibration import UP_AXES, check_camera_name, check_cameras, read_calibration
 from datasets.cameras.calibration_writers import write_json_calibration, write_toml_calibration
 from datasets.cameras.camera import Camera
 from tests.damage import assert_refused_or_read
@@ -129,6 +129,60 @@ def test_yaml_of_opencv_has_no_size(cameras, tmp_path):
     (tmp_path / "extri.yml").unlink()
     with pytest.raises(UserError, match=r"no file .*extri\.yml"):
         read_calibration(tmp_path / "intri.yml")
+
+
+def test_yaml_with_other_names_of_easymocap(cameras, tmp_path):
+    """It reads D_ in place of dist_, and sizes."""
+    write_yaml(cameras, tmp_path)
+    text = (tmp_path / "intri.yml").read_text().replace("dist_", "D_")
+    (tmp_path / "intri.yml").write_text(text + "".join(f"H_{name}: 480\nW_{name}: 640.000\n" for name in cameras))
+    assert_same(read_calibration(tmp_path / "extri.yml").cameras, cameras)
+    (tmp_path / "intri.yml").write_text(text + "W_left: 640\n")
+    with pytest.raises(UserError, match=r"camera 'left': image of 640x0; expected its width and height"):
+        read_calibration(tmp_path / "intri.yml")
+
+
+def without_pose(text):
+    """A TOML file whose last camera is nowhere."""
+    start, end = text.rindex("rotation"), text.index("[metadata]")
+    return text[:start] + text[end:]
+
+
+def test_a_camera_without_a_pose_may_go_unused(cameras, tmp_path):
+    """Caliscope writes those that it could not place."""
+    left, right = cameras
+    (tmp_path / "c.toml").write_text(without_pose(toml(cameras)))
+    content = {"width": 640, "height": 480, "K": [900, 0, 320, 0, 900, 240, 0, 0, 1]}
+    posed = {**content, "R": np.eye(3).tolist(), "t": [0, 0, 0]}
+    (tmp_path / "c.json").write_text(json.dumps({"cameras": {left: posed, right: content}}))
+    for name in ("c.toml", "c.json"):
+        found = read_calibration(tmp_path / name)
+        assert list(found.cameras) == [left] and found.without_pose == (right,)
+        check_cameras(found, [left], name)
+        with pytest.raises(UserError, match=rf"camera 'right' has no pose in {name}; expected R and t"):
+            check_cameras(found, cameras, name)
+        with pytest.raises(UserError, match=rf"no camera 'back' in {name}; it has left \(a video is named"):
+            check_cameras(found, ["back"], name)
+    (tmp_path / "c.json").write_text(json.dumps({"cameras": {left: content}}))
+    with pytest.raises(UserError, match=r"c\.json: no camera has a pose; expected R and t"):
+        read_calibration(tmp_path / "c.json")
+
+
+@pytest.mark.parametrize("name", ["c.toml", "c.qca.txt", "c.json", "intri.yml"])
+def test_two_cameras_of_one_name_are_refused(cameras, tmp_path, name):
+    """The last one took the place of the first."""
+    if name == "intri.yml":
+        write_yaml(cameras, tmp_path)
+        text = (tmp_path / name).read_text().replace("right", "left", 1)
+    elif name == "c.toml":
+        text = toml(cameras, head="[{name}]\nname = 'left'")
+    elif name == "c.json":
+        text = json.dumps({"cameras": {"left": {}, "right": {}}}).replace("right", "left")
+    else:
+        text = qualisys(cameras).replace('serial="right"', 'serial="left"')
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=r"two cameras are named 'left'|it names 'left' twice"):
+        read_calibration(tmp_path / name)
 
 
 @pytest.mark.parametrize("up", ["-y", "y", "x"])
