@@ -35,7 +35,7 @@ def count_frames(path: str | Path) -> int:
             return len(_shown_times(path, container, stream))
         # Edit lists of trimmed videos hide frames.
         _check_start(path, [entry.is_keyframe for entry in entries])
-        return sum(not entry.is_discard for entry in entries)
+        return sum(not entry.is_discard for entry in entries) - len(_without_reference(path))
 
 
 def frame_rate(path: str | Path) -> float | None:
@@ -76,7 +76,8 @@ def _shown_times(path: str | Path, container, stream) -> list[int | None]:
     """Time stamps of the packets that are shown, in the order of decoding."""
     packets = [(packet.pts, packet.is_discard, packet.is_keyframe) for packet in container.demux(stream) if packet.size]
     _check_start(path, [key for _, _, key in packets])
-    times = [time for time, discard, _ in packets if not discard]
+    dropped = _without_reference(path)
+    times = [time for time, discard, _ in packets if not discard and time not in dropped]
     # Recordings that were broken off have a header alone.
     if not times:
         raise UserError(f"{path} has no frame; expected a complete file")
@@ -90,6 +91,28 @@ def _check_start(path: str | Path, keys: list[bool]) -> None:
             f"{path} starts between two key frames, and its first {keys.index(True)} frames do not decode; expected a "
             "video that is cut at a key frame (cut the original anew: ffmpeg -ss START -i IN.mp4 OUT.mp4)"
         )
+
+
+def _without_reference(path: str | Path) -> set[int]:
+    """Time stamps of the pictures that the decoder drops, since they refer to frames before the first key frame.
+
+    Where a stream was cut at a key frame, those that follow it and are shown before it may need what was cut off.
+    """
+    leading: set[int] = set()
+    with _open(path) as (container, stream):
+        packets = container.demux(stream)
+        start = next(packets).pts
+        for packet in packets:
+            if start is None or packet.pts is None or packet.pts >= start:
+                break
+            if not packet.is_discard:
+                leading.add(packet.pts)
+    if not leading:
+        return leading
+    # Some need the key frame alone, which the decoder knows.
+    with _open(path) as (container, stream):
+        first = next((frame.pts for packet in container.demux(stream) for frame in packet.decode()), None)
+    return {time for time in leading if first is not None and time < first}
 
 
 def read_frames(path: str | Path, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:

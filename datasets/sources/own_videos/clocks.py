@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.video.frames import frame_rate
+from datasets.video.frames import frame_rate, frame_times
 from utils.errors import UserError
 from utils.pictures import picture_files, picture_numbers, stray_pictures
 
@@ -17,14 +17,21 @@ ASSUMED_RATE = 25.0  # frames per second, of pictures, which have none
 def common_rate(videos: dict[str, Path], where: str) -> float | None:
     """The frame rate of the videos by camera; None where no file has one. Raises UserError where they differ."""
     rates = {name: frame_rate(video) for name, video in videos.items()}
+    if _differ(rates):
+        rates = {name: rate_of_video(frame_times(videos[name]), rate)[0] for name, rate in rates.items()}
     known = [rate for rate in rates.values() if rate]
-    if known and max(known) > (1 + SAME_RATE) * min(known):
+    if _differ(rates):
         listed = ", ".join(f"{name} {rate:.6g}" for name, rate in rates.items() if rate)
         raise UserError(
             f"{where}: frame rates differ: {listed} frames per second; expected one rate (change it: "
             f"{_ffmpeg(min(known))})"
         )
     return known[0] if known else None
+
+
+def _differ(rates: dict[str, float | None]) -> bool:
+    known = [rate for rate in rates.values() if rate]
+    return bool(known) and max(known) > (1 + SAME_RATE) * min(known)
 
 
 def rate_of_video(times: np.ndarray, stated: float | None) -> tuple[float | None, list[str]]:

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("av")
 pytest.importorskip("cv2")
 
+from datasets.sources.own_videos import clocks
 from datasets.sources.own_videos.clocks import check_drift, check_pictures, common_rate, rate_of_video
 from tests.video_files import write_video
 from utils.errors import UserError
@@ -26,6 +27,18 @@ def test_frame_rates(tmp_path, rates, fine):
     else:
         with pytest.raises(UserError, match=r"walk: frame rates differ: left \d+, right [\d.]+ frames per second"):
             common_rate(videos, "walk")
+
+
+def test_equal_times_are_one_rate_whatever_the_files_state(monkeypatch):
+    """Some programs count the last frame as longer."""
+    stated, times = {"left": 25.0, "right": 25 * 100 / 104}, {"left": EVEN, "right": EVEN + 7}
+    monkeypatch.setattr(clocks, "frame_rate", stated.get)
+    monkeypatch.setattr(clocks, "frame_times", times.get)
+    videos = {name: name for name in stated}
+    assert common_rate(videos, "walk") == pytest.approx(25)
+    times["right"] = EVEN * 1.04
+    with pytest.raises(UserError, match=r"frame rates differ: left 25, right 24\.0385 frames per second"):
+        common_rate(videos, "walk")
 
 
 @pytest.mark.parametrize(

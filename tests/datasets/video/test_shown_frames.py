@@ -93,6 +93,39 @@ def test_a_stream_that_starts_between_key_frames_says_so(tmp_path, ending):
             read(cut)
 
 
+@pytest.mark.parametrize("ending", ["mkv", "ts"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_pictures_before_the_first_key_frame_do_not_count(tmp_path, codec, ending):
+    """An open group of pictures, cut at its key frame: those shown before it refer to what was cut off."""
+    whole, cut, params = tmp_path / f"whole.{ending}", tmp_path / f"cut.{ending}", codec.replace("lib", "") + "-params"
+    options = {params: "open-gop=1:keyint=12:min-keyint=1:bframes=3:b-adapt=0:scenecut=0"}
+    if codec == "libx265":
+        options[params] += ":log-level=none:pools=1"
+    with pyav().open(str(whole), "w") as container:
+        stream = container.add_stream(codec, rate=25, width=96, height=48, options=options)
+        stream.pix_fmt = "yuv420p"
+        for index in range(24):
+            container.mux(stream.encode(pyav().VideoFrame.from_ndarray(scene(index), format="rgb24")))
+        container.mux(stream.encode())
+    with pyav().open(str(whole)) as container, pyav().open(str(cut), "w") as target:
+        stream = container.streams.video[0]
+        copy, keys = target.add_stream_from_template(stream), 0
+        for packet in container.demux(stream):
+            keys += packet.is_keyframe
+            if keys == 2 and packet.size:
+                packet.stream = copy
+                target.mux(packet)
+    with pyav().open(str(cut)) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    theirs = opencv_frames(cut)
+    assert count_frames(cut) == len(theirs) == len(times) == 12
+    np.testing.assert_allclose(frame_times(cut), times)
+    for wanted in (range(12), [0, 5, 11]):
+        found = dict(read_frames(cut, wanted))
+        assert list(found) == list(wanted)
+        assert all(np.abs(frame.astype(int) - theirs[index]).mean() < 3 for index, frame in found.items())
+
+
 def test_tags_in_any_encoding(tmp_path):
     path = tmp_path / "a.mkv"
     with pyav().open(str(path), "w", metadata_encoding="latin-1") as container:
