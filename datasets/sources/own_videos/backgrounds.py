@@ -5,8 +5,24 @@ from pathlib import Path
 from datasets.sources.own_videos.ghosts import people_in_backgrounds
 from datasets.sources.own_videos.plan import Plan
 from datasets.video.crops_of_views import Background, write_backgrounds
+from utils.errors import UserError
 
 MIN_KEY_FRAMES_OF_SHORT_VIDEOS = 30  # the median of fewer frames may still show the person
+
+
+def check_sizes(plans: list[Plan]) -> None:
+    """UserError where a camera has images of several sizes in recordings of one calibration: it has one background."""
+    first: dict[tuple[Path, str], tuple[str, str]] = {}
+    for plan in plans:
+        for name in plan.recording.videos:
+            camera, recording = plan.calibration.cameras[name], plan.recording.name
+            size = f"{camera.width}x{camera.height} px"
+            before, other = first.setdefault((plan.recording.calibration, name), (size, recording))
+            if size != before:
+                raise UserError(
+                    f"{recording}: camera {name!r} has {size}, and {before} in {other}; expected one size in all "
+                    "recordings of a calibration, whose background is one (copy the calibration for another size)"
+                )
 
 
 def backgrounds_of(plans: list[Plan], folder: Path, show: dict) -> list[dict[str, Path]]:

@@ -61,6 +61,34 @@ def upright_note(joints: np.ndarray) -> str | None:
     )
 
 
+def late_boxes_note(boxes: Boxes, num_frames: dict[str, int]) -> str | None:
+    """What to say of boxes in frames that the videos do not have; None: nothing."""
+    late = {name: [frame for frame in boxes[name] if frame >= num_frames[name]] for name in boxes}
+    listed = [
+        f"{name} {len(frames)} (first: frame {min(frames)} of {num_frames[name]})"
+        for name, frames in late.items()
+        if frames
+    ]
+    if not listed:
+        return None
+    return (
+        f"WARNING: boxes after the end of the video are left out: {', '.join(listed)}; expected frames "
+        "counted from 0 in each camera's own video"
+    )
+
+
+def late_poses_note(poses: np.ndarray, recording: Recording, num_frames: dict[str, int]) -> str | None:
+    """What to say of `poses` (T,17,3), NaN where unknown, at instants that no camera filmed; None: nothing."""
+    end = max(num_frames[name] - offset for name, offset in recording.offsets.items())
+    late = int(np.isfinite(poses[end:]).all((1, 2)).sum())
+    if not late:
+        return None
+    return (
+        f"WARNING: {late} poses after the end of all videos, at instant {end}, are left out; expected a pose for each "
+        "frame: row i belongs to instant i"
+    )
+
+
 def filmed_instants(recording: Recording, num_frames: dict[str, int], every: int) -> range:
     """Every N-th instant, from 0 to the last that two cameras filmed."""
     # After the second longest video at most one camera is left, which has no other view.

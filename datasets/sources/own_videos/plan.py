@@ -25,6 +25,8 @@ from datasets.sources.own_videos.ghosts import notes_on_found
 from datasets.sources.own_videos.person_track import (
     PersonTrack,
     filmed_instants,
+    late_boxes_note,
+    late_poses_note,
     track_from_boxes,
     track_from_poses,
 )
@@ -86,11 +88,16 @@ def make_plan(recording: Recording, every: int) -> Plan:
         poses, to_z_up = read_pose_file(recording.poses), read_to_z_up(recording.poses)
         # Poses that do not say which axis is up are in the world of the calibration file.
         poses = poses @ (calibration.to_z_up if to_z_up is None else to_z_up).T
-        plan = with_assumed_fits(plan)
+        plan = _with_note(with_assumed_fits(plan), late_poses_note(poses, recording, num_frames))
         return with_track(plan, track_from_poses(recording, calibration, poses, plan.instants, num_frames))
     if recording.boxes is not None:
-        return with_boxes(plan, read_boxes(recording.boxes, list(recording.videos)))
+        boxes = read_boxes(recording.boxes, list(recording.videos))
+        return with_boxes(_with_note(plan, late_boxes_note(boxes, num_frames)), boxes)
     return plan
+
+
+def _with_note(plan: Plan, note: str | None) -> Plan:
+    return plan._replace(notes=(*plan.notes, *([note] if note else [])))
 
 
 def check_offsets(recording: Recording, num_frames: dict[str, int]) -> None:

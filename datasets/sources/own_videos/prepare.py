@@ -13,7 +13,7 @@ from datasets.layout.job import claim_folder, read_text_report, write_text_repor
 from datasets.layout.labels import PARTS_FOLDER, read_statistics
 from datasets.layout.workers import map_processes
 from datasets.layout.writer import LayoutWriter, check_size
-from datasets.sources.own_videos.backgrounds import backgrounds_of, with_notes_on_backgrounds
+from datasets.sources.own_videos.backgrounds import backgrounds_of, check_sizes, with_notes_on_backgrounds
 from datasets.sources.own_videos.detected import DetectionOptions, find_landmarks, with_people
 from datasets.sources.own_videos.free_labels import TRIANGULATED
 from datasets.sources.own_videos.ghosts import crops_without_person
@@ -80,6 +80,8 @@ def prepare_videos(
     plans = [make_plan(recording, every) for recording in recordings]
     _check_poses(plans)
     _check_detection(plans, detect)
+    if _needs_backgrounds(plans, options):
+        check_sizes(plans)
     with writing(output):
         job = {**options._asdict(), "files": files_checksum(recordings)}
         if claim_folder(output, "videos.json", job, statistics):
@@ -155,7 +157,7 @@ def _search_people(plans: list[Plan], output: Path, options: VideoSet, show: dic
 
 
 def _needs_backgrounds(plans: list[Plan], options: VideoSet) -> bool:
-    return options.background or any(plan.track is None for plan in plans)
+    return options.background or (not options.detect and any(plan.track is None for plan in plans))
 
 
 def _detect(plans: list[Plan], background_files: list[dict[str, Path]] | None, folder: Path, show: dict) -> list[Plan]:

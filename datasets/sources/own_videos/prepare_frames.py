@@ -12,7 +12,7 @@ from datasets.layout.frame_writer import FrameWriter
 from datasets.layout.job import claim_folder, read_text_report, write_text_report
 from datasets.layout.labels import read_statistics
 from datasets.layout.writer import check_size
-from datasets.sources.own_videos.backgrounds import backgrounds_of, with_notes_on_backgrounds
+from datasets.sources.own_videos.backgrounds import backgrounds_of, check_sizes, with_notes_on_backgrounds
 from datasets.sources.own_videos.detected import find_landmarks
 from datasets.sources.own_videos.free_labels import TRIANGULATED
 from datasets.sources.own_videos.plan import MAX_SEQUENCE_LENGTH, Plan, make_plan, split_instants, with_assumed_fits
@@ -70,6 +70,7 @@ def prepare_frames(
     mean_std = read_statistics(statistics)
     _check_labels(recordings)
     plans = [make_plan(recording, every) for recording in recordings]
+    check_sizes(plans)
     size = _frame_size(plans, width)
     with writing(output):
         job = {"frames": True, **options._asdict(), "files": files_checksum(recordings)}

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -68,6 +69,11 @@ def one_recording(
     if empty:
         given["empty"] = by_camera(empty)
     return _recording({**given, "calibration": str(calibration)}, Path(), "the command line")
+
+
+def offsets_option(offsets: Mapping[str, object]) -> str:
+    """The option of a command line that gives offsets by camera, as a shell takes it: names may hold spaces."""
+    return " ".join(["--offsets", *(f"{shlex.quote(name)}={offset}" for name, offset in offsets.items())])
 
 
 def by_camera(files: Sequence[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from datasets.layout.workers import map_processes
 from datasets.sources.own_videos.clocks import ASSUMED_RATE, check_pictures, common_rate
 from datasets.sources.own_videos.lags import Lag, find_lag
 from datasets.sources.own_videos.landmarks import LandmarkSearch, People, read_people, search
-from datasets.sources.own_videos.recordings import existing_videos
+from datasets.sources.own_videos.recordings import existing_videos, offsets_option
 from datasets.triangulation.points import LANDMARKS, LIMB_POINTS
 from datasets.video.frames import count_frames
 from datasets.video.sound import STEPS_PER_SECOND, onsets
@@ -92,5 +92,5 @@ def _report(first: str, lags: dict[str, Lag | None], frames_per_step: float, rat
         lines.append(f"WARNING: {unknown} not known: replace each ? by a number (where none is given, offsets are 0)")
     # Offsets count from the start of a video: the camera that started last has 0.
     least = min(offsets.values())
-    listed = " ".join(f"{name}={offsets[name] - least if name in offsets else '?'}" for name in (first, *lags))
-    return "\n".join([*lines, f"--offsets {listed}"])
+    listed = {name: offsets[name] - least if name in offsets else "?" for name in (first, *lags)}
+    return "\n".join([*lines, offsets_option(listed)])

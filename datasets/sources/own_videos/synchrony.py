@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from datasets.sources.own_videos.recordings import offsets_option
 from datasets.triangulation.rays import meeting_points, ray_misses
 
 MUCH_BETTER = 0.5  # shifted cameras must lower the misses to this part to be reported
@@ -44,10 +45,10 @@ def synchrony_note(
         return []
     corrected = np.array(offsets) + shifts
     corrected -= min(0, corrected.min())
-    listed = " ".join(f"{name}={offset}" for name, offset in zip(names, corrected.tolist(), strict=True))
+    listed = offsets_option(dict(zip(names, corrected.tolist(), strict=True)))
     return [
         f"WARNING: the cameras do not seem to be synchronized: rays miss the person by {1000 * first:.0f} mm, and by "
-        f"{1000 * best:.0f} mm with --offsets {listed}"
+        f"{1000 * best:.0f} mm with {listed}"
     ]
 
 

@@ -1,5 +1,6 @@
 """Offsets between videos are found from motion and from sound, and what cannot be told is called unsure."""
 
+import shlex
 import sys
 import wave
 from fractions import Fraction
@@ -46,6 +47,11 @@ def test_an_unsure_offset_is_not_recommended():
     assert "UNSURE" in lines[2] and "UNKNOWN" in lines[3]
     assert lines[4].startswith("WARNING: 2 not known: replace each ?")
     assert lines[5] == "--offsets first=0 sure=3 unsure=? unknown=?"
+
+
+def test_names_with_spaces_are_quoted():
+    line = module._report("GoPro 1", {"b": Lag(-10.0, 0.8, 0.5)}, 1.0, RATE, "sound").split("\n")[-1]
+    assert shlex.split(line) == ["--offsets", "GoPro 1=10", "b=0"]
 
 
 def test_options_with_an_unsure_offset_are_refused(tmp_path):

@@ -30,6 +30,7 @@ from datasets.sources.own_videos.detected import write_boxes
 from datasets.sources.own_videos.person_track import ADULT_BONES, upright_note
 from datasets.sources.own_videos.plan import make_plan, make_views, sequence_numbers
 from datasets.sources.own_videos.prepare import prepare_videos
+from datasets.sources.own_videos.prepare_frames import prepare_frames
 from datasets.sources.own_videos.recordings import (
     by_camera,
     files_checksum,
@@ -40,10 +41,11 @@ from datasets.sources.own_videos.recordings import (
 )
 from datasets.validation import validate
 from datasets.video.crops_of_views import CropJob, write_view
-from datasets.video.frames import count_frames
+from datasets.video.frames import count_frames, read_frames
 from tests.markers import FLOOR, marker_offsets, read_crop
 from tests.miniature_videos import OFFSETS, camera_fields, true_box, write_recording
 from tests.tiny import ROOT, run_script, tiny_config, tiny_pose_config
+from tests.video_files import write_video
 from training.stages.novel_views import train_novel_views
 from training.stages.pose import train_pose
 from utils.errors import UserError
@@ -485,6 +487,36 @@ def test_an_offset_beyond_the_video_is_an_error(filmed):
     given = recording(filmed, poses=filmed.poses)
     with pytest.raises(UserError, match="camera 'right' starts at its frame 999, but its video has 13 frames"):
         make_plan(given._replace(offsets={**OFFSETS, "right": 999}), 1)
+
+
+def test_boxes_and_poses_after_the_end_are_warnings(filmed_body, tmp_path):
+    """Frames that are counted from 1, and poses of another rate, are a few boxes or many poses too late."""
+    for first in (0, 1):
+        boxes = {
+            name: {t + OFFSETS[name] + first: true_box(camera, joints) for t, joints in enumerate(filmed_body.joints)}
+            for name, camera in filmed_body.cameras.items()
+        }
+        write_boxes(tmp_path / f"{first}" / "b.csv", boxes)
+        notes = "".join(make_plan(recording(filmed_body, boxes=tmp_path / f"{first}" / "b.csv"), 1).notes)
+        message = "left 1 (first: frame 12 of 12), middle 1 (first: frame 14 of 14), right 1 (first: frame 13 of 13)"
+        assert (f"WARNING: boxes after the end of the video are left out: {message};" in notes) == first
+    for count in (1, 2):
+        np.save(tmp_path / "poses.npy", np.repeat(filmed_body.joints, count, axis=0))
+        notes = "".join(make_plan(recording(filmed_body, poses=tmp_path / "poses.npy"), 1).notes)
+        assert ("WARNING: 12 poses after the end of all videos, at instant 12" in notes) == (count == 2)
+
+
+def test_sizes_of_one_calibration_are_checked_before_people_are_searched(filmed, tmp_path):
+    """Both recordings share the background of each camera."""
+    narrow = [frame[:, :300] for _, frame in read_frames(filmed.videos["left"], range(12))]
+    write_video(tmp_path / "left.mp4", narrow, crf=4)
+    given = recording(filmed)
+    other = given._replace(name="run", videos={**given.videos, "left": tmp_path / "left.mp4"})
+    message = "run: camera 'left' has 300x240 px, and 320x240 px in walk; expected one size in all recordings"
+    for prepare, options in ((prepare_videos, {"detect": True}), (prepare_frames, {"width": 80})):
+        with pytest.raises(UserError, match=message):
+            prepare([given, other], tmp_path / "out", progress=False, **options)
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_picture_of_a_camera_is_an_error(filmed, tmp_path):
