@@ -378,10 +378,20 @@ def test_missing_packages_are_reported_first(module, package, tmp_path, monkeypa
         prepare(tmp_path / "nowhere", tmp_path / "set")
 
 
-@pytest.mark.parametrize("options", [{"every": 0}, {"size": 8}, {"workers": 0}, {"split": "all"}, {"subjects": []}])
-def test_bad_arguments_are_one_line(options, tmp_path):
-    with pytest.raises(UserError, match="expected"):
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"every": 0}, "every is 0; expected at least 1,"),
+        ({"size": 8}, "size is 8; expected at least 16 pixels"),
+        ({"workers": 0}, "workers is 0; expected at least 1,"),
+        ({"split": "all"}, "split 'all'; expected one of train, test"),
+        ({"subjects": []}, "no subjects; expected at least one"),
+    ],
+)
+def test_bad_arguments_are_one_line(options, words, tmp_path):
+    with pytest.raises(UserError, match=f"^{words}"):
         prepare(tmp_path, tmp_path / "set", **options)
+    assert not list(tmp_path.iterdir())
 
 
 def test_rotation_is_the_product_of_three(tmp_path):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -15,7 +15,7 @@ from PIL import Image
 from models.parts.weights import read_file
 from tests.runs import Died, die_at, interrupt_at, losses, read_log
 from tests.synthetic import write_synthetic_layout
-from tests.tiny import SIZE, tiny_config
+from tests.tiny import SIZE, TIMEOUT, tiny_config
 from training.loop.curves import CurvesPicture, read_curves, save_curves
 from training.loop.monitors import VisdomCurves
 from training.stages.novel_views import train_novel_views
@@ -56,7 +56,7 @@ def test_curves_reach_a_real_server_and_its_death_stops_nobody(tmp_path, capfd):
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/win_data", json.dumps({"win": "training_loss", "eid": "run"}).encode()
         )
-        drawn = json.loads(urllib.request.urlopen(request, timeout=240).read())
+        drawn = json.loads(urllib.request.urlopen(request, timeout=TIMEOUT).read())
         (curve,) = drawn["content"]["data"]
         assert curve["x"] == [1, 2, 3] and curve["y"] == [0.5, 0.25, 0.125]
     finally:
@@ -66,12 +66,46 @@ def test_curves_reach_a_real_server_and_its_death_stops_nobody(tmp_path, capfd):
     assert curves.client is None
 
 
+class FakeVisdom:
+    """A client of visdom with the arguments that the package's own has, as far as they are used."""
+
+    def __init__(self, *, server, port, env, raise_exceptions=None, log_to_filename=None):
+        self.about, self.fails, self.lines = (server, port, env, raise_exceptions), False, []
+
+    def check_connection(self, timeout_seconds=0):
+        return self.about[1] != 1
+
+    def line(self, Y, X=None, win=None, env=None, opts=None, update=None, name=None):
+        if self.fails:
+            raise ConnectionError
+        self.lines.append((win, X, Y, update, opts["title"]))
+
+
+def test_each_loss_has_a_curve_until_the_server_fails(monkeypatch):
+    monkeypatch.setitem(sys.modules, "visdom", SimpleNamespace(Visdom=FakeVisdom))
+    assert VisdomCurves("run", port=1).client is None
+    curves = VisdomCurves("run", port=5)
+    client = curves.client
+    # Without exceptions, a server that is gone would print a traceback for each point.
+    assert client.about == ("http://localhost", 5, "run", True)
+    curves.add("training", 3, {"loss": 0.5, "rgb": 0.25})
+    assert client.lines == [
+        ("training_loss", [3], [0.5], "append", "training loss"),
+        ("training_rgb", [3], [0.25], "append", "training rgb"),
+    ]
+    client.fails = True
+    curves.add("training", 4, {"loss": 0.5})
+    client.fails = False
+    curves.add("training", 5, {"loss": 0.5})
+    assert curves.client is None and len(client.lines) == 2
+
+
 def connected(port: int) -> VisdomCurves | None:
     curves = VisdomCurves("run", port=port)
     return curves if curves.client else None
 
 
-def wait_for(what, seconds: float = 240):
+def wait_for(what, seconds: float = TIMEOUT):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if result := what():
@@ -91,8 +125,9 @@ def tracker(monkeypatch):
     module = ModuleType("wandb")
     module.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
     module.told = []
-    module.init = lambda **options: module.told.append(("init", options["name"], options["config"]["latent_3d"]))
-    module.log = lambda values, step: module.told.append((step, values))
+    # With the names of wandb's arguments that are used, and no others.
+    module.init = lambda *, project, name, config: module.told.append(("init", project, name, config["latent_3d"]))
+    module.log = lambda data, step: module.told.append((step, data))
     module.finish = lambda: module.told.append("finish")
     monkeypatch.setitem(sys.modules, "wandb", module)
     return module
@@ -123,7 +158,8 @@ def test_a_resumed_run_has_one_curve_everywhere(data, tmp_path, tracker, monkeyp
     assert scalars["testing/psnr"] == pytest.approx({int(row["iteration"]): float(row["psnr"]) for row in tested})
 
     told = [entry for entry in tracker.told if isinstance(entry, tuple) and entry[0] != "init"]
-    assert tracker.told[0] == ("init", "run", config["latent_3d"]) and tracker.told[-1] == "finish"
+    assert tracker.told[0] == ("init", "geometry-aware-pose", "run", config["latent_3d"])
+    assert tracker.told[-1] == "finish"
     assert [step for step, values in told if "testing/psnr" in values] == [3, 6]
 
 
@@ -153,7 +189,7 @@ def test_what_a_run_has_learned_is_stored_before_a_tracker_is_told(data, tmp_pat
         stored.append(read_file(state)["iteration"] if state.exists() else 0)
 
     tracker.finish = note
-    tracker.log = lambda values, step: note() if "testing/loss" in values else None
+    tracker.log = lambda data, step: note() if "testing/loss" in data else None
     config = tiny_config(data, tmp_path, name="run", tracker="wandb")
     if interrupted:
         interrupt_at(monkeypatch, 5)

@@ -1,8 +1,10 @@
 """Runs stay known: what names a run and what does not, whose run a folder holds, and the link to the newest."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import pytest
@@ -201,8 +203,19 @@ def test_without_links_nothing_happens(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_is_read_once_until_it_changes(config, stage1, monkeypatch):
-    config = {**config, "network_path": str(stage1)}
-    name = run_name(config, "pose")
-    monkeypatch.setattr(identity, "fingerprint", None)
-    assert run_name(config, "pose") == name
+def test_a_file_is_read_once_until_it_changes(data, config, stage1, tmp_path, monkeypatch):
+    read, fingerprint, digest = [], identity.fingerprint, hashlib.blake2b
+    monkeypatch.setattr(identity, "fingerprint", lambda *found: read.append("labels") or fingerprint(*found))
+    counted = SimpleNamespace(blake2b=lambda **size: read.append("weights") or digest(**size))
+    monkeypatch.setattr(identity, "hashlib", counted)
+    data = shutil.copytree(data, tmp_path / "data")
+    config = {**config, "dataset_folder_train": str(data), "network_path": str(stage1)}
+    names = {run_name(config, "pose") for _ in range(3)}
+    assert sorted(read) == ["labels", "weights"]
+    save_network(stage1, config, seed=1)
+    names |= {run_name(config, "pose") for _ in range(2)}
+    assert read[2:] == ["weights"]
+    with h5py.File(data / "labels.h5", "r+") as file:
+        file["3D"][...] = file["3D"][()] + 1
+    names |= {run_name(config, "pose") for _ in range(2)}
+    assert read[3:] == ["labels"] and len(names) == 3

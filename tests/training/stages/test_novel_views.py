@@ -1,6 +1,7 @@
 """Stage 1 on a tiny set: what it writes, what it learns, and how it stops and resumes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,13 +38,21 @@ def test_stage_1_learns(data, tmp_path):
     assert tested[-1] < 0.7 * tested[0]
 
 
-def test_the_best_network_is_the_one_with_the_lowest_held_out_loss(data, tmp_path):
-    # so high a learning rate gets worse at some point
-    folder = train_novel_views(tiny_config(data, tmp_path, learning_rate=0.3, test_every=1))
-    scores = [float(row["loss"]) for row in read_log(folder.path / "debug_log_testing.txt")]
+def test_the_best_network_is_the_one_with_the_lowest_held_out_loss(data, tmp_path, monkeypatch):
+    scores, evaluated = [3.0, 1.0, 2.0, 1.5], []
+
+    def evaluate(network, *_):
+        evaluated.append({name: value.clone() for name, value in network.state_dict().items()})
+        return {"loss": scores[len(evaluated) - 1]}
+
+    monkeypatch.setattr("training.stages.novel_views.evaluate_views", evaluate)
+    folder = train_novel_views(tiny_config(data, tmp_path, test_every=1, num_training_iterations=4))
     best, last = (read_checkpoint(file).weights for file in (folder.best_network, folder.last_network))
-    same = all(torch.equal(best[name], last[name]) for name in best)
-    assert same == (np.argmin(scores) == len(scores) - 1)
+
+    def like(weights):
+        return [all(torch.equal(weights[name], then[name]) for name in weights) for then in evaluated]
+
+    assert like(best) == [False, True, False, False] and like(last) == [False, False, False, True]
 
 
 def test_same_seed_same_run_other_seed_other_run(data, stage1, tmp_path):
@@ -102,15 +111,19 @@ def test_a_finished_run_is_neither_overwritten_nor_repeated(data, stage1):
     assert stage1.last_network.stat().st_mtime_ns == before
 
 
-def test_a_loss_that_is_not_finite_stops_and_says_where(data, tmp_path):
-    with pytest.raises(UserError, match=r"nan|inf") as stopped:
-        train_novel_views(tiny_config(data, tmp_path, learning_rate=1e30))
+@pytest.mark.parametrize(
+    ("changes", "iteration", "kept"),
+    [({"test_every": 1}, 2, True), ({"test_every": 3}, 2, False), ({"test_every": 3, "print_every": 100}, 3, False)],
+    ids=["after an evaluation", "before one", "found by an evaluation"],
+)
+def test_a_loss_that_is_not_finite_stops_and_says_where(data, tmp_path, changes, iteration, kept):
+    with pytest.raises(UserError, match=rf"the loss became (nan|inf) at iteration {iteration};") as stopped:
+        train_novel_views(tiny_config(data, tmp_path, learning_rate=1e30, **changes))
     # It names a network only where there is one.
-    assert ("last good network" in str(stopped.value)) == bool(list(tmp_path.rglob("network_last_val.pth")))
-    saved = list(tmp_path.rglob("*.pth"))
-    assert all(
-        torch.isfinite(t).all() for f in saved if "network" in f.name for t in read_checkpoint(f).weights.values()
-    )
+    saved = [str(path) for path in tmp_path.rglob("network_last_val.pth")]
+    named = re.findall("last good network is '(.*)'", str(stopped.value))
+    assert named == saved and len(saved) == kept
+    assert all(torch.isfinite(value).all() for file in saved for value in read_checkpoint(file).weights.values())
 
 
 def test_batches_of_an_iteration_do_not_depend_on_where_a_run_started(data):
