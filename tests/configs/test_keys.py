@@ -13,6 +13,7 @@ from configs.config_train_encodeDecode import config_dict as stage1
 from models import build_network
 from models.checkpoints import read_checkpoint
 from tests.networks import SMALL
+from tests.tiny import TIMEOUT
 from training.loop.engine import OPTIMIZERS
 from training.loop.hardware import Hardware
 from training.stages.losses import ImageLoss
@@ -236,7 +237,7 @@ def test_hardware_checks_its_precision():
 
 def test_a_reader_that_stops_early_gets_no_traceback():
     command = f"{sys.executable} {ROOT / 'configs' / 'train_encodeDecode.py'} --keys | head -n 1"
-    result = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=300)
+    result = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=TIMEOUT)
     # 141, as every program that a closed pipe ends, where the reader is gone before all is written.
     assert result.returncode in (0, 141)
     assert (result.stdout, result.stderr) == ("data\n", "")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import ROOT
+from tests.tiny import ROOT, TIMEOUT
 
 DOCUMENTS = [
     *sorted(ROOT.glob("*.md")),
@@ -22,7 +22,7 @@ def relative(path: Path) -> str:
 
 def test_quickstart_of_the_readme_runs_as_typed():
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT)
     assert result.returncode == 0, result.stderr
     assert result.stdout == "(1, 17, 3)\n"
 

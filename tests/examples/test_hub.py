@@ -15,7 +15,7 @@ from models import build_network, save_weights
 from models.geometry_aware.published import published_name
 from tests.networks import SMALL
 from tests.synthetic import write_synthetic_layout
-from tests.tiny import ROOT
+from tests.tiny import ROOT, TIMEOUT
 from training.estimation.photo import read_photo
 from training.metrics import n_mpjpe
 from training.trained.evaluation import evaluate
@@ -298,7 +298,7 @@ def test_foreign_packages_do_not_win(tmp_path):
         env={**os.environ, "PYTHONPATH": str(tmp_path / "path")},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=TIMEOUT,
     )
     assert result.returncode == 0, result.stderr
     refused, shape = result.stdout.splitlines()

@@ -12,7 +12,7 @@ from nbclient.exceptions import CellTimeoutError
 from datasets.layout.labels import Labels
 from datasets.validation import validate
 from examples.run_notebooks import execute, lighten
-from tests.tiny import ROOT
+from tests.tiny import ROOT, TIMEOUT
 from tests.trained_scenes import write_scene_network
 
 NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "examples").glob("*.ipynb"))}
@@ -65,7 +65,7 @@ def run(notebook):
     try:
         execute(notebook, timeout=150)
     except CellTimeoutError:
-        execute(again, timeout=300)
+        execute(again, timeout=TIMEOUT)
         return again
     return notebook
 

@@ -7,7 +7,7 @@ import pytest
 
 import geometry_aware_pose
 from geometry_aware_pose.cli import find, run
-from tests.tiny import ROOT
+from tests.tiny import ROOT, TIMEOUT
 from utils import commands
 from utils.commands import COMMANDS, command_for
 from utils.errors import UserError
@@ -17,7 +17,7 @@ SCRIPTS = {path.stem for path in (ROOT / "configs").glob("*.py") if "run_script(
 
 def command(*arguments):
     line = [sys.executable, "-m", "geometry_aware_pose", *map(str, arguments)]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT)
 
 
 def test_every_script_has_a_command():

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import geometry_aware_pose
-from tests.tiny import ROOT
+from tests.tiny import ROOT, TIMEOUT
 
 NAME = "geometry_aware_pose"
 NOT_SOURCE = shutil.ignore_patterns(".*", "output", "data", "build", "dist", "*.egg-info", "__pycache__", "tests")
@@ -21,7 +21,7 @@ NOT_SOURCE = shutil.ignore_patterns(".*", "output", "data", "build", "dist", "*.
 
 def pip(*arguments):
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -49,7 +49,7 @@ class Environment:
         variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         variables |= {"PYTHONDONTWRITEBYTECODE": "1"}
         line = [str(self.bin / program), *arguments]
-        return subprocess.run(line, cwd=self.empty, env=variables, capture_output=True, text=True, timeout=300)
+        return subprocess.run(line, cwd=self.empty, env=variables, capture_output=True, text=True, timeout=TIMEOUT)
 
     def output(self, *command) -> str:
         result = self.run(*command)
@@ -85,7 +85,7 @@ def build(source, tmp_path_factory):
     def build_wheel(kind: str) -> Path:
         folder = tmp_path_factory.mktemp(kind)
         code = f"from setuptools import build_meta; build_meta.build_{kind}({str(folder)!r})"
-        result = subprocess.run([python, "-c", code], cwd=source, capture_output=True, text=True, timeout=300)
+        result = subprocess.run([python, "-c", code], cwd=source, capture_output=True, text=True, timeout=TIMEOUT)
         assert result.returncode == 0, result.stderr
         (path,) = folder.iterdir()
         return path

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.tiny import ROOT
+from tests.tiny import ROOT, TIMEOUT
 from tests.utils.spinning import IMAGES, JOINTS, Spinning
 from utils.browser.server import check_page_path, require_viser, server_at
 from utils.errors import UserError
@@ -17,7 +17,7 @@ from utils.skeleton import BONES
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CHROMIUM_FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-PATIENCE = 200_000  # milliseconds: without a graphics card, and beside other work, it may take long
+PATIENCE = 1000 * TIMEOUT  # milliseconds: without a graphics card, and beside other work, it may take long
 # of the output image, the second one that the server sent, 0 to 255; 0 until it is there
 BRIGHTNESS = """(() => {
     const image = document.querySelectorAll('img[src^="blob:"]')[1];

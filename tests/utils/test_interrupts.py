@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import ROOT
+from tests.tiny import ROOT, TIMEOUT
 from utils.interrupts import Terminated, finishing
 
 ENDS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
@@ -90,7 +90,8 @@ def run_code(code: str, folder: Path, **options) -> subprocess.CompletedProcess:
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
     command = [sys.executable, "-c", code, str(int(options.pop("sign", signal.SIGINT)))]
-    return subprocess.run(command, env=environment, text=True, timeout=240, **{"stderr": subprocess.PIPE, **options})
+    options = {"stderr": subprocess.PIPE, **options}
+    return subprocess.run(command, env=environment, text=True, timeout=TIMEOUT, **options)
 
 
 @pytest.mark.parametrize(("sign", "code", "line"), ENDS, ids=["SIGINT", "SIGTERM"])

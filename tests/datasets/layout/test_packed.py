@@ -1,10 +1,6 @@
 """Packed crops: the bytes of the PNG files without decoding them, and never those of another set."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import h5py
 import numpy as np
@@ -15,10 +11,11 @@ from datasets.layout.packed import PACKED_FOLDER, UNFINISHED_FOLDER, open_packed
 from datasets.layout.png import read_png, write_png
 from datasets.layout.writer import LayoutWriter, image_path
 from datasets.reader import MultiViewDataset
+from tests.moments import run_script_until
 from tests.processes import fork_script
 from tests.runs import losses
 from tests.synthetic import write_synthetic_layout
-from tests.tiny import ROOT, run_script, tiny_config
+from tests.tiny import run_script, tiny_config
 from training.loop.loaders import cache_on_device
 from training.stages.novel_views import train_novel_views
 from utils.errors import UserError
@@ -244,12 +241,9 @@ def test_the_script_survives_a_kill(tmp_path):
     writer = LayoutWriter(tmp_path / "set", SIZE)
     writer.add(crops, crops, rows, "seq_001")
     writer.finish()
-    command = [sys.executable, str(ROOT / "configs" / "pack_dataset.py"), str(tmp_path / "set")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (tmp_path / "set" / UNFINISHED_FOLDER).exists():
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    # After the first block of images, of 512.
+    run_script_until("datasets.layout.crops.read_png", 560, "pack_dataset.py", tmp_path / "set")
+    assert (tmp_path / "set" / UNFINISHED_FOLDER / "img_crop.npy").stat().st_size > 512 * 3 * SIZE**2
     result = fork_script("pack_dataset.py", tmp_path / "set")
     assert result.returncode == 0 and "600 rows" in result.stdout, result.stderr
     keys = ("img_crop", "bg_crop")

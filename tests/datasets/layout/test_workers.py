@@ -11,7 +11,7 @@ import pytest
 
 from datasets.layout import workers
 from datasets.layout.workers import map_processes, worker_pool
-from tests.tiny import ROOT
+from tests.tiny import ROOT, TIMEOUT
 from utils.cores import available_cores
 from utils.errors import UserError
 
@@ -53,7 +53,7 @@ def test_workers_of_a_killed_process_end_without_a_word(tmp_path):
     assert len({job.stdout.readline() for _ in range(2)}) == 2
     job.kill()
     # The output ends when the last process that holds it does, in the midst of its piece.
-    assert job.communicate(timeout=240) == ("", "")
+    assert job.communicate(timeout=TIMEOUT) == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -63,13 +63,13 @@ def test_a_signal_to_all_is_one_line_of_one_process(tmp_path, sign, code, line):
     job = start_job(tmp_path, REPORT_AND_WORK_ON)
     assert len({job.stdout.readline() for _ in range(2)}) == 2
     os.killpg(job.pid, sign)
-    output, errors = job.communicate(timeout=240)
+    output, errors = job.communicate(timeout=TIMEOUT)
     assert (job.returncode, output, errors) == (code, "", line)
 
 
 def test_a_worker_that_is_killed_ends_the_command(tmp_path):
     job = start_job(tmp_path, "os.kill(os.getpid(), signal.SIGKILL) if item == 1 else time.sleep(600)")
-    output, errors = job.communicate(timeout=240)
+    output, errors = job.communicate(timeout=TIMEOUT)
     assert (job.returncode, output) == (2, "") and errors == (
         "error: a worker process was killed, as the system does where memory is short; "
         "run the same command again to go on, with fewer --workers\n"

@@ -2,10 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +19,7 @@ from datasets.layout.writer import image_path
 from datasets.rendered.dataset import SPLIT_SUBJECTS, RenderSet, plan_sequences, render_dataset
 from datasets.rendered.scene import subject_cameras
 from datasets.validation import validate
+from tests.moments import run_script_until
 from tests.processes import FORKSERVER
 from tests.synthetic import set_checksum
 from tests.tiny import ROOT
@@ -106,10 +103,9 @@ def test_cameras_are_around_the_room_and_differ_between_subjects():
 
 
 def test_same_seed_same_bytes_after_a_kill_and_with_workers(rendered, tmp_path, monkeypatch):
-    command = [sys.executable, SCRIPT, "--output", tmp_path, "--crops", "160", "--size", str(SIZE), "--workers", "1"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        wait_for(lambda: any((tmp_path / ".parts").glob("*.npz")), process)
-        process.send_signal(signal.SIGKILL)
+    arguments = ["--output", tmp_path, "--crops", 160, "--size", SIZE, "--workers", 1]
+    # In the middle of the images, and of a sequence: both kinds of crops are written.
+    run_script_until("datasets.layout.writer.write_png", 160, "render_dataset.py", *arguments)
     assert not (tmp_path / "labels.h5").exists()
     kept = {path: os.stat(path).st_mtime_ns for path in (tmp_path / ".parts").glob("*.npz")}
     with pytest.raises(UserError, match="is unfinished"):
@@ -119,13 +115,6 @@ def test_same_seed_same_bytes_after_a_kill_and_with_workers(rendered, tmp_path, 
     monkeypatch.setattr("datasets.layout.workers.get_context", lambda _: FORKSERVER)
     render_dataset(tmp_path, 160, SIZE, workers=2, progress=False)
     assert set_checksum(tmp_path) == set_checksum(rendered)
-
-
-def wait_for(condition, process) -> None:
-    deadline = time.monotonic() + 240
-    while not condition():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_finished_set_is_left_unchanged(rendered):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from configs import experiments as script
+from tests.moments import wait_until
 from tests.tiny import CHANGES, write_tiny_sets
 from training.experiments import cluster
 from training.experiments.cluster import MOST_STARTS, run_of, run_on_cluster, text_of
@@ -152,9 +153,7 @@ def test_killed_jobs_of_this_machine_give_the_results_of_one_process(data, tmp_p
         submitted.append(job)
         if len(submitted) == 1:
             children = Path(f"/proc/{job.job_id}/task/{job.job_id}/children")
-            while not children.read_text():
-                time.sleep(0.01)
-            os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
+            os.kill(int(wait_until(children.read_text).split()[0]), signal.SIGKILL)
         return job
 
     monkeypatch.setattr(submitit.AutoExecutor, "submit", submit_and_kill_the_first)

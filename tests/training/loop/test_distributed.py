@@ -17,7 +17,7 @@ from models.checkpoints import read_checkpoint, save_weights
 from tests.processes import run_processes, train, train_and_keep_gradients, train_and_leave_no_thread
 from tests.runs import losses, read_log
 from tests.synthetic import write_synthetic_layout
-from tests.tiny import ROOT, SIZE, tiny_config, tiny_pose_config, write_config_file
+from tests.tiny import ROOT, SIZE, TIMEOUT, tiny_config, tiny_pose_config, write_config_file
 from training.loop import distributed
 from training.loop.distributed import is_main, process_group
 from training.loop.run_folder import run_name
@@ -132,7 +132,7 @@ def torchrun(processes, *arguments):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [*command, *map(str, arguments)], capture_output=True, text=True, timeout=300, env=environment
+        [*command, *map(str, arguments)], capture_output=True, text=True, timeout=TIMEOUT, env=environment
     )
 
 

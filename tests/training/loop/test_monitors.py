@@ -5,7 +5,6 @@ import json
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from types import ModuleType, SimpleNamespace
 
@@ -13,6 +12,7 @@ import pytest
 from PIL import Image
 
 from models.parts.weights import read_file
+from tests.moments import wait_until
 from tests.runs import Died, die_at, interrupt_at, losses, read_log
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, TIMEOUT, tiny_config
@@ -50,7 +50,7 @@ def test_curves_reach_a_real_server_and_its_death_stops_nobody(tmp_path, capfd):
     arguments = ["-port", str(port), "--hostname", "127.0.0.1", "-env_path", str(tmp_path), "-bind_local"]
     server = subprocess.Popen([sys.executable, "-c", SERVE.format(arguments)], stderr=subprocess.DEVNULL)
     try:
-        curves = wait_for(lambda: connected(port))
+        curves = wait_until(lambda: connected(port), server)
         for iteration, loss in enumerate([0.5, 0.25, 0.125], start=1):
             curves.add("training", iteration, {"loss": loss})
         request = urllib.request.Request(
@@ -103,15 +103,6 @@ def test_each_loss_has_a_curve_until_the_server_fails(monkeypatch):
 def connected(port: int) -> VisdomCurves | None:
     curves = VisdomCurves("run", port=port)
     return curves if curves.client else None
-
-
-def wait_for(what, seconds: float = TIMEOUT):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if result := what():
-            return result
-        time.sleep(0.3)
-    raise TimeoutError("the visdom server did not start")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -13,9 +12,10 @@ import torch
 
 from configs.config_robust import AUGMENTATION
 from models.checkpoints import read_checkpoint
+from tests.moments import wait_until
 from tests.processes import run_processes, train
 from tests.runs import losses, read_log
-from tests.tiny import ROOT, tiny_config, write_config_file
+from tests.tiny import ROOT, TIMEOUT, tiny_config, write_config_file
 from training.loop.loaders import TrainingBatches, grouped_sampler, open_training_set, training_rows
 from training.loop.run_folder import CsvLog, run_name
 from training.stages.novel_views import train_novel_views
@@ -91,11 +91,9 @@ def test_signals_keep_the_iterations_done(data, tmp_path, num_workers, sign, cod
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, start_new_session=True, **pipes)
     log = tmp_path / run_name(config, "encode") / "debug_log_training.txt"
-    # However long it takes on a busy machine.
-    while process.poll() is None and not (log.exists() and len(log.read_text().splitlines()) > 5):
-        time.sleep(0.1)
+    wait_until(lambda: log.exists() and len(log.read_text().splitlines()) > 5, process)
     os.killpg(process.pid, sign)  # as a terminal does, or a batch system
-    output, errors = process.communicate(timeout=240)
+    output, errors = process.communicate(timeout=TIMEOUT)
     assert process.returncode == code and "--resume" in errors and "Traceback" not in errors
     assert (output + errors).count("interrupted") == 1
     state = torch.load(log.parent / "models/training_state.pth", weights_only=True)

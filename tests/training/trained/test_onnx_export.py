@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 from configs.config_test_encodeDecode import config_dict
 from models import build_network, save_weights
 from tests.networks import SMALL
-from tests.tiny import ROOT, run_script
+from tests.tiny import ROOT, TIMEOUT, run_script
 from training.loop.identity import weights_digest
 from training.trained.inference import read_crops
 from training.trained.load import open_network
@@ -97,7 +97,7 @@ def exported(tmp_path_factory):
 
 
 def run_example(*arguments):
-    return subprocess.run([sys.executable, EXAMPLE, *arguments], capture_output=True, text=True, timeout=300)
+    return subprocess.run([sys.executable, EXAMPLE, *arguments], capture_output=True, text=True, timeout=TIMEOUT)
 
 
 def test_script_writes_what_pytorch_gives_and_the_example_uses_it_without(exported, tmp_path):
