@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import math
+import os
 import platform
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from utils.paths import ROOT
 from utils.readers import read_json
 
 _PACKAGES = ("torch", "torchvision", "numpy", "geometry-aware-pose")
+# What names git's repository in place of the folder.
+_REPOSITORY = {"GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"}
 
 
 class RunRecord:
@@ -123,9 +126,11 @@ def device_name(device: torch.device) -> str:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
+    # A git hook has its own repository in the environment, which would be taken for that of `root`.
+    about = {name: value for name, value in os.environ.items() if name not in _REPOSITORY}
     try:
         return subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30, check=True
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30, check=True, env=about
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

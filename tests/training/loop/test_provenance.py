@@ -1,6 +1,7 @@
 """run.json, and what the terminal tells of a run."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -86,11 +87,26 @@ def test_a_damaged_record_is_one_line(tmp_path):
     assert read_record(tmp_path / "none.json") is None
 
 
-def test_the_commit_of_a_checkout_and_of_nothing_else(tmp_path):
+@pytest.mark.parametrize("in_a_hook", [False, True])
+def test_the_commit_of_a_checkout_and_of_nothing_else(tmp_path, monkeypatch, in_a_hook):
+    # Whatever the user has set, such as that commits are signed.
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(name, os.devnull)
+    outside = dict(os.environ)
+
     def git(*arguments):
         command = ["git", "-c", "user.name=x", "-c", "user.email=x@y", "-C", str(tmp_path), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=outside).stdout.strip()
 
+    if in_a_hook:
+        other = tmp_path / "other"
+        other.mkdir()
+        git("init", str(other))
+        git("-C", str(other), "commit", "--allow-empty", "-m", "of another repository")
+        monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+        monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
     assert commit(tmp_path) is None
     git("init")
     (tmp_path / "file").write_text("1")
