@@ -21,6 +21,7 @@ STAGE1_MODULES = [
     "config_64px",
     "config_scene_crops",
     "config_adapt",
+    "config_wild",
 ]
 STAGE2_MODULES = [
     "config_train_encodeDecode_pose",

@@ -1,6 +1,7 @@
 """Standard benchmarks: what is held out for their test sets, and how rendered labels are checked."""
 
 import sys
+from itertools import chain
 
 import h5py
 import numpy as np
@@ -15,6 +16,7 @@ from datasets.motion.motions import MOTIONS
 from datasets.rendered import presets
 from datasets.rendered.dataset import SPLIT_SUBJECTS, RenderSet, plan_sequences, pose_sequence, sequence_rng
 from datasets.rendered.presets import KINDS, PRESETS, check_labels, label_checksums, render_preset
+from datasets.rendered.wild.sessions import COMPOSED_SHARE, plan_sessions
 from utils.errors import UserError
 
 
@@ -46,6 +48,45 @@ def test_subjects_and_kinds_of_motion_of_the_test_set_are_never_seen_in_training
         assert {sequence.subject for sequence in sequences} == set(SPLIT_SUBJECTS[split])
         assert {sequence.motion for sequence in sequences} == set(KINDS[split])
     assert not set(KINDS["train"]) & set(KINDS["test"]) and set(KINDS["train"]) | set(KINDS["test"]) == set(MOTIONS)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("name", ["benchmark", "wild"])
+def test_plans_of_whole_benchmarks_have_not_changed(name, split):
+    job = PRESETS[name].render_set(split)
+    rows = session_ids(job) if job.world == "wild" else sequence_ids(job)
+    planned = {key: np.concatenate(values) for key, values in rows.items()}
+    # Poses follow from rendering, and are not compared.
+    poses = {key: np.zeros((len(planned["subj"]), *shape)) for key, (shape, _) in ROW_SHAPES.items()}
+    found = label_checksums({**poses, **planned})
+    assert found["ids_sha256"] == PRESETS[name].checksums[split]["ids_sha256"]
+
+
+def sequence_ids(job: RenderSet) -> dict[str, list]:
+    """The columns of labels.h5 that say what rows are of, by sequence: frame by frame, all cameras."""
+    rows = {key: [] for key in ("subj", "seq", "frame", "cam", "motion")}
+    for sequence in plan_sequences(job):
+        frames, count = np.array(sequence.frames), 4 * len(sequence.frames)
+        rows["frame"].append(frames.repeat(4))
+        rows["cam"].append(np.arange(count) % 4)
+        for key, value in (("subj", sequence.subject), ("seq", sequence.seq), ("motion", sequence.motion)):
+            rows[key].append(np.full(count, value))
+    return rows
+
+
+def session_ids(job: RenderSet) -> dict[str, list]:
+    """The same of the wild world, where a session is instants of three motions, and composed poses."""
+    rows = {key: [] for key in ("subj", "seq", "frame", "cam", "motion")}
+    for session in chain.from_iterable(plan_sessions(job.crops, job.seed, job.split, job.people, job.kinds, None)):
+        composed = round(COMPOSED_SHARE * session.instants)
+        shares = map(len, np.array_split(np.arange(session.instants - composed), len(session.motions)))
+        motions = np.repeat([*session.motions, "composed"], [*shares, composed])
+        rows["frame"].append(np.arange(session.instants).repeat(session.cameras))
+        rows["cam"].append(np.tile(np.arange(session.cameras), session.instants))
+        rows["motion"].append(motions.repeat(session.cameras))
+        for key, value in (("subj", session.subject), ("seq", session.seq)):
+            rows[key].append(np.full(session.num_crops, value))
+    return rows
 
 
 @pytest.mark.parametrize("name", ["benchmark", "wild"])

@@ -12,13 +12,16 @@ import pytest
 
 from configs import config_64px
 from configs import experiments as script
+from configs.config_robust import AUGMENTATION
+from configs.config_silhouettes import SILHOUETTES
 from configs.config_train_better import RECIPE
 from configs.config_train_encodeDecode import config_dict
+from configs.suites.labels import METHOD
 from datasets import Labels
 from tests.processes import run_processes
 from tests.runs import die_at, read_log
 from tests.synthetic import write_synthetic_layout
-from tests.tiny import CHANGES, SIZE, write_tiny_sets
+from tests.tiny import CHANGES, ROOT, SIZE, write_tiny_sets
 from training.experiments import run as experiments
 from training.experiments.plan import Run, label_counts, plan
 from training.experiments.report import score_table
@@ -397,7 +400,7 @@ def test_amounts_of_labels():
         label_counts([49], 10)
 
 
-@pytest.mark.parametrize("name", ["labels", "ablation", "recipe", "better"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs/suites").glob("[!_]*.py")))
 @pytest.mark.parametrize("scale", [64, 128])
 def test_our_suites_make_valid_configs(name, scale, data, tmp_path):
     runs = planned([name, "--scale", str(scale), "--data", str(data), "--output", str(tmp_path), "actor_subset=None"])
@@ -415,6 +418,21 @@ def test_supervision_chooses_among_six_schedules(data, tmp_path):
     schedules = {(config["num_training_iterations"], config["learning_rate"]) for config in of_group}
     assert schedules == {(n, rate) for n in (400, 2_000, 8_000) for rate in (5e-4, 2e-3)} and len(of_group) == 6
     assert all(config["network_path"] is None and not config["freeze_encoder"] for config in of_group)
+
+
+def test_the_suite_of_the_wild_world_plans_both_stages_and_four_schedules_of_supervision(data, tmp_path):
+    runs = planned(["wild", "--data", str(data), "--output", str(tmp_path), "--seeds", "1"])
+    (method,) = (run for run in runs if run.group == METHOD)
+    assert [stage for stage, _ in method.stages] == ["encode", "pose"]
+    views, poses = (config for _, config in method.stages)
+    assert all(views[key] == value for key, value in SILHOUETTES.items()) and views["num_training_iterations"] == 66_000
+    assert poses["freeze_encoder"] and poses["label_subjects"] is None and not poses["augment_background"]
+    supervised = [config for run in runs if run is not method for _, config in run.stages]
+    schedules = {(config["num_training_iterations"], config["learning_rate"]) for config in supervised}
+    assert schedules == {(n, rate) for n in (2_000, 8_000) for rate in (5e-4, 2e-3)} and len(supervised) == 4
+    for config in supervised:
+        assert config["network_path"] is None and not config["freeze_encoder"] and config["actor_subset"] is None
+        assert config.items() >= AUGMENTATION.items() and config["label_fraction"] == poses["label_fraction"]
 
 
 def test_the_published_recipe_takes_back_whatever_the_base_at_64_px_changed():
