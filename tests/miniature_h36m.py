@@ -71,12 +71,11 @@ def write_miniature(
     subjects: tuple[int, ...] = (1, 9),
     width: int = 250,
     num_poses: int = 8,
-    form: str = "native",
 ) -> dict[tuple[int, str], np.ndarray]:
     """Write subjects with four sequences each; returns the world joints (N,17,3), meters, by subject and file name.
 
     act: subject, number of the sequence, frames -> Take. width: of the videos, pixels; 1000 is the real one. Sequences
-    have `num_poses` poses and a few more each. form: "native", "flattened" or "archives".
+    have `num_poses` poses and a few more each.
     """
     write_metadata(root / "metadata.xml", subjects, width)
     truth = {}
@@ -92,7 +91,6 @@ def write_miniature(
             for cam, camera_id in enumerate(CAMERA_IDS):
                 camera, frames = camera_of(subject, cam, width), range(count + EXTRA_FRAMES)
                 write_video(videos / f"{name}.{camera_id}.mp4", (take.image(i, camera) for i in frames))
-        _reshape(root, subject, form)
     return truth
 
 
@@ -240,8 +238,8 @@ def _wide_pinhole(width: int, height: int, numbers: tuple[float, ...]) -> tuple[
     return ((places * 0.5 / half + 0.5) * size - 0.5).astype(np.float32), 0.5 / half, size
 
 
-def _reshape(root: Path, subject: int, form: str) -> None:
-    """From the native tree to another form."""
+def reshape(root: Path, subject: int, form: str) -> None:
+    """From the native tree to another form, "flattened" or "archives"."""
     native = root / f"S{subject}"
     poses, videos = native / "MyPoseFeatures" / "D3_Positions", native / "Videos"
     if form == "flattened":
@@ -252,5 +250,4 @@ def _reshape(root: Path, subject: int, form: str) -> None:
         for folder, name in ((poses, "Poses_D3_Positions"), (videos, "Videos")):
             with tarfile.open(root / f"{name}_S{subject}.tgz", "w:gz") as archive:
                 archive.add(folder, folder.relative_to(root))
-    if form != "native":
-        shutil.rmtree(native)
+    shutil.rmtree(native)

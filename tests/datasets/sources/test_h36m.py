@@ -22,7 +22,7 @@ from datasets.sources.human36m.report import report_text
 from datasets.validation import validate
 from tests.markers import JOINTS as MARKED
 from tests.markers import find_markers
-from tests.miniature_h36m import camera_of, marked_people, write_metadata, write_miniature, write_poses
+from tests.miniature_h36m import camera_of, marked_people, reshape, write_metadata, write_miniature, write_poses
 from tests.runs import read_log
 from tests.tiny import run_script
 from utils.errors import UserError
@@ -48,6 +48,13 @@ def copied(filmed, tmp_path):
     shutil.copytree(filmed[0] / "S1", tmp_path / "source" / "S1")
     shutil.copy(filmed[0] / "metadata.xml", tmp_path / "source")
     return tmp_path / "source"
+
+
+@pytest.fixture
+def archived(copied):
+    """The same as archives."""
+    reshape(copied, 1, "archives")
+    return copied
 
 
 def prepare(source, output, **options):
@@ -147,10 +154,9 @@ def test_shifted_sequences_are_marked_or_left_out(prepared, filmed, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["flattened", "archives"])
-def test_other_forms_of_the_download_give_the_same(form, prepared, tmp_path):
-    source = tmp_path / "source"
-    write_miniature(source, marked_people, (1,), WIDTH, form=form)
-    labels, same = Labels(prepare(source, tmp_path / "set", subjects=[1])), Labels(prepared)
+def test_other_forms_of_the_download_give_the_same(form, prepared, copied, tmp_path):
+    reshape(copied, 1, form)
+    labels, same = Labels(prepare(copied, tmp_path / "set", subjects=[1])), Labels(prepared)
     own = same["subj"] == 1
     for name in ("frame", "cam", "seq", "3D", "extrinsic_rot", "motion"):
         np.testing.assert_array_equal(labels[name], same[name][own])
@@ -270,13 +276,11 @@ def test_wrong_places_are_named(filmed, copied, tmp_path):
     assert not (tmp_path / "set").exists()
 
 
-def test_archives_that_are_cut_short_are_named(tmp_path):
-    source = tmp_path / "source"
-    write_miniature(source, marked_people, (1,), WIDTH, form="archives")
-    archive = source / "Videos_S1.tgz"
+def test_archives_that_are_cut_short_are_named(archived, tmp_path):
+    archive = archived / "Videos_S1.tgz"
     archive.write_bytes(archive.read_bytes()[:-5000])
     with pytest.raises(UserError, match=r"Videos_S1.tgz is truncated or damaged.*download it again"):
-        prepare(source, tmp_path / "set", subjects=[1])
+        prepare(archived, tmp_path / "set", subjects=[1])
 
 
 def test_damaged_poses_and_metadata_are_named(copied, tmp_path):
@@ -323,9 +327,8 @@ def test_full_disk_is_reported_before_the_work(copied, tmp_path, monkeypatch):
     assert not (tmp_path / "set").exists()
 
 
-def test_a_disk_for_the_rest_is_enough_to_go_on(tmp_path, monkeypatch):
-    source, output = tmp_path / "source", tmp_path / "set"
-    write_miniature(source, marked_people, (1,), WIDTH, form="archives")
+def test_a_disk_for_the_rest_is_enough_to_go_on(archived, tmp_path, monkeypatch):
+    source, output = archived, tmp_path / "set"
     monkeypatch.setattr("datasets.video.crops_of_views.CHUNK", 4)
     crops = 1.5 * 2 * SIZE**2 * 4 * (8 + 9 + 10 + 11)
 
@@ -352,22 +355,19 @@ def interrupted(*_, **__):
     raise KeyboardInterrupt
 
 
-def test_a_folder_of_others_is_refused_before_anything_is_unpacked(tmp_path):
-    write_miniature(tmp_path / "source", marked_people, (1,), WIDTH, form="archives")
+def test_a_folder_of_others_is_refused_before_anything_is_unpacked(archived, tmp_path):
     output = tmp_path / "set"
     output.mkdir()
     (output / "holiday.png").touch()
     with pytest.raises(UserError, match="set holds other files"):
-        prepare(tmp_path / "source", output, subjects=[1])
+        prepare(archived, output, subjects=[1])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set", "source"]
 
 
-def test_the_current_folder_is_an_output(tmp_path, monkeypatch):
-    source = tmp_path / "source"
-    write_miniature(source, marked_people, (1,), WIDTH, form="archives")
+def test_the_current_folder_is_an_output(archived, tmp_path, monkeypatch):
     (tmp_path / "set").mkdir()
     monkeypatch.chdir(tmp_path / "set")
-    prepare(source, ".", subjects=[1])
+    prepare(archived, ".", subjects=[1])
     assert Labels(".").num_rows and sorted(path.name for path in tmp_path.iterdir()) == ["set", "source"]
 
 
