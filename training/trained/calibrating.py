@@ -16,7 +16,7 @@ from models.checkpoints import add_trust
 from models.parts.folding import fold_batch_norm
 from models.parts.trust import TrustHead
 from training.loop.hardware import Hardware
-from training.loop.loaders import open_training_set, training_rows
+from training.loop.loaders import open_training_set, split_of_subjects, training_rows
 from training.loop.mixing import split_recording
 from training.loop.threads import map_batches
 from training.metrics import n_mpjpe, n_pck
@@ -56,7 +56,7 @@ class Report(NamedTuple):
 
 
 # Keys of a training that say which of its crops were held out.
-HELD_OUT_KEYS = ("dataset_folder_train", "actor_subset", "validation_fraction", "seed")
+HELD_OUT_KEYS = ("dataset_folder_train", "actor_subset", "validation_fraction", "label_subjects", "seed")
 
 
 def calibrate_trust(config: dict, given: frozenset[str] = frozenset()) -> Report:
@@ -89,7 +89,10 @@ def fit_trust(trained: Trained) -> Report:
     dataset = open_training_set({**config, "preload_images": False}, ("img_crop", "3D"))
     rng = np.random.default_rng(config["seed"])
     # A recording that is one sequence is split by time; of several, whole sequences are held out in every training.
-    train, held_out = (rng.permutation(rows) for rows in training_rows(dataset.labels, config, split_recording))
+    parts = training_rows(dataset.labels, config, split_recording)
+    # Subjects who were held out altogether may have given labels all the same.
+    labeled, _ = split_of_subjects(dataset.labels, parts, config, "label_subjects", split_recording)
+    train, held_out = rng.permutation(parts[0]), rng.permutation(np.setdiff1d(parts[1], labeled))
     if len(held_out) < FEWEST_HELD_OUT:
         raise UserError(
             f"{config['dataset_folder_train']!r} has {len(held_out)} held-out crops; expected at least "
