@@ -75,7 +75,7 @@ def calibrate_trust(config: dict, given: frozenset[str] = frozenset()) -> Report
             "dataset_folder_train is not given; expected the set whose held-out crops the network never saw"
         )
     known = {key: stored[key] for key in HELD_OUT_KEYS if key in stored and key not in given}
-    file = weights_file(config["network_path"])
+    file = weights_file(trained.config["network_path"])
     # The file is read, and written with the head: what a training stored meanwhile would be lost.
     with writing(run) if (run := run_of(file)) else writing_file(file):
         report = fit_trust(trained._replace(config={**trained.config, **known}))

@@ -6,6 +6,7 @@ import torch
 
 from models.checkpoints import read_checkpoint, save_weights
 from training.loop.identity import WEIGHTS_KEYS
+from training.loop.latest import without_latest
 from training.trained.load import Trained, open_network, run_of, weights_file
 from utils.config import method_name, table_of
 from utils.errors import UserError
@@ -31,7 +32,7 @@ def export_weights(config: dict, given: frozenset[str], path: str | Path) -> Non
         raise UserError(f"cannot export to {str(path)!r}; expected a name that ends in .safetensors")
     trained = open_network(*_of_its_method(config, given))
     kept = shared_config(trained)
-    if Path(path).exists() and Path(path).samefile(weights_file(config["network_path"])):
+    if Path(path).exists() and Path(path).samefile(weights_file(trained.config["network_path"])):
         raise UserError(f"{str(path)!r} is the network itself, in its full precision; expected another file")
     with writing_file(path):
         save_weights(path, trained.network, kept, dtype=torch.float16)
@@ -39,6 +40,7 @@ def export_weights(config: dict, given: frozenset[str], path: str | Path) -> Non
 
 def _of_its_method(config: dict, given: frozenset[str]) -> tuple[dict, frozenset[str]]:
     """`config` and the keys that were given, for the method of the network at `network_path`, whichever it is."""
+    config = {**config, "network_path": without_latest(config["network_path"])}
     stored = None if config["network_path"] is None else read_checkpoint(weights_file(config["network_path"])).config
     if stored is None or method_name(stored) == method_name(config):
         return config, given

@@ -24,6 +24,7 @@ from models.scene.network import DetectEncodeDecode
 from training.loop.distributed import is_main
 from training.loop.hardware import Hardware
 from training.loop.identity import CONFIG_FILE, RECORD_FILE, network_file
+from training.loop.latest import without_latest
 from training.loop.loaders import open_frames, open_test_set
 from utils.commands import METHOD_SCRIPTS, command_for
 from utils.config import check_config, method_name
@@ -57,11 +58,13 @@ def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
     Its architecture is that of its own training, and so are its test set (`dataset_folder_test`) and those of its
     `output_types` that were trained. `given` names the keys that the user gave: for the test set and the outputs they
     replace the stored values, for the architecture they must agree with them. A published file stores no config: it
-    is loaded into the network that `config` describes.
+    is loaded into the network that `config` describes. In the config that is returned, `network_path` is the run that
+    `latest` led to.
     """
     config = check_config(config)
     if config["network_path"] is None:
         raise UserError("network_path is None; expected a run folder of a training, or a file of weights")
+    config["network_path"] = without_latest(config["network_path"])
     hardware = Hardware(config["device"], config["precision"])
     file = weights_file(config["network_path"])
     checkpoint = read_checkpoint(file)

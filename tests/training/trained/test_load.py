@@ -18,8 +18,10 @@ from models.geometry_aware.published import published_name
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT
 from training.loop.hardware import Hardware
+from training.loop.latest import point_latest_to
 from training.loop.loaders import VIEW_KEYS, normalize_batch
 from training.stages.centering import targets_of
+from training.trained import calibrating
 from training.trained.export import result_folder
 from training.trained.load import SAMPLE_SETS, open_network, open_test_data
 from training.trained.viewing import RotatedView
@@ -75,6 +77,18 @@ def test_weights_in_a_folder_called_models_are_no_run(layout, tmp_path):
     assert result_folder({**config, "network_path": str(file)}) == folder
     (folder / "config.json").unlink()
     assert result_folder({**config, "network_path": str(file)}) == tmp_path / "output" / "test_network_best_val_t1"
+
+
+def test_results_go_to_the_run_that_latest_led_to_at_first(trained, layout, monkeypatch):
+    make_run(trained.parent / "next", layout)
+    point_latest_to(trained)
+    config = {**config_dict, "network_path": str(trained.parent / "latest"), "device": "cpu"}
+    opened, written = open_network(config), []
+    monkeypatch.setattr(calibrating, "fit_trust", lambda _: point_latest_to(trained.parent / "next"))
+    monkeypatch.setattr(calibrating, "add_trust", lambda file, _: written.append(file))
+    calibrating.calibrate_trust(config, frozenset({"dataset_folder_train"}))
+    assert written == [trained / "models" / "network_best_val_t1.pth"]
+    assert result_folder(opened.config) == trained
 
 
 def run(monkeypatch, *arguments):
