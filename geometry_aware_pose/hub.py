@@ -115,7 +115,7 @@ def pose_from_photo(
     `roots` (N,3), where the hips are, meters; and `picture`, a PIL image with the skeletons. N is 0 where nobody is
     found. BlazePose finds the people (pip install "geometry-aware-pose[estimate]"). field: the camera's field of view
     across the longer side of the photograph, degrees; None: 60, as of most phones. weights, device: as of
-    `pose_from_crop`.
+    `pose_from_crop`, but no published weights, which hold no statistics of poses.
 
     For many photographs, load once: training.estimation.photo.PoseFromPhoto(pose_from_crop(...)).
     """

@@ -1,5 +1,7 @@
 """What leaves a run: small files of weights to share, and the folder that its results go to."""
 
+import hashlib
+import os
 from pathlib import Path
 
 import torch
@@ -64,4 +66,6 @@ def shared_config(trained: Trained) -> dict:
 def result_folder(config: dict) -> Path:
     """Where the results of `network_path` go: into its run folder, or one in `output_folder` named after its file."""
     file = weights_file(config["network_path"])
-    return run_of(file) or Path(config["output_folder"]) / f"test_{file.stem}"
+    # Files in several folders may have one name.
+    path = hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:6]
+    return run_of(file) or Path(config["output_folder"]) / f"test_{file.stem}_{path}"
