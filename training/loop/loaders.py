@@ -126,6 +126,11 @@ def _open(folder: str, config: dict, keys: tuple[str, ...], wanted: str, masks: 
     return dataset
 
 
+def load_images(dataset: MultiViewDataset, config: dict) -> MultiViewDataset:
+    """`dataset`, with its images in memory if `preload_images` says so: it takes minutes, so check all else before."""
+    return dataset.preload(progress=is_main()) if config["preload_images"] else dataset
+
+
 def cache_on_device(dataset: MultiViewDataset, config: dict, device: torch.device) -> MultiViewDataset:
     """`dataset`, with its crops in the memory of `device` if `crops_on_device` says so: batches are gathered there.
 
