@@ -20,8 +20,10 @@ from utils.errors import run_script
 
 def main() -> None:
     _, config, given = config_arguments(__doc__, "config_test_encodeDecode", own_network=True)
+    from training.loop.latest import without_latest
     from training.trained.calibrating import calibrate_trust
 
+    config["network_path"] = without_latest(config["network_path"])
     started = time.perf_counter()
     report = calibrate_trust(config, given)
     shares = ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in report.flagged.items())

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--calibration", metavar="FILE", help="of the cameras: JSON, .toml, .qca.txt or .yml")
     help_offsets = "frame offset of a camera: its frame number at instant 0 (default: 0)"
     parser.add_argument("--offsets", nargs="+", default=[], metavar="camera=N", help=help_offsets)
-    help_network = "weights: wild128, benchmark64, published, a run folder or a file"
+    help_network = "weights with poses: wild128, benchmark64, a run folder or a file of ours"
     parser.add_argument("--network", default="wild128", metavar="PATH", help=help_network)
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1 or mps")
     add_layout_arguments(parser, size=None, every=default.every, statistics=False)

@@ -3,8 +3,8 @@
 python configs/experiments.py SUITE [options] [stage1.key=value ...] [stage2.key=value ...] [key=value ...]
 
 SUITE is labels, ablation, recipe, better or wild (configs/suites/), or a Python file like those. Runs that are done are
-not repeated, and interrupted or killed ones are resumed. `key=value` changes a key of both stages or of the named one;
-supervision without stage 1 counts as stage 2. For example, 8 hours of one suite, then its page:
+not repeated, and interrupted or killed ones are resumed. `key=value` changes a key of the named stage, or
+of both where both have it; supervision without stage 1 counts as stage 2. For example, 8 hours of a suite and its page:
 
     python configs/experiments.py labels --seeds 1 --budget 480 stage1.optimizer=muon
     python configs/experiments.py labels --seeds 1 --report --page docs/results stage1.optimizer=muon
@@ -30,6 +30,7 @@ from configs.command_line import script_parser
 from utils.commands import command_for
 from utils.config import parse_override, read_config_file
 from utils.errors import UserError, run_script
+from utils.keys import STAGE2
 from utils.locks import writing
 from utils.paths import WORK
 
@@ -147,7 +148,9 @@ def base_configs(arguments: argparse.Namespace, output: Path, suite: Mapping[str
         stage, _, plain = key.rpartition(".")
         if stage not in ("", *configs):
             raise UserError(f"argument {override!r}: no stage {stage!r}; expected stage1.key=value or stage2.key=value")
-        for changed in [stage] if stage else configs:
+        # Stage 1 does not know them.
+        both = ["stage2"] if plain in STAGE2 else list(configs)
+        for changed in [stage] if stage else both:
             if plain in PLANNED and value != configs[changed].get(plain):
                 raise UserError(f"argument {override!r}: {PLANNED[plain]}; leave it out")
             configs[changed][plain] = value

@@ -30,8 +30,10 @@ def main() -> None:
     arguments, config, given = config_arguments(
         __doc__, "config_test_encodeDecode", extend=add_arguments, own_network=True
     )
+    from training.loop.latest import without_latest
     from training.trained.load import weights_file
 
+    config["network_path"] = without_latest(config["network_path"])
     if arguments.onnx:
         from training.trained.onnx_export import export_onnx
 
@@ -41,7 +43,6 @@ def main() -> None:
 
         export_weights(config, given, arguments.output)
         files = [Path(arguments.output)]
-    # Resolved: output/latest is another run after the next training.
     print(f"exported: {weights_file(config['network_path']).resolve()}")
     for file in files:
         print(f"written: {file}, {file.stat().st_size / 1e6:.1f} MB")

@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help_save = "write a .png, or a full rotation as .gif, .webp or .mp4; opens no window"
     parser.add_argument("--save", metavar="FILE", help=help_save)
     parser.add_argument("--evaluate", action="store_true", help="evaluate poses and novel views on the test set")
-    parser.add_argument("--skip-shifted", action="store_true", help="leave out S9's shifted sequences (Human3.6M)")
+    help_shifted = "with --evaluate: leave out S9's shifted sequences (Human3.6M)"
+    parser.add_argument("--skip-shifted", action="store_true", help=help_shifted)
     help_fuse = "with --evaluate: also fuse the cameras of each instant, weighted by trust, agreement and depth"
     parser.add_argument("--fuse", action="store_true", help=help_fuse)
     help_poses = "with --evaluate: write every pose and its trust, with --fuse also fused poses in the world frame"
@@ -57,8 +58,9 @@ def main() -> None:
 
     if (arguments.nuisances and not arguments.evaluate) or (arguments.photographs and not arguments.nuisances):
         raise UserError("--nuisances needs --evaluate, and --photographs needs --nuisances")
-    if (arguments.fuse or arguments.poses or not arguments.trust) and not arguments.evaluate:
-        raise UserError("--fuse, --poses and --no-trust need --evaluate")
+    needing = arguments.fuse or arguments.poses or not arguments.trust or arguments.skip_shifted
+    if needing and not arguments.evaluate:
+        raise UserError("--fuse, --poses, --no-trust and --skip-shifted need --evaluate")
     if arguments.poses:
         check_poses_path(arguments.poses)
     if arguments.save:
@@ -71,7 +73,7 @@ def main() -> None:
     if arguments.evaluate:
         evaluate_network(trained, arguments)
     if arguments.nuisances:
-        evaluate_robustness(trained, arguments.photographs)
+        evaluate_robustness(trained, arguments)
     if view is not None:
         show_view(view, arguments.save)
 
@@ -98,7 +100,7 @@ def evaluate_network(trained: "Trained", arguments: argparse.Namespace) -> None:
     print(f"tables per subject and motion: evaluation.csv and evaluation.md in\n{folder}")
 
 
-def evaluate_robustness(trained: "Trained", photographs: str | None) -> None:
+def evaluate_robustness(trained: "Trained", arguments: argparse.Namespace) -> None:
     """Evaluate the poses of clean and of changed crops, print the matrix, and write it into files."""
     from training.trained.export import result_folder
     from training.trained.load import open_test_data
@@ -107,7 +109,8 @@ def evaluate_robustness(trained: "Trained", photographs: str | None) -> None:
     network, config, hardware, _ = trained
     folder = result_folder(config)
     dataset = open_test_data(trained, ("img_crop", "3D"), masks=True)
-    print(f"\n{robustness_text(evaluate_nuisances(network, dataset, config, hardware, folder, photographs))}")
+    options = {"photographs": arguments.photographs, "skip_shifted": arguments.skip_shifted}
+    print(f"\n{robustness_text(evaluate_nuisances(network, dataset, config, hardware, folder, **options))}")
     print(f"also in nuisances.csv and nuisances.md, with examples in nuisances.png, in\n{folder}")
 
 

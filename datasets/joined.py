@@ -62,6 +62,12 @@ class JoinedDataset(Dataset):
         """Standard deviation (51,) of the poses of `second`, meters."""
         return self.second.pose_std
 
+    def preload(self, progress: bool = True) -> "JoinedDataset":
+        """Read all images of both sets into memory."""
+        self.first.preload(progress)
+        self.second.preload(progress)
+        return self
+
     def to(self, device: torch.device) -> "JoinedDataset":
         """Move both sets to `device`."""
         self.first.to(device)

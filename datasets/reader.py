@@ -50,10 +50,8 @@ class LayoutDataset(Dataset):
             # A missing kind of images is an error here, not after the first epoch has begun in a worker.
             if kind not in self._arrays:
                 self._files.read(0, kind)
-        # Checked first: running out of memory in the middle of loading would kill the process without a message.
         if preload:
-            self._check_memory()
-            self._arrays = {kind: self._preload(kind, progress) for kind in image_keys}
+            self.preload(progress)
 
     @property
     def size(self) -> Any:
@@ -73,6 +71,13 @@ class LayoutDataset(Dataset):
         return sum(
             self._arrays[kind].nbytes if kind in self._arrays else int(np.prod(self._shape(kind))) for kind in kinds
         )
+
+    def preload(self, progress: bool = True) -> "LayoutDataset":
+        """Read all images of `keys` into memory. UserError where they are more than it holds."""
+        # Checked first: running out of memory in the middle of loading would kill the process without a message.
+        self._check_memory()
+        self._arrays = {key: self._preload(key, progress) for key in self.keys if self._is_image(key)}
+        return self
 
     def to(self, device: torch.device) -> "LayoutDataset":
         """Move images and labels to `device`, where batches are gathered from then on. Files must be preloaded."""

@@ -66,8 +66,10 @@ def _shows_only(labels: Mapping[str, np.ndarray], actor_subset: Sequence[int]) -
     return kept
 
 
-def split_validation(labels: Mapping[str, np.ndarray], fraction: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Split all rows into (training rows, validation rows) by whole sequences.
+def split_validation(
+    labels: Mapping[str, np.ndarray], fraction: float, seed: int = 0, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split `rows` (None: all) into (training rows, validation rows) by whole sequences.
 
     Of each subject, random sequences are held out: about `fraction` of the subject's rows, at least one sequence and
     never all. Subjects who have so few sequences that one would be far more are taken together, as one. Of full frames,
@@ -76,12 +78,12 @@ def split_validation(labels: Mapping[str, np.ndarray], fraction: float, seed: in
     """
     if not 0 <= fraction < 1:
         raise UserError(f"validation fraction is {fraction}; expected 0 <= fraction < 1")
-    held_out = np.zeros(len(labels["subj"]), dtype=bool)
+    rows = np.arange(len(labels["subj"])) if rows is None else rows
     if fraction == 0:
-        return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+        return rows, rows[:0]
     # Neighboring frames are nearly equal: validation frames of training sequences would measure memory.
     rng = np.random.default_rng(seed)
-    sequences = group_rows(labels, sequence_keys(labels))
+    sequences = group_rows(labels, sequence_keys(labels), rows)
     if len(sequences.start) < 2:
         raise UserError(
             "there is only one sequence; expected two or more, since whole sequences are held out for validation"
@@ -98,17 +100,20 @@ def split_validation(labels: Mapping[str, np.ndarray], fraction: float, seed: in
         sizes = np.cumsum(sequences.count[shuffled])
         wanted = np.argmin(np.abs(sizes - fraction * sizes[-1])) + 1
         chosen.extend(shuffled[: min(wanted, len(shuffled) - 1)])
-    for group in chosen:
-        held_out[sequences.order[sequences.start[group] :][: sequences.count[group]]] = True
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    held_out = np.repeat(np.isin(np.arange(len(sequences.start)), chosen), sequences.count)
+    return np.sort(sequences.order[~held_out]), np.sort(sequences.order[held_out])
 
 
-def split_last_instants(labels: Mapping[str, np.ndarray], fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Split all rows into (training rows, validation rows): the last instants, about `fraction` of all, at least one.
+def split_last_instants(
+    labels: Mapping[str, np.ndarray], fraction: float, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split `rows` (None: all) into (training rows, validation rows): the last instants, about `fraction` of all.
+
+    At least one instant is held out.
 
     For a recording of one sequence, which `split_validation` cannot split. Raises UserError where there is one instant.
     """
-    instants = group_rows(labels, instant_keys(labels))
+    instants = group_rows(labels, instant_keys(labels), rows)
     count = max(1, round(fraction * len(instants.start)))
     if count >= len(instants.start):
         raise UserError(f"there are {len(instants.start)} instants; expected two or more, some of which are held out")

@@ -15,9 +15,10 @@ from geometry_aware_pose.hub import encode_decode, pose_from_crop, pose_from_pho
 from geometry_aware_pose.own_packages import PACKAGES, ROOT, alias_packages, put_first
 
 if TYPE_CHECKING:
-    from geometry_aware_pose.hugging_face import PretrainedNetwork
+    from geometry_aware_pose.hugging_face import PretrainedNetwork as PretrainedNetwork
 
-__all__ = ["PACKAGES", "ROOT", "PretrainedNetwork", "__version__", "encode_decode", "pose_from_crop", "pose_from_photo"]
+# Without PretrainedNetwork, which `import *` would import, and with it huggingface_hub, which may not be installed.
+__all__ = ["PACKAGES", "ROOT", "__version__", "encode_decode", "pose_from_crop", "pose_from_photo"]
 __version__ = "0.2.0"
 
 put_first()

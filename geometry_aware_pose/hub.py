@@ -115,7 +115,7 @@ def pose_from_photo(
     `roots` (N,3), where the hips are, meters; and `picture`, a PIL image with the skeletons. N is 0 where nobody is
     found. BlazePose finds the people (pip install "geometry-aware-pose[estimate]"). field: the camera's field of view
     across the longer side of the photograph, degrees; None: 60, as of most phones. weights, device: as of
-    `pose_from_crop`.
+    `pose_from_crop`, but no published weights, which hold no statistics of poses.
 
     For many photographs, load once: training.estimation.photo.PoseFromPhoto(pose_from_crop(...)).
     """
@@ -129,6 +129,7 @@ def pose_from_photo(
 
 def weights_path(weights: str | Path) -> str:
     """The path that `weights`, as described above, means."""
+    from training.loop.latest import without_latest
     from utils.errors import UserError
 
     check_name("weights", weights)
@@ -145,7 +146,7 @@ def weights_path(weights: str | Path) -> str:
         expected = ", ".join(map(repr, (*PACKAGED_WEIGHTS, "published")))
         raise UserError(f"weights {str(weights)!r} do not exist; expected {expected}, a path, or None")
     saved = weights / WEIGHTS_FILE
-    return str(saved if saved.is_file() else weights)
+    return without_latest(str(saved if saved.is_file() else weights))
 
 
 def check_name(what: str, name: object) -> None:

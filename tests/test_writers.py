@@ -77,7 +77,9 @@ def calibrate(folder: Path, patch) -> None:
     from training.trained import calibrating
 
     network = SimpleNamespace(output_types=["3D"])
-    trained = SimpleNamespace(trained_with={"dataset_folder_train": "set"}, network=network)
+    trained = SimpleNamespace(
+        trained_with={"dataset_folder_train": "set"}, network=network, config={"network_path": "out"}
+    )
     patch.setattr(calibrating, "open_network", lambda *_: trained)
     patch.setattr(calibrating, "weights_file", lambda _: folder / "out/models/network_best_val_t1.pth")
     patch.setattr(calibrating, "run_of", lambda _: folder / "out")

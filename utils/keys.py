@@ -270,7 +270,8 @@ MACHINE = {
         choices=("auto", "bfloat16", "float32")),
     "threads": Key(None, "of a CPU that train together, for each of batch_parts, which decides the last digits; None: "
         "all, shared by the parts, or in one part half of them for crops below 128 px (all with OMP_NUM_THREADS); a "
-        "resumed run repeats its own", kind=int, optional=True, at_least=1, names_run=False),
+        "resumed run repeats its own where the machine has as many", kind=int, optional=True, at_least=1,
+        names_run=False),
     "compile": Key("auto", "torch.compile of steps of stage 1; auto: of long runs on one CUDA GPU (never: no graph)",
         choices=("auto", "always", "never"), names_run=False),
     "seed": Key(0, "of initial weights, batches, held-out sequences and the choice of labels", at_least=0),

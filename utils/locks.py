@@ -88,7 +88,7 @@ def _lock(file: Path, what: Path) -> int | None:
             raise
         # The last writer may have removed the file after we opened it: that lock would keep nobody out.
         with suppress(OSError):
-            if os.path.samestat(os.fstat(descriptor), os.stat(file)):
+            if _is_still(descriptor, file):
                 break
         os.close(descriptor)
     else:
@@ -110,9 +110,15 @@ def _unlock(descriptor: int | None, file: Path) -> None:
     if descriptor is not None:
         # Removed while it is locked: whoever opens it meanwhile finds that it is no longer the file of that name.
         with suppress(OSError):
-            file.unlink()
+            if _is_still(descriptor, file):
+                file.unlink()
         _held.discard(descriptor)
         os.close(descriptor)
+
+
+def _is_still(descriptor: int, file: Path) -> bool:
+    """Whether `file` is the one that was opened: its folder may have been removed, and made again by another writer."""
+    return os.path.samestat(os.fstat(descriptor), os.stat(file))
 
 
 def _let_go() -> None:

@@ -79,3 +79,10 @@ def test_long_names_are_the_same_modules():
     assert utils.errors.__spec__.name == "utils.errors"
     with pytest.raises(ModuleNotFoundError, match="nothing"):
         import geometry_aware_pose.nothing
+
+
+def test_everything_is_imported_without_the_packages_of_extras(monkeypatch):
+    monkeypatch.setitem(sys.modules, "geometry_aware_pose.hugging_face", None)  # as where huggingface_hub is missing
+    names: dict = {}
+    exec("from geometry_aware_pose import *", names)
+    assert callable(names["pose_from_crop"])

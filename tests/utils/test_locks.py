@@ -1,8 +1,10 @@
 """One writer for each folder, whatever becomes of it."""
 
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 
@@ -64,6 +66,16 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path, holder, how):
     with writing(tmp_path / "out"):
         (tmp_path / "out/data").touch()
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["data"]
+
+
+def test_a_writer_whose_folder_was_removed_leaves_the_lock_of_the_next(tmp_path):
+    with ExitStack() as first, ExitStack() as second:
+        folder = first.enter_context(writing(tmp_path / "out"))
+        shutil.rmtree(folder)
+        second.enter_context(writing(folder))
+        first.close()
+        with pytest.raises(UserError, match="out is being written by this process"), writing(folder):
+            pass
 
 
 @pytest.mark.parametrize("lock", [writing, writing_file])

@@ -22,6 +22,7 @@ from models.methods import method_of
 from training.stages.labels import count_labels
 from utils.config import check_config
 from utils.errors import UserError
+from utils.keys import KEYS, STAGE1_KEYS
 
 MAX_SEEDS = 1000
 # What a suite and a row may have, and of which type.
@@ -112,7 +113,7 @@ def _stages(row: Mapping[str, Any], stage1: dict, stage2: dict, labels: dict) ->
         stages = [("encode", stage1), ("pose", {**stage2, **encoder, **changes})]
         if "finetune" in row:
             stages.append(("pose", {**stages[-1][1], "freeze_encoder": False, **row["finetune"]}))
-    return tuple((stage, check_config(config)) for stage, config in stages)
+    return tuple((stage, check_config(config, STAGE1_KEYS if stage == "encode" else KEYS)) for stage, config in stages)
 
 
 def _check_suite(suite: Mapping[str, Any]) -> None:

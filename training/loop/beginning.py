@@ -1,4 +1,4 @@
-"""What every training begins with: its run folder and its data, whose images are read when all else is checked."""
+"""What every training begins with: its run folder and its data, whose images are read later (`load_images`)."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -18,16 +18,17 @@ Data = TypeVar("Data")
 def open_run(
     config: dict, stage: str, resume: bool, open_dataset: Callable[[dict], Data]
 ) -> tuple[RunFolder, Data | None]:
-    """The folder of the run of a complete `config`, and `open_dataset(config)`; None for it where the run is trained.
+    """The folder of the run of a complete `config`, and its data; None for them where the run is trained.
 
-    Nothing is written. UserError where `fit` would raise one for the folder, and for a missing package of a monitor:
-    before images are decoded or encoded, which may take long.
+    The data are those of `open_dataset(config)`, with no image in memory yet. Nothing is written. UserError where `fit`
+    would raise one for the folder, and for a missing package of a monitor: before images are decoded or encoded, which
+    may take long.
     """
     dataset = open_dataset({**config, "preload_images": False})
     folder = RunFolder(config, stage)
     if _is_trained(config, folder, resume):
         return folder, None
-    return folder, open_dataset(config) if config["preload_images"] else dataset
+    return folder, dataset
 
 
 def _is_trained(config: dict, folder: RunFolder, resume: bool) -> bool:

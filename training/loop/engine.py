@@ -21,7 +21,7 @@ from training.loop.muon import Muon
 from training.loop.progress import ShownLosses, scores_text, to_floats
 from training.loop.provenance import RunRecord, environment, read_record
 from training.loop.run_folder import CsvLog, RunFolder, next_command
-from training.loop.threads import compute_threads, training_threads
+from training.loop.threads import compute_threads, resumed_threads
 from utils.errors import UserError
 from utils.interrupts import finishing
 from utils.locks import writing
@@ -151,8 +151,8 @@ def fit(stage: Stage, config: dict, folder: RunFolder, resume: bool = False) -> 
 def _fit(stage: Stage, config: dict, folder: RunFolder, resume: bool) -> dict:
     state = folder.open(config, resume, write=is_main())
     loop = _Loop(stage, config, folder, state)
-    if config["threads"] not in (None, loop.threads):
-        print(f"threads: {loop.threads}, with which this run began, in place of {config['threads']}")
+    if loop.threads_note and is_main():
+        print(loop.threads_note)
     done = loop.iteration >= config["num_training_iterations"]
     loop.plot_missed()
     if done:
@@ -193,6 +193,9 @@ def _run(loop: "_Loop") -> None:
             # Ignite forgets what stopped it before it began.
             trainer.add_event_handler(Events.STARTED, lambda: trainer.terminate() if interrupts else None)
             trainer.run(loop.stage.batches(first, total))
+        if interrupts and trainer.state.output:
+            # It may have broken since it was last looked at, and nothing would go on from such a state.
+            loop.check_loss(trainer, to_floats(trainer.state.output)["loss"])
         if loop.broken is not None:
             raise UserError(loop.broken)
         if interrupts:
@@ -213,9 +216,8 @@ class _Loop:
         self.broken, self.evaluation = None, {}
         self.record = None
         self.monitors: list[Monitor] = []
-        # A run that has begun keeps its number, which decides the last digits.
         begun = folder.threads if state is not None else None
-        self.threads = begun or training_threads(config, stage.parts)
+        self.threads, self.threads_note = resumed_threads(begun, config, stage.parts)
         if state is not None:
             self._restore(state)
 
@@ -272,13 +274,12 @@ class _Loop:
             self.training_log.append({**row, "iterations_per_second": round(rate, 3)})
         for monitor in self.monitors:
             monitor.add("training", self.iteration, losses)
-        if not math.isfinite(losses["loss"]):
-            self._stop(engine, losses["loss"])
+        self.check_loss(engine, losses["loss"])
 
     def test(self, engine: Engine) -> None:
-        loss = mean_over_processes({"loss": float(engine.state.output["loss"])})["loss"]
-        if not math.isfinite(loss):
-            return self._stop(engine, loss)
+        self.check_loss(engine, mean_over_processes({"loss": float(engine.state.output["loss"])})["loss"])
+        if self.broken is not None:
+            return
         # Evaluation reads running statistics, of which each process has its own.
         sync_buffers(self.stage.network)
         self.evaluation = self.stage.evaluate()
@@ -325,7 +326,10 @@ class _Loop:
         )
         self.record.update(self.iteration, self.best, self.best_iteration)
 
-    def _stop(self, engine: Engine, loss: float) -> None:
+    def check_loss(self, engine: Engine, loss: float) -> None:
+        """Stop, and say why in `broken`, where the loss is not finite."""
+        if math.isfinite(loss):
+            return
         kept = (
             f" (the last good network is {str(self.folder.last_network)!r})"
             if self.folder.last_network.exists()

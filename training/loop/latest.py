@@ -60,6 +60,12 @@ def resolve_latest(config: Mapping[str, Any], stage: str, resume: bool) -> dict[
     return config
 
 
+def without_latest(path: str | None) -> str | None:
+    """`path` with the run that the link `latest` in it leads to now, because the next training changes the link."""
+    found = _behind(path)
+    return path if found is None else str(Path(*found))
+
+
 def _behind(path: str | None) -> tuple[Path, Path] | None:
     """The run that the link `latest` in `path` leads to, and the rest of the path; None without such a link."""
     given = Path(path or "")

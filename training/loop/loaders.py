@@ -1,6 +1,7 @@
 """Batches for training, validation and test, from a config."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,9 @@ CROP_KEYS = ("img_crop", "bg_crop")
 MASK_KINDS = ("mask_crop", "bg_crop")  # either shows where the person is
 VIEW_KEYS = (*CROP_KEYS, "extrinsic_rot", "extrinsic_rot_inv")  # what a novel view is made of
 FRAME_KEYS = ("img", "bg")  # in full frames, what crops are to one person
+
+# (labels, fraction, seed, rows=None) -> training rows and held-out ones, of all rows or of `rows`.
+Split = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 # By label name: crops (B,3,R,R) or frames (B,3,H,W), rotations (B,3,3), poses (B,51) or (B,P,51), indices (B,).
 Batch = dict[str, torch.Tensor]
@@ -122,6 +126,11 @@ def _open(folder: str, config: dict, keys: tuple[str, ...], wanted: str, masks: 
     return dataset
 
 
+def load_images(dataset: MultiViewDataset, config: dict) -> MultiViewDataset:
+    """`dataset`, with its images in memory if `preload_images` says so: it takes minutes, so check all else before."""
+    return dataset.preload(progress=is_main()) if config["preload_images"] else dataset
+
+
 def cache_on_device(dataset: MultiViewDataset, config: dict, device: torch.device) -> MultiViewDataset:
     """`dataset`, with its crops in the memory of `device` if `crops_on_device` says so: batches are gathered there.
 
@@ -133,15 +142,14 @@ def cache_on_device(dataset: MultiViewDataset, config: dict, device: torch.devic
     return dataset.to(device) if wanted == "always" else dataset
 
 
-def training_rows(
-    labels: dict, config: dict, split: Callable[..., tuple[np.ndarray, np.ndarray]] = split_validation
-) -> tuple[np.ndarray, np.ndarray]:
+def training_rows(labels: dict, config: dict, split: Split = split_validation) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the training and of the held-out (validation) sequences of the chosen actors, of every N-th instant.
 
-    `split(labels, fraction, seed)`: what is held out.
+    `split`: what is held out.
     """
     parts = split(labels, config["validation_fraction"], config["seed"])
-    train, validation = (chosen_rows(labels, config, rows) for rows in parts)
+    parts = split_of_subjects(labels, parts, config, "actor_subset", split)
+    train, validation = (select_rows(labels, every_nth_frame=config["every_nth_frame"], rows=rows) for rows in parts)
     if len(train) == 0:
         raise UserError(
             f"actor_subset {config['actor_subset']!r} leaves no training crops in {config['dataset_folder_train']!r}"
@@ -149,14 +157,30 @@ def training_rows(
     if len(validation) == 0:
         raise UserError(
             f"validation_fraction {config['validation_fraction']} holds out no crops of actor_subset "
-            f"{config['actor_subset']!r}; expected some, which choose the best network"
+            f"{config['actor_subset']!r}; expected some, which choose the best network, of two or more sequences"
         )
     return train, validation
 
 
-def chosen_rows(labels: dict, config: dict, rows: np.ndarray | None = None) -> np.ndarray:
-    """Those of `rows` (None: all) that a training uses: of `actor_subset`, of every N-th instant."""
-    thinned = select_rows(labels, every_nth_frame=config["every_nth_frame"], rows=rows)
+def split_of_subjects(
+    labels: dict, parts: tuple[np.ndarray, np.ndarray], config: dict, key: str, split: Split
+) -> tuple[np.ndarray, np.ndarray]:
+    """Those of `parts`, training and held-out rows, that show the subjects that `key` of `config` names.
+
+    Subjects of few sequences are split together, so that some may be on one side alone. Where all the chosen ones are,
+    `split` divides their own rows; where it cannot, one side stays empty.
+    """
+    train, held_out = (rows_of_subjects(labels, rows, config[key], key) for rows in parts)
+    if len(train) == 0 or len(held_out) == 0:
+        with suppress(UserError):
+            own = np.union1d(train, held_out)
+            return split(labels, config["validation_fraction"], config["seed"], own)
+    return train, held_out
+
+
+def chosen_rows(labels: dict, config: dict) -> np.ndarray:
+    """The rows that a training uses, held-out ones too: of `actor_subset`, of every N-th instant."""
+    thinned = select_rows(labels, every_nth_frame=config["every_nth_frame"])
     return rows_of_subjects(labels, thinned, config["actor_subset"])
 
 

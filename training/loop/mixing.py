@@ -10,11 +10,9 @@ from datasets import MultiViewDataset
 from datasets.joined import JoinedDataset
 from datasets.sampler import select_rows, split_last_instants, split_validation
 from training.loop.distributed import draw_shard, world_size
-from training.loop.loaders import Batch, mask_kinds, open_mixed_set, open_training_set, training_rows
+from training.loop.loaders import Batch, Split, mask_kinds, open_mixed_set, open_training_set, training_rows
 from utils.errors import UserError
 from utils.keys import KEYS
-
-Split = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 
 class Part(NamedTuple):
@@ -66,12 +64,15 @@ def training_parts(
     return [*parts, Part(rendered.labels, mixed, sizes[1], len(recording))], held_out
 
 
-def split_recording(labels: Mapping[str, np.ndarray], fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split_recording(
+    labels: Mapping[str, np.ndarray], fraction: float, seed: int, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """As `split_validation`; of a recording that is one sequence, the last instants are held out."""
-    sequences = np.unique(np.stack([labels["subj"], labels["seq"]]), axis=1)
+    chosen = slice(None) if rows is None else rows
+    sequences = np.unique(np.stack([labels["subj"][chosen], labels["seq"][chosen]]), axis=1)
     if sequences.shape[1] > 1:
-        return split_validation(labels, fraction, seed)
-    return split_last_instants(labels, fraction)
+        return split_validation(labels, fraction, seed, rows)
+    return split_last_instants(labels, fraction, rows)
 
 
 def batch_sizes(config: dict, unit: int = 1) -> list[int]:

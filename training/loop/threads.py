@@ -39,6 +39,21 @@ def training_threads(config: Mapping[str, Any], parts: int = 1) -> int:
     return max(1, usable // 2)
 
 
+def resumed_threads(begun: int | None, config: Mapping[str, Any], parts: int = 1) -> tuple[int, str]:
+    """Threads of a run that trained with `begun` before (None: it has not begun), and what is to be said of them.
+
+    They are as many as before, so that the last digits stay, unless that was on a larger machine than this one: then
+    those of a run that begins here.
+    """
+    own, most = training_threads(config, parts), max(1, torch.get_num_threads() // parts)
+    if begun is None or begun == own:
+        return own, ""
+    if begun > most:
+        return own, f"threads: {own}, where this run began with {begun} on a larger machine: last digits will differ"
+    given = "" if config["threads"] is None else f", in place of {config['threads']}"
+    return begun, f"threads: {begun}, with which this run began{given}"
+
+
 @contextmanager
 def compute_threads(count: int) -> Iterator[None]:
     """Compute with `count` threads in the body."""

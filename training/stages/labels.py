@@ -15,10 +15,12 @@ from training.loop.distributed import gather, is_main, rank, world_size
 from training.loop.hardware import Hardware
 from training.loop.loaders import (
     Batch,
+    Split,
     chosen_rows,
     make_loader,
     normalize_batch,
     rows_of_subjects,
+    split_of_subjects,
     training_batches,
     training_rows,
 )
@@ -31,25 +33,24 @@ LABEL_KEYS = ("img_crop", "3D", "extrinsic_rot")
 
 
 def labeled_rows(
-    labels: Mapping[str, np.ndarray], config: dict, split: Callable = split_validation
+    labels: Mapping[str, np.ndarray], config: dict, split: Split = split_validation
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows whose labels may be used: to train on, and, of held-out sequences, to choose the best network by.
 
     They are `label_fraction` of the crops of `label_subjects`, chosen at random by `seed`; both parts count as labels.
-    `split`: as `training_rows` has it.
+    `split`: as `training_rows` has it. Where nothing of `label_subjects` is held out, or all, it splits their own rows.
     """
     fraction, subjects = config["label_fraction"], config["label_subjects"]
     rng = np.random.default_rng(config["seed"])
     parts = []
-    for rows in training_rows(labels, config, split):
-        rows = rows_of_subjects(labels, rows, subjects, "label_subjects")
+    for rows in split_of_subjects(labels, training_rows(labels, config, split), config, "label_subjects", split):
         count = round(fraction * len(rows))
         # Sorted, so that encoding reads the files in their order.
         parts.append(np.sort(rng.choice(rows, max(1, count), replace=False)) if len(rows) else rows)
     if len(parts[0]) < 2 or len(parts[1]) < 1:
         raise UserError(
             f"label_subjects {subjects!r} and label_fraction {fraction} leave {len(parts[0])} labels to train on and "
-            f"{len(parts[1])} held out; expected at least 2 and 1"
+            f"{len(parts[1])} held out; expected at least 2 and 1, of two or more sequences"
         )
     return parts[0], parts[1]
 

@@ -30,6 +30,7 @@ from training.loop.loaders import (
     cache_on_device,
     evenly_spaced,
     grouped_sampler,
+    load_images,
     make_loader,
     normalize_batch,
     training_batches,
@@ -112,7 +113,6 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     folder, dataset = open_run(config, "encode", resume, open_sets)
     if dataset is None:
         return folder
-    dataset = cache_on_device(dataset, config, hardware.device)
     parts, held_out_rows = training_parts(dataset, config, group_size(config))
     samplers = [
         grouped_sampler(part.labels, part.rows, {**config, "batch_size_train": part.batch_size}, shuffle=True)
@@ -132,6 +132,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     if is_main():
         counts = " and ".join(str(len(part.rows)) for part in parts)
         print(f"{counts} crops to train on, {len(held_out_rows)} held out; {hardware}; {folder.path}")
+    dataset = cache_on_device(load_images(dataset, config), config, hardware.device)
 
     def batches(first: int, last: int) -> Iterable[Batch]:
         rows = [TrainingBatches(sampler, first, last) for sampler in samplers]

@@ -11,7 +11,7 @@ from models import EncodeDecode
 from training.loop.distributed import average_gradients, is_main, mean_over_processes, process_group
 from training.loop.engine import Stage, fit, make_optimizer
 from training.loop.hardware import Hardware
-from training.loop.loaders import Batch, cache_on_device, normalize_batch
+from training.loop.loaders import Batch, cache_on_device, load_images, normalize_batch
 from training.loop.mixing import JoinedBatches, open_training_sets, training_parts
 from training.loop.run_folder import RunFolder
 from training.metrics import mpjpe, n_mpjpe
@@ -71,14 +71,14 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     if config["freeze_encoder"]:
         network.requires_grad_(False)
         network.to_pose.requires_grad_(True)
-        rows = np.concatenate([*train, held_out])
+        rows, dataset = np.concatenate([*train, held_out]), load_images(dataset, config)
         source = CachedLatents(network, dataset, rows, hardware, config, np.concatenate(train))
         # From here on, positions among the cached labels in place of rows.
         *train, held_out = np.split(np.arange(len(rows)), np.cumsum([len(part) for part in train]))
         train = [source.with_copies(part) for part in train]
         parameters = network.stage2_parameters()
     else:
-        source = LabeledCrops(cache_on_device(dataset, config, hardware.device), config)
+        source = LabeledCrops(cache_on_device(load_images(dataset, config), config, hardware.device), config)
         parameters = [*network.encoder.parameters(), *network.stage2_parameters()]
     optimizer = make_optimizer(parameters, config)
     step = PoseStep(network, optimizer, hardware, config, source)

@@ -14,7 +14,7 @@ from datasets import FrameDataset
 from training.loop.distributed import average_gradients, is_main, process_group
 from training.loop.engine import Stage, fit, make_optimizer
 from training.loop.hardware import Hardware
-from training.loop.loaders import Batch, cache_on_device, normalize_batch, open_frames
+from training.loop.loaders import Batch, cache_on_device, load_images, normalize_batch, open_frames
 from training.loop.run_folder import RunFolder
 from training.metrics import mpjpe, n_mpjpe
 from training.stages.assignment import of_people
@@ -82,6 +82,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     if config["freeze_encoder"]:
         network.requires_grad_(False)
         network.pose_decoder.requires_grad_(True)
+        dataset = load_images(dataset, config)
         source = SceneLatents(network, dataset, np.concatenate([train, held_out]), hardware, config)
         if is_main():
             print(f"{100 * source.found:.0f} % of the labeled people are in a box of the network")
@@ -92,7 +93,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
         batch_size *= config["spatial_transformer_num"]
         step = ScenePoseStep(network, make_optimizer(network.stage2_parameters(), config), hardware, config, source)
     else:
-        source = LabeledCrops(cache_on_device(dataset, config, hardware.device), config)
+        source = LabeledCrops(cache_on_device(load_images(dataset, config), config, hardware.device), config)
         step = SupervisedSceneStep(network, make_optimizer(network.parameters(), config), hardware, config, dataset)
 
     def shuffled(first: int, last: int) -> ShuffledBatches:

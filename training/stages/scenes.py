@@ -22,6 +22,7 @@ from training.loop.loaders import (
     cache_on_device,
     evenly_spaced,
     grouped_sampler,
+    load_images,
     make_loader,
     normalize_batch,
     open_frames,
@@ -88,7 +89,6 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     folder, dataset = open_run(config, "encode", resume, lambda config: open_frames(config, scene_keys(config)))
     if dataset is None:
         return folder
-    dataset = cache_on_device(dataset, config, hardware.device)
     train, held_out_rows = training_rows(dataset.labels, config)
     sampler = grouped_sampler(dataset.labels, train, config, shuffle=True)
     held_out = list(grouped_sampler(dataset.labels, held_out_rows, config, shuffle=False))
@@ -99,6 +99,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     )
     if is_main():
         print(f"{len(train)} frames to train on, {len(held_out_rows)} held out; {hardware}; {folder.path}")
+    dataset = cache_on_device(load_images(dataset, config), config, hardware.device)
 
     def batches(first: int, last: int) -> Iterable[Batch]:
         return training_batches(dataset, TrainingBatches(sampler, first, last), config)

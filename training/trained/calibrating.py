@@ -16,7 +16,7 @@ from models.checkpoints import add_trust
 from models.parts.folding import fold_batch_norm
 from models.parts.trust import TrustHead
 from training.loop.hardware import Hardware
-from training.loop.loaders import open_training_set, training_rows
+from training.loop.loaders import open_training_set, split_of_subjects, training_rows
 from training.loop.mixing import split_recording
 from training.loop.threads import map_batches
 from training.metrics import n_mpjpe, n_pck
@@ -25,6 +25,7 @@ from training.trained.disturbed import disturbed, without_person
 from training.trained.fitting import CLEAN, DISTURBED, FLAGGED, Samples, fit_head, latent_statistics
 from training.trained.load import Trained, open_network, run_of, weights_file
 from utils.errors import UserError
+from utils.files import check_writable
 from utils.geometry import rotate_points, rotation_about
 from utils.images import normalize
 from utils.locks import writing, writing_file
@@ -56,7 +57,7 @@ class Report(NamedTuple):
 
 
 # Keys of a training that say which of its crops were held out.
-HELD_OUT_KEYS = ("dataset_folder_train", "actor_subset", "validation_fraction", "seed")
+HELD_OUT_KEYS = ("dataset_folder_train", "actor_subset", "validation_fraction", "label_subjects", "seed")
 
 
 def calibrate_trust(config: dict, given: frozenset[str] = frozenset()) -> Report:
@@ -64,18 +65,21 @@ def calibrate_trust(config: dict, given: frozenset[str] = frozenset()) -> Report
 
     Its held-out crops are those of its own training, but for what the user gave of HELD_OUT_KEYS: weights that were
     exported do not know where their training set lies. The set must have poses. UserError for fewer than
-    FEWEST_HELD_OUT held-out crops.
+    FEWEST_HELD_OUT held-out crops, and for published weights.
     """
     trained = open_network(config, given)
     if "3D" not in trained.network.output_types:
         raise UserError(f"{config['network_path']!r} was not trained for poses; expected weights of stage 2")
-    stored = trained.trained_with or {}
+    if (stored := trained.trained_with) is None:
+        raise UserError(f"{config['network_path']!r} holds published weights; expected a network trained here")
     if "dataset_folder_train" not in stored and "dataset_folder_train" not in given:
         raise UserError(
             "dataset_folder_train is not given; expected the set whose held-out crops the network never saw"
         )
     known = {key: stored[key] for key in HELD_OUT_KEYS if key in stored and key not in given}
-    file = weights_file(config["network_path"])
+    file = weights_file(trained.config["network_path"])
+    # The fit takes minutes.
+    check_writable(file)
     # The file is read, and written with the head: what a training stored meanwhile would be lost.
     with writing(run) if (run := run_of(file)) else writing_file(file):
         report = fit_trust(trained._replace(config={**trained.config, **known}))
@@ -89,7 +93,10 @@ def fit_trust(trained: Trained) -> Report:
     dataset = open_training_set({**config, "preload_images": False}, ("img_crop", "3D"))
     rng = np.random.default_rng(config["seed"])
     # A recording that is one sequence is split by time; of several, whole sequences are held out in every training.
-    train, held_out = (rng.permutation(rows) for rows in training_rows(dataset.labels, config, split_recording))
+    parts = training_rows(dataset.labels, config, split_recording)
+    # Subjects who were held out altogether may have given labels all the same.
+    labeled, _ = split_of_subjects(dataset.labels, parts, config, "label_subjects", split_recording)
+    train, held_out = rng.permutation(parts[0]), rng.permutation(np.setdiff1d(parts[1], labeled))
     if len(held_out) < FEWEST_HELD_OUT:
         raise UserError(
             f"{config['dataset_folder_train']!r} has {len(held_out)} held-out crops; expected at least "

@@ -78,7 +78,7 @@ def evaluate(
         check_poses_path(poses_file)
     if folder is not None:
         check_writable(Path(folder) / "evaluation.csv")
-    rows = _rows_not_shifted(dataset.labels) if skip_shifted else None
+    rows = rows_not_shifted(dataset.labels) if skip_shifted else None
     pairs = pair_cameras(dataset.labels, config["every_nth_frame"], rows)
     # Of an odd number of cameras one is in two pairs; it counts once.
     evaluated = np.unique(pairs)
@@ -121,7 +121,8 @@ def label_note(dataset: MultiViewDataset) -> str:
     return f"The poses of this set are {source}." if source else ""
 
 
-def _rows_not_shifted(labels: Labels) -> np.ndarray:
+def rows_not_shifted(labels: Labels) -> np.ndarray:
+    """The rows that are not marked as `shifted`. UserError for a set that marks none, or all."""
     if "shifted" not in labels:
         raise UserError(f"{labels.path} has no 'shifted'; expected a set that prepare_h36m.py made")
     rows = np.flatnonzero(labels["shifted"].reshape(-1) == 0)

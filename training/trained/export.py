@@ -1,11 +1,14 @@
 """What leaves a run: small files of weights to share, and the folder that its results go to."""
 
+import hashlib
+import os
 from pathlib import Path
 
 import torch
 
 from models.checkpoints import read_checkpoint, save_weights
 from training.loop.identity import WEIGHTS_KEYS
+from training.loop.latest import without_latest
 from training.trained.load import Trained, open_network, run_of, weights_file
 from utils.config import method_name, table_of
 from utils.errors import UserError
@@ -31,7 +34,7 @@ def export_weights(config: dict, given: frozenset[str], path: str | Path) -> Non
         raise UserError(f"cannot export to {str(path)!r}; expected a name that ends in .safetensors")
     trained = open_network(*_of_its_method(config, given))
     kept = shared_config(trained)
-    if Path(path).exists() and Path(path).samefile(weights_file(config["network_path"])):
+    if Path(path).exists() and Path(path).samefile(weights_file(trained.config["network_path"])):
         raise UserError(f"{str(path)!r} is the network itself, in its full precision; expected another file")
     with writing_file(path):
         save_weights(path, trained.network, kept, dtype=torch.float16)
@@ -39,6 +42,7 @@ def export_weights(config: dict, given: frozenset[str], path: str | Path) -> Non
 
 def _of_its_method(config: dict, given: frozenset[str]) -> tuple[dict, frozenset[str]]:
     """`config` and the keys that were given, for the method of the network at `network_path`, whichever it is."""
+    config = {**config, "network_path": without_latest(config["network_path"])}
     stored = None if config["network_path"] is None else read_checkpoint(weights_file(config["network_path"])).config
     if stored is None or method_name(stored) == method_name(config):
         return config, given
@@ -62,4 +66,6 @@ def shared_config(trained: Trained) -> dict:
 def result_folder(config: dict) -> Path:
     """Where the results of `network_path` go: into its run folder, or one in `output_folder` named after its file."""
     file = weights_file(config["network_path"])
-    return run_of(file) or Path(config["output_folder"]) / f"test_{file.stem}"
+    # Files in several folders may have one name.
+    path = hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:6]
+    return run_of(file) or Path(config["output_folder"]) / f"test_{file.stem}_{path}"

@@ -73,7 +73,7 @@ class PoseFromCrop:
         if not network.pose_mean.any():
             raise UserError(
                 "this network holds no pose statistics, because published files have none; expected those of its "
-                "training data (statistics=FOLDER in the training layout, or network.set_pose_statistics)"
+                "training data (pose_from_crop(statistics=FOLDER), or network.set_pose_statistics), or other weights"
             )
         for name, value in {"flip_test": flip_test, "trust": trust}.items():
             if not isinstance(value, bool):

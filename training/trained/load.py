@@ -24,6 +24,7 @@ from models.scene.network import DetectEncodeDecode
 from training.loop.distributed import is_main
 from training.loop.hardware import Hardware
 from training.loop.identity import CONFIG_FILE, RECORD_FILE, network_file
+from training.loop.latest import without_latest
 from training.loop.loaders import open_frames, open_test_set
 from utils.commands import METHOD_SCRIPTS, command_for
 from utils.config import check_config, method_name
@@ -32,6 +33,11 @@ from utils.paths import ROOT
 
 # Exported weights name no test set, because they leave the machine that made them.
 SAMPLE_SETS = {"geometry_aware": str(ROOT / "examples" / "sample_set"), "scene": str(ROOT / "examples" / "scenes")}
+
+# In the config of a stage 2, no key of the table: False where it began with a network whose image decoder does not
+# fit its encoder, which is that of supervision, or was trained on with the labels.
+_VIEWS_TRAINED = "views_trained"
+_VIEWS = {"img_crop", "img"}  # novel views, of crops and of frames
 
 
 class Trained(NamedTuple):
@@ -52,11 +58,13 @@ def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
     Its architecture is that of its own training, and so are its test set (`dataset_folder_test`) and those of its
     `output_types` that were trained. `given` names the keys that the user gave: for the test set and the outputs they
     replace the stored values, for the architecture they must agree with them. A published file stores no config: it
-    is loaded into the network that `config` describes.
+    is loaded into the network that `config` describes. In the config that is returned, `network_path` is the run that
+    `latest` led to.
     """
     config = check_config(config)
     if config["network_path"] is None:
         raise UserError("network_path is None; expected a run folder of a training, or a file of weights")
+    config["network_path"] = without_latest(config["network_path"])
     hardware = Hardware(config["device"], config["precision"])
     file = weights_file(config["network_path"])
     checkpoint = read_checkpoint(file)
@@ -184,6 +192,8 @@ def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[En
     _load_for_pose(network, checkpoint, method, keep_decoder)
     if decoder is not None:
         load_pose_decoder(network, decoder)
+    if checkpoint.config is not None and not _VIEWS & _trained_outputs(checkpoint.config):
+        config = {**config, _VIEWS_TRAINED: False}
     return network, config, keep_decoder or decoder is not None
 
 
@@ -255,9 +265,7 @@ def _has_poses(checkpoint: Checkpoint) -> bool:
 def _outputs_of(checkpoint: Checkpoint, wanted: tuple[str, ...], given: bool) -> tuple[str, ...]:
     """Those of the outputs `wanted` that were trained. UserError for untrained views or poses that the user gave."""
     stored = checkpoint.config
-    # Stage 2 leaves the image decoder as stage 1 trained it, for an encoder that stays, too.
-    keeps_views = stored.get("network_path") and stored.get("freeze_encoder", True)
-    trained = {*stored["output_types"], *(("img_crop",) if keeps_views else ())}
+    trained = _trained_outputs(stored)
     if not given:
         return tuple(name for name in wanted if name in trained)
     untrained = [name for name in ("img_crop", "3D") if name in wanted and name not in trained]
@@ -266,6 +274,13 @@ def _outputs_of(checkpoint: Checkpoint, wanted: tuple[str, ...], given: bool) ->
             f"output_types has {untrained[0]}, but {checkpoint.source} was trained for {stored['output_types']} only"
         )
     return wanted
+
+
+def _trained_outputs(stored: dict) -> set[str]:
+    """The outputs that a network was trained for, here or in the stage before, by its `stored` config."""
+    # Stage 2 leaves the image decoder as stage 1 trained it, for an encoder that stays, too.
+    keeps_views = stored.get("network_path") and stored.get("freeze_encoder", True) and stored.get(_VIEWS_TRAINED, True)
+    return {*stored["output_types"], *(("img_crop",) if keeps_views else ())}
 
 
 def _agreed(config: dict, checkpoint: Checkpoint, given: frozenset[str], keys: Iterable[str]) -> dict:

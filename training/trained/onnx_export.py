@@ -84,9 +84,8 @@ def export_onnx(config: dict, given: frozenset[str], folder: str | Path) -> list
     """
     _require_packages()
     on_cpu = {"device": "cpu", "precision": "float32"}
-    network = open_network({**config, **on_cpu}, given).network.requires_grad_(False)
-    if not isinstance(network, EncodeDecode):
-        raise UserError(f"{config['network_path']!r} is a network for frames; expected one for crops (geometry_aware)")
+    network, config, *_ = open_network({**config, **on_cpu}, given)
+    network.requires_grad_(False)
     crops = torch.zeros((_EXAMPLES, network.size, network.size, 3), dtype=torch.uint8)
     # Traced once here for the shapes of latents.
     latents = _CropsToLatents(network)(crops)

@@ -19,6 +19,7 @@ from training.loop.hardware import Hardware
 from training.loop.threads import map_batches
 from training.metrics import n_mpjpe, p_mpjpe
 from training.trained.copies import estimate_poses
+from training.trained.evaluation import rows_not_shifted
 from training.trained.nuisances import NUISANCES, KnownCrop, Nuisance, apply, mask_of
 from training.trained.tables import markdown_table
 from utils.errors import UserError
@@ -50,17 +51,19 @@ def evaluate_nuisances(
     hardware: Hardware,
     folder: str | os.PathLike | None = None,
     photographs: str | None = None,
+    skip_shifted: bool = False,
 ) -> Robustness:
     """Errors of poses on up to 500 crops of `dataset`, clean and under each nuisance of `NUISANCES`.
 
     `dataset` reads "img_crop" and "3D", and "mask_crop" or "bg_crop" where it has them; nuisances for which it lacks
     something are left out. A label rolls with its crop. `photographs`: a folder of pictures for backgrounds; None: the
     free ones in scikit-learn and scikit-image with which nothing is trained, where installed. Writes `nuisances.csv`,
-    `nuisances.md` and `nuisances.png` into `folder`, if given. Config keys: batch_size_test, flip_test.
+    `nuisances.md` and `nuisances.png` into `folder`, if given. `skip_shifted` as of `evaluate`.
+    Config keys: batch_size_test, flip_test.
     """
-    check_nuisances(network, photographs)
-    indices = np.unique(np.linspace(0, len(dataset) - 1, CROPS).round().astype(int))
-    batch = dataset.__getitems__(indices)
+    _check_poses(network)
+    rows = rows_not_shifted(dataset.labels) if skip_shifted else np.arange(len(dataset))
+    batch = dataset.__getitems__(rows[np.unique(np.linspace(0, len(rows) - 1, CROPS).round().astype(int))])
     crops, labels = _crops_seen(batch, photographs), batch["3D"].cpu()
     pose = partial(_poses, fold_batch_norm(network), hardware, config["flip_test"])
     rows, left_out, examples = [], {}, []
@@ -81,11 +84,15 @@ def evaluate_nuisances(
 
 
 def check_nuisances(network: EncodeDecode, photographs: str | None = None) -> None:
-    """UserError for a network or a folder of pictures that `evaluate_nuisances` cannot use."""
+    """UserError for a network, a folder of pictures or a picture that `evaluate_nuisances` cannot use."""
+    _check_poses(network)
+    if photographs is not None:
+        _photographs(photographs, 1)
+
+
+def _check_poses(network: EncodeDecode) -> None:
     if "3D" not in network.output_types:
         raise UserError("this network was not trained for poses, whose errors under nuisances are measured")
-    if photographs is not None:
-        photograph_files(photographs)
 
 
 def robustness_text(found: Robustness) -> str:

@@ -234,6 +234,12 @@ def test_stage_2_keeps_how_its_stage_1_shows_views(data, tmp_path):
     assert views["center_targets"] and poses["center_targets"]
 
 
+def test_keys_of_stage_2_without_a_stage_are_for_stage_2(data, tmp_path):
+    ((_, views), (_, poses)) = planned(arguments_of(tmp_path, data, ONE_ROW, "flip_test=True", "latent_fg=8"))[0].stages
+    assert "flip_test" not in views and poses["flip_test"]
+    assert views["latent_fg"] == poses["latent_fg"] == 8
+
+
 def test_another_way_of_testing_trains_nothing_and_is_another_result(data, one_row):
     (only,) = run(one_row, data, ONE_ROW, "--seeds", "1")
     first, folders = read_result(only), run_folders(one_row)
@@ -457,6 +463,7 @@ BAD = {
     "seed of all": (["labels", "seed=5"], ["'seed=5'", "--seeds sets it; leave it out"]),
     "seed": (["labels", "stage1.seed=5"], ["'stage1.seed=5'", "--seeds sets it; leave it out"]),
     "fraction": (["labels", "label_fraction=0.1"], ["'label_fraction=0.1'", "labels of the suite set it"]),
+    "other stage": (["labels", "stage1.flip_test=True", "actor_subset=None"], ["'flip_test'", "a key of stage 2"]),
     "network": (["labels", "stage2.network_path=x"], ["'stage2.network_path=x'", "network of the stage before"]),
 }
 

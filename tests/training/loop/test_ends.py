@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from models.parts.weights import read_file
-from tests.runs import Died
+from tests.runs import Died, interrupt_at
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config
 from training.loop import curves, provenance
 from training.loop.engine import Stage, fit
 from training.loop.run_folder import RunFolder
+from training.stages.novel_views import train_novel_views
+from training.stages.step import TrainingStep
 from utils.errors import UserError
 from utils.interrupts import Terminated
 from utils.locks import writing
@@ -103,6 +105,23 @@ def test_signals_let_the_iteration_end_and_the_run_goes_on(run, sign, error, tmp
     stopped = contents(only_run(tmp_path))
     assert stopped["iteration"] == 3
     assert contents(run())["iteration"] == 6
+
+
+def test_an_interrupted_run_whose_loss_is_not_finite_keeps_its_last_state(tmp_path, monkeypatch):
+    interrupt_at(monkeypatch, 4)
+    original = TrainingStep.__call__
+
+    def call(self, batch, iteration):
+        losses = original(self, batch, iteration)
+        return {**losses, "loss": losses["loss"] * (torch.nan if iteration == 4 else 1)}
+
+    monkeypatch.setattr(TrainingStep, "__call__", call)
+    several = write_synthetic_layout(tmp_path / "data", size=SIZE, sequences_per_subject=3)
+    config = tiny_config(several, tmp_path / "output", num_training_iterations=6, test_every=3, print_every=6)
+    with pytest.raises(UserError, match=r"the loss became nan at iteration 4; .*the last good network"):
+        train_novel_views(config)
+    (folder,) = [path for path in (tmp_path / "output").iterdir() if not path.is_symlink()]
+    assert torch.load(folder / "models" / "training_state.pth", weights_only=True)["iteration"] == 3
 
 
 PHASES = [("batches", 0), ("plot", 0), ("read", 1), ("step", 1), ("read", 4), ("step", 4), ("test", 4), ("plot", 6)]

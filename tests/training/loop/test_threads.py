@@ -9,7 +9,7 @@ import torch
 from tests.runs import Died, die_at, losses
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config
-from training.loop.threads import LARGE, compute_threads, map_batches, training_threads
+from training.loop.threads import LARGE, compute_threads, map_batches, resumed_threads, training_threads
 from training.stages.novel_views import train_novel_views
 from training.stages.step import TrainingStep
 
@@ -46,13 +46,35 @@ def test_a_resumed_run_repeats_the_threads_that_it_began_with(data, tmp_path, mo
     with monkeypatch.context() as patch, pytest.raises(Died):
         die_at(patch, 5)
         train_novel_views(tiny_config(data, tmp_path / "killed", threads=2))
-    before = torch.get_num_threads()
-    resumed = train_novel_views(tiny_config(data, tmp_path / "killed", threads=3), resume=True)
+    with compute_threads(4):
+        before = torch.get_num_threads()
+        resumed = train_novel_views(tiny_config(data, tmp_path / "killed", threads=3), resume=True)
+        after = torch.get_num_threads()
     assert "threads: 2, with which this run began, in place of 3" in capsys.readouterr().out
-    assert torch.get_num_threads() == before and set(seen) == {2}
+    assert after == before and set(seen) == {2}
     assert losses(resumed) == losses(whole)
     sessions = json.loads(resumed.record_file.read_text())["sessions"]
     assert [session["threads"] for session in sessions] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("begun", "given", "parts", "expected", "said"),
+    [
+        (32, None, 1, 4, "on a larger machine"),
+        (32, 3, 1, 3, "on a larger machine"),
+        (32, 32, 1, 32, ""),
+        (4, None, 2, 2, "on a larger machine"),
+        (2, None, 1, 2, "with which this run began"),
+        (2, 3, 1, 2, "in place of 3"),
+        (4, None, 1, 4, ""),
+        (None, None, 1, 4, ""),
+    ],
+)
+def test_a_run_of_a_larger_machine_takes_the_threads_of_this_one(monkeypatch, begun, given, parts, expected, said):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with compute_threads(4):
+        count, note = resumed_threads(begun, {"threads": given, "inputDimension": LARGE}, parts)
+    assert count == expected and said in note and bool(said) == bool(note)
 
 
 def test_batches_side_by_side_give_the_results_of_one_after_the_other_in_their_order():

@@ -135,6 +135,9 @@ def test_images_are_read_when_all_else_is_checked(method, tmp_path, monkeypatch,
         run.state_file.write_bytes(b"PK")
         with pytest.raises(UserError, match="cannot resume"):
             train(config, resume=True)
+    for (train, config, _), key in zip(runs, ("actor_subset", "label_subjects"), strict=True):
+        with pytest.raises(UserError, match=rf"{key} \[9\]"):
+            train({**config, key: [9], "seed": 1})
     if method.stage2 is train_pose:
         nowhere = {"augment_background": 0.5, "augment_background_folder": "nowhere", "seed": 1}
         for train, config, _ in runs:

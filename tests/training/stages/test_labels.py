@@ -30,6 +30,35 @@ def test_labels_are_a_seeded_fraction_of_the_chosen_subjects(data):
         labeled_rows(dataset.labels, {**config, "label_subjects": [9]})
 
 
+@pytest.mark.parametrize(("key", "choose"), [("label_subjects", labeled_rows), ("actor_subset", training_rows)])
+def test_subjects_of_few_sequences_are_split_by_themselves_where_all_or_none_are_held_out(key, choose):
+    """As 3DHP: two sequences of each of seven people, of all of whom one or two are held out."""
+    labels = {"subj": np.repeat(np.arange(1, 8), 20), "seq": np.tile(np.repeat([1, 2], 10), 7)}
+    labels |= {"frame": np.arange(140), "cam": np.zeros(140, int)}
+    config = {"actor_subset": None, "label_subjects": None, "label_fraction": 1.0, "every_nth_frame": 1}
+    config |= {"validation_fraction": 0.1, "dataset_folder_train": "3dhp"}
+    for seed in range(8):
+        for subject in range(1, 8):
+            train, held_out = choose(labels, {**config, "seed": seed, key: [subject]})
+            assert set(labels["subj"][train]) == set(labels["subj"][held_out]) == {subject}
+            assert len(train) == len(held_out) == 10
+            assert len(set(labels["seq"][train]) | set(labels["seq"][held_out])) == 2
+        train, held_out = choose(labels, {**config, "seed": seed, key: [1, 2, 3, 4, 5, 6, 7]})
+        parts = training_rows(labels, {**config, "seed": seed})
+        assert np.array_equal(train, parts[0]) and np.array_equal(held_out, parts[1])
+
+
+def test_one_sequence_cannot_be_split():
+    labels = {"subj": np.repeat([1, 2, 3], 10), "seq": np.repeat([1, 2, 3], 10), "frame": np.arange(30)}
+    labels |= {"cam": np.zeros(30, int)}
+    config = {"actor_subset": None, "label_subjects": [1], "label_fraction": 1.0, "every_nth_frame": 1, "seed": 0}
+    config |= {"validation_fraction": 0.1, "dataset_folder_train": "set"}
+    with pytest.raises(UserError, match=r"label_subjects \[1\] .* of two or more sequences"):
+        labeled_rows(labels, config)
+    with pytest.raises(UserError, match=r"actor_subset \[1\]"):
+        training_rows(labels, {**config, "actor_subset": [1]})
+
+
 def test_batches_of_an_iteration_do_not_depend_on_where_a_run_started():
     shuffled = list(ShuffledBatches(np.arange(10, 20), 4, 0, 0, 9))
     for ours, theirs in zip(ShuffledBatches(np.arange(10, 20), 4, 0, 5, 9), shuffled[5:], strict=True):

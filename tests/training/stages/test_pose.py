@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from configs.config_robust import AUGMENTATION
+from configs.config_test_encodeDecode import config_dict as TEST_CONFIG
 from datasets import MultiViewDataset
 from models import build_network
 from models.checkpoints import read_checkpoint, save_weights
@@ -12,6 +13,7 @@ from tests.runs import Died, die_at, losses
 from tests.tiny import tiny_config, tiny_pose_config
 from training.stages.pose import train_pose
 from training.stages.pose_run import NUM_EXAMPLES
+from training.trained.load import open_network
 from utils.errors import UserError
 
 
@@ -98,6 +100,18 @@ def test_supervised_baseline_trains_the_encoder(data, tmp_path):
     assert moved == {"encoder", "to_pose"}
     with pytest.raises(UserError, match="network_path"):
         train_pose({**config, "freeze_encoder": True})
+
+
+def test_a_second_stage_2_has_the_views_of_the_first(data, stage1, tmp_path):
+    """An encoder that learned from labels has left its image decoder behind, whatever trains on top of it."""
+    first = {"views": (str(stage1.path), {}), "no views": (None, {"freeze_encoder": False})}
+    for name, (start, changes) in first.items():
+        config = tiny_pose_config(data, tmp_path / name, start, num_training_iterations=2, **changes)
+        for _ in range(3):
+            folder = train_pose(config)
+            config |= {"network_path": str(folder.path), "freeze_encoder": True}
+        outputs = open_network({**TEST_CONFIG, "network_path": str(folder.path), "device": "cpu"}).network.output_types
+        assert outputs == (("img_crop", "3D") if name == "views" else ("3D",))
 
 
 def test_stage_2_takes_the_architecture_from_stage_1_unless_the_user_contradicts(data, stage1, tmp_path):

@@ -18,8 +18,10 @@ from models.geometry_aware.published import published_name
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import ROOT
 from training.loop.hardware import Hardware
+from training.loop.latest import point_latest_to
 from training.loop.loaders import VIEW_KEYS, normalize_batch
 from training.stages.centering import targets_of
+from training.trained import calibrating
 from training.trained.export import result_folder
 from training.trained.load import SAMPLE_SETS, open_network, open_test_data
 from training.trained.viewing import RotatedView
@@ -74,7 +76,24 @@ def test_weights_in_a_folder_called_models_are_no_run(layout, tmp_path):
     file = folder / "models" / "network_best_val_t1.pth"
     assert result_folder({**config, "network_path": str(file)}) == folder
     (folder / "config.json").unlink()
-    assert result_folder({**config, "network_path": str(file)}) == tmp_path / "output" / "test_network_best_val_t1"
+    found = result_folder({**config, "network_path": str(file)})
+    assert found.parent == tmp_path / "output" and found.name.startswith("test_network_best_val_t1_")
+    other = make_run(tmp_path / "other", layout)
+    (other / "config.json").unlink()
+    same = {"network_path": str(other / "models" / file.name)}
+    assert result_folder({**config, **same}) != found, "it would overwrite the evaluation of the other"
+
+
+def test_results_go_to_the_run_that_latest_led_to_at_first(trained, layout, monkeypatch):
+    make_run(trained.parent / "next", layout)
+    point_latest_to(trained)
+    config = {**config_dict, "network_path": str(trained.parent / "latest"), "device": "cpu"}
+    opened, written = open_network(config), []
+    monkeypatch.setattr(calibrating, "fit_trust", lambda _: point_latest_to(trained.parent / "next"))
+    monkeypatch.setattr(calibrating, "add_trust", lambda file, _: written.append(file))
+    calibrating.calibrate_trust(config, frozenset({"dataset_folder_train"}))
+    assert written == [trained / "models" / "network_best_val_t1.pth"]
+    assert result_folder(opened.config) == trained
 
 
 def run(monkeypatch, *arguments):
@@ -116,7 +135,7 @@ def test_published_weights(trained, layout, monkeypatch, tmp_path, capsys):
     ]
     run(monkeypatch, *given, "--save", tmp_path / "view.png", "--evaluate")
     assert "mean pose of the training set" in capsys.readouterr().out
-    assert (tmp_path / "test_published" / "evaluation.csv").is_file()
+    assert len(list(tmp_path.glob("test_published_*/evaluation.csv"))) == 1
     config = {**TINY, "network_path": str(tmp_path / "published.pth"), "dataset_folder_test": str(layout)}
     trained = open_network(config)
     assert trained.trained_with is None and not trained.network.pose_mean.any()
@@ -166,6 +185,7 @@ def test_bad_input_is_one_line(trained, monkeypatch, capsys, tmp_path):
     assert "0 to 23" in error_of(monkeypatch, capsys, path, "--save", tmp_path / "a.png", "--index", 24)
     assert ".gif" in error_of(monkeypatch, capsys, path, "--save", tmp_path / "a.jpg")
     assert "latent_3d" in error_of(monkeypatch, capsys, path, "latent_3d=12")
+    assert "--skip-shifted need --evaluate" in error_of(monkeypatch, capsys, path, "--skip-shifted")
     missing = error_of(monkeypatch, capsys, path, f"dataset_folder_test={tmp_path / 'nowhere'}")
     assert "nowhere" in missing and "32 px" in missing and "render" not in missing
     assert "64 px wide" in error_of(monkeypatch, capsys, path, f"dataset_folder_test={SAMPLE_SETS['geometry_aware']}")
@@ -183,12 +203,14 @@ def test_bad_input_is_one_line(trained, monkeypatch, capsys, tmp_path):
         (["--save", "view.jpg"], "cannot save to 'view.jpg'"),
         (["--save", "view.png", "--index", "24"], "no image 24"),
         (["--nuisances", "--photographs", "nowhere"], "photographs 'nowhere' does not exist"),
-        (["output_folder=file"], "Not a directory: 'file/test_network/evaluation.csv'"),
+        (["--nuisances", "--photographs", "pictures"], "bad.png"),
+        (["output_folder=file"], "Not a directory: 'file/test_network_"),
     ],
 )
 def test_what_comes_after_the_evaluation_is_checked_before_it(trained, options, message, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.npz").mkdir(), (tmp_path / "folder.png").mkdir(), (tmp_path / "file").touch()
+    (tmp_path / "pictures").mkdir(), (tmp_path / "pictures" / "bad.png").write_bytes(b"no picture")
     (trained / "models" / "network_best_val_t1.pth").rename(tmp_path / "network.pth")
     monkeypatch.setattr("training.trained.evaluation.score_pairs", lambda *_: pytest.fail("was evaluated"))
     assert message in error_of(monkeypatch, capsys, "network_path=network.pth", "--evaluate", *options)

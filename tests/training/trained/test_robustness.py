@@ -1,7 +1,9 @@
 """The matrix of robustness on a tiny set: its clean row is the evaluation, and it says what it leaves out."""
 
 import csv
+import shutil
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -73,6 +75,18 @@ def test_photographs_of_a_folder_are_backgrounds(network, data, tmp_path):
     assert not found.left_out and "photographs" in {row["nuisance"] for row in found.rows}
     with pytest.raises(UserError, match="does not exist"):
         evaluate_nuisances(network, opened(data), config, hardware, photographs=str(tmp_path / "none"))
+
+
+def test_shifted_sequences_are_left_out_of_the_matrix_too(network, data, tmp_path):
+    config, hardware = tiny_config("", "", flip_test=False), Hardware("cpu", "float32")
+    copy = shutil.copytree(data, tmp_path / "set")
+    with h5py.File(copy / "labels.h5", "a") as file:
+        file["shifted"] = (np.arange(len(file["subj"])) % 4 == 0).astype(np.int8)
+    found = evaluate_nuisances(network, opened(copy), config, hardware, skip_shifted=True)
+    assert found.rows[0]["crops"] == (opened(copy).labels["shifted"] == 0).sum() < len(opened(copy))
+    assert found.rows[0]["n_mpjpe_mm"] == pytest.approx(
+        evaluate(network, opened(copy), config, hardware, skip_shifted=True)[-1]["n_mpjpe_mm"], rel=1e-4
+    )
 
 
 def test_the_script_asks_for_an_evaluation():

@@ -267,6 +267,20 @@ def test_what_cannot_be_calibrated_is_one_line(weights, tmp_path, data):
     assert result.returncode == 2 and "dataset_folder_train is not given" in result.stderr
 
 
+def test_what_cannot_be_stored_is_not_fitted(weights, data, monkeypatch):
+    monkeypatch.setattr("training.trained.calibrating.fit_trust", lambda _: pytest.fail("was fitted"))
+    config = {**config_dict, "network_path": str(weights), "dataset_folder_train": str(data), "device": "cpu"}
+    given = frozenset({"dataset_folder_train"})
+    published = opened(weights)._replace(trained_with=None)
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="holds published weights"):
+        patch.setattr("training.trained.calibrating.open_network", lambda *_: published)
+        calibrate_trust(config, given)
+    # Also for root, who may write everywhere.
+    monkeypatch.setattr("utils.files.os.access", lambda *_: False)
+    with pytest.raises(PermissionError, match=r"network\.safetensors"):
+        calibrate_trust(config, given)
+
+
 def test_a_few_held_out_crops_calibrate_nothing(weights, tmp_path):
     few, before = write_synthetic_layout(tmp_path / "few", size=32, instants=6), weights.read_bytes()
     with pytest.raises(UserError, match=r"few' has 48 held-out crops; expected at least 50 .*validation_fraction"):
