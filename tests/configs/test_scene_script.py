@@ -96,7 +96,7 @@ def test_bad_input_is_one_line(files, start, data, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--index", "8"], "no image 8"), (["output_folder=file"], "file/test_both/evaluation.csv")],
+    [(["--index", "8"], "no image 8"), (["output_folder=file"], r"file/test_both_\w{6}/evaluation.csv")],
 )
 def test_what_comes_after_the_evaluation_is_checked_before_it(files, start, options, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -435,7 +435,7 @@ def test_the_suite_of_the_wild_world_plans_both_stages_and_four_schedules_of_sup
     assert poses["freeze_encoder"] and poses["label_subjects"] is None and not poses["augment_background"]
     supervised = [config for run in runs if run is not method for _, config in run.stages]
     schedules = {(config["num_training_iterations"], config["learning_rate"]) for config in supervised}
-    assert schedules == {(n, rate) for n in (2_000, 8_000) for rate in (5e-4, 2e-3)} and len(supervised) == 4
+    assert schedules == {(n, rate) for n in (8_000, 32_000) for rate in (5e-4, 2e-3)} and len(supervised) == 4
     for config in supervised:
         assert config["network_path"] is None and not config["freeze_encoder"] and config["actor_subset"] is None
         assert config.items() >= AUGMENTATION.items() and config["label_fraction"] == poses["label_fraction"]
