@@ -6,7 +6,8 @@ config_dict = {
     **demo_pose,
     "network_path": None,
     "freeze_encoder": False,
-    # Of 1e-3 to 5e-3, held-out poses choose this one; five times the iterations would take 6 % of its error, and a minute.
+    # Of 1e-3 to 5e-3, held-out poses choose this one. Five times the iterations would take 6 % of its error, and a
+    # minute (docs/speed.md).
     "learning_rate": 2e-3,
     "num_training_iterations": 400,
     "test_every": 25,
