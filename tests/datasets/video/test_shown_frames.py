@@ -72,15 +72,20 @@ def test_trimmed_videos_have_the_frames_that_are_shown():
         assert np.abs(frame.astype(int) - theirs[index]).mean() < 3
 
 
+def encode(path, count, codec, options):
+    """A video of `count` scenes, encoded with `options` of the codec."""
+    with pyav().open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, width=96, height=48, options=options)
+        stream.pix_fmt = "yuv420p"
+        for index in range(count):
+            container.mux(stream.encode(pyav().VideoFrame.from_ndarray(scene(index), format="rgb24")))
+        container.mux(stream.encode())
+
+
 @pytest.mark.parametrize("ending", ["mkv", "mp4", "ts"])
 def test_a_stream_that_starts_between_key_frames_says_so(tmp_path, ending):
     whole, cut = tmp_path / "whole.mp4", tmp_path / f"cut.{ending}"
-    with pyav().open(str(whole), "w") as container:
-        stream = container.add_stream("libx264", rate=25, width=96, height=48, options={"g": "10", "sc_threshold": "0"})
-        stream.pix_fmt = "yuv420p"
-        for index in range(20):
-            container.mux(stream.encode(pyav().VideoFrame.from_ndarray(scene(index), format="rgb24")))
-        container.mux(stream.encode())
+    encode(whole, 20, "libx264", {"g": "10", "sc_threshold": "0"})
     with pyav().open(str(whole)) as container, pyav().open(str(cut), "w") as target:
         stream = container.streams.video[0]
         copy = target.add_stream_from_template(stream)
@@ -101,12 +106,7 @@ def test_pictures_before_the_first_key_frame_do_not_count(tmp_path, codec, endin
     options = {params: "open-gop=1:keyint=12:min-keyint=1:bframes=3:b-adapt=0:scenecut=0"}
     if codec == "libx265":
         options[params] += ":log-level=none:pools=1"
-    with pyav().open(str(whole), "w") as container:
-        stream = container.add_stream(codec, rate=25, width=96, height=48, options=options)
-        stream.pix_fmt = "yuv420p"
-        for index in range(24):
-            container.mux(stream.encode(pyav().VideoFrame.from_ndarray(scene(index), format="rgb24")))
-        container.mux(stream.encode())
+    encode(whole, 24, codec, options)
     with pyav().open(str(whole)) as container, pyav().open(str(cut), "w") as target:
         stream = container.streams.video[0]
         copy, keys = target.add_stream_from_template(stream), 0
