@@ -52,8 +52,7 @@ def read_calibration(path: str | Path) -> Calibration:
     """Read a calibration file; its ending tells the format (datasets/cameras/calibration_formats.py, or JSON).
 
     A camera whose file gives no size of the image has width and height 0. One without a pose is no error before it is
-    used, which `check_cameras` finds. Raises UserError naming file, camera and
-    field for whatever is missing or wrong.
+    used, which `check_cameras` finds. Raises UserError naming file, camera and field for whatever is missing or wrong.
     """
     path = Path(path).expanduser()
     reader = READERS.get(path.suffix.lower(), read_json)

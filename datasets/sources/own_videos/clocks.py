@@ -17,10 +17,11 @@ ASSUMED_RATE = 25.0  # frames per second, of pictures, which have none
 def common_rate(videos: dict[str, Path], where: str) -> float | None:
     """The frame rate of the videos by camera; None where no file has one. Raises UserError where they differ."""
     rates = {name: frame_rate(video) for name, video in videos.items()}
-    if _differ(rates):
+    if _differ(_known(rates)):
+        # A file may count its last frame as longer: the times of the frames tell.
         rates = {name: rate_of_video(frame_times(videos[name]), rate)[0] for name, rate in rates.items()}
-    known = [rate for rate in rates.values() if rate]
-    if _differ(rates):
+    known = _known(rates)
+    if _differ(known):
         listed = ", ".join(f"{name} {rate:.6g}" for name, rate in rates.items() if rate)
         raise UserError(
             f"{where}: frame rates differ: {listed} frames per second; expected one rate (change it: "
@@ -29,8 +30,11 @@ def common_rate(videos: dict[str, Path], where: str) -> float | None:
     return known[0] if known else None
 
 
-def _differ(rates: dict[str, float | None]) -> bool:
-    known = [rate for rate in rates.values() if rate]
+def _known(rates: dict[str, float | None]) -> list[float]:
+    return [rate for rate in rates.values() if rate]
+
+
+def _differ(known: list[float]) -> bool:
     return bool(known) and max(known) > (1 + SAME_RATE) * min(known)
 
 
