@@ -162,10 +162,24 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         import yaml
     except ImportError as error:
         raise UserError(f"YAML files need the package 'pyyaml': {install_extra('video')}") from error
+
+    class Loader(yaml.BaseLoader):
+        def construct_mapping(self, node, deep=False):
+            lines: dict[str, int] = {}
+            for key, _ in node.value:
+                line = key.start_mark.line + 1
+                # PyYAML takes the last one in silence.
+                if key.value in lines:
+                    raise UserError(
+                        f"{path}: {key.value!r} in line {line} is in line {lines[key.value]} too; expected it once"
+                    )
+                lines[key.value] = line
+            return super().construct_mapping(node, deep)
+
     with reading(path, "YAML as cv2.FileStorage writes it"):
         # The head that OpenCV writes, "%YAML:1.0", is no valid one.
         text = re.sub(r"\A%YAML.*", "", path.read_text(encoding="utf-8-sig"))
-        return dict(yaml.load(text, Loader=yaml.BaseLoader))
+        return dict(yaml.load(text, Loader=Loader))
 
 
 def _check_new(name: str, cameras: Mapping[str, Any], path: Path) -> None:

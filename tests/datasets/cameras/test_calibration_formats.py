@@ -185,6 +185,21 @@ def test_two_cameras_of_one_name_are_refused(cameras, tmp_path, name):
         read_calibration(tmp_path / name)
 
 
+@pytest.mark.parametrize("key", ["intri: K_left", "intri: dist_right", "extri: Rot_left", "extri: T_right"])
+def test_a_key_that_yaml_has_twice_is_refused(cameras, tmp_path, key):
+    """The last one was taken in silence."""
+    write_yaml(cameras, tmp_path)
+    file, key = key.split(": ")
+    text = (tmp_path / f"{file}.yml").read_text()
+    first = text[: text.index(f"{key}:")].count("\n") + 1
+    last = text.count("\n") + 1
+    (tmp_path / f"{file}.yml").write_text(text + text[text.index(f"{key}:") :].replace("1", "2"))
+    with pytest.raises(
+        UserError, match=rf"{file}\.yml: '{key}' in line {last} is in line {first} too; expected it once"
+    ):
+        read_calibration(tmp_path / "intri.yml")
+
+
 @pytest.mark.parametrize("up", ["-y", "y", "x"])
 @pytest.mark.parametrize("name", ["metadata.toml", "top.toml", "c.qca.txt", "intri.yml"])
 def test_unit_and_up_may_be_given_in_each_format(cameras, tmp_path, name, up):
