@@ -10,13 +10,14 @@ t.
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets.cameras.calibration_formats import READERS, read_opencv_yaml
+from datasets.cameras.calibration_formats import NO_POSE, READERS, Unusable, read_opencv_yaml
 from datasets.cameras.camera import Camera, opencv
 from utils.errors import UserError
 from utils.readers import read_json, reading, whole_number
@@ -41,18 +42,19 @@ _FIELDS = {"width", "height", "K", "distortion", *_POSE}
 
 class Calibration(NamedTuple):
     """cameras: by name, in a world in meters with z up. to_z_up: (3,3) rotation from the file's world to this one.
-    without_pose: names of others, of which the file does not say where they are."""
+    unusable: others of the file by name, and why."""
 
     cameras: dict[str, Camera]
     to_z_up: np.ndarray
-    without_pose: tuple[str, ...] = ()
+    unusable: Mapping[str, Unusable] = MappingProxyType({})
 
 
 def read_calibration(path: str | Path) -> Calibration:
     """Read a calibration file; its ending tells the format (datasets/cameras/calibration_formats.py, or JSON).
 
-    A camera whose file gives no size of the image has width and height 0. One without a pose is no error before it is
-    used, which `check_cameras` finds. Raises UserError naming file, camera and field for whatever is missing or wrong.
+    A camera whose file gives no size of the image has width and height 0. One that cannot be used, without a pose or
+    with a fisheye lens, is no error before it is, which `check_cameras` finds. Raises UserError naming file, camera and
+    field for whatever is missing or wrong.
     """
     path = Path(path).expanduser()
     reader = READERS.get(path.suffix.lower(), read_json)
@@ -68,27 +70,32 @@ def read_calibration(path: str | Path) -> Calibration:
     _check_fields(content, {"unit", "up", "cameras"}, str(path))
     scale = _choice(content, "unit", UNITS, "m", path)
     to_z_up = _choice(content, "up", UP_AXES, "z", path)
-    cameras, without_pose = {}, []
+    cameras, unusable = {}, {}
     for name, fields in by_composed_name(content["cameras"], str(path)).items():
         where = f"{path}: camera {name!r}"
         check_camera_name(name, where)
+        if isinstance(fields, Unusable):
+            unusable[name] = fields
+            continue
         if not isinstance(fields, dict):
             raise UserError(f"{where} is {fields!r}; expected an object with K, R, t, width and height")
         _check_fields(fields, _FIELDS, where)
         if not _POSE & set(fields):
-            without_pose.append(name)
+            unusable[name] = NO_POSE
             continue
         cameras[name] = _camera(fields, scale, to_z_up, where, sized=reader is not read_opencv_yaml)
     if not cameras:
-        raise UserError(f"{path}: no camera has a pose; expected R and t of those that are used")
-    return Calibration(cameras, to_z_up, tuple(without_pose))
+        name, (why, expected) = next(iter(unusable.items()))
+        raise UserError(f"{path}: no camera can be used; {name!r} {why}; expected {expected}")
+    return Calibration(cameras, to_z_up, unusable)
 
 
 def check_cameras(calibration: Calibration, names: Iterable[str], file: str | Path) -> None:
-    """UserError for a camera of `names` that the calibration lacks, or whose pose it lacks. file: for the message."""
+    """UserError for a camera of `names` that the calibration lacks, or that cannot be used. file: for the message."""
     for name in names:
-        if name in calibration.without_pose:
-            raise UserError(f"camera {name!r} has no pose in {file}; expected R and t, as of the others")
+        if name in calibration.unusable:
+            why, expected = calibration.unusable[name]
+            raise UserError(f"camera {name!r} {why} in {file}; expected {expected}")
         if name not in calibration.cameras:
             raise UserError(
                 f"no camera {name!r} in {file}; it has {', '.join(calibration.cameras)} (a video is named after its "

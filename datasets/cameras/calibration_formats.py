@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -20,6 +20,16 @@ from utils.readers import reading
 # Qualisys' camera axes: x right, y up, z backward.
 _QUALISYS_AXES = np.diag([1.0, -1.0, -1.0])
 _QUALISYS_SUBPIXELS = 64
+
+
+class Unusable(NamedTuple):
+    """In place of a camera that cannot be used: `why`, what follows its name, and what was `expected`."""
+
+    why: str
+    expected: str
+
+
+NO_POSE = Unusable("has no pose", "R and t")
 
 
 def read_qualisys(path: Path) -> dict[str, Any]:
@@ -35,6 +45,10 @@ def read_qualisys(path: Path) -> dict[str, Any]:
     for camera in root.iter("camera"):
         name = camera.get("serial") or f"cam_{len(cameras)}"
         where = f"{path}: camera {name!r}"
+        _check_new(name, cameras, path)
+        if camera.get("calibrated", "").lower() == "false":
+            cameras[name] = Unusable("is not calibrated", 'calibrated="true"')
+            continue
         transform, intrinsic = (_attributes(camera, part, where) for part in ("transform", "intrinsic"))
         field = _attributes(camera, "fov_video", where)
         columns = [[transform[f"r{row}{column}"] for column in "123"] for row in "123"]
@@ -42,7 +56,6 @@ def read_qualisys(path: Path) -> dict[str, Any]:
             intrinsic[f"{kind}{axis}"] for kind in ("focalLength", "centerPoint") for axis in "UV"
         )
         scale = 1 / _QUALISYS_SUBPIXELS
-        _check_new(name, cameras, path)
         cameras[name] = {
             "width": field["right"] - field["left"] + 1,
             "height": field["bottom"] - field["top"] + 1,
@@ -78,13 +91,6 @@ def read_toml(path: Path) -> dict[str, Any]:
             continue
         name = str(table.get("name") or (f"cam_{key}" if nested else key))
         where = f"{path}: camera {name!r}"
-        if table.get("fisheye"):
-            raise UserError(f"{where} has a fisheye lens; expected a standard one (undistort its video first)")
-        if table.get("rotation_count"):
-            raise UserError(
-                f"{where} has rotation_count {table['rotation_count']}; expected 0 (rotate its video first, and "
-                "calibrate again)"
-            )
         _check_new(name, cameras, path)
         cameras[name] = _toml_camera(table, where)
     metadata = content.get("metadata")
@@ -104,7 +110,11 @@ def _toml_library() -> ModuleType:
     return tomllib
 
 
-def _toml_camera(table: dict[str, Any], where: str) -> dict[str, Any]:
+def _toml_camera(table: dict[str, Any], where: str) -> dict[str, Any] | Unusable:
+    if table.get("fisheye"):
+        return Unusable("has a fisheye lens", "a standard one (undistort its video first)")
+    if turns := table.get("rotation_count"):
+        return Unusable(f"has rotation_count {turns}", "0 (rotate its video first, and calibrate again)")
     # One that was calibrated by itself alone has no pose, and may go unused.
     pose = [key for key in ("rotation", "translation") if {"rotation", "translation"} & set(table)]
     missing = [key for key in ("size", *pose) if key not in table]

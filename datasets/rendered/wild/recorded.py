@@ -58,7 +58,7 @@ def read_recorded_cameras(path: str | Path, upright: bool = False) -> RecordedCa
     Raises UserError for a bad file, fewer than two cameras, and cameras without a common place on the floor.
     """
     calibration = read_calibration(path)
-    check_cameras(calibration, [*calibration.cameras, *calibration.without_pose], path)
+    check_cameras(calibration, [*calibration.cameras, *calibration.unusable], path)
     named = calibration.cameras
     if len(named) < FEWEST_CAMERAS:
         raise UserError(f"{path} has {len(named)} camera; expected {FEWEST_CAMERAS} or more, which see one place")

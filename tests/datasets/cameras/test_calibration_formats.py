@@ -157,15 +157,52 @@ def test_a_camera_without_a_pose_may_go_unused(cameras, tmp_path):
     (tmp_path / "c.json").write_text(json.dumps({"cameras": {left: posed, right: content}}))
     for name in ("c.toml", "c.json"):
         found = read_calibration(tmp_path / name)
-        assert list(found.cameras) == [left] and found.without_pose == (right,)
+        assert list(found.cameras) == [left] and list(found.unusable) == [right]
         check_cameras(found, [left], name)
         with pytest.raises(UserError, match=rf"camera 'right' has no pose in {name}; expected R and t"):
             check_cameras(found, cameras, name)
         with pytest.raises(UserError, match=rf"no camera 'back' in {name}; it has left \(a video is named"):
             check_cameras(found, ["back"], name)
     (tmp_path / "c.json").write_text(json.dumps({"cameras": {left: content}}))
-    with pytest.raises(UserError, match=r"c\.json: no camera has a pose; expected R and t"):
+    with pytest.raises(UserError, match=r"c\.json: no camera can be used; 'left' has no pose; expected R and t"):
         read_calibration(tmp_path / "c.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("c.toml", ("[right]", "[right]\nfisheye = true"), "has a fisheye lens in .*; expected a standard one"),
+        (
+            "array.toml",
+            ("[cameras.1]", "[cameras.1]\nfisheye = true"),
+            "has a fisheye lens in .*; expected a standard one",
+        ),
+        (
+            "array.toml",
+            ("[cameras.1]", "[cameras.1]\nrotation_count = 1"),
+            r"has rotation_count 1 in .*; expected 0 \(rotate",
+        ),
+        ("c.qca.txt", ('serial="right"', 'serial="right" calibrated="false"'), "is not calibrated in .*; expected"),
+    ],
+)
+def test_a_camera_that_cannot_be_used_may_go_unused(cameras, tmp_path, name, change, message):
+    """One fisheye camera made the whole calibration unreadable."""
+    head, (left, right) = "[{name}]", cameras
+    if name == "array.toml":
+        cameras = {"0": cameras[left], "1": cameras[right]}
+        head, left, right = "[cameras.{name}]", "cam_0", "cam_1"
+    text = toml(cameras, head=head) if name.endswith("toml") else qualisys(cameras)
+    path = tmp_path / name
+    path.write_text(text.replace(*change))
+    found = read_calibration(path)
+    assert list(found.cameras) == [left] and list(found.unusable) == [right]
+    check_cameras(found, [left], path)
+    with pytest.raises(UserError, match=f"camera '{right}' {message}"):
+        check_cameras(found, [left, right], path)
+    if name == "c.toml":
+        path.write_text(text.replace("[left]", "[left]\nfisheye = true").replace(*change))
+        with pytest.raises(UserError, match=r"c\.toml: no camera can be used; 'left' has a fisheye lens; expected"):
+            read_calibration(path)
 
 
 @pytest.mark.parametrize("name", ["c.toml", "c.qca.txt", "c.json", "intri.yml"])
@@ -241,8 +278,6 @@ def test_long_distortions_are_opencvs(tmp_path, count):
     [
         ("c.toml", lambda text: text.replace("[metadata]", "["), "is not valid TOML"),
         ("c.toml", lambda text: text.replace("translation", "position"), r"camera 'left': no 'translation'"),
-        ("c.toml", lambda text: text.replace("[metadata]", "[c]\nmatrix = []\nfisheye = true\n[metadata]"), "fisheye"),
-        ("c.toml", lambda text: text.replace("size", "rotation_count = 1\nsize", 1), "rotation_count 1; expected 0"),
         ("c.toml", lambda text: text + 'unit = "inch"', "'unit' is 'inch'; expected one of m, cm, mm"),
         ("c.toml", lambda text: text + "up = 3", "'up' is 3; expected one of z, -z, y"),
         ("c.qca.txt", lambda text: text.replace("<calibration", '<calibration up="w"'), "'up' is 'w'"),
