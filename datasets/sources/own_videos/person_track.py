@@ -61,20 +61,22 @@ def upright_note(joints: np.ndarray) -> str | None:
     )
 
 
-def late_boxes_note(boxes: Boxes, num_frames: dict[str, int]) -> str | None:
-    """What to say of boxes in frames that the videos do not have; None: nothing."""
+def box_frames_note(boxes: Boxes, num_frames: dict[str, int]) -> str | None:
+    """What to say of boxes in frames that the videos do not have, and of those that begin at 1; None: nothing."""
     late = {name: [frame for frame in boxes[name] if frame >= num_frames[name]] for name in boxes}
     listed = [
         f"{name} {len(frames)} (first: frame {min(frames)} of {num_frames[name]})"
         for name, frames in late.items()
         if frames
     ]
-    if not listed:
-        return None
-    return (
-        f"WARNING: boxes after the end of the video are left out: {', '.join(listed)}; expected frames "
-        "counted from 0 in each camera's own video"
-    )
+    expected = "expected frames counted from 0 in each camera's own video"
+    if listed:
+        return f"WARNING: boxes after the end of the video are left out: {', '.join(listed)}; {expected}"
+    # People who come into view do so in another frame of each camera.
+    starts = [min(frames) for frames in boxes.values() if frames]
+    if len(starts) >= MIN_CAMERAS and set(starts) == {1}:
+        return f"WARNING: the boxes of all cameras begin at frame 1, as if they were counted from 1; {expected}"
+    return None
 
 
 def late_poses_note(poses: np.ndarray, recording: Recording, num_frames: dict[str, int]) -> str | None:

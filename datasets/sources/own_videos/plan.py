@@ -24,8 +24,8 @@ from datasets.sources.own_videos.consistency import (
 from datasets.sources.own_videos.ghosts import notes_on_found
 from datasets.sources.own_videos.person_track import (
     PersonTrack,
+    box_frames_note,
     filmed_instants,
-    late_boxes_note,
     late_poses_note,
     track_from_boxes,
     track_from_poses,
@@ -92,7 +92,7 @@ def make_plan(recording: Recording, every: int) -> Plan:
         return with_track(plan, track_from_poses(recording, calibration, poses, plan.instants, num_frames))
     if recording.boxes is not None:
         boxes = read_boxes(recording.boxes, list(recording.videos))
-        return with_boxes(_with_note(plan, late_boxes_note(boxes, num_frames)), boxes)
+        return with_boxes(_with_note(plan, box_frames_note(boxes, num_frames)), boxes)
     return plan
 
 

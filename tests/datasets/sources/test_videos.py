@@ -506,6 +506,24 @@ def test_boxes_and_poses_after_the_end_are_warnings(filmed_body, tmp_path):
         assert ("WARNING: 12 poses after the end of all videos, at instant 12" in notes) == (count == 2)
 
 
+@pytest.mark.parametrize(
+    ("first", "instants", "warned"), [(1, 11, True), (0, 11, False), (2, 10, False), (1, 12, False)]
+)
+def test_boxes_that_begin_at_frame_1_in_all_cameras_are_a_warning(filmed_body, tmp_path, first, instants, warned):
+    """Where the person leaves before the end, none of them is too late."""
+    boxes = {
+        name: {t + first: true_box(camera, filmed_body.joints[max(t - OFFSETS[name], 0)]) for t in range(instants)}
+        for name, camera in filmed_body.cameras.items()
+    }
+    write_boxes(tmp_path / "b.csv", boxes)
+    notes = "".join(make_plan(recording(filmed_body, boxes=tmp_path / "b.csv"), 1).notes)
+    assert ("WARNING: the boxes of all cameras begin at frame 1, as if they were counted from 1;" in notes) == warned
+    # Of one camera alone, a person who came into view.
+    del boxes["left"][first]
+    write_boxes(tmp_path / "b.csv", boxes)
+    assert "begin at frame 1" not in "".join(make_plan(recording(filmed_body, boxes=tmp_path / "b.csv"), 1).notes)
+
+
 def test_sizes_of_one_calibration_are_checked_before_people_are_searched(filmed, tmp_path):
     """Both recordings share the background of each camera."""
     narrow = [frame[:, :300] for _, frame in read_frames(filmed.videos["left"], range(12))]
