@@ -17,6 +17,7 @@ MAX_ALL = 6  # cropped cameras of which all combinations are tried: 729 of six
 # Meters. Boxes of the recording in the box miss by 0.05, where its calibration is right; a crop that is misplaced by a
 # tenth of the width moves rays by 0.3 or more at 4 m.
 MAX_MISS = 0.1
+USUAL_DISTANCE = 4.0  # meters between a camera and the person, where no better one is known
 
 
 def ways_to_fit(calibration: Calibration, videos: dict[str, Path]) -> dict[str, list[Fit]]:
@@ -79,6 +80,8 @@ def best_fits(
             sure = all(numbers[place] == chosen[place] for numbers in likely)
             why = "rays miss by" if sure else "rays cannot tell: they miss by"
             sentence = f"{sentence} ({why} {values} mm with the middle and either end)"
+            if not sure and _apart(ways[name]) > MAX_MISS:
+                sentence = f"WARNING: {sentence}; expected a calibration in the size of the video"
         if sentence:
             sentences.append(sentence)
     if MAX_MISS < rays_miss(chosen) < np.inf:
@@ -88,6 +91,12 @@ def best_fits(
             "cropped, the calibration and the offsets"
         )
     return fits, sentences
+
+
+def _apart(fits: Sequence[Fit]) -> float:
+    """How far apart the rays of an image cropped in the middle and at an end are at the person, meters."""
+    middle, end = (fit.camera.intrinsics for fit in fits[:2])
+    return float(USUAL_DISTANCE * np.abs((middle - end)[:2, 2] / middle.diagonal()[:2]).max())
 
 
 def _combinations(counts: Sequence[int], miss: Callable[[tuple[int, ...]], float]) -> list[tuple[int, ...]]:
