@@ -10,12 +10,14 @@ from datasets.cameras.calibration import Calibration
 from datasets.cameras.crop_camera import BOX_METRES
 from datasets.sources.own_videos.boxes import Boxes, locate_person
 from datasets.sources.own_videos.recordings import Recording
+from utils.errors import UserError
 from utils.skeleton import BONES, JOINT_NAMES, ROOT_JOINT
 
 # Median length of all bones of 200 rendered adults, meters. Nine of ten are within 10 % of it.
 ADULT_BONES = 4.2
 USUAL_SIZES = (0.9, 1.1)
 NECK = JOINT_NAMES.index("neck")
+MIN_CROP = 10  # pixels of the image: usual are hundreds, of which centimeters taken for meters leave few
 MAX_TILT = 60  # degrees between the trunk and the world's z axis in the median: people bend, but not all the time
 
 
@@ -117,6 +119,19 @@ def track_from_poses(
     skipped["with the person in fewer than two images"] = int((~enough).sum())
     joints = poses[known[enough]]
     return PersonTrack(known[enough], joints[:, ROOT_JOINT], joints, seen[enough], skipped)
+
+
+def check_unit(track: PersonTrack, recording: Recording, calibration: Calibration) -> None:
+    """UserError where poses are so far from their cameras that no crop can show them, as in a wrong unit."""
+    cameras = [calibration.cameras[name] for name in recording.videos]
+    depths = np.stack([camera.world_to_cam(track.roots)[:, 2] for camera in cameras], axis=1)
+    widths = BOX_METRES / depths * [camera.intrinsics[0, 0] for camera in cameras]
+    width, distance = np.median(widths[track.seen]), np.median(depths[track.seen])
+    if width < MIN_CROP:
+        raise UserError(
+            f"{recording.name}: the poses are {distance:.0f} m away from the cameras, where {BOX_METRES:g} m are "
+            f"{width:.1g} px wide; expected at least {MIN_CROP} px: check the 'unit' of {recording.calibration}"
+        )
 
 
 def track_from_boxes(recording: Recording, calibration: Calibration, boxes: Boxes, instants: range) -> PersonTrack:

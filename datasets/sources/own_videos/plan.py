@@ -25,6 +25,7 @@ from datasets.sources.own_videos.ghosts import notes_on_found
 from datasets.sources.own_videos.person_track import (
     PersonTrack,
     box_frames_note,
+    check_unit,
     filmed_instants,
     late_poses_note,
     track_from_boxes,
@@ -89,7 +90,9 @@ def make_plan(recording: Recording, every: int) -> Plan:
         # Poses that do not say which axis is up are in the world of the calibration file.
         poses = poses @ (calibration.to_z_up if to_z_up is None else to_z_up).T
         plan = _with_note(with_assumed_fits(plan), late_poses_note(poses, recording, num_frames))
-        return with_track(plan, track_from_poses(recording, calibration, poses, plan.instants, num_frames))
+        plan = with_track(plan, track_from_poses(recording, calibration, poses, plan.instants, num_frames))
+        check_unit(plan.track, recording, calibration)
+        return plan
     if recording.boxes is not None:
         boxes = read_boxes(recording.boxes, list(recording.videos))
         return with_boxes(_with_note(plan, box_frames_note(boxes, num_frames)), boxes)

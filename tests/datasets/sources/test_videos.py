@@ -788,6 +788,20 @@ def test_poses_beside_all_cameras_are_an_error(filmed, tmp_path):
         prepare_videos([recording(filmed, poses=tmp_path / "far.npy")], tmp_path / "out", progress=False)
 
 
+def test_a_calibration_in_millimeters_that_does_not_say_so_is_an_error(filmed, tmp_path):
+    """Poses are in the middle of all images then, too, but a fraction of a pixel large."""
+    content = json.loads(filmed.calibration.read_text())
+    del content["unit"]
+    (tmp_path / "c.json").write_text(json.dumps(content))
+    given = recording(filmed, poses=filmed.poses)
+    make_plan(given, 1)
+    message = (
+        r"walk: the poses are 4\d\d\d m away from .*, where 2 m are 0\.1 px wide; expected .* the 'unit' of .*c\.json"
+    )
+    with pytest.raises(UserError, match=message):
+        make_plan(given._replace(calibration=tmp_path / "c.json"), 1)
+
+
 def test_boxes_of_other_things_are_left_out(filmed):
     cameras = list(filmed.cameras.values())
     boxes = [true_box(camera, filmed.joints[0]) for camera in cameras]
