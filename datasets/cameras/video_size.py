@@ -26,16 +26,28 @@ class Fit(NamedTuple):
     sentence: str = ""
 
 
-def fit_to_video(camera: Camera, width: int, height: int, area: Area, name: str) -> list[Fit]:
+def fit_to_video(
+    camera: Camera, width: int, height: int, area: Area, name: str, pixel_aspect: float = 1.0
+) -> list[Fit]:
     """The camera in the pixels of a video of width x height, with all ways to explain a difference in size.
 
-    One way: the sizes are equal, the calibration has none, or the whole calibrated image was scaled and lies between
-    black bars, as `area` shows. Several: the image was cropped along one side, at an unknown place; the middle first.
+    One way: the sizes are equal, the calibration has none, the image was squeezed along one side, as its pixels are
+    `pixel_aspect` times as wide as high, or the whole calibrated image was scaled and lies between black bars, as
+    `area` shows. Several: the image was cropped along one side, at an unknown place; the middle first.
     Raises UserError for any other size: it cannot be told whether the image was cropped or scaled.
     """
     if (camera.width, camera.height) in ((width, height), (0, 0)):
         return [Fit(camera._replace(width=width, height=height))]
     sizes = f"{name}: video {width}x{height} px, calibration {camera.width}x{camera.height} px"
+    squeeze = np.array([width / camera.width, height / camera.height])
+    # Within a pixel: encoders round sizes.
+    if (
+        pixel_aspect != 1
+        and (squeeze == 1).any()
+        and abs(pixel_aspect * squeeze[0] / squeeze[1] - 1) < 1 / camera.width
+    ):
+        squeezed = _scaled(camera, squeeze, Area(0, 0, width, height))._replace(width=width, height=height)
+        return [Fit(squeezed, f"{sizes}: squeezed, as pixels say that are {pixel_aspect:.4g} times as wide as high")]
     scale = max(area.width / camera.width, area.height / camera.height)
     off = np.abs(np.array(area[2:]) - scale * np.array([camera.width, camera.height]))
     if tuple(area) != (0, 0, width, height) and (off <= BAR_TOLERANCE).all():
@@ -61,8 +73,8 @@ def fit_to_video(camera: Camera, width: int, height: int, area: Area, name: str)
     )
 
 
-def _scaled(camera: Camera, scale: float, area: Area) -> Camera:
-    """The camera of an image scaled by `scale`, whose corner is at that of `area`."""
+def _scaled(camera: Camera, scale: float | np.ndarray, area: Area) -> Camera:
+    """The camera of an image scaled by `scale`, one or (2,) along x and y, whose corner is at that of `area`."""
     matrix = camera.intrinsics.copy()
     matrix[[0, 1], [0, 1]] *= scale
     # Whole numbers are pixel centers: the corner of the image lies half a pixel before the first.

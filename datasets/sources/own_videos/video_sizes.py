@@ -10,6 +10,7 @@ import numpy as np
 from datasets.cameras.calibration import Calibration
 from datasets.cameras.camera import Camera
 from datasets.cameras.video_size import Area, Fit, fit_to_video
+from datasets.video.frames import pixel_aspect
 from datasets.video.image_area import image_area, video_size
 
 CLEARLY = 0.8  # the rays of one way to crop must miss by less than this part of the others' to be chosen
@@ -27,7 +28,8 @@ def ways_to_fit(calibration: Calibration, videos: dict[str, Path]) -> dict[str, 
         camera, (width, height) = calibration.cameras[name], video_size(video)
         equal = (camera.width, camera.height) in ((width, height), (0, 0))
         area = Area(0, 0, width, height) if equal else image_area(video)
-        ways[name] = fit_to_video(camera, width, height, area, f"camera {name!r}")
+        aspect = pixel_aspect(video, width, height)
+        ways[name] = fit_to_video(camera, width, height, area, f"camera {name!r}", aspect)
     return ways
 
 

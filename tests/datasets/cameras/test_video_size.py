@@ -1,15 +1,18 @@
 """Videos of another size than calibrated: scaled ones are known by their bars, cropped ones by rays, others refused."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 pytest.importorskip("cv2")
 pytest.importorskip("av")
 
+from datasets.cameras.calibration import Calibration
 from datasets.cameras.camera import Camera
 from datasets.cameras.video_size import Area, Fit, fit_to_video
 from datasets.sources.own_videos.consistency import ray_miss
-from datasets.sources.own_videos.video_sizes import MAX_MISS, assumed_fits, best_fits
+from datasets.sources.own_videos.video_sizes import MAX_MISS, assumed_fits, best_fits, ways_to_fit
 from datasets.video.image_area import image_area, video_size
 from tests.synthetic import ring_cameras
 from tests.tiny import ROOT
@@ -33,6 +36,18 @@ def test_scaled_between_bars():
     expected = (CAMERA.project(POINT) + 0.5) / 2 - 0.5 + [0, 40]
     np.testing.assert_allclose(fit.camera.project(POINT), expected)
     assert "scaled by 0.5000" in fit.sentence and (fit.camera.width, fit.camera.height) == (320, 320)
+
+
+@pytest.mark.parametrize(("size", "aspect"), [((480, 480), 4 / 3), ((640, 360), 3 / 4), ((632, 480), 80 / 79)])
+def test_squeezed_as_the_pixels_say(size, aspect):
+    """HDV has 1440 x 1080 pixels of 4:3; it was taken for cropped."""
+    (fit,) = fit_to_video(CAMERA, *size, Area(0, 0, *size), "camera 'a'", aspect)
+    expected = (CAMERA.project(POINT) + 0.5) * np.array(size) / [640, 480] - 0.5
+    np.testing.assert_allclose(fit.camera.project(POINT), expected)
+    assert "squeezed, as pixels say that are" in fit.sentence and (fit.camera.width, fit.camera.height) == size
+    # Pixels of another shape explain nothing.
+    with_other = fit_to_video(CAMERA, *size, Area(0, 0, *size), "camera 'a'", 1.1)
+    assert len(with_other) == 3 and "cropped" in with_other[0].sentence
 
 
 def test_cropped_at_a_place_that_rays_tell():
@@ -103,6 +118,14 @@ def test_bars_are_measured(tmp_path):
     assert video_size(tmp_path / "a.mp4") == (128, 96)
     area = image_area(tmp_path / "a.mp4")
     assert np.abs(np.array(area) - (0, 12, 128, 72)).max() <= 1
+
+
+def test_the_shape_of_pixels_is_read_of_the_video(tmp_path):
+    frames = np.random.default_rng(0).integers(60, 200, (3, 96, 96, 3)).astype(np.uint8)
+    write_video(tmp_path / "a.mp4", frames, aspect=Fraction(4, 3))
+    camera = CAMERA._replace(width=128, height=96)
+    (fit,) = ways_to_fit(Calibration({"a": camera}, np.eye(3)), {"a": tmp_path / "a.mp4"})["a"]
+    assert fit.sentence.endswith("squeezed, as pixels say that are 1.333 times as wide as high")
 
 
 def test_the_recording_in_the_box_was_scaled():
