@@ -110,6 +110,16 @@ def test_every_type_of_crop_gives_the_same_pose(pose_from_crop, people, tmp_path
     assert np.abs(pose_from_crop(larger) - expected).mean() < 0.02
 
 
+def test_arrays_that_cannot_be_written_are_read_without_a_warning():
+    """As `np.asarray` of a PIL image is; torch says so once in a process, hence another one."""
+    code = (
+        "import warnings, numpy as np; from PIL import Image; from training.trained.inference import read_crops\n"
+        "warnings.simplefilter('error'); crop = np.asarray(Image.new('RGB', (8, 8), (1, 2, 3)))\n"
+        "assert not crop.flags.writeable and read_crops(crop, 8)[0, :, 4, 4].tolist() == [1, 2, 3]"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=TIMEOUT)
+
+
 def test_batch_sizes_are_whole_numbers_of_any_type(pose_from_crop, people):
     few = people["img_crop"][:3]
     expected = pose_from_crop(few)
@@ -160,10 +170,10 @@ def test_bad_crops_are_one_line(tmp_path):
     square = np.zeros((8, 8, 3), np.uint8)
     for crop, message in (
         (np.zeros((8, 9, 3), np.uint8), "9x8 px"),
-        (square.astype(np.float32), "float32"),
+        (square.astype(np.float32), r"crops are an array \(8, 8, 3\) float32"),
         (square[..., 0], r"\(8, 8\)"),
         (torch.zeros(8, 8, 3, dtype=torch.uint8), r"\(3,H,W\)"),
-        (torch.zeros(3, 8, 8), "float32"),
+        (torch.zeros(3, 8, 8), r"crops are a tensor \(3, 8, 8\) torch\.float32"),
         (square[None][:0], r"\(0, 8, 8, 3\)"),
         ([], "no crops"),
         ([square, None], "NoneType"),

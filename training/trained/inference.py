@@ -194,15 +194,16 @@ def _channels_first(crops: np.ndarray | torch.Tensor | Image.Image | str | Path)
     if isinstance(crops, Image.Image):
         crops = as_rgb(crops)
     if isinstance(crops, np.ndarray):
-        found, layout = f"array {crops.shape} {crops.dtype}", "(H,W,3) or (N,H,W,3)"
-        # A copy where strides are negative, as in image[:, ::-1], because tensors have no such strides.
-        pixels = torch.from_numpy(np.ascontiguousarray(crops)) if crops.dtype == np.uint8 else None
+        found, layout = f"an array {crops.shape} {crops.dtype}", "(H,W,3) or (N,H,W,3)"
+        # A copy where strides are negative, as in image[:, ::-1], because tensors have no such strides; and of what
+        # cannot be written, as np.asarray(image) of a PIL image, about which torch warns.
+        pixels = torch.from_numpy(np.require(crops, requirements="CWE")) if crops.dtype == np.uint8 else None
         pixels = pixels.movedim(-1, -3) if pixels is not None and pixels.dim() > 2 else pixels
     elif isinstance(crops, torch.Tensor):
-        found, layout = f"tensor {tuple(crops.shape)} {crops.dtype}", "(3,H,W) or (N,3,H,W)"
+        found, layout = f"a tensor {tuple(crops.shape)} {crops.dtype}", "(3,H,W) or (N,3,H,W)"
         pixels = crops.detach().cpu() if crops.dtype == torch.uint8 and not crops.is_meta else None
     else:
         raise UserError(f"a crop is of type {type(crops).__name__}; expected an array, a tensor, a PIL image or a file")
     if pixels is None or pixels.dim() not in (3, 4) or pixels.shape[-3] != 3 or not len(pixels):
-        raise UserError(f"crops are an {found}; expected uint8 RGB {layout}")
+        raise UserError(f"crops are {found}; expected uint8 RGB {layout}")
     return pixels if pixels.dim() == 4 else pixels[None]
