@@ -134,7 +134,7 @@ class GroupedBatchSampler(Sampler):
 
     The incomplete last batch is dropped; `drop_last=False` keeps it, shorter. The order depends on (`seed`, epoch)
     alone. `batch_size` counts all processes together: rank r of `world_size` takes the r-th share of every batch, in
-    whole groups.
+    whole groups. `name`: what messages call it.
 
     labels: `seq`, `frame`, `cam` (N,), and `subj` (N,) or, of full frames, (N,P). actor_subset, every_nth_frame, rows:
     see `select_rows`.
@@ -156,15 +156,17 @@ class GroupedBatchSampler(Sampler):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        name: str = "batch_size",
     ):
         self.cams, self.paired, self.shuffle, self.seed = use_cam_batches, bool(use_subject_batches), shuffle, seed
         self.rank, self.world_size, self.epoch, self.start_batch = rank, world_size, 0, 0
         self.group_size = self.cams * (2 if self.paired else 1)
         if use_cam_batches < 1 or batch_size < 1 or batch_size % (self.group_size * world_size):
             each = f" for each of {world_size} processes" if world_size > 1 else ""
+            pairs = f", useSubjectBatches {use_subject_batches}" if self.paired else ""
             raise UserError(
-                f"batch size {batch_size}; expected a multiple of {self.group_size}{each} "
-                f"(useCamBatches {use_cam_batches}, useSubjectBatches {use_subject_batches})"
+                f"{name} is {batch_size}; expected a multiple of {self.group_size}{each} "
+                f"(useCamBatches {use_cam_batches}{pairs})"
             )
         self.batch_size = batch_size
         selected = select_rows(labels, actor_subset, every_nth_frame, rows)

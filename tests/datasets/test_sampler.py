@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from datasets.sampler import GroupedBatchSampler, select_rows, split_validation
+from training.loop.loaders import grouped_sampler
 from utils.errors import UserError
 
 
@@ -215,12 +216,21 @@ def test_one_sequence_is_held_out_where_no_subject_has_two():
     assert set(train) | set(validation) == set(range(12))
 
 
+def test_a_batch_of_no_whole_groups_is_named_as_the_user_knows_it(labels):
+    config = {"batch_size_train": 36, "batch_size_test": 32, "useCamBatches": 3, "useSubjectBatches": True, "seed": 0}
+    rows = np.arange(len(labels["subj"]))
+    with pytest.raises(UserError, match=r"batch_size_test is 32; expected a multiple of 3 \(useCamBatches 3\)"):
+        grouped_sampler(labels, rows, config, shuffle=False)
+    with pytest.raises(UserError, match=r"batch_size_train is 32; .* 6 \(useCamBatches 3, useSubjectBatches True\)"):
+        grouped_sampler(labels, rows, {**config, "batch_size_train": 32}, shuffle=True)
+
+
 def test_bad_requests_are_one_line(labels):
-    with pytest.raises(UserError, match="batch size 30; expected a multiple of 4"):
+    with pytest.raises(UserError, match="batch_size is 30; expected a multiple of 4"):
         GroupedBatchSampler(labels, 30)
-    with pytest.raises(UserError, match="batch size 32; expected a multiple of 4 for each of 3 processes"):
+    with pytest.raises(UserError, match="batch_size is 32; expected a multiple of 4 for each of 3 processes"):
         GroupedBatchSampler(labels, 32, world_size=3)
-    with pytest.raises(UserError, match="batch size 0"):
+    with pytest.raises(UserError, match="batch_size is 0"):
         GroupedBatchSampler(labels, 0)
     with pytest.raises(UserError, match="no subject 7"):
         GroupedBatchSampler(labels, 4, actor_subset=[1, 7])

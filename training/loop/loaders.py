@@ -202,9 +202,10 @@ def rows_of_subjects(
 
 def grouped_sampler(labels: dict, rows: np.ndarray, config: dict, shuffle: bool) -> GroupedBatchSampler:
     """Batches in the published structure: with `shuffle`, of this process's share; without, in a fixed order."""
+    name = "batch_size_train" if shuffle else "batch_size_test"
     return GroupedBatchSampler(
         labels,
-        batch_size=config["batch_size_train" if shuffle else "batch_size_test"],
+        batch_size=config[name],
         use_cam_batches=max(1, config["useCamBatches"]),
         use_subject_batches=config["useSubjectBatches"] and shuffle,
         rows=rows,
@@ -213,6 +214,7 @@ def grouped_sampler(labels: dict, rows: np.ndarray, config: dict, shuffle: bool)
         seed=config["seed"],
         rank=rank() if shuffle else 0,
         world_size=world_size() if shuffle else 1,
+        name=name,
     )
 
 
