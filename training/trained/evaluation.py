@@ -68,7 +68,7 @@ def evaluate(
     `skip_shifted` leaves out the crops that labels.h5 marks as `shifted` (three sequences of Human3.6M's S9).
     `dataset` must read `evaluation_keys(network)`. Config keys: batch_size_test, every_nth_frame, flip_test,
     num_workers, preload_images. Raises UserError when the network's output is not finite, and
-    before the evaluation for what cannot be written.
+    before the evaluation for what cannot be written, and where nothing can be measured.
     """
     if not {"3D", "img_crop"} & set(network.output_types):
         raise UserError(f"output_types is {list(network.output_types)}; expected 3D, img_crop or both")
@@ -82,6 +82,11 @@ def evaluate(
     pairs = pair_cameras(dataset.labels, config["every_nth_frame"], rows)
     # Of an odd number of cameras one is in two pairs; it counts once.
     evaluated = np.unique(pairs)
+    if "3D" not in network.output_types and (pairs[:, 0] == pairs[:, 1]).all():
+        raise UserError(
+            f"no instant of {str(dataset.root)!r} has two cameras; expected some, since this network has no poses, and "
+            "a view is rendered from another camera's crop"
+        )
     if fuse:
         check_rotations(dataset.labels["extrinsic_rot"][evaluated], len(evaluated))
     score = partial(_batch_scores, fold_batch_norm(network), hardware, config["flip_test"], trust)

@@ -163,6 +163,9 @@ def test_a_single_camera_has_poses_but_no_novel_views(tmp_path):
     assert table[-1]["crops"] == 6 and table[-1]["mpjpe_mm"] == pytest.approx(0, abs=1e-2)
     assert np.isnan(table[-1]["psnr"]) and "| - " in table_text(table).replace("  ", "")
     assert "3D pose" in summary_text(table[-1]) and "novel views" not in summary_text(table[-1])
+    with pytest.raises(UserError, match=r"no instant of .*set' has two cameras; expected some, since this network has"):
+        run(Stub(network.truth, ("img_crop",)), layout, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_without_motion_names_sequences_are_named(layout):
