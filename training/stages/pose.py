@@ -8,7 +8,7 @@ import torch
 
 from datasets import MultiViewDataset
 from models import EncodeDecode
-from training.loop.distributed import average_gradients, is_main, mean_over_processes, process_group
+from training.loop.distributed import average_gradients, mean_over_processes, process_group
 from training.loop.engine import Stage, fit, make_optimizer
 from training.loop.hardware import Hardware
 from training.loop.loaders import Batch, cache_on_device, load_images, normalize_batch
@@ -21,7 +21,6 @@ from training.stages.augmentation import (
     draw_augmentation,
     make_backgrounds,
     needs_masks,
-    without_effect,
 )
 from training.stages.labels import LABEL_KEYS, CachedLatents, LabeledCrops, ShuffledBatches, labeled_rows
 from training.stages.losses import pose_loss
@@ -60,9 +59,6 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     config, hardware, network, dataset, folder = run
     if dataset is None:
         return folder
-    for key in without_effect(config):
-        if key in given and is_main():
-            print(f"{key} is {config[key]}, but does nothing where freeze_encoder is {config['freeze_encoder']}")
     parts, held_out = training_parts(dataset, config, choose=labeled_rows)
     train = [part.first + part.rows for part in parts]
     examples = some_examples(held_out)

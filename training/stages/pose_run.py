@@ -12,6 +12,7 @@ from training.loop.engine import seed_everything
 from training.loop.hardware import Hardware
 from training.loop.latest import resolve_latest
 from training.loop.run_folder import RunFolder
+from training.stages.augmentation import without_effect
 from training.trained.load import open_for_pose
 from utils.errors import UserError
 
@@ -52,6 +53,9 @@ def open_pose_run(config: dict, resume: bool, given: frozenset[str], open_datase
     folder, dataset = open_run(config, "pose", resume, open_dataset)
     if dataset is not None and not trained_decoder:
         network.set_pose_statistics(dataset.pose_mean, dataset.pose_std)
+    for key in without_effect(config) if dataset is not None and is_main() else ():
+        if key in given:
+            print(f"{key} is {config[key]}, but does nothing where freeze_encoder is {config['freeze_encoder']}")
     return PoseRun(config, hardware, network, dataset, folder)
 
 

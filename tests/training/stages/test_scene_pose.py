@@ -121,6 +121,14 @@ def test_a_network_that_is_to_see_otherwise_than_it_learned_is_mentioned(scenes,
     assert f"perspectiveCorrection is {other}, where " in capsys.readouterr().out
 
 
+def test_augmentation_without_effect_is_said(scenes, tmp_path, capsys):
+    changes = {"freeze_encoder": False, "num_training_iterations": 1, "augment_yaw": 90.0, "augment_points": 0.5}
+    train_scene_pose(config_of(scenes, tmp_path, None, **changes), given=frozenset({"augment_yaw"}))
+    printed = capsys.readouterr().out
+    assert printed.count("does nothing") == 1
+    assert "augment_yaw is 90.0, but does nothing where freeze_encoder is False" in printed
+
+
 def test_people_behind_the_camera_are_not_where_they_would_be_in_front_of_it():
     batch = {"position": torch.tensor([[[0.5, 0.0, 2.0], [0.5, 0.0, -2.0]]]), "intrinsics": torch.eye(3)[None]}
     centers = person_centers(batch)

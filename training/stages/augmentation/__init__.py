@@ -59,7 +59,7 @@ def without_effect(config: dict) -> list[str]:
 
     Recipes inherit them, so that they are no error.
     """
-    return [key for key in (_OF_CROPS if config["freeze_encoder"] else _OF_POINTS) if config[key]]
+    return [key for key in (_OF_CROPS if config["freeze_encoder"] else _OF_POINTS) if config.get(key)]
 
 
 def draw_augmentation(
