@@ -94,10 +94,10 @@ def open_test_frames(trained: Trained) -> FrameDataset:
 def open_test_data(trained: Trained, keys: tuple[str, ...], masks: bool = False, **changes: Any) -> MultiViewDataset:
     """`keys` of the test set of `trained`, and what of the set are `masks`, under its config with `changes`.
 
-    A published network takes the set's pose statistics.
+    A published network that is to give poses takes the set's statistics of them.
     """
     dataset = open_test_set({**trained.config, **changes}, keys, masks)
-    if trained.trained_with is None:
+    if trained.trained_with is None and "3D" in trained.network.output_types:
         # A published file holds none, and the published test set holds those of the training poses.
         trained.network.set_pose_statistics(dataset.pose_mean, dataset.pose_std)
     return dataset

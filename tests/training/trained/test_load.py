@@ -1,9 +1,11 @@
 """Opening a trained network, and the test script end to end on a tiny set: what is evaluated and shown."""
 
 import errno
+import shutil
 import subprocess
 import sys
 
+import h5py
 import imageio.v3 as imageio
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import torch
 
 from configs import test_encodeDecode
 from configs.config_test_encodeDecode import config_dict
+from datasets.layout.labels import POSE_KEYS
 from datasets.reader import MultiViewDataset
 from models import build_network
 from models.checkpoints import save_weights
@@ -142,6 +145,15 @@ def test_published_weights(trained, layout, monkeypatch, tmp_path, capsys):
     dataset = open_test_data(trained, ("img_crop",))
     np.testing.assert_array_equal(trained.network.pose_mean, dataset.pose_mean)
     np.testing.assert_array_equal(trained.network.pose_std, dataset.pose_std)
+    # Views need no statistics of poses, which a set without poses does not have.
+    without = shutil.copytree(layout, tmp_path / "without")
+    with h5py.File(without / "labels.h5", "a") as file:
+        for key in POSE_KEYS:
+            del file[key]
+    config = {**config, "dataset_folder_test": str(without)}
+    assert len(open_test_data(open_network({**config, "output_types": ["img_crop"]}), VIEW_KEYS)) == len(dataset)
+    with pytest.raises(UserError, match="has no 'pose_mean'"):
+        open_test_data(open_network(config), VIEW_KEYS)
 
 
 def test_centered_targets_of_a_network_without_background_are_refused(layout, tmp_path):
