@@ -121,6 +121,8 @@ class EncodeDecode(nn.Module):
         """Normalized crops (B,3,R,R) -> appearance (B,A), points (B,N,3) in the camera frame."""
         if img_crop.shape[1:] != (3, self.size, self.size):
             raise UserError(f"crops have shape {tuple(img_crop.shape[1:])}, expected {(3, self.size, self.size)}")
+        if not img_crop.is_floating_point():
+            raise UserError(f"crops are {img_crop.dtype}; expected floats, as utils.images.normalize makes them")
         appearance, points = self.encoder(img_crop)
         # Under autocast they come in bfloat16, which is too coarse for coordinates that are rotated.
         return appearance, points.float()

@@ -18,6 +18,8 @@ def checked_frames(input_dict: Mapping[str, torch.Tensor], needed: Mapping[str, 
     frames = input_dict["img"]
     if frames.dim() != 4 or frames.shape[1] != 3:
         raise UserError(f"img has shape {tuple(frames.shape)}, expected (frames, 3, height, width)")
+    if not frames.is_floating_point():
+        raise UserError(f"img is {frames.dtype}, expected floats, as utils.images.normalize makes them")
     expected = {
         "bg": tuple(frames.shape),
         "R_cam_2_world": (len(frames), 3, 3),

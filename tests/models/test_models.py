@@ -340,6 +340,8 @@ def test_missing_key_and_uneven_batch_are_named(small):
         small({name: value[:3] for name, value in some_inputs().items()})
     with pytest.raises(UserError, match=r"crops have shape \(3, 32, 32\), expected \(3, 64, 64\)"):
         small(some_inputs(32))
+    with pytest.raises(UserError, match=r"crops are torch.uint8; expected floats, as utils.images.normalize"):
+        small.encode(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
 
 
 def test_without_the_sigmoid_bottleneck_the_linear_layer_sees_as_many_features_as_latents():

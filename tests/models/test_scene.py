@@ -298,6 +298,7 @@ def test_inputs_that_do_not_fit_together_are_one_line(small):
     people = torch.eye(2, 3).repeat(12, 1, 1)
     wrong = {
         r"^img has shape \(3, 40, 72\), expected \(frames, 3, height, width\)": {"img": batch["img"][0]},
+        r"^img is torch.uint8, expected floats, as utils.images.normalize": {"img": batch["img"].byte()},
         r"^bg has shape \(4, 3, 40, 70\), expected \(4, 3, 40, 72\)": {"bg": batch["bg"][..., :-2]},
         r"^R_cam_2_world has shape \(3, 3, 3\), expected \(4, 3, 3\)": {"R_cam_2_world": batch["R_cam_2_world"][:3]},
         r"^spatial_transformer has shape \(12, 2, 3\), expected \(8, 2, 3\) \(spatial_transformer_num = 2 a frame\)": {
