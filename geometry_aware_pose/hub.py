@@ -46,8 +46,9 @@ def encode_decode(weights: str | Path | None = "benchmark64", **config: Any) -> 
     from models import build_network
     from training.trained.load import open_network
     from utils.config import check_config
+    from utils.keys import KEYS
 
-    config = check_config(config)
+    config = check_config(config, KEYS)
     if weights is not None:
         on_cpu = {"device": "cpu", "precision": "float32"}
         resolved = {**config_dict, **on_cpu, **config, "network_path": weights_path(weights)}

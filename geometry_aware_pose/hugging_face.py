@@ -126,6 +126,11 @@ def weights_file_of(name: str | Path, **options: Any) -> str:
     check_name("the name of a network", name)
     if name in PACKAGED_WEIGHTS or Path(name).expanduser().exists():
         return weights_path(name)
+    if name == "published":
+        raise UserError(
+            "the name of a network is 'published', whose file has no config; expected a network trained here "
+            "(encode_decode opens both)"
+        )
     try:
         # Repositories with pickles alone are refused: no other file is asked for.
         return hf_hub_download(str(name).removeprefix("hf://"), WEIGHTS_FILE, **options)

@@ -221,6 +221,8 @@ def test_random_weights_of_any_config():
     assert network.size == 64 and not network.training and network.config["latent_fg"] == SMALL["latent_fg"]
     with pytest.raises(UserError, match="nearest known key is 'latent_fg'"):
         load("encode_decode", weights=None, latent_fgg=3)
+    with pytest.raises(UserError, match="'method' is 'scene'; expected 'geometry_aware'"):
+        load("encode_decode", weights="benchmark64", method="scene")
     with pytest.raises(UserError, match="trained weights"):
         load("pose_from_crop", weights=None)
     with pytest.raises(UserError, match="latent_3d is 30"):

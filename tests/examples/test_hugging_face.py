@@ -131,6 +131,7 @@ def test_what_is_not_there_is_one_line(trained, hub, tmp_path):
         ("me/nothing", "'me/nothing'.*expected a folder"),
         ("me/pickled", "'me/pickled'.*model.safetensors"),
         ("no name at all", "'no name at all'.*expected a folder"),
+        ("published", "'published', whose file has no config; expected a network trained here"),
         (tmp_path / "empty", "expected a run folder"),
     ):
         with pytest.raises(UserError, match=message) as error:
