@@ -6,7 +6,8 @@ python configs/render_dataset.py --output data/wild --preset wild
 python benchmarks/adaptation.py data/recording data/wild/train
 
 The last sequence of the recording is the test set; the others are adapted to, first without their poses
-(config_adapt.py), then with them (config_adapt_pose.py). OUT/adaptation.json has the errors of each step.
+(config_adapt.py), then with them (config_adapt_pose.py). OUT/adaptation.json has the errors of each step. With --whole
+the first training, which needs no poses, sees the crops of the last sequence too, as that of a user does.
 """
 
 import argparse
@@ -38,11 +39,12 @@ STEPS = {  # script, its config, and the key that names what it starts from
 def main(arguments: Sequence[str] | None = None) -> None:
     given = _parse(arguments)
     adapted_to, tested = split_by_sequence(given.recording, given.output)
-    sets = [f"dataset_folder_train={adapted_to}", f"dataset_folder_mixed={given.rendered}"]
     results = {"before": evaluate(given.weights, tested, given.output / "before")}
     source, changes = given.weights, given.changes
+    seen = {"unlabeled": given.recording if given.whole else adapted_to, "labeled": adapted_to}
     for step, (script, config, start) in STEPS.items():
         begin = time.monotonic()
+        sets = [f"dataset_folder_train={seen[step]}", f"dataset_folder_mixed={given.rendered}"]
         run = ["--config", f"configs/{config}.py", f"{start}={source}", f"output_folder={given.output}", f"name={step}"]
         _run(script, *run, *sets, *changes)
         minutes = (time.monotonic() - begin) / 60
@@ -56,6 +58,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("recording", type=Path, metavar="DIR", help="prepared recording of two or more sequences")
     parser.add_argument("rendered", type=Path, metavar="RENDERED", help="rendered set with masks, of the same size")
     parser.add_argument("changes", nargs="*", metavar="key=value", help="change a key of the first training")
+    help_whole = "the first training sees all crops of the recording, still without poses"
+    parser.add_argument("--whole", action="store_true", help=help_whole)
     weights = ROOT / "examples" / "weights" / "wild128.safetensors"
     parser.add_argument("--weights", type=Path, metavar="FILE", default=weights, help="what is adapted")
     parser.add_argument("--output", type=Path, metavar="OUT", default=FOLDER / "adaptation", help="folder to write")
