@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from models.parts.options import option
 from models.parts.perceptual import perceptual_features
+from training.trained.fusion import DEPTH
 from utils.errors import UserError
 from utils.geometry import at_least_float32, rotate_points
 
@@ -143,12 +144,28 @@ def agreement_loss(
 ) -> torch.Tensor:
     """How far the poses that `cameras` successive crops give of one instant are from their mean in the world frame.
 
+    Along its viewing direction a camera weighs 1 / DEPTH^2 in that mean, as where cameras are fused: each learns its
+    depth from those that see it from the side. The mean is a target, and gets no gradient.
+
     `output` (B,51): the network's poses, as in `pose_loss`, whose unit this has. `camera_to_world` (B,3,3). Crops whose
     `label` (B,51) is known do not count: it says more. 0 where there is no other one. As `known_pose_loss`, a fixed
     number of operations.
     """
     poses = (output.float() * pose_std + pose_mean).unflatten(1, (-1, 3))
     worlds = rotate_points(poses, camera_to_world).unflatten(0, (-1, cameras))
-    squared = (worlds - worlds.mean(1, keepdim=True)).square().sum((2, 3)).flatten()
+    target = _mean_pose(worlds.detach(), camera_to_world[:, :, 2].to(worlds).unflatten(0, (-1, cameras)))
+    squared = (worlds - target.unsqueeze(1)).square().sum((2, 3)).flatten()
     unknown = ~torch.isfinite(label).all(1)
     return (squared * unknown).sum() / (unknown.sum() * pose_std.square().sum()).clamp(min=1e-6)
+
+
+def _mean_pose(worlds: torch.Tensor, forward: torch.Tensor) -> torch.Tensor:
+    """Means (I,J,3) of the poses (I,C,J,3) of C cameras; along its `forward` (I,C,3) each weighs 1 / DEPTH^2."""
+    # Sums and cross products in place of matrix products and a solver: exact under autocast, and no GPU is waited for.
+    outer = forward.unsqueeze(3) * forward.unsqueeze(2)
+    precision = torch.eye(3, device=worlds.device) - (1 - DEPTH**-2) * outer
+    sums = (precision.unsqueeze(2) * worlds.unsqueeze(3)).sum(4).sum(1)
+    first, second, third = precision.sum(1).unbind(1)
+    adjugate = torch.stack([second.cross(third, 1), third.cross(first, 1), first.cross(second, 1)], 2)
+    determinant = (first * adjugate[:, :, 0]).sum(1)
+    return (adjugate.unsqueeze(1) * sums.unsqueeze(2)).sum(3) / determinant[:, None, None]

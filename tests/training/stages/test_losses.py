@@ -9,7 +9,9 @@ from torch.nn import functional
 from tests.models.test_efficientnet import weights_of_the_package
 from tests.networks import PUBLISHED
 from training.stages.losses import ImageLoss, agreement_loss, known_pose_loss, pose_loss, sobel
+from training.trained.fusion import DEPTH, _weighted_mean
 from utils.errors import UserError
+from utils.geometry import rotation_about
 
 PLAIN = {**PUBLISHED, "loss_weight_imageNet": 0.0}
 
@@ -134,7 +136,8 @@ def test_rows_without_labels_teach_no_pose():
 def test_agreement_is_the_spread_of_the_poses_of_unlabeled_instants_in_the_world():
     rng = torch.Generator().manual_seed(0)
     mean, std = torch.randn(51, generator=rng), torch.rand(51, generator=rng) + 0.5
-    to_world = roma.random_rotmat(6)
+    # Two cameras side by side, so that none of them tells more than the other of anything.
+    to_world = roma.random_rotmat(3).repeat_interleave(2, 0)
     worlds = torch.randn(3, 17, 3, generator=rng).repeat_interleave(2, 0)
     unknown = torch.full((6, 51), torch.nan)
 
@@ -155,3 +158,40 @@ def test_agreement_is_the_spread_of_the_poses_of_unlabeled_instants_in_the_world
     label[4:] = 0
     torch.testing.assert_close(agreement(moved, label), scale * 2 * 0.01 / 4)
     assert agreement(moved, torch.zeros(6, 51)) == 0
+
+
+@pytest.mark.parametrize("cameras", [2, 4])
+def test_agreement_is_with_the_mean_that_fusing_cameras_begins_with(cameras):
+    rng = torch.Generator().manual_seed(0)
+    count = 3 * cameras
+    to_world = roma.random_rotmat(count, dtype=torch.float64)
+    worlds = torch.randn(count, 17, 3, generator=rng, dtype=torch.float64)
+    forward = to_world[:, :, 2].numpy()
+    index = np.repeat(np.arange(3), cameras)
+    precision = np.eye(3) - (1 - DEPTH**-2) * forward[:, :, None] * forward[:, None]
+    fused, _ = _weighted_mean(worlds.numpy(), precision, index, np.ones(count))
+    spread = np.square(worlds.numpy() - fused[index]).sum((1, 2)).mean()
+    loss = agreement_loss(
+        (worlds @ to_world).flatten(1),
+        to_world,
+        torch.full((count, 51), torch.nan),
+        cameras,
+        torch.zeros(51),
+        torch.ones(51),
+    )
+    assert loss.item() == pytest.approx(spread / 51, rel=1e-5)
+
+
+def test_a_camera_learns_its_depth_from_one_that_looks_from_the_side():
+    # The second camera is turned by 90 degrees: its depth is the x of the first one, which is the world's.
+    to_world = torch.stack([torch.eye(3), rotation_about("y", torch.tensor(torch.pi / 2))])
+    output = torch.zeros(2, 51).requires_grad_()
+    moved = torch.zeros(2, 17, 3)
+    moved[0] += torch.tensor([0.1, 0.1, 0.1])
+    unknown = torch.full((2, 51), torch.nan)
+    loss = agreement_loss(output + moved.flatten(1), to_world, unknown, 2, torch.zeros(51), torch.ones(51))
+    (gradient,) = torch.autograd.grad(loss, output)
+    across, upward, depth = gradient[0].unflatten(0, (17, 3)).mean(0)
+    # Both tell how high joints are equally well, the second one tells depth better, and the first one what is across.
+    assert depth / upward == pytest.approx(2 * DEPTH**2 / (1 + DEPTH**2), rel=1e-4)
+    assert across / upward == pytest.approx(2 / (1 + DEPTH**2), rel=1e-4)
