@@ -14,6 +14,9 @@ no sigmoid bottleneck (only the encoder for 128 px has one). docs/results.md lis
 
 from configs.config_train_encodeDecode import config_dict as published
 
+# What trains an encoder from random weights, on views or on labels alone.
+MUON = {"optimizer": "muon", "weight_decay": 0.05}
+
 # A recipe changes these keys, and neither the size of the network nor the number of iterations.
 RECIPE = {
     "sigmoid_bottleneck": False,
@@ -34,11 +37,10 @@ RECIPE = {
     "loss_weight_imageNet": 0.0,
     # Silhouettes teach limbs sooner than colors do; with 10, poses are better still, and views worse.
     "loss_weight_masks": 3.0,
-    "optimizer": "muon",
+    **MUON,
     "learning_rate": 2e-3,
     # A short run gains most from a schedule that ends at zero.
     "learning_rate_schedule": "cosine",
-    "weight_decay": 0.05,
     # Few people must stand for many: mirror images and changed colors add some variety.
     "augment_mirror": True,
     "augment_color": 0.1,
