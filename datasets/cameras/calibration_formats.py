@@ -139,6 +139,9 @@ def read_opencv_yaml(path: Path) -> dict[str, Any]:
     Sizes of images are W_ and H_; without them, those of the videos. `unit` and `up`: in either file.
     """
     files = _intri_and_extri(path)
+    # Those beside it would be read in its place.
+    if path not in files:
+        raise UserError(f"{path} is neither intri{path.suffix} nor extri{path.suffix}; expected one of them")
     for file in files:
         if not file.is_file():
             raise UserError(f"no file {str(file)!r}; expected intri{path.suffix} and extri{path.suffix} side by side")

@@ -217,7 +217,8 @@ def _open(path: str | Path) -> Iterator[tuple]:
         with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise UserError(f"{path} has no video stream; expected a video")
-            stream = container.streams.video[0]
+            # Not the first one: cover art and previews of phones may stand before the film.
+            stream = container.streams.best("video") or container.streams.video[0]
             if stream.codec_context is None:
                 raise UserError(f"{path} has a codec that is unknown here; expected a video such as H.264")
             stream.codec_context.thread_count = 1

@@ -191,13 +191,21 @@ def _recording(fields: dict, folder: Path, where: str) -> Recording:
     files = {name: _file(fields.get(name), folder, name, where) for name in ("calibration", "boxes", "poses")}
     if files["calibration"] is None:
         raise UserError(f"{where}: no 'calibration'; expected a JSON file of cameras")
+    paths = {camera: _frames(video, folder, f"videos/{camera}", where) for camera, video in videos.items()}
+    first: dict[Path, str] = {}
+    for camera, path in paths.items():
+        if first.setdefault(path.resolve(), camera) != camera:
+            raise UserError(
+                f"{where}: cameras {first[path.resolve()]!r} and {camera!r} have one video, {str(path)!r}; expected "
+                "one of each"
+            )
     name = fields["name"]
     if not isinstance(name, str | int) or not _is_utf8(str(name)):
         raise UserError(f"{where}: 'name' is {name!r}; expected text in UTF-8")
     return Recording(
         str(name),
         _whole(fields.get("subject", 1), "subject", where),
-        {camera: _frames(video, folder, f"videos/{camera}", where) for camera, video in videos.items()},
+        paths,
         files["calibration"],
         {camera: _whole(offsets.get(camera, 0), f"offsets/{camera}", where) for camera in videos},
         {camera: _frames(file, folder, f"empty/{camera}", where) for camera, file in empty.items()},

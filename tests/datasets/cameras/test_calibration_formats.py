@@ -222,6 +222,13 @@ def test_two_cameras_of_one_name_are_refused(cameras, tmp_path, name):
         read_calibration(tmp_path / name)
 
 
+def test_a_yaml_file_of_another_name_is_not_read_as_those_beside_it(cameras, tmp_path):
+    write_yaml(cameras, tmp_path)
+    (tmp_path / "other.yml").write_text("names: []\n")
+    with pytest.raises(UserError, match=r"other\.yml is neither intri\.yml nor extri\.yml; expected one of them"):
+        read_calibration(tmp_path / "other.yml")
+
+
 @pytest.mark.parametrize("key", ["intri: K_left", "intri: dist_right", "extri: Rot_left", "extri: T_right"])
 def test_a_key_that_yaml_has_twice_is_refused(cameras, tmp_path, key):
     """The last one was taken in silence."""

@@ -739,6 +739,7 @@ def test_wrong_recordings_are_named(filmed, filmed_body, tmp_path):
         (dict(videos=videos[:1]), "'videos' is .*; expected at least two"),
         (dict(videos=["a.mp4", "b.mp4"]), "'videos/a' is 'a.mp4'; expected a file in"),
         (dict(videos=[videos[0], videos[0]]), "two videos of camera 'left'"),
+        (dict(videos=[videos[0], f"right={filmed.videos['left']}"]), "cameras 'left' and 'right' have one video, '"),
         (dict(offsets=["up=1"]), "'offsets' is .*; expected frame numbers of the cameras left, middle, right"),
         (dict(offsets=["left=x"]), "'offsets/left' is 'x'; expected a whole number"),
         (dict(offsets=["left=3", "left=5"]), "--offsets left=3 left=5 name a camera twice; expected"),

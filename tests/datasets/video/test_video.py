@@ -49,6 +49,20 @@ def test_exactly_the_wanted_frames_come(video, wanted):
     assert all(frame.shape == (48, 96, 3) and frame.dtype == np.uint8 for _, frame in frames)
 
 
+def test_a_picture_that_stands_before_the_film_is_not_the_film(tmp_path):
+    path = tmp_path / "cover.mkv"
+    with pyav().open(str(path), "w") as container:
+        cover = container.add_stream("mjpeg", rate=1, width=64, height=64)
+        cover.pix_fmt, cover.disposition = "yuvj420p", pyav().stream.Disposition.attached_pic
+        film = container.add_stream("libx264", rate=50, width=96, height=48, options={"crf": "10"})
+        film.pix_fmt = "yuv420p"
+        for stream, images in ((cover, [np.zeros((64, 64, 3), np.uint8)]), (film, map(numbered, range(6)))):
+            for image in images:
+                container.mux(stream.encode(pyav().VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode())
+    assert count_frames(path) == 6 and [number_of(frame) for _, frame in read_frames(path, [0, 5])] == [0, 5]
+
+
 def filmed(path, frames, options=(), first=0, codec="libx264"):
     """A video as other tools write it: x264's own choice of kinds of frames, times from `first` on, gaps between."""
     with pyav().open(str(path), "w") as container:
