@@ -65,7 +65,7 @@ def fit_track(
             total = total + (acceleration / ACCELERATION).square().sum()
         if correct_cameras:
             prior = (turn / ROTATION_PRIOR).square().sum() + (shift / POSITION_PRIOR).square().sum()
-            # A prior as strong as the observations of one second.
+            # A prior as strong as what one camera sees at one instant.
             total = total + prior * seen.sum() / len(points) / len(cameras)
         return total
 
