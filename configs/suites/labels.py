@@ -1,7 +1,7 @@
 """How much labels are worth: errors on unseen subjects against the number of labels, with and without stage 1.
 
 The paper's central claim: features learned without labels beat supervision where labels are few. At 64 px supervision
-has Muon, as stage 1 of the better recipe: held-out labels prefer it to Adam at any rate (docs/results.md).
+has Muon, as stage 1 of the better recipe: at its best rate held-out labels prefer it to Adam at its (docs/results.md).
 """
 
 from configs.config_train_better import MUON

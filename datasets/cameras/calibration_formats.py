@@ -139,8 +139,8 @@ def read_opencv_yaml(path: Path) -> dict[str, Any]:
     Sizes of images are W_ and H_; without them, those of the videos. `unit` and `up`: in either file.
     """
     files = _intri_and_extri(path)
-    # Those beside it would be read in its place.
-    if path not in files:
+    # Those beside it would be read in its place. Some file systems do not tell Intri.yml from intri.yml.
+    if path.stem.lower() not in [file.stem for file in files]:
         raise UserError(f"{path} is neither intri{path.suffix} nor extri{path.suffix}; expected one of them")
     for file in files:
         if not file.is_file():

@@ -26,9 +26,10 @@ def ways_to_fit(calibration: Calibration, videos: dict[str, Path]) -> dict[str, 
     ways = {}
     for name, video in videos.items():
         camera, (width, height) = calibration.cameras[name], video_size(video)
-        equal = (camera.width, camera.height) in ((width, height), (0, 0))
-        area = Area(0, 0, width, height) if equal else image_area(video)
-        aspect = pixel_aspect(video, width, height)
+        area, aspect = Area(0, 0, width, height), 1.0
+        # Only another size needs an explanation, for which the video is opened again.
+        if (camera.width, camera.height) not in ((width, height), (0, 0)):
+            area, aspect = image_area(video), pixel_aspect(video, width, height)
         ways[name] = fit_to_video(camera, width, height, area, f"camera {name!r}", aspect)
     return ways
 
