@@ -216,6 +216,8 @@ LOSS = {
         "their backgrounds by more than a shadow, which masks of one person may draw", at_least=0),
     "loss_weight_3d": Key(0.0, "of poses in stage 1, by all labels of the set, so that the encoder learns from both "
         "(rendered people); 0: no label, published", at_least=0),
+    "pose_loss": Key("squared", "what poses learn by: squared differences of normalized coordinates (published), or "
+        "the distance of joints, which tests measure", choices=("squared", "distance")),
     "loss_weight_agreement": Key(0.0, "of how far apart in the world the poses of unlabeled crops of one instant are; "
         "needs loss_weight_3d", at_least=0),
     "perceptual_weights": Key("imagenet", "of that ResNet-18: imagenet (downloaded), a file, or None: random; or "

@@ -142,6 +142,8 @@ SCENE_STAGE2 = {
         "supervision)"),
     "loss_weight_true_boxes": Key(1.0, "without freeze_encoder: of the boxes' distance to those of the labels, where "
         "the set has some", at_least=0),
+    "pose_loss": replace(LOSS["pose_loss"],
+        comment="what poses learn by: squared meters (published), or the distance of joints, which tests measure"),
     **_of(STAGE2, "augment_yaw", "augment_points"),
     "flip_test": replace(STAGE2["flip_test"],
         comment="in tests, average boxes, depths and poses of a frame and of its mirror image"),

@@ -13,6 +13,9 @@ from training.trained.fusion import DEPTH
 from utils.errors import UserError
 from utils.geometry import at_least_float32, rotate_points
 
+# Of distances between joints, meters: below it, `pose_loss` is nearly a square.
+_ROUNDED = 0.02
+
 
 class ImageLoss(nn.Module):
     """Weighted sum of image losses between rendered and true crops, by published config keys.
@@ -111,17 +114,37 @@ def sobel(images: torch.Tensor) -> torch.Tensor:
 
 
 def pose_loss(
-    output: torch.Tensor, label: torch.Tensor, pose_mean: torch.Tensor, pose_std: torch.Tensor
+    output: torch.Tensor,
+    label: torch.Tensor,
+    pose_mean: torch.Tensor,
+    pose_std: torch.Tensor,
+    kind: str = "squared",
 ) -> torch.Tensor:
-    """Mean squared error between the network's pose (B,51) and (label - pose_mean) / pose_std.
+    """Error of the network's normalized poses (B,51) by `kind`, the key `pose_loss`; about 1 for the mean pose.
+
+    `squared`: the mean squared difference to (label - pose_mean) / pose_std, as published. `distance`: the mean
+    distance of joints in meters, over the root of the mean square of their distances from the mean pose.
 
     `label` (B,51): meters, root-centered, camera frame; `pose_mean`, `pose_std` (51,) or (B,51): meters.
     """
-    return functional.mse_loss(output.float(), (label - pose_mean) / pose_std)
+    difference = output.float() - (label - pose_mean) / pose_std
+    return joint_distances(difference * pose_std, pose_std).mean() if kind == "distance" else difference.square().mean()
+
+
+def joint_distances(difference: torch.Tensor, pose_std: torch.Tensor) -> torch.Tensor:
+    """Mean distance of the joints of each pose, (B,51) differences in meters -> (B,), in the unit of `pose_loss`."""
+    squares = difference.unflatten(-1, (-1, 3)).square().sum(-1)
+    # The root of 0 has no gradient, and a root joint is exact.
+    distances = (squares + _ROUNDED**2).sqrt() - _ROUNDED
+    return distances.mean(-1) / pose_std.unflatten(-1, (-1, 3)).square().sum(-1).mean(-1).sqrt()
 
 
 def known_pose_loss(
-    output: torch.Tensor, label: torch.Tensor, pose_mean: torch.Tensor, pose_std: torch.Tensor
+    output: torch.Tensor,
+    label: torch.Tensor,
+    pose_mean: torch.Tensor,
+    pose_std: torch.Tensor,
+    kind: str = "squared",
 ) -> torch.Tensor:
     """`pose_loss` over the rows of `label` (B,51) that have no NaN; 0 where there is none.
 
@@ -130,8 +153,11 @@ def known_pose_loss(
     known = torch.isfinite(label).all(1, keepdim=True)
     # NaN times zero is NaN, in the gradient too: unknown labels are replaced, not weighted.
     target = torch.where(known, (label - pose_mean) / pose_std, output.detach().float())
-    squared = (output.float() - target).square().sum()
-    return squared / (known.sum() * label.shape[1]).clamp(min=1)
+    difference = output.float() - target
+    if kind == "distance":
+        # Where a row is unknown its difference is 0, and so is its distance.
+        return joint_distances(difference * pose_std, pose_std).sum() / known.sum().clamp(min=1)
+    return difference.square().sum() / (known.sum() * label.shape[1]).clamp(min=1)
 
 
 def agreement_loss(

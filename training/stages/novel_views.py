@@ -175,7 +175,8 @@ class ViewLosses(torch.nn.Module):
         outputs = self.network(inputs)
         losses = self.criterion(outputs["img_crop"], inputs["img_crop"])
         if self.pose_weight:
-            losses["pose"] = self.pose_weight * known_pose_loss(outputs["3D"], inputs["3D"], *self.statistics)
+            error = known_pose_loss(outputs["3D"], inputs["3D"], *self.statistics, self.config["pose_loss"])
+            losses["pose"] = self.pose_weight * error
             losses["loss"] = losses["loss"] + losses["pose"]
         if self.config["loss_weight_agreement"]:
             add_agreement(losses, outputs, inputs, self.config, self.statistics)

@@ -173,7 +173,8 @@ class PoseStep(TrainingStep):
 
     def compare(self, prediction: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """The loss of normalized poses (B,51), whose labels (B,51) are in meters."""
-        return pose_loss(prediction, label, self.network.pose_mean, self.network.pose_std)
+        statistics = self.network.pose_mean, self.network.pose_std
+        return pose_loss(prediction, label, *statistics, self.config["pose_loss"])
 
     def in_meters(self, normalized: torch.Tensor) -> torch.Tensor:
         """Normalized poses (B,51) in meters."""

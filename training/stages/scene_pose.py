@@ -19,6 +19,7 @@ from training.loop.run_folder import RunFolder
 from training.metrics import mpjpe, n_mpjpe
 from training.stages.assignment import of_people
 from training.stages.labels import LabeledCrops, ShuffledBatches, labeled_rows
+from training.stages.losses import pose_loss
 from training.stages.pose import PoseStep, keep_variances
 from training.stages.pose_run import check_pose_batch, check_pose_share, open_pose_run, some_examples
 from training.stages.scene_labels import (
@@ -130,7 +131,7 @@ class ScenePoseStep(PoseStep):
         super().__init__(network, optimizer, hardware, {**config, "augment_mirror": False}, source)
 
     def compare(self, prediction: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        return pose_loss_of_people(self.network, prediction, label)
+        return pose_loss_of_people(self.network, prediction, label, self.config["pose_loss"])
 
     def in_meters(self, normalized: torch.Tensor) -> torch.Tensor:
         return normalized * self.network.pose_std + self.network.pose_mean
@@ -182,9 +183,7 @@ class SupervisedSceneStep(TrainingStep):
         known = torch.isfinite(people["3D"]).all(-1)
         predicted = of_people(poses, people["chosen"])
         # A batch of nobody has no error: its sum is 0.
-        error = (
-            pose_loss_of_people(self.network, predicted[known], people["3D"][known]) if known.any() else poses.sum() * 0
-        )
+        error = self.compare(predicted[known], people["3D"][known]) if known.any() else poses.sum() * 0
         losses = {"loss": error, "pose": error}
         if "box" in batch and self.config["loss_weight_true_boxes"]:
             size = tuple(batch["img"].shape[-2:])
@@ -192,6 +191,10 @@ class SupervisedSceneStep(TrainingStep):
             losses["true_boxes"] = self.config["loss_weight_true_boxes"] * distance
             losses["loss"] = losses["loss"] + losses["true_boxes"]
         return losses
+
+    def compare(self, prediction: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """The loss of normalized poses (M,51), whose labels (M,51) are in meters."""
+        return pose_loss_of_people(self.network, prediction, label, self.config["pose_loss"])
 
     def finish(self) -> None:
         keep_variances(self.network.pose_decoder, self.config["pose_variance_floor"])
@@ -211,14 +214,21 @@ class SupervisedSceneStep(TrainingStep):
                 return 0, {}
             pose = normalized * self.network.pose_std + self.network.pose_mean
             errors = {"mpjpe": 1000 * mpjpe(pose, label).mean(), "n_mpjpe": 1000 * n_mpjpe(pose, label).mean()}
-            return len(label), {"loss": pose_loss_of_people(self.network, normalized, label), **errors}
+            return len(label), {"loss": self.compare(normalized, label), **errors}
 
         with computing(self.network, self.network.output_types):
             return mean_scores(compare, batches, self.hardware.device)
 
 
-def pose_loss_of_people(network: torch.nn.Module, prediction: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    """`scene_pose_loss` of people one by one: normalized poses (M,51) and labels (M,51), meters."""
+def pose_loss_of_people(
+    network: torch.nn.Module, prediction: torch.Tensor, label: torch.Tensor, kind: str
+) -> torch.Tensor:
+    """Error of people one by one, normalized poses (M,51) and labels (M,51), meters, by `kind`, the key `pose_loss`.
+
+    `squared` is `scene_pose_loss`; `distance` that of `pose_loss`.
+    """
+    if kind == "distance":
+        return pose_loss(prediction, label, network.pose_mean, network.pose_std, kind)
     prediction, label = (pose.unflatten(-1, (-1, 3))[:, None] for pose in (prediction, label))
     return scene_pose_loss(prediction, label, network.pose_mean, network.pose_std)
 

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from tests.models.test_efficientnet import weights_of_the_package
 from tests.networks import PUBLISHED
+from training.metrics import mpjpe
 from training.stages.losses import ImageLoss, agreement_loss, known_pose_loss, pose_loss, sobel
 from training.trained.fusion import DEPTH, _weighted_mean
 from utils.errors import UserError
@@ -93,6 +94,42 @@ def test_pose_loss_agrees_with_the_published_number():
     torch.testing.assert_close(pose_loss(*(reference[name] for name in names)), reference["train_loss"])
 
 
+def random_poses(count=6):
+    """Normalized poses (count,51) of a network, labels, and the mean and deviations of training poses, meters."""
+    rng = torch.Generator().manual_seed(0)
+    mean, std = torch.randn(51, generator=rng), torch.rand(51, generator=rng) + 0.1
+    label = mean + std * torch.randn(count, 51, generator=rng)
+    return torch.randn(count, 51, generator=rng), label, mean, std
+
+
+def test_the_distance_of_poses_is_their_mpjpe_in_a_unit_of_the_training_set():
+    output, label, mean, std = random_poses()
+    distance = mpjpe(output * std + mean, label).mean()
+    unit = std.square().sum().div(17).sqrt()
+    loss = pose_loss(output, label, mean, std, "distance")
+    assert loss.item() == pytest.approx((distance / unit).item(), rel=0.03)
+    # Coordinates count in meters, however much each of them varies.
+    other = torch.rand(51, generator=torch.Generator().manual_seed(1)) + 0.1
+    again = pose_loss((output * std) / other, label, mean, other, "distance")
+    torch.testing.assert_close(again * other.norm(), loss * std.norm())
+    # The mean pose is wrong by as much as poses vary.
+    many = mean + std * torch.randn(5000, 51, generator=torch.Generator().manual_seed(2))
+    assert 0.8 < pose_loss(torch.zeros(5000, 51), many, mean, std, "distance") < 1
+
+
+def test_one_joint_far_away_counts_as_far_and_no_more():
+    _, label, mean, std = random_poses(1)
+    exact = ((label - mean) / std).requires_grad_()
+    loss = pose_loss(exact, label, mean, std, "distance")
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-3) and torch.isfinite(exact.grad).all()
+    far = label.unflatten(1, (17, 3)).repeat(2, 1, 1)
+    far[0, 5, 0] += 1
+    far[1, 5, 0] += 3
+    errors = [pose_loss((one.flatten()[None] - mean) / std, label, mean, std, "distance").item() for one in far]
+    assert errors[1] == pytest.approx(3 * errors[0], rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -122,15 +159,16 @@ def test_gradients_of_the_losses_keep_channels_last(absolute):
     torch.testing.assert_close(output.grad, expected)
 
 
-def test_rows_without_labels_teach_no_pose():
-    output = torch.randn(4, 51, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    label, mean, std = torch.ones(4, 51), torch.zeros(51), torch.full((51,), 2.0)
+@pytest.mark.parametrize("kind", ["squared", "distance"])
+def test_rows_without_labels_teach_no_pose(kind):
+    output, label, mean, std = random_poses(4)
+    output.requires_grad_()
     label[1], label[2, 7] = torch.nan, torch.nan
-    loss = known_pose_loss(output, label, mean, std)
-    assert loss.item() == pytest.approx(pose_loss(output[[0, 3]], label[[0, 3]], mean, std).item(), rel=1e-6)
+    loss = known_pose_loss(output, label, mean, std, kind)
+    assert loss.item() == pytest.approx(pose_loss(output[[0, 3]], label[[0, 3]], mean, std, kind).item(), rel=1e-6)
     loss.backward()
     assert torch.isfinite(output.grad).all() and not output.grad[1:3].any() and output.grad[0].any()
-    assert known_pose_loss(output, torch.full((4, 51), torch.nan), mean, std).item() == 0
+    assert known_pose_loss(output, torch.full((4, 51), torch.nan), mean, std, kind).item() == 0
 
 
 def test_agreement_is_the_spread_of_the_poses_of_unlabeled_instants_in_the_world():

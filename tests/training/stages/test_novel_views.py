@@ -144,9 +144,10 @@ def test_a_log_that_a_kill_cut_short_is_repaired(tmp_path):
     assert [row["loss"] for row in read_log(path)] == ["0.5", "0.4", "0.3"]
 
 
-def test_poses_of_all_labels_are_learned_beside_the_views(data, tmp_path):
+@pytest.mark.parametrize("kind", ["squared", "distance"])
+def test_poses_of_all_labels_are_learned_beside_the_views(data, tmp_path, kind):
     config = tiny_config(data, tmp_path, loss_weight_3d=0.5, num_training_iterations=60, test_every=20)
-    folder = train_novel_views({**config, "learning_rate": 3e-3})
+    folder = train_novel_views({**config, "learning_rate": 3e-3, "pose_loss": kind})
     tested = read_log(folder.path / "debug_log_testing.txt")
     errors, psnrs = ([float(row[name]) for row in tested] for name in ("n_mpjpe", "psnr"))
     assert errors[-1] < errors[0] and psnrs[-1] > psnrs[0]
@@ -155,10 +156,13 @@ def test_poses_of_all_labels_are_learned_beside_the_views(data, tmp_path):
 
 
 def test_the_loss_of_poses_is_part_of_the_loss(data, tmp_path):
-    folder = train_novel_views(tiny_config(data, tmp_path, loss_weight_3d=2.0, num_training_iterations=1))
-    row = read_log(folder.path / "debug_log_training.txt")[-1]
-    assert float(row["loss"]) == pytest.approx(float(row["rgb"]) + float(row["pose"]), rel=1e-5)
-    assert float(row["pose"]) > 0
+    errors = []
+    for kind in ("squared", "distance"):
+        config = tiny_config(data, tmp_path / kind, loss_weight_3d=2.0, num_training_iterations=1, pose_loss=kind)
+        row = read_log(train_novel_views(config).path / "debug_log_training.txt")[-1]
+        errors.append(float(row["pose"]))
+        assert float(row["loss"]) == pytest.approx(float(row["rgb"]) + errors[-1], rel=1e-5)
+    assert 0 < errors[1] < errors[0]
 
 
 LAYERED = {"color_by_appearance": True, "add_background": True}

@@ -9,7 +9,7 @@ from configs.config_test_encodeDecode import config_dict as TEST_CONFIG
 from datasets import MultiViewDataset
 from models import build_network
 from models.checkpoints import read_checkpoint, save_weights
-from tests.runs import Died, die_at, losses
+from tests.runs import Died, die_at, losses, read_log
 from tests.tiny import tiny_config, tiny_pose_config
 from training.stages.pose import train_pose
 from training.stages.pose_run import NUM_EXAMPLES
@@ -29,6 +29,15 @@ def test_stage_2_trains_the_pose_decoder_and_nothing_else(data, stage1, tmp_path
     assert after.weights["pose_std"].min() > 0 and after.weights["pose_mean"].abs().sum() > 0
     logged = list(losses(folder).values())
     assert np.mean(logged[-5:]) < np.mean(logged[:5])
+
+
+@pytest.mark.parametrize("changes", [{}, {"freeze_encoder": False, "network_path": None}], ids=["frozen", "supervised"])
+def test_the_loss_may_be_the_distance_of_joints(data, stage1, tmp_path, changes):
+    config = tiny_pose_config(data, tmp_path, str(stage1.path), pose_loss="distance", num_training_iterations=20)
+    folder = train_pose({**config, **changes, "test_every": 20})
+    last = read_log(folder.path / "debug_log_testing.txt")[-1]
+    unit = read_checkpoint(folder.last_network).weights["pose_std"].square().sum().div(17).sqrt()
+    assert float(last["loss"]) * 1000 * float(unit) == pytest.approx(float(last["mpjpe"]), rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,10 @@ def test_a_resumed_run_equals_an_unbroken_one(scenes, scene_stage1, tmp_path, mo
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_the_supervised_baseline_learns_boxes_and_poses(scenes, tmp_path):
+@pytest.mark.parametrize("kind", ["squared", "distance"])
+def test_the_supervised_baseline_learns_boxes_and_poses(scenes, tmp_path, kind):
     config = config_of(scenes, tmp_path, None, freeze_encoder=False, num_training_iterations=80, test_every=80)
-    folder = train_scene_pose({**config, "learning_rate": 3e-3})
+    folder = train_scene_pose({**config, "learning_rate": 3e-3, "pose_loss": kind})
     rows = read_log(folder.path / "debug_log_training.txt")
     first, last = (
         {name: sum(float(row[name]) for row in part) for name in ("pose", "true_boxes")}
