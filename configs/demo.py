@@ -10,7 +10,8 @@ Finished steps are kept: an interrupted demo resumes where it stopped. For examp
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     started = time.perf_counter()
     with writing(output):
         poses, supervised = render_and_train(output)
-        with step("5/5 test on unseen subjects, save pictures"):
+        with step("4/4 test on unseen subjects, save pictures"):
             trained = open_run(poses)
             text = summary(test(trained, poses), test(open_run(supervised), supervised))
             save_pictures(output, trained)
@@ -62,16 +63,44 @@ def render_and_train(output: Path) -> tuple["RunFolder", "RunFolder"]:
     folders = {f"dataset_folder_{split}": str(output / split) for split in ("train", "test")}
     folders["output_folder"] = str(output)
     size = stage1_config["inputDimension"]
-    with step("1/5 render people"):
+    with step("1/4 render people"):
         render_dataset(output / "train", TRAIN_CROPS, size, split="train", every=EVERY)
         render_dataset(output / "test", TEST_CROPS, size, split="test", every=EVERY)
-    with step("2/5 stage 1: novel views, without labels"):
+    with step("2/4 stage 1: novel views, without labels"):
         views = train_novel_views({**stage1_config, **folders}, resume=True)
-    with step("3/5 stage 2: poses from 1 % of the labels, encoder frozen"):
+    baseline = {**supervised_config, **folders}
+    title = (
+        "3/4 stage 2: poses from 1 % of the labels, encoder frozen; beside it the same encoder on these labels alone"
+    )
+    with step(title), beside(baseline, output / "supervised.log"):
         poses = train_pose({**stage2_config, **folders, "network_path": str(views.path)}, resume=True)
-    with step("4/5 supervised baseline: the same encoder trained on these labels alone"):
-        supervised = train_pose({**supervised_config, **folders}, resume=True)
-    return poses, supervised
+    # It is trained; or else, whatever kept it from that, it goes on here.
+    return poses, train_pose(baseline, resume=True)
+
+
+@contextmanager
+def beside(config: dict, log: Path) -> Iterator[None]:
+    """Train poses by `config` in a process of its own during the body, and wait for its end; `log` has what it says.
+
+    Small trainings use half of the cores. Where it was stopped or failed, `train_pose` with `resume` goes on.
+    """
+    process = get_context("spawn").Process(target=train_silently, args=(config, log))
+    process.start()
+    try:
+        yield
+    except BaseException:
+        process.terminate()
+        raise
+    finally:
+        process.join()
+
+
+def train_silently(config: dict, log: Path) -> None:
+    """Train poses by `config`, or go on, with all output in the file `log`."""
+    with log.open("w", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+        from training.stages.pose import train_pose
+
+        run_script(lambda: train_pose(config, resume=True))
 
 
 def open_run(run: "RunFolder") -> "Trained":
