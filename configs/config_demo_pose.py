@@ -2,5 +2,6 @@
 
 from configs.config_64px_pose import config_dict as base
 from configs.config_demo import DECODER, FOLDERS
+from configs.config_train_better_pose import DISTANCE
 
-config_dict = {**base, **FOLDERS, **DECODER}
+config_dict = {**base, **FOLDERS, **DECODER, **DISTANCE}

@@ -157,8 +157,8 @@ DATA = {
 
 NETWORK = {
     "method": Key("geometry_aware", "which network, by its folder in models/", choices=("geometry_aware",)),
-    "pretrained_network_path": Key(None, "run folder or weights file to start from: all of the network in stage 1, the "
-        "pose decoder in stage 2; None: new weights", kind=str, optional=True),
+    "pretrained_network_path": Key(None, "run folder, weights file or name of packaged weights to start from: all of "
+        "the network in stage 1, the pose decoder in stage 2; None: new weights", kind=str, optional=True),
     "encoderType": Key("ResNet", "ResNet: ResNet-50 (published); ResNet18: small, of width encoder_width; "
         "EfficientNetLite0: pretrained on photographs, for any size; UNet: published ablation",
         choices=("ResNet", "ResNet18", "EfficientNetLite0", "UNet")),
@@ -289,8 +289,8 @@ MACHINE = {
 }
 
 STAGE2 = {
-    "network_path": Key(None, "run folder or weights file to start from; None: a new network, or that of "
-        "pretrained_network_path", kind=str, optional=True),
+    "network_path": Key(None, "run folder, weights file or name of packaged weights to start from; None: a new "
+        "network, or that of pretrained_network_path", kind=str, optional=True),
     "label_subjects": Key([1], "subjects whose labels are used; None: all of actor_subset", at_least=0, optional=True),
     "label_fraction": Key(1.0, "of their crops that are labeled, chosen at random; a part of them validates",
         above=0, at_most=1),

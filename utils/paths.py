@@ -4,6 +4,8 @@ from pathlib import Path
 
 # This folder holds configs/, models/, examples/, ...: the root of a checkout, or the installed package.
 ROOT = Path(__file__).resolve().parents[1]
+# Weights that come with the code: NAME.safetensors each.
+PACKAGED_WEIGHTS = ROOT / "examples" / "weights"
 IN_CHECKOUT = (ROOT / "pyproject.toml").is_file()
 
 # Parent of data/ and output/. An installed package must not write beside its code, and takes the current folder.

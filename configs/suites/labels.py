@@ -5,9 +5,10 @@ has Muon, as stage 1 of the better recipe: at its best rate held-out labels pref
 """
 
 from configs.config_train_better import MUON
+from configs.config_train_better_pose import DISTANCE
 
-# Chosen on held-out sequences; with the features of a short stage 1 it gains nothing (docs/results.md).
-STAGE2 = {"augment_points": 0.5, "dropout_to3Dpose": 0.2}
+# Chosen on held-out sequences; with the features of a short stage 1 noise and dropout gain nothing (docs/results.md).
+STAGE2 = {"augment_points": 0.5, "dropout_to3Dpose": 0.2, **DISTANCE}
 METHOD = "features learned without labels + MLP (the method)"
 SUPERVISED = "the same encoder trained on the labels alone"
 FINE_TUNED = "the method, encoder fine-tuned on the labels at the end"

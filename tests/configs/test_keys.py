@@ -212,7 +212,7 @@ def test_training_checks_before_any_work_and_misses_no_key(tmp_path):
 
 # Keys that this network and its losses do not read.
 UNREAD = {"shuffle_fg", "target_other_view", "perceptual_weights", "freeze_encoder_stem", "sigmoid_bottleneck"} | {
-    "loss_weight_3d", "loss_weight_agreement", "loss_weight_masks",
+    "loss_weight_3d", "loss_weight_agreement", "loss_weight_masks", "pose_loss",
     "pretrained_network_path", "encoder_side", "encoder_frozen_stages", "encoder_statistics",
 }  # fmt: skip
 READ = ({"useCamBatches"} | GROUPS["network"].keys() | GROUPS["loss"].keys()) - UNREAD

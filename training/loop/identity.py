@@ -16,6 +16,7 @@ from datasets.layout.labels import STATISTIC_KEYS, Labels, fingerprint
 from models.methods import method_of
 from utils.config import config_hash, table_of
 from utils.keys import KEYS, RETIRED, Key
+from utils.paths import PACKAGED_WEIGHTS
 
 BEST_NETWORK = "models/network_best_val_t1.pth"
 CONFIG_FILE, RECORD_FILE = "config.json", "run.json"
@@ -105,9 +106,15 @@ def _default(key: str, table: Mapping[str, Key]) -> Any:
 
 
 def network_file(network_path: str) -> Path:
-    """The file of weights that `network_path` names: that of a run folder's best network, or the path itself."""
+    """The file of weights that `network_path` names.
+
+    That of a run folder's best network; packaged weights, by their name, where nothing else has it; or the path itself.
+    """
     path = Path(network_path)
-    return path / BEST_NETWORK if path.is_dir() else path
+    if path.is_dir():
+        return path / BEST_NETWORK
+    packaged = PACKAGED_WEIGHTS / f"{path.name}.safetensors"
+    return packaged if path.name == network_path and not path.exists() and packaged.is_file() else path
 
 
 def labels_fingerprint(folder: str) -> str:

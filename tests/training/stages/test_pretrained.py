@@ -1,5 +1,7 @@
 """`pretrained_network_path`: where trained weights go in each stage, and what must agree with them."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -7,9 +9,10 @@ from models import build_network
 from models.checkpoints import read_checkpoint, save_weights
 from tests.models.test_efficientnet import weights_of_the_package
 from tests.tiny import tiny_config, tiny_pose_config
+from training.loop.identity import BEST_NETWORK, network_file, weights_digest
 from training.stages.novel_views import train_novel_views
 from training.stages.pose import train_pose
-from training.trained.load import open_for_pose, open_for_views
+from training.trained.load import open_for_pose, open_for_views, weights_file
 from utils.errors import UserError
 
 
@@ -86,6 +89,22 @@ def test_architectures_must_agree(data, trained, tmp_path):
     with pytest.raises(UserError, match=r"^pretrained_network_path 'gone' has no network"):
         train_novel_views({**config, "pretrained_network_path": "gone"})
     assert not list(tmp_path.iterdir())
+
+
+def test_packaged_weights_have_names(tmp_path, monkeypatch):
+    packaged = weights_file("wild128")
+    assert packaged.is_file() and network_file("wild128") == packaged == weights_file(str(packaged))
+    assert weights_digest("wild128") == weights_digest(str(packaged))
+    message = r"'wild'.* is missing\); expected a run .* of packaged ones: 'benchmark64', 'scenes', 'wild128'$"
+    for name in ("wild", "examples/weights/wild128", "../weights/wild128"):
+        with pytest.raises(UserError, match=message if name == "wild" else "has no network"):
+            weights_file(name)
+    # What has the name here is meant: a run, or a file.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wild128" / "models").mkdir(parents=True)
+    assert network_file("wild128") == Path("wild128") / BEST_NETWORK
+    (tmp_path / "benchmark64").write_bytes(b"")
+    assert weights_file("benchmark64") == Path("benchmark64")
 
 
 def test_a_pretrained_encoder_stays_as_frozen_in_stage_2(data, tmp_path):
