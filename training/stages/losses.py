@@ -134,9 +134,11 @@ def pose_loss(
 def joint_distances(difference: torch.Tensor, pose_std: torch.Tensor) -> torch.Tensor:
     """Mean distance of the joints of each pose, (B,51) differences in meters -> (B,), in the unit of `pose_loss`."""
     squares = difference.unflatten(-1, (-1, 3)).square().sum(-1)
-    # The root of 0 has no gradient, and a root joint is exact.
+    # A square root has no gradient at 0, and a root joint is exact.
     distances = (squares + _ROUNDED**2).sqrt() - _ROUNDED
-    return distances.mean(-1) / pose_std.unflatten(-1, (-1, 3)).square().sum(-1).mean(-1).sqrt()
+    # The deviation of the root joint, which never varies, is stored as 1.
+    variances = pose_std[..., 3:].square().sum(-1) / distances.shape[-1]
+    return distances.mean(-1) / variances.sqrt()
 
 
 def known_pose_loss(
