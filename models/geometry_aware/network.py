@@ -92,13 +92,14 @@ class EncodeDecode(nn.Module):
         Returns a subset of: `3D` (B,51) normalized pose in the camera frame of crop i; `img_crop` (B,3,R,R),
         output j to compare with input crop j; `mask_crop` (B,1,R,R), the share of the background that it hides;
         `latent_3d` (B,N,3) unrotated; `cam2cam` (B,3,3);
-        `shuffled_pose`, `shuffled_appearance` (B,), the permutations that were used.
+        `shuffled_pose`, `shuffled_appearance` (B,), the permutations that were used. UserError for a missing input.
         """
         wanted, outputs = set(self.output_types), {}
+        encoded, crop = input_dict.get("encoded"), "input_crop" if "input_crop" in input_dict else "img_crop"
+        self._check_inputs(input_dict, wanted, () if encoded is not None else (crop,))
         if wanted & _NEED_POINTS:
-            encoded = input_dict.get("encoded")
             if encoded is None:
-                encoded = self.encode(input_dict.get("input_crop", input_dict["img_crop"]))
+                encoded = self.encode(input_dict[crop])
             appearance, points = encoded
             outputs["latent_3d"] = points
         if "3D" in wanted:
@@ -116,6 +117,17 @@ class EncodeDecode(nn.Module):
             image = self.unshuffle(image, target)
             outputs.update(img_crop=image[:, :3], mask_crop=image[:, 3:])
         return {name: outputs[name] for name in self.output_types}
+
+    def _check_inputs(self, input_dict: Mapping[str, torch.Tensor], wanted: set[str], encoded: tuple[str, ...]) -> None:
+        """UserError where an input of the outputs `wanted` is missing, which are computed from crops `encoded`."""
+        needed = [*encoded] if wanted & _NEED_POINTS else []
+        if wanted & _NEED_VIEWS:
+            needed += ["extrinsic_rot", "extrinsic_rot_inv"]
+        if wanted & {"img_crop", "mask_crop"} and self.decoder.uses_background:
+            needed.append("bg_crop")
+        missing = [name for name in needed if name not in input_dict]
+        if missing:
+            raise UserError(f"input {missing[0]!r} is missing, expected it for output_types = {self.output_types}")
 
     def encode(self, img_crop: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalized crops (B,3,R,R) -> appearance (B,A), points (B,N,3) in the camera frame."""

@@ -344,6 +344,15 @@ def test_missing_key_and_uneven_batch_are_named(small):
         small.encode(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
 
 
+@pytest.mark.parametrize("name", ["img_crop", "extrinsic_rot", "extrinsic_rot_inv", "bg_crop"])
+def test_a_missing_input_is_named(small, name):
+    inputs = {key: value for key, value in some_inputs().items() if key != name}
+    with pytest.raises(UserError, match=rf"^input '{name}' is missing, expected it for output_types = \('3D', "):
+        small(inputs)
+    if name == "img_crop":
+        small({**inputs, "input_crop": some_inputs()[name]})
+
+
 def test_without_the_sigmoid_bottleneck_the_linear_layer_sees_as_many_features_as_latents():
     features = {}
     for sigmoid in (True, False):
