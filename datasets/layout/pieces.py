@@ -188,7 +188,7 @@ def checked_rows(rows: Rows, count: int, shapes: Shapes, optional: tuple[str, ..
 
 
 def pose_statistics(poses: np.ndarray | h5py.Dataset, chunk: int = 65536) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation (51,) of poses (N,51) or (N,P,51), meters; the std of the root, always zero, is 1.
+    """Mean and standard deviation (51,) of poses (N,51) or (N,P,51), meters; 1 for what never varies, as the root.
 
     Poses of NaN are not counted. Without any pose, the mean is 0 and the std 1.
     """
@@ -204,6 +204,8 @@ def pose_statistics(poses: np.ndarray | h5py.Dataset, chunk: int = 65536) -> tup
         return total, np.ones(POSE_SIZE)
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    # A set may be one crop, or its hips one person's who never turns. By rounding, equal values vary a little.
+    std[std < 1e-6] = 1
     std[:3] = 1
     return mean, std
 

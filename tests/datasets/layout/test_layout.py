@@ -88,6 +88,14 @@ def test_statistics_are_those_of_the_set(layout):
     np.testing.assert_allclose(np.stack([mean, std])[:, 3:], np.stack([poses.mean(0), poses.std(0)])[:, 3:])
 
 
+def test_what_never_varies_has_a_deviation_of_one():
+    poses = np.random.default_rng(0).normal(size=(9, 51))
+    poses[:, 5:8] = (0.1, -0.3, 1 / 3)
+    std = pose_statistics(poses)[1]
+    assert (std[5:8] == 1).all() and not (std[8:] == 1).any()
+    np.testing.assert_array_equal(pose_statistics(poses[:1])[1], 1)
+
+
 def test_statistics_can_be_given(tmp_path):
     writer = LayoutWriter(tmp_path, 16)
     writer.add(*made_up_piece(1))
