@@ -117,12 +117,14 @@ def picture_files(path: str | Path) -> list[Path] | None:
     for file in files:
         if file.suffix.lower() in _TILED_SUFFIXES:
             raise UserError(f"{str(file)!r} is a picture that is not read; expected JPEG or PNG: convert it to JPEG")
-    files = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
+    pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
     if not folder:
-        return files or None
-    if not files:
-        raise UserError(f"folder {str(path)!r} has no pictures; expected {', '.join(sorted(PICTURE_SUFFIXES))}")
-    return sorted(files, key=_by_number)
+        return pictures or None
+    if not pictures:
+        # Such as a video, whose folder was given.
+        but = f"has {min(file.name for file in files)!r} and no pictures" if files else "has no pictures"
+        raise UserError(f"folder {str(path)!r} {but}; expected {', '.join(sorted(PICTURE_SUFFIXES))}")
+    return sorted(pictures, key=_by_number)
 
 
 def picture_numbers(files: Sequence[Path]) -> list[int] | None:

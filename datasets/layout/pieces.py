@@ -204,7 +204,7 @@ def pose_statistics(poses: np.ndarray | h5py.Dataset, chunk: int = 65536) -> tup
         return total, np.ones(POSE_SIZE)
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    # A set may be one crop, or its hips one person's who never turns. By rounding, equal values vary a little.
+    # A set may be one crop. Equal values vary a little, by rounding.
     std[std < 1e-6] = 1
     std[:3] = 1
     return mean, std
