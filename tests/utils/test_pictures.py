@@ -90,10 +90,10 @@ def test_folders_are_sorted_by_number(tmp_path):
     assert picture_files(tmp_path / "f9.png") == [tmp_path / "f9.png"]
     assert picture_files(tmp_path / "a.mp4") is None
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="empty' has no pictures; expected .bmp"):
+    with pytest.raises(UserError, match=r"empty' has no pictures; expected \.bmp"):
         picture_files(tmp_path / "empty")
     (tmp_path / "empty" / "left.mp4").touch()
-    with pytest.raises(UserError, match="empty' has 'left.mp4' and no pictures; expected .bmp"):
+    with pytest.raises(UserError, match=r"empty' has 'left\.mp4' and no pictures; expected \.bmp"):
         picture_files(tmp_path / "empty")
 
 
