@@ -80,7 +80,8 @@ class PlainPoseTraining:
         with torch.no_grad():
             crops = {key: normalize(batch[key]) for key in ("img_crop", "bg_crop")}
             points = network({**batch, **crops})["latent_3d"]
-        loss = pose_loss(network.pose(points), batch["3D"], network.pose_mean, network.pose_std)
+        statistics, kind = (network.pose_mean, network.pose_std), self.setup.pose_config["pose_loss"]
+        loss = pose_loss(network.pose(points), batch["3D"], *statistics, kind)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

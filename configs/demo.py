@@ -9,9 +9,9 @@ Finished steps are kept: an interrupted demo resumes where it stopped. For examp
 
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from multiprocessing import get_context
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def render_and_train(output: Path) -> tuple["RunFolder", "RunFolder"]:
     """Render both sets, train both stages and the baseline; return the run folders of stage 2 and of the baseline."""
+    from datasets.layout.workers import beside
     from datasets.rendered.dataset import render_dataset
     from training.stages.novel_views import train_novel_views
     from training.stages.pose import train_pose
@@ -69,38 +70,31 @@ def render_and_train(output: Path) -> tuple["RunFolder", "RunFolder"]:
     with step("2/4 stage 1: novel views, without labels"):
         views = train_novel_views({**stage1_config, **folders}, resume=True)
     baseline = {**supervised_config, **folders}
-    title = (
-        "3/4 stage 2: poses from 1 % of the labels, encoder frozen; beside it the same encoder on these labels alone"
-    )
-    with step(title), beside(baseline, output / "supervised.log"):
-        poses = train_pose({**stage2_config, **folders, "network_path": str(views.path)}, resume=True)
-    # It is trained; or else, whatever kept it from that, it goes on here.
-    return poses, train_pose(baseline, resume=True)
+    with step("3/4 stage 2: poses from 1 % of the labels, encoder frozen; and the same encoder on these labels alone"):
+        with beside(train_silently, baseline, output / "supervised.log") if leaves_cores(baseline) else nullcontext():
+            poses = train_pose({**stage2_config, **folders, "network_path": str(views.path)}, resume=True)
+        # It is trained; or else, whatever kept it from that, it goes on here.
+        return poses, train_pose(baseline, resume=True)
 
 
-@contextmanager
-def beside(config: dict, log: Path) -> Iterator[None]:
-    """Train poses by `config` in a process of its own during the body, and wait for its end; `log` has what it says.
+def leaves_cores(config: dict) -> bool:
+    """Whether two trainings by `config` have enough threads side by side, as those of small crops usually have."""
+    import torch
 
-    Small trainings use half of the cores. Where it was stopped or failed, `train_pose` with `resume` goes on.
-    """
-    process = get_context("spawn").Process(target=train_silently, args=(config, log))
-    process.start()
-    try:
-        yield
-    except BaseException:
-        process.terminate()
-        raise
-    finally:
-        process.join()
+    from training.loop.threads import training_threads
+
+    return 2 * training_threads(config) <= torch.get_num_threads()
 
 
 def train_silently(config: dict, log: Path) -> None:
-    """Train poses by `config`, or go on, with all output in the file `log`."""
-    with log.open("w", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+    """Train poses by `config`, or go on, with all that is said of it in the file `log`."""
+    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
         from training.stages.pose import train_pose
 
-        run_script(lambda: train_pose(config, resume=True))
+        try:
+            train_pose(config, resume=True)
+        except Exception:
+            traceback.print_exc()
 
 
 def open_run(run: "RunFolder") -> "Trained":

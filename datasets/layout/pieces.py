@@ -205,7 +205,7 @@ def pose_statistics(poses: np.ndarray | h5py.Dataset, chunk: int = 65536) -> tup
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     # A set may be one crop. Equal values vary a little, by rounding.
-    std[std < 1e-6] = 1
+    std[std < 1e-5] = 1
     std[:3] = 1
     return mean, std
 

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -62,6 +62,30 @@ def worker_pool(
         # Killed all at once; the stack would wait for each before it stops the next.
         stack.callback(lambda: [worker.process.kill() for worker in team])
         yield partial(_run, team)
+
+
+@contextmanager
+def beside(function: Callable[..., None], *arguments: Any) -> Iterator[None]:
+    """Call `function(*arguments)` in a process of its own during the body, and wait for it at the end of that.
+
+    Ctrl-C and errors kill it. Whether it could be started, and did what it should, the caller is to find out.
+    """
+    process = get_context("spawn").Process(target=_call, args=(function, arguments))
+    with _signals_left_to_this_process(), suppress(OSError):
+        process.start()
+    try:
+        yield
+        if process.pid:
+            process.join()
+    finally:
+        if process.pid:
+            process.kill()
+            process.join()
+
+
+def _call(function: Callable[..., None], arguments: tuple) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    function(*arguments)
 
 
 class _Worker(NamedTuple):

@@ -108,13 +108,20 @@ def _default(key: str, table: Mapping[str, Key]) -> Any:
 def network_file(network_path: str) -> Path:
     """The file of weights that `network_path` names.
 
-    That of a run folder's best network; packaged weights, by their name, where nothing else has it; or the path itself.
+    That of a run folder's best network; packaged weights, by their name, where no run and no file has it; or the path
+    itself.
     """
     path = Path(network_path)
-    if path.is_dir():
-        return path / BEST_NETWORK
-    packaged = PACKAGED_WEIGHTS / f"{path.name}.safetensors"
-    return packaged if path.name == network_path and not path.exists() and packaged.is_file() else path
+    if is_packaged_name(network_path):
+        return PACKAGED_WEIGHTS / f"{network_path}.safetensors"
+    return path / BEST_NETWORK if path.is_dir() else path
+
+
+def is_packaged_name(network_path: str) -> bool:
+    """Whether `network_path` is the name of packaged weights, and no run or file has it. A folder of data may."""
+    path = Path(network_path)
+    packaged = path.name == network_path and (PACKAGED_WEIGHTS / f"{network_path}.safetensors").is_file()
+    return packaged and not (path.is_file() or (path / "models").is_dir())
 
 
 def labels_fingerprint(folder: str) -> str:

@@ -136,9 +136,9 @@ def joint_distances(difference: torch.Tensor, pose_std: torch.Tensor) -> torch.T
     squares = difference.unflatten(-1, (-1, 3)).square().sum(-1)
     # A square root has no gradient at 0, and a root joint is exact.
     distances = (squares + _ROUNDED**2).sqrt() - _ROUNDED
-    # The deviation of the root joint, which never varies, is stored as 1.
-    variances = pose_std[..., 3:].square().sum(-1) / distances.shape[-1]
-    return distances.mean(-1) / variances.sqrt()
+    # The deviation of what never varies, as the root joint, is stored as 1.
+    variances = torch.where(pose_std == 1, 0, pose_std)[..., 3:].square().sum(-1) / distances.shape[-1]
+    return distances.mean(-1) / variances.sqrt().clamp(min=1e-3)
 
 
 def known_pose_loss(

@@ -225,10 +225,12 @@ def pose_loss_of_people(
 ) -> torch.Tensor:
     """Error of people one by one, normalized poses (M,51) and labels (M,51), meters, by `kind`, the key `pose_loss`.
 
-    `squared` is `scene_pose_loss`; `distance` that of `pose_loss`.
+    `squared` is `scene_pose_loss`; `distance` that of `pose_loss` times the variance of coordinates, so that the mean
+    pose has as much of either.
     """
     if kind == "distance":
-        return pose_loss(prediction, label, network.pose_mean, network.pose_std, kind)
+        variance = network.pose_std[3:].square().sum() / len(network.pose_std)
+        return variance * pose_loss(prediction, label, network.pose_mean, network.pose_std, kind)
     prediction, label = (pose.unflatten(-1, (-1, 3))[:, None] for pose in (prediction, label))
     return scene_pose_loss(prediction, label, network.pose_mean, network.pose_std)
 

@@ -16,6 +16,7 @@ from models.checkpoints import add_trust
 from models.parts.folding import fold_batch_norm
 from models.parts.trust import TrustHead
 from training.loop.hardware import Hardware
+from training.loop.identity import is_packaged_name
 from training.loop.loaders import open_training_set, split_of_subjects, training_rows
 from training.loop.mixing import split_recording
 from training.loop.threads import map_batches
@@ -65,8 +66,13 @@ def calibrate_trust(config: dict, given: frozenset[str] = frozenset()) -> Report
 
     Its held-out crops are those of its own training, but for what the user gave of HELD_OUT_KEYS: weights that were
     exported do not know where their training set lies. The set must have poses. UserError for fewer than
-    FEWEST_HELD_OUT held-out crops, and for published weights.
+    FEWEST_HELD_OUT held-out crops, for published weights, and for the name of packaged ones.
     """
+    if config["network_path"] and is_packaged_name(config["network_path"]):
+        raise UserError(
+            f"network_path {config['network_path']!r} is a name of packaged weights, which stay as they are; "
+            "expected a run or a file of your own (export_weights.py copies them into one)"
+        )
     trained = open_network(config, given)
     if "3D" not in trained.network.output_types:
         raise UserError(f"{config['network_path']!r} was not trained for poses; expected weights of stage 2")

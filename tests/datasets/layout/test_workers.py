@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 import textwrap
-from multiprocessing import get_context
+import time
+from multiprocessing import active_children, get_context
 
 import pytest
 
 from datasets.layout import workers
-from datasets.layout.workers import map_processes, worker_pool
+from datasets.layout.workers import beside, map_processes, worker_pool
 from tests.tiny import ROOT, TIMEOUT
 from utils.cores import available_cores
 from utils.errors import UserError
@@ -167,3 +168,28 @@ def test_one_process_per_core_that_may_be_used(monkeypatch):
             assert [pid for pid, _ in run(threads, range(2))] == [os.getpid()] * 2
     finally:
         os.sched_setaffinity(0, cores)
+
+
+def test_what_is_done_beside_is_done_at_the_end(tmp_path):
+    with beside(os.mkdir, tmp_path / "made"):
+        pass
+    assert (tmp_path / "made").is_dir()
+
+
+def test_what_is_done_beside_ends_where_the_rest_fails():
+    with pytest.raises(KeyboardInterrupt), beside(time.sleep, 600):
+        (process,) = active_children()
+        raise KeyboardInterrupt
+    assert process.exitcode == -signal.SIGKILL
+
+
+def test_what_fails_beside_stops_nobody(monkeypatch, capfd):
+    with beside(os.rmdir, "none"):
+        pass
+
+    def refuse(self):
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", refuse)
+    with beside(os.rmdir, "none"):
+        pass

@@ -101,7 +101,9 @@ def test_packaged_weights_have_names(tmp_path, monkeypatch):
             weights_file(name)
     # What has the name here is meant: a run, or a file.
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "wild128" / "models").mkdir(parents=True)
+    (tmp_path / "wild128").mkdir()
+    assert network_file("wild128") == packaged
+    (tmp_path / "wild128" / "models").mkdir()
     assert network_file("wild128") == Path("wild128") / BEST_NETWORK
     (tmp_path / "benchmark64").write_bytes(b"")
     assert weights_file("benchmark64") == Path("benchmark64")

@@ -1,5 +1,7 @@
 """Stage 2 on a tiny set of scenes: what it trains, whose labels it takes, how it resumes, and what it refuses."""
 
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from training.scene_metrics import boxes_in_pixels
 from training.stages.assignment import assign_boxes, of_people, person_centers
 from training.stages.scene_labels import check_people
 from training.stages.scene_losses import true_box_loss
-from training.stages.scene_pose import train_scene_pose
+from training.stages.scene_pose import pose_loss_of_people, train_scene_pose
 from training.trained.load import open_for_pose, open_network, open_test_frames
 from utils.errors import UserError
 
@@ -61,10 +63,34 @@ def test_a_resumed_run_equals_an_unbroken_one(scenes, scene_stage1, tmp_path, mo
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize("kind", ["squared", "distance"])
-def test_the_supervised_baseline_learns_boxes_and_poses(scenes, tmp_path, kind):
+@pytest.mark.parametrize("frozen", [True, False])
+def test_poses_learn_by_distances_where_the_config_says_so(scenes, scene_stage1, tmp_path, frozen):
+    first = {}
+    for kind in ("squared", "distance"):
+        config = config_of(scenes, tmp_path / kind, str(scene_stage1.path) if frozen else None, freeze_encoder=frozen)
+        folder = train_scene_pose({**config, "pose_loss": kind, "num_training_iterations": 1, "test_every": 1})
+        row = read_log(folder.path / "debug_log_training.txt")[-1]
+        first[kind] = float(row["loss" if frozen else "pose"])
+    # Of one unit, and of an untrained network: as far from one another as means of squares and of roots are.
+    assert 0.3 < first["distance"] / first["squared"] < 0.99
+
+
+def test_distances_of_people_have_the_unit_of_squares():
+    rng = torch.Generator().manual_seed(0)
+    network = types.SimpleNamespace(pose_mean=torch.randn(51, generator=rng), pose_std=torch.ones(51))
+    network.pose_std[3:] = torch.rand(48, generator=rng) + 0.1
+    label = network.pose_mean + network.pose_std * torch.randn(4000, 51, generator=rng)
+    label[:, :3] = network.pose_mean[:3]
+    squared, distance = (
+        pose_loss_of_people(network, torch.zeros_like(label), label, kind) for kind in ("squared", "distance")
+    )
+    assert squared.item() == pytest.approx((network.pose_std[3:].square().sum() / 51).item(), rel=0.05)
+    assert 0.8 < distance / squared < 1
+
+
+def test_the_supervised_baseline_learns_boxes_and_poses(scenes, tmp_path):
     config = config_of(scenes, tmp_path, None, freeze_encoder=False, num_training_iterations=80, test_every=80)
-    folder = train_scene_pose({**config, "learning_rate": 3e-3, "pose_loss": kind})
+    folder = train_scene_pose({**config, "learning_rate": 3e-3})
     rows = read_log(folder.path / "debug_log_training.txt")
     first, last = (
         {name: sum(float(row[name]) for row in part) for name in ("pose", "true_boxes")}

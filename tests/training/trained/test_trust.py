@@ -21,7 +21,7 @@ from training.trained.disturbed import disturbed, without_person
 from training.trained.export import export_weights
 from training.trained.fitting import Samples, fit_head, fit_knots, isotonic, latent_statistics
 from training.trained.inference import PoseFromCrop
-from training.trained.load import open_network
+from training.trained.load import open_network, weights_file
 from utils.errors import UserError
 
 FEATURES = ("feature_mean", "feature_std", "hidden_weight")  # tensors with a row for each feature
@@ -265,6 +265,13 @@ def test_what_cannot_be_calibrated_is_one_line(weights, tmp_path, data):
     export_weights({**config_dict, "network_path": str(weights)}, frozenset({"network_path"}), exported)
     result = fork_script("calibrate_trust.py", f"network_path={exported}")
     assert result.returncode == 2 and "dataset_folder_train is not given" in result.stderr
+
+
+def test_packaged_weights_are_not_calibrated_by_their_name():
+    before = weights_file("wild128").stat().st_mtime_ns
+    with pytest.raises(UserError, match="network_path 'wild128' is a name of packaged weights, which stay as they are"):
+        calibrate_trust({**config_dict, "network_path": "wild128"}, frozenset({"network_path"}))
+    assert weights_file("wild128").stat().st_mtime_ns == before
 
 
 def test_what_cannot_be_stored_is_not_fitted(weights, data, monkeypatch):
