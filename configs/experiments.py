@@ -153,6 +153,13 @@ def base_configs(arguments: argparse.Namespace, output: Path, suite: Mapping[str
         for changed in [stage] if stage else both:
             if plain in PLANNED and value != configs[changed].get(plain):
                 raise UserError(f"argument {override!r}: {PLANNED[plain]}; leave it out")
+            # The suite's own value would win, in silence.
+            own = suite[changed] if isinstance(suite.get(changed), dict) else {}
+            if plain in own and value != own[plain]:
+                raise UserError(
+                    f"argument {override!r}: the suite sets {plain} of {changed} to {own[plain]!r}; leave it out, or "
+                    "change a copy of the suite"
+                )
             configs[changed][plain] = value
     return list(configs.values())
 

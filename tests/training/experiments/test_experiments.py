@@ -465,6 +465,10 @@ BAD = {
     "seed": (["labels", "stage1.seed=5"], ["'stage1.seed=5'", "--seeds sets it; leave it out"]),
     "fraction": (["labels", "label_fraction=0.1"], ["'label_fraction=0.1'", "labels of the suite set it"]),
     "other stage": (["labels", "stage1.flip_test=True", "actor_subset=None"], ["'flip_test'", "a key of stage 2"]),
+    "key of the suite": (
+        ["labels", "stage2.label_subjects=[1]"],
+        ["sets label_subjects of stage2 to None", "a copy of the suite"],
+    ),
     "network": (["labels", "stage2.network_path=x"], ["'stage2.network_path=x'", "network of the stage before"]),
 }
 
