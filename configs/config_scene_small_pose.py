@@ -1,6 +1,7 @@
 """Stage 2 of several people on frames of 228 x 128 px: poses from 1 % of the labeled frames of all people."""
 
 from configs.config_scene_small import config_dict as stage1
+from configs.config_train_better_pose import DISTANCE
 from configs.config_train_detect_encode_decode_pose import config_dict as stage2
 
 config_dict = {
@@ -27,5 +28,6 @@ config_dict = {
     # A unit that is active on none of the few labels has zero variance: divided by it, a test pose that activates the
     # unit would explode.
     "pose_variance_floor": 0.1,
+    **DISTANCE,
     "test_every": 100,
 }

@@ -2,14 +2,14 @@
 
 The method sees crops as they are in both stages: to change them costs it poses at this length (docs/results.md), where
 supervision gains from what keeps it from learning few crops by heart. It is best with the longest of its schedules,
-which may not be long enough (docs/results.md).
+which may not be long enough, and with distances as its loss, as the method is (docs/results.md).
 """
 
 from configs.config_demo import DECODER
 from configs.config_robust import AUGMENTATION
 from configs.config_silhouettes import SILHOUETTES
 from configs.config_train_better import RECIPE
-from configs.config_train_better_pose import LABELS
+from configs.config_train_better_pose import DISTANCE, LABELS
 from configs.suites.labels import METHOD, STAGE2, SUPERVISED, group, schedules
 
 LONGER = {"num_training_iterations": 66_000, "test_every": 3000}
@@ -25,7 +25,10 @@ suite = {
         **group(
             SUPERVISED,
             64,
-            [{"stage1": None, "stage2": {**AUGMENTATION, **s}} for s in schedules((8_000, 32_000), (5e-4, 2e-3))],
+            [
+                {"stage1": None, "stage2": {**AUGMENTATION, **DISTANCE, **s}}
+                for s in schedules((8_000, 32_000), (5e-4, 2e-3))
+            ],
         ),
     },
     "reference": SUPERVISED,
