@@ -12,6 +12,7 @@ recording's room:
 The run has poses too: test it, or go on with config_adapt_pose.py where a part of the recording has labels.
 """
 
+from configs.config_train_better_pose import DISTANCE
 from configs.config_train_encodeDecode import config_dict as published
 from utils.paths import ROOT, WORK
 
@@ -24,6 +25,7 @@ SETS = {
     # Rendered people are many and a recording is one, which half of the batches is enough to learn.
     "mixed_fraction": 0.5,
     "preload_images": True,
+    **DISTANCE,
 }
 
 # No key of the architecture is changed here: it is that of the weights, whichever they are.
