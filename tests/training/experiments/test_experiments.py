@@ -1,5 +1,6 @@
 """Suites of experiments on a tiny set: planned, run, interrupted, killed, out of time, failed, and reported."""
 
+import itertools
 import json
 import re
 import shutil
@@ -417,12 +418,14 @@ def test_our_suites_make_valid_configs(name, scale, data, tmp_path):
     assert len({repr(run.stages) for run in runs}) == len(runs)
 
 
-def test_supervision_chooses_among_four_schedules_of_the_optimizer_of_stage_1(data, tmp_path):
+def test_supervision_chooses_among_schedules_and_losses_of_the_optimizer_of_stage_1(data, tmp_path):
     runs = planned(["labels", "--data", str(data), "--output", str(tmp_path), "--seeds", "1", "actor_subset=None"])
     (labels, *_) = {run.labels for run in runs}
     of_group = [run.stages[-1][1] for run in runs if "labels alone" in run.group and run.labels == labels]
-    schedules = {(config["num_training_iterations"], config["learning_rate"]) for config in of_group}
-    assert schedules == {(n, rate) for n in (2_000, 8_000) for rate in (2e-3, 6e-3)} and len(of_group) == 4
+    chosen = ("num_training_iterations", "learning_rate", "pose_loss")
+    schedules = {tuple(config[key] for key in chosen) for config in of_group}
+    every = set(itertools.product((2_000, 8_000), (2e-3, 6e-3), ("squared", "distance")))
+    assert schedules == every and len(of_group) == len(every)
     assert all(config["optimizer"] == "muon" and config["weight_decay"] == 0.05 for config in of_group)
     assert all(config["network_path"] is None and not config["freeze_encoder"] for config in of_group)
 
