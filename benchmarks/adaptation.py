@@ -27,7 +27,7 @@ from benchmarks.results import FOLDER, write_results
 from configs.command_line import script_parser
 from datasets.layout.labels import LABELS_FILE, POSE_KEYS, ROW_KEYS, Labels
 from utils.errors import UserError, run_script
-from utils.paths import ROOT
+from utils.paths import ROOT, packaged_weights
 
 COLUMNS = ("n_mpjpe_mm", "fused_n_mpjpe_mm", "mean_pose_n_mpjpe_mm")
 STEPS = {  # script, its config, and the key that names what it starts from
@@ -60,7 +60,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("changes", nargs="*", metavar="key=value", help="change a key of the first training")
     help_whole = "the first training sees all crops of the recording, still without poses"
     parser.add_argument("--whole", action="store_true", help=help_whole)
-    weights = ROOT / "examples" / "weights" / "wild128.safetensors"
+    weights = packaged_weights("wild128")
     parser.add_argument("--weights", type=Path, metavar="FILE", default=weights, help="what is adapted")
     parser.add_argument("--output", type=Path, metavar="OUT", default=FOLDER / "adaptation", help="folder to write")
     return parser.parse_args(arguments)

@@ -14,7 +14,7 @@ The run has poses too: test it, or go on with config_adapt_pose.py where a part 
 
 from configs.config_train_better_pose import DISTANCE
 from configs.config_train_encodeDecode import config_dict as published
-from utils.paths import ROOT, WORK
+from utils.paths import WORK, packaged_weights
 
 # What both stages of an adaptation share.
 SETS = {
@@ -32,7 +32,7 @@ SETS = {
 config_dict = {
     **published,
     **SETS,
-    "pretrained_network_path": str(ROOT / "examples" / "weights" / "wild128.safetensors"),
+    "pretrained_network_path": str(packaged_weights("wild128")),
     "mixed_background": 0.5,
     "loss_weight_3d": 1.0,
     # Chosen on another recording than the one in the box (docs/adaptation.md).

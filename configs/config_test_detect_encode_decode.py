@@ -2,11 +2,11 @@
 example."""
 
 from configs.config_train_detect_encode_decode_pose import config_dict as stage2
-from utils.paths import ROOT
+from utils.paths import ROOT, packaged_weights
 
 config_dict = {
     **stage2,
-    "network_path": str(ROOT / "examples" / "weights" / "scenes.safetensors"),
+    "network_path": str(packaged_weights("scenes")),
     "dataset_folder_test": str(ROOT / "examples" / "scenes"),
     "output_types": ["3D", "spatial_transformer"],
 }

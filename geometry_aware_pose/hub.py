@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geometry_aware_pose.own_packages import ROOT, put_first
+from geometry_aware_pose.own_packages import put_first
 
 if TYPE_CHECKING:
     from models import EncodeDecode
@@ -132,10 +132,11 @@ def weights_path(weights: str | Path) -> str:
     """The path that `weights`, as described above, means."""
     from training.loop.latest import without_latest
     from utils.errors import UserError
+    from utils.paths import packaged_weights
 
     check_name("weights", weights)
     if weights in PACKAGED_WEIGHTS:
-        return str(ROOT / "examples" / "weights" / f"{weights}.safetensors")
+        return str(packaged_weights(weights))
     if weights == "published":
         return _published_weights()
     if str(weights).startswith("hf://"):

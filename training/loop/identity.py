@@ -16,7 +16,7 @@ from datasets.layout.labels import STATISTIC_KEYS, Labels, fingerprint
 from models.methods import method_of
 from utils.config import config_hash, table_of
 from utils.keys import KEYS, RETIRED, Key
-from utils.paths import PACKAGED_WEIGHTS
+from utils.paths import packaged_weights
 
 BEST_NETWORK = "models/network_best_val_t1.pth"
 CONFIG_FILE, RECORD_FILE = "config.json", "run.json"
@@ -113,14 +113,14 @@ def network_file(network_path: str) -> Path:
     """
     path = Path(network_path)
     if is_packaged_name(network_path):
-        return PACKAGED_WEIGHTS / f"{network_path}.safetensors"
+        return packaged_weights(network_path)
     return path / BEST_NETWORK if path.is_dir() else path
 
 
 def is_packaged_name(network_path: str) -> bool:
     """Whether `network_path` is the name of packaged weights, and no run or file has it. A folder of data may."""
     path = Path(network_path)
-    packaged = path.name == network_path and (PACKAGED_WEIGHTS / f"{network_path}.safetensors").is_file()
+    packaged = path.name == network_path and packaged_weights(network_path).is_file()
     return packaged and not (path.is_file() or (path / "models").is_dir())
 
 

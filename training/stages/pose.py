@@ -128,7 +128,7 @@ class PoseFromCrops(torch.nn.Module):
 
 
 class PoseStep(TrainingStep):
-    """One step of stage 2, and its evaluation. The loss is the mean squared error of normalized poses.
+    """One step of stage 2, and its evaluation. The loss is `pose_loss`.
 
     It trains on `points` where the encoder is frozen, otherwise on crops, or on the rows of either in `source`.
     """

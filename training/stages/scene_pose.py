@@ -117,7 +117,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
 
 
 class ScenePoseStep(PoseStep):
-    """One step of the pose decoder on the points of people, and its evaluation. The loss is in square meters."""
+    """One step of the pose decoder on the points of people, and its evaluation. The loss is `pose_loss_of_people`."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class PeopleFromFrames(torch.nn.Module):
 
 
 class SupervisedSceneStep(TrainingStep):
-    """One step of the whole network on labels alone, and its evaluation: poses in square meters, and true boxes.
+    """One step of the whole network on labels alone, and its evaluation: `pose_loss_of_people`, and true boxes.
 
     Boxes are assigned to people one to one by their distance, however far.
     """

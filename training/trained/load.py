@@ -29,7 +29,7 @@ from training.loop.loaders import open_frames, open_test_set
 from utils.commands import METHOD_SCRIPTS, command_for
 from utils.config import check_config, method_name
 from utils.errors import UserError
-from utils.paths import PACKAGED_WEIGHTS, ROOT
+from utils.paths import ROOT, WEIGHTS_FOLDER
 
 # Exported weights name no test set, because they leave the machine that made them.
 SAMPLE_SETS = {"geometry_aware": str(ROOT / "examples" / "sample_set"), "scene": str(ROOT / "examples" / "scenes")}
@@ -233,7 +233,7 @@ def weights_file(path: str, key: str = "network_path") -> Path:
     """The file of weights that `path` (a run folder, or the file itself) means; `key`: its config key, for errors."""
     file = network_file(path)
     if not file.is_file():
-        packaged = ", ".join(sorted(repr(weights.stem) for weights in PACKAGED_WEIGHTS.glob("*.safetensors")))
+        packaged = ", ".join(sorted(repr(weights.stem) for weights in WEIGHTS_FOLDER.glob("*.safetensors")))
         raise UserError(
             f"{key} {path!r} has no network ({str(file)!r} is missing); "
             f"expected a run folder of a training, a file of weights, or the name of packaged ones: {packaged}"
