@@ -8,6 +8,8 @@ from datasets.cameras.camera import Camera
 from utils.errors import UserError
 
 BAR_TOLERANCE = 2  # pixels: an image between black bars is rarely cut at whole pixels
+# Between an image and that in whose middle the principal point is: lenses are centered to a few percent of a side.
+MAX_SIZE_RATIO = 1.25
 
 
 class Area(NamedTuple):
@@ -34,10 +36,20 @@ def fit_to_video(
     One way: the sizes are equal, the calibration has none, the image was squeezed along one side, as its pixels are
     `pixel_aspect` times as wide as high, or the whole calibrated image was scaled and lies between black bars, as
     `area` shows. Several: the image was cropped along one side, at an unknown place; the middle first.
-    Raises UserError for any other size: it cannot be told whether the image was cropped or scaled.
+    Raises UserError for any other size: it cannot be told whether the image was cropped or scaled. So it does for a
+    calibration without sizes whose K belongs to another size.
     """
-    if (camera.width, camera.height) in ((width, height), (0, 0)):
-        return [Fit(camera._replace(width=width, height=height))]
+    if (camera.width, camera.height) == (0, 0):
+        other = other_size(camera.intrinsics, width, height)
+        if other is not None:
+            raise UserError(
+                f"{name}: {other}, and the video has {width}x{height} px; expected K in the pixels of the video, or "
+                "the size of its image in the calibration (W_ and H_ of intri.yml)"
+            )
+        sentence = f"{name}: no size in the calibration: that of the video, {width}x{height} px, assumed"
+        return [Fit(camera._replace(width=width, height=height), sentence)]
+    if (camera.width, camera.height) == (width, height):
+        return [Fit(camera)]
     sizes = f"{name}: video {width}x{height} px, calibration {camera.width}x{camera.height} px"
     squeeze = np.array([width / camera.width, height / camera.height])
     # Within a pixel: encoders round sizes.
@@ -70,6 +82,20 @@ def fit_to_video(
     raise UserError(
         f"{sizes}; expected the calibrated size, one cropped along one side, or one scaled as a whole with black bars "
         "(to use a scaled video, scale K of its camera, width and height too)"
+    )
+
+
+def other_size(intrinsics: np.ndarray, width: int, height: int) -> str | None:
+    """What to say of a K whose principal point is the middle of an image of another size; None for nothing.
+
+    One side alone says nothing: images are cropped along one side.
+    """
+    x, y = intrinsics[:2, 2]
+    ratios = 2 * (intrinsics[:2, 2] + 0.5) / [width, height]
+    if not ((ratios > MAX_SIZE_RATIO).all() or (ratios < 1 / MAX_SIZE_RATIO).all()):
+        return None
+    return (
+        f"K has its principal point at ({x:.0f}, {y:.0f}), the middle of an image of about {2 * x:.0f}x{2 * y:.0f} px"
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from datasets.cameras.calibration import Calibration, check_cameras
 from datasets.cameras.camera import Camera
+from datasets.cameras.plausibility import notes_on_cameras
 from datasets.sources.own_videos.clocks import ASSUMED_RATE, check_strays, rate_of_video
 from datasets.sources.own_videos.detected import absence_notes
 from datasets.sources.own_videos.landmarks import LandmarkSearch, read_people
@@ -86,4 +87,5 @@ def camera_of_video(name: str, video: Path, calibration: Calibration | None, fie
         return SingleCamera(camera, rate, [f"no calibration: a field of view of {field:g} degrees assumed", *notes])
     check_cameras(calibration, [name], "the calibration")
     ways = ways_to_fit(calibration, {name: video})
-    return SingleCamera(ways[name][0].camera, rate, [*assumed_fits(ways), *notes])
+    camera = ways[name][0].camera
+    return SingleCamera(camera, rate, [*notes_on_cameras(calibration, {name: camera}), *assumed_fits(ways), *notes])

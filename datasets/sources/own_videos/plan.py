@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.cameras.calibration import Calibration, check_cameras, read_calibration
+from datasets.cameras.plausibility import notes_on_cameras
 from datasets.cameras.video_size import Fit
 from datasets.layout.png import read_png
 from datasets.sources.own_videos.boxes import SECOND_AREA, Boxes, PersonDetector, read_boxes
@@ -77,6 +78,7 @@ def make_plan(recording: Recording, every: int) -> Plan:
     check_cameras(calibration, recording.videos, f"{recording.calibration}, the calibration of {recording.name}")
     check_pictures(recording.videos, recording.name)
     ways = ways_to_fit(calibration, recording.videos)
+    notes = notes_on_cameras(calibration, {name: fits[0].camera for name, fits in ways.items()})
     calibration = with_cameras(calibration, {name: fits[0] for name, fits in ways.items()})
     rate = common_rate(recording.videos, recording.name)
     times = {name: frame_times(video) for name, video in recording.videos.items()}
@@ -84,7 +86,8 @@ def make_plan(recording: Recording, every: int) -> Plan:
     check_offsets(recording, num_frames)
     check_empty(recording, calibration)
     check_drift(times, recording.offsets, rate, recording.name)
-    plan = Plan(recording, calibration, num_frames, filmed_instants(recording, num_frames, every), ways, rate)
+    instants = filmed_instants(recording, num_frames, every)
+    plan = Plan(recording, calibration, num_frames, instants, ways, rate, notes=tuple(notes))
     if recording.poses is not None:
         poses, to_z_up = read_pose_file(recording.poses), read_to_z_up(recording.poses)
         # Poses that do not say which axis is up are in the world of the calibration file.

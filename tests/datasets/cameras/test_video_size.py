@@ -1,5 +1,6 @@
 """Videos of another size than calibrated: scaled ones are known by their bars, cropped ones by rays, others refused."""
 
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -10,6 +11,7 @@ pytest.importorskip("av")
 
 from datasets.cameras.calibration import Calibration
 from datasets.cameras.camera import Camera
+from datasets.cameras.plausibility import notes_on_cameras
 from datasets.cameras.video_size import Area, Fit, fit_to_video
 from datasets.sources.own_videos.consistency import ray_miss
 from datasets.sources.own_videos.video_sizes import MAX_MISS, assumed_fits, best_fits, ways_to_fit
@@ -24,10 +26,30 @@ POINT = np.array([0.3, -0.2, 1.0])
 
 
 def test_equal_sizes_and_unknown_ones_change_nothing():
-    for camera in (CAMERA, CAMERA._replace(width=0, height=0)):
+    assumed = "a: no size in the calibration: that of the video, 640x480 px, assumed"
+    for camera, sentence in ((CAMERA, ""), (CAMERA._replace(width=0, height=0), assumed)):
         (fit,) = fit_to_video(camera, 640, 480, Area(0, 0, 640, 480), "a")
-        assert fit.sentence == "" and (fit.camera.width, fit.camera.height) == (640, 480)
+        assert fit.sentence == sentence and (fit.camera.width, fit.camera.height) == (640, 480)
         np.testing.assert_array_equal(fit.camera.intrinsics, CAMERA.intrinsics)
+
+
+@pytest.mark.parametrize("scale", [0.5, 2 / 3, 4 / 3, 2])
+def test_a_matrix_of_another_size_is_noticed(scale):
+    """It was taken, and a person was placed with rays through the wrong pixels."""
+    size = round(640 * scale), round(480 * scale)
+    message = rf"K has its principal point at \(321, 239\), .* 642x478 px, and the .* {size[0]}x{size[1]} px; "
+    with pytest.raises(UserError, match=rf"^a: {message}expected K in the pixels .*W_ and H_ of intri\.yml"):
+        fit_to_video(CAMERA._replace(width=0, height=0), *size, Area(0, 0, *size), "a")
+    # A file that states the size of a part of the image may be right.
+    camera = CAMERA._replace(width=size[0], height=size[1])
+    (note,) = notes_on_cameras(Calibration({"a": camera}, np.eye(3)), {"a": camera})
+    assert re.match(rf"WARNING: camera 'a': {message}right only for", note)
+    for middle in ((321, 239), (321, 10), (10, 239), (280, 210), (360, 270)):
+        matrix = CAMERA.intrinsics.copy()
+        matrix[:2, 2] = middle
+        camera = CAMERA._replace(intrinsics=matrix)
+        assert not notes_on_cameras(Calibration({"a": camera}, np.eye(3)), {"a": camera})
+        fit_to_video(camera._replace(width=0, height=0), 640, 480, Area(0, 0, 640, 480), "a")
 
 
 def test_scaled_between_bars():
