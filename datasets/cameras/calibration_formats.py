@@ -20,6 +20,8 @@ from utils.readers import reading
 # Qualisys' camera axes: x right, y up, z backward.
 _QUALISYS_AXES = np.diag([1.0, -1.0, -1.0])
 _QUALISYS_SUBPIXELS = 64
+# Words of the JSON file by what users write in place of them, without "_" and in lower case.
+_WORLD_WORDS = {"unit": "unit", "units": "unit", "up": "up", "upaxis": "up", "axisup": "up"}
 
 
 class Unusable(NamedTuple):
@@ -70,7 +72,7 @@ def read_qualisys(path: Path) -> dict[str, Any]:
             "R": (_QUALISYS_AXES @ np.array(columns)).tolist(),
             "centre": [transform[axis] for axis in "xyz"],
         }  # fmt: skip
-    return {"unit": "mm", **_world(root.attrib), "cameras": cameras}
+    return {"unit": "mm", **_world({str(path): root.attrib}), "cameras": cameras}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -85,6 +87,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not valid TOML: {error}") from error
     nested = content.get("cameras")
     tables = nested if isinstance(nested, dict) else {k: v for k, v in content.items() if k != "metadata"}
+    _check_tables({**content, **tables}, path)
     cameras = {}
     for key, table in tables.items():
         if not isinstance(table, dict) or "matrix" not in table:
@@ -95,7 +98,16 @@ def read_toml(path: Path) -> dict[str, Any]:
         cameras[name] = _toml_camera(table, where)
     metadata = content.get("metadata")
     values = {key: value for key, value in content.items() if not isinstance(value, dict)}
-    return {**_world(values), **_world(metadata if isinstance(metadata, dict) else {}), "cameras": cameras}
+    described = metadata if isinstance(metadata, dict) else {}
+    return {**_world({str(path): values, f"{path}: [metadata]": described}), "cameras": cameras}
+
+
+def _check_tables(tables: Mapping[str, Any], path: Path) -> None:
+    """UserError for unit or up below the head of another table than [metadata], to which appended lines belong."""
+    for name, table in tables.items():
+        if isinstance(table, dict) and name != "metadata":
+            for key in _world({f"{path}: [{name}]": table}):
+                raise UserError(f"{path}: {key!r} is in [{name}]; expected it below [metadata], or before all tables")
 
 
 def _toml_library() -> ModuleType:
@@ -162,7 +174,7 @@ def read_opencv_yaml(path: Path) -> dict[str, Any]:
         }
         _check_new(name, cameras, path)
         cameras[name] = matrices | {"width": inner.get(f"W_{name}", 0), "height": inner.get(f"H_{name}", 0)}
-    return {**_world(inner), **_world(outer), "cameras": cameras}
+    return {**_world(dict(zip(map(str, files), (inner, outer), strict=True))), "cameras": cameras}
 
 
 def _intri_and_extri(path: Path) -> list[Path]:
@@ -201,9 +213,22 @@ def _check_new(name: str, cameras: Mapping[str, Any], path: Path) -> None:
         raise UserError(f"{path}: two cameras are named {name!r}; expected a name of its own for each")
 
 
-def _world(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What a file may say of its world, in the words of the JSON file."""
-    return {key: fields[key] for key in ("unit", "up") if key in fields}
+def _world(places: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What a file may say of its world, in the words of the JSON file. places: fields by where they are, for messages.
+
+    Raises UserError for other spellings, and where two places differ.
+    """
+    world: dict[str, Any] = {}
+    for where, fields in places.items():
+        for key, value in fields.items():
+            word = _WORLD_WORDS.get(key.lower().replace("_", ""))
+            if word is None:
+                continue
+            if key != word:
+                raise UserError(f"{where}: {key!r} is not read; expected {word!r}")
+            if world.setdefault(word, value) != value:
+                raise UserError(f"{where}: {word!r} is {value!r}, but {world[word]!r} before; expected it once")
+    return world
 
 
 READERS = {

@@ -90,13 +90,12 @@ def other_size(intrinsics: np.ndarray, width: int, height: int) -> str | None:
 
     One side alone says nothing: images are cropped along one side.
     """
-    x, y = intrinsics[:2, 2]
-    ratios = 2 * (intrinsics[:2, 2] + 0.5) / [width, height]
+    x, y = middle = intrinsics[:2, 2]
+    ratios = 2 * (middle + 0.5) / [width, height]
     if not ((ratios > MAX_SIZE_RATIO).all() or (ratios < 1 / MAX_SIZE_RATIO).all()):
         return None
-    return (
-        f"K has its principal point at ({x:.0f}, {y:.0f}), the middle of an image of about {2 * x:.0f}x{2 * y:.0f} px"
-    )
+    size = f"{2 * x:.0f}x{2 * y:.0f} px"
+    return f"K has its principal point at ({x:.0f}, {y:.0f}), the middle of an image of about {size}"
 
 
 def _scaled(camera: Camera, scale: float | np.ndarray, area: Area) -> Camera:

@@ -267,6 +267,44 @@ def test_unit_and_up_may_be_given_in_each_format(cameras, tmp_path, name, up):
     assert_same(read_calibration(path).cameras, cameras)
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("c.toml", lambda text: text + 'units = "mm"', r"\[metadata\]: 'units' is not read; expected 'unit'"),
+        ("c.toml", lambda text: 'Up = "y"\n' + text, r"c\.toml: 'Up' is not read; expected 'up'"),
+        ("c.toml", lambda text: text + 'up_axis = "y"', "'up_axis' is not read; expected 'up'"),
+        ("c.toml", lambda text: 'unit = "cm"\n' + text + 'unit = "mm"', "'unit' is 'mm', but 'cm' before; expected it"),
+        (
+            "c.toml",
+            lambda text: text[: text.index("[metadata]")] + 'unit = "mm"',
+            r"'unit' is in \[right\]; exp",
+        ),
+        ("c.toml", lambda text: text.replace("[metadata]", "[Metadata]") + 'up = "y"', r"'up' is in \[Metadata\]; exp"),
+        ("array.toml", lambda text: text[: text.index("[metadata]")] + 'up = "y"', r"'up' is in \[1\]; expected it"),
+        (
+            "c.qca.txt",
+            lambda text: text.replace("<calibration", '<calibration Up="y"'),
+            "'Up' is not read; expected 'up'",
+        ),
+        ("intri.yml", lambda text: text + 'units: "mm"\n', r"intri\.yml: 'units' is not read; expected 'unit'"),
+        ("extri.yml", lambda text: text + 'Unit: "mm"\n', r"extri\.yml: 'Unit' is not read; expected 'unit'"),
+    ],
+)
+def test_misspelled_and_misplaced_units_are_refused(cameras, tmp_path, name, change, message):
+    """They were ignored, and millimeters were taken for meters."""
+    path = tmp_path / name
+    if name.endswith("yml"):
+        write_yaml(cameras, tmp_path)
+    elif name == "array.toml":
+        path.write_text(toml(dict(zip("01", cameras.values(), strict=True)), head="[cameras.{name}]"))
+    else:
+        path.write_text(toml(cameras) if name.endswith("toml") else qualisys(cameras))
+    read_calibration(path)
+    path.write_text(change(path.read_text()))
+    with pytest.raises(UserError, match=message):
+        read_calibration(path)
+
+
 @pytest.mark.parametrize("count", [5, 8, 12, 14])
 def test_long_distortions_are_opencvs(tmp_path, count):
     values = np.random.default_rng(count).normal(0, 0.01, count)

@@ -72,6 +72,16 @@ def test_pixels_that_are_wider_than_high(tmp_path):
     assert (camera_of_video("a", tmp_path / "a.mp4", known, 90).camera.intrinsics == square.camera.intrinsics).all()
 
 
+def test_a_calibration_in_millimeters_that_does_not_say_so_is_a_warning_for_one_camera(tmp_path):
+    """That of its origin sees nothing of it, and alone it has no rays that could miss."""
+    write_video(tmp_path / "a.mp4", np.zeros((2, 48, 64, 3), np.uint8))
+    near = assumed_camera(64, 48)
+    for distance, warned in ((3.0, False), (3000.0, True)):
+        known = Calibration({"a": near, "b": near._replace(center=np.array([0, distance, 0]))}, np.eye(3))
+        notes = camera_of_video("a", tmp_path / "a.mp4", known, 90).notes
+        assert any(note.startswith("WARNING: camera 'b' is 3000 m away from the origin") for note in notes) == warned
+
+
 def test_the_person_who_is_there_most_often_is_followed():
     roots = np.full((20, 2, 3), np.nan)
     walker = np.stack([np.linspace(-1, 1, 20), np.zeros(20), np.full(20, 4.0)], axis=1)
