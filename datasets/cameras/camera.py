@@ -13,6 +13,7 @@ from utils.commands import install_extra
 from utils.errors import UserError
 
 ROTATION_TOLERANCE = 1e-3  # of the error of a rotation matrix
+UNDISTORTION_CRITERIA = (3, 100, 1e-9)  # of OpenCV: at most 100 iterations, until the pixel is met by less than 1e-9
 
 
 class Camera(NamedTuple):
@@ -47,6 +48,22 @@ class Camera(NamedTuple):
             seen, _ = opencv().projectPoints(flat[front, None], zero, zero, intrinsics, distortion)
             pixels[front] = seen[:, 0]
         return pixels.reshape(*points_cam.shape[:-1], 2)
+
+    def normalized(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels (...,2) -> (x/z, y/z) of the camera frame (...,2), without lens distortion; NaN stays NaN."""
+        cv2 = opencv()
+        flat = np.asarray(pixels, dtype=np.float64).reshape(-1, 1, 2)
+        result = np.full((len(flat), 2), np.nan)
+        known = np.isfinite(flat).all((1, 2))
+        if known.any():
+            # The 5 iterations of the default leave pixels of wide lenses several pixels off. In OpenCV 4, another
+            # function takes criteria.
+            undistort = getattr(cv2, "undistortPointsIter", cv2.undistortPoints)
+            found = undistort(
+                flat[known], self.intrinsics, self.distortion, R=None, P=None, criteria=UNDISTORTION_CRITERIA
+            )
+            result[known] = found[:, 0]
+        return result.reshape(np.shape(pixels))
 
     def far_outside(self, points_cam: np.ndarray) -> np.ndarray:
         """Which points (...,3) of the camera frame miss the image by more than half its side, or are not in front.

@@ -9,12 +9,31 @@ from datasets.cameras.camera import Camera
 from datasets.cameras.video_size import other_size
 
 MAX_FROM_ORIGIN = 50.0  # meters
+MAX_UNDISTORTION_ERROR = 1.0  # pixels
+MAX_FOLDED = 0.02  # of the image
 
 
 def notes_on_cameras(calibration: Calibration, used: Mapping[str, Camera]) -> list[str]:
     """What to say of a calibration and of those of its cameras that are used. used: in the pixels of their videos."""
     notes = [note for name in used for note in _notes_on_matrix(name, calibration.cameras[name])]
-    return [*notes, *_notes_on_unit(calibration)]
+    folded = [note for name, camera in used.items() for note in _notes_on_distortion(name, camera)]
+    return [*notes, *folded, *_notes_on_unit(calibration)]
+
+
+def _notes_on_distortion(name: str, camera: Camera) -> list[str]:
+    axes = [np.linspace(0, side - 1, 40) for side in (camera.width, camera.height)]
+    pixels = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+    places = camera.normalized(pixels)
+    again = camera.project(np.concatenate([places, np.ones((len(places), 1))], axis=1))
+    # NaN is no match either.
+    folded = 1 - (np.linalg.norm(again - pixels, axis=1) <= MAX_UNDISTORTION_ERROR).mean()
+    if folded <= MAX_FOLDED:
+        return []
+    return [
+        f"WARNING: camera {name!r}: no ray leads to {100 * folded:.0f} % of the image, since the distortion "
+        f"{np.round(camera.distortion, 4).tolist()} folds back inside it; expected a calibration with the board in the "
+        "corners, too, or undistorted videos"
+    ]
 
 
 def _notes_on_unit(calibration: Calibration) -> list[str]:

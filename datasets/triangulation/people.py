@@ -7,7 +7,7 @@ import numpy as np
 
 from datasets.cameras.camera import Camera
 from datasets.triangulation.points import LANDMARKS, LIMB_POINTS, MIRRORED_POINTS
-from datasets.triangulation.rays import meeting_points, normalized, ray_misses, robust_points, world_rays
+from datasets.triangulation.rays import meeting_points, ray_misses, robust_points, world_rays
 
 SAME_PERSON = 0.15  # meters, median over the limbs' points, between rays of one person
 MIRRORED_LIMBS = [MIRRORED_POINTS[point] for point in LIMB_POINTS]
@@ -31,7 +31,7 @@ def follow_people(
     """
     chosen_points = [LANDMARKS[point] for point in LIMB_POINTS]
     places = np.stack(
-        [normalized(camera, one[:, :, chosen_points]) for camera, one in zip(cameras, pixels, strict=True)]
+        [camera.normalized(one[:, :, chosen_points]) for camera, one in zip(cameras, pixels, strict=True)]
     )
     rays = world_rays(cameras, places)  # (C,T,K,P,3)
     there = np.isfinite(places).all((-1, -2))

@@ -5,19 +5,9 @@ from itertools import combinations
 
 import numpy as np
 
-from datasets.cameras.camera import Camera, opencv
+from datasets.cameras.camera import Camera
 
 AGREEMENT = 0.06  # meters between a ray and a point, above which a camera contributes little
-
-
-def normalized(camera: Camera, pixels: np.ndarray) -> np.ndarray:
-    """Pixels (...,2) -> (x/z, y/z) of the camera frame (...,2), without lens distortion; NaN stays NaN."""
-    flat = np.asarray(pixels, dtype=np.float64).reshape(-1, 1, 2)
-    result = np.full((len(flat), 2), np.nan)
-    known = np.isfinite(flat).all((1, 2))
-    if known.any():
-        result[known] = opencv().undistortPoints(flat[known], camera.intrinsics, camera.distortion)[:, 0]
-    return result.reshape(np.shape(pixels))
 
 
 def world_rays(cameras: Sequence[Camera], places: np.ndarray) -> np.ndarray:

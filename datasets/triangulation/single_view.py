@@ -8,7 +8,6 @@ from datasets.cameras.camera import Camera
 from datasets.detection.blazepose import LANDMARK_NAMES
 from datasets.triangulation.people import MAX_SPEED, Group, longest_chain
 from datasets.triangulation.points import LANDMARKS
-from datasets.triangulation.rays import normalized
 
 _HIPS = [LANDMARK_NAMES.index(name) for name in ("left_hip", "right_hip")]
 MIN_DEPTH = 0.1  # meters: a nearer person is a wrong detection
@@ -22,7 +21,7 @@ def root_positions(camera: Camera, pixels: np.ndarray, visibility: np.ndarray, w
     person, a guess from one image. The position is the one from which `world` projects to `pixels`, by least squares.
     """
     chosen = list(LANDMARKS)
-    places, points = normalized(camera, pixels[..., chosen, :]), np.asarray(world[..., chosen, :], np.float64)
+    places, points = camera.normalized(pixels[..., chosen, :]), np.asarray(world[..., chosen, :], np.float64)
     known = np.isfinite(places).all((-1, -2)) & np.isfinite(points).all((-1, -2))
     places, points = np.nan_to_num(places), np.nan_to_num(points)
     weights = np.clip(np.nan_to_num(visibility[..., chosen]), 0.05, 1)

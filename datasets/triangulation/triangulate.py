@@ -8,7 +8,7 @@ import numpy as np
 
 from datasets.cameras.camera import Camera
 from datasets.triangulation.points import HEAD_POINTS, LANDMARKS, LIMB_POINTS, PAIRS, hold_neck, nose_ahead, skeleton
-from datasets.triangulation.rays import normalized, robust_points, world_rays
+from datasets.triangulation.rays import robust_points, world_rays
 from datasets.triangulation.sides import exchange_pairs, exchange_people, swap_pairs
 from datasets.triangulation.track import fit_track
 from utils.skeleton import BONES
@@ -59,7 +59,7 @@ def triangulate(
     pixels, visibility = pixels[:, :, list(LANDMARKS)], visibility[:, :, list(LANDMARKS)]
     seen = np.isfinite(pixels).all(-1)
     weights = np.where(seen, np.clip(visibility, MIN_WEIGHT, 1), 0)
-    places = np.stack([normalized(camera, one) for camera, one in zip(cameras, pixels, strict=True)])
+    places = np.stack([camera.normalized(one) for camera, one in zip(cameras, pixels, strict=True)])
     centers = np.stack([camera.center for camera in cameras])
     exchanged, either = exchange_people(centers, world_rays(cameras, places), weights)
     exchanged = np.repeat(exchanged[..., None], len(PAIRS), axis=-1)

@@ -129,9 +129,7 @@ def locate_person(cameras: Sequence[Camera], boxes: Sequence[np.ndarray]) -> tup
 
 
 def _box_ray(camera: Camera, box: np.ndarray) -> Ray:
-    box_center = box[:2] + box[2:] / 2
-    point = opencv().undistortPoints(box_center[None, None], camera.intrinsics, camera.distortion)[0, 0]
-    ray = np.append(point, 1.0)
+    ray = np.append(camera.normalized(box[:2] + box[2:] / 2), 1.0)
     # The longer side is the height of a standing person, and the length of a lying one.
     depth = camera.intrinsics[1, 1] * PERSON_METERS / max(box[2:])
     length = np.linalg.norm(ray)

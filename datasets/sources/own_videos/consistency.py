@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.cameras.camera import Camera, opencv
+from datasets.cameras.camera import Camera
 from datasets.sources.own_videos.boxes import DISTANCE_WEIGHT, PERSON_METERS, Boxes
 from datasets.sources.own_videos.recordings import Recording
 from utils.errors import UserError
@@ -73,7 +73,7 @@ def sightings(cameras: Sequence[Camera], boxes: np.ndarray) -> Sightings:
         known = np.isfinite(of_camera).all(1)
         if known.any():
             centers = of_camera[known, :2] + of_camera[known, 2:] / 2
-            places = opencv().undistortPoints(centers[:, None], camera.intrinsics, camera.distortion)[:, 0]
+            places = camera.normalized(centers)
             ray = np.concatenate([places, np.ones((len(places), 1))], axis=1)
             length = np.linalg.norm(ray, axis=1)
             depth = camera.intrinsics[1, 1] * PERSON_METERS / of_camera[known, 2:].max(1)

@@ -12,7 +12,6 @@ from datasets.sources.own_videos.landmarks import LandmarkSearch, at_instants, b
 from datasets.sources.own_videos.person_track import upright_note
 from datasets.sources.own_videos.plan import Plan, with_best_fits, with_checked_cameras
 from datasets.triangulation.people import follow_people
-from datasets.triangulation.rays import normalized
 from datasets.video.cropping import frame_intrinsics
 from utils.errors import UserError
 
@@ -113,7 +112,7 @@ def _boxes_in_frames(cameras: list[Camera], person: Followed, size: tuple[int, i
     limit = np.array(size[::-1])
     result = np.full((*person.pixels.shape[:2], 4), np.nan)
     for number, camera in enumerate(cameras):
-        places, matrix = normalized(camera, person.pixels[number]), frame_intrinsics(camera, size)
+        places, matrix = camera.normalized(person.pixels[number]), frame_intrinsics(camera, size)
         pixels = places * matrix[[0, 1], [0, 1]] + matrix[:2, 2]
         instants = np.arange(len(pixels))
         found = boxes_of("", instants, pixels, person.visibility[number], SILHOUETTE_MARGIN)[""]
