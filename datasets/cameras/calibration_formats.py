@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from datasets.cameras.camera import opencv
 from utils.commands import install_extra
 from utils.errors import UserError
 from utils.readers import reading
@@ -20,6 +21,9 @@ from utils.readers import reading
 # Qualisys' camera axes: x right, y up, z backward.
 _QUALISYS_AXES = np.diag([1.0, -1.0, -1.0])
 _QUALISYS_SUBPIXELS = 64
+# Words of the JSON file by the keys of intri.yml and extri.yml.
+_YAML_WORDS = {"K": "K", "D": "distortion", "dist": "distortion", "R": "rvec", "Rot": "R", "T": "t"}
+_ROUNDING = 1e-3  # between two values of a file that are the same
 # Words of the JSON file by what users write in place of them, without "_" and in lower case.
 _WORLD_WORDS = {"unit": "unit", "units": "unit", "up": "up", "upaxis": "up", "axisup": "up"}
 
@@ -90,7 +94,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     _check_tables({**content, **tables}, path)
     cameras = {}
     for key, table in tables.items():
-        if not isinstance(table, dict) or "matrix" not in table:
+        if not isinstance(table, dict):
+            continue
+        # Older versions of Caliscope write this where they have nothing.
+        table = {word: value for word, value in table.items() if value != "null"}
+        if "matrix" not in table:
             continue
         name = str(table.get("name") or (f"cam_{key}" if nested else key))
         where = f"{path}: camera {name!r}"
@@ -160,21 +168,37 @@ def read_opencv_yaml(path: Path) -> dict[str, Any]:
     inner, outer = map(_read_yaml, files)
     cameras = {}
     for name in map(str, inner["names"]):
+        sources = {"K": inner, "dist": inner, "D": inner, "R": outer, "Rot": outer, "T": outer}
         found = {
-            "K": inner.get(f"K_{name}"),
-            "distortion": inner.get(f"dist_{name}", inner.get(f"D_{name}")),
-            "rvec": outer.get(f"R_{name}"),
-            "R": outer.get(f"Rot_{name}"),
-            "t": outer.get(f"T_{name}"),
+            key: [float(word) for word in source[f"{key}_{name}"]["data"]]
+            for key, source in sources.items()
+            if source.get(f"{key}_{name}") is not None
         }
-        if found["R"] is not None:
-            del found["rvec"]
-        matrices = {
-            key: [float(word) for word in matrix["data"]] for key, matrix in found.items() if matrix is not None
-        }
+        _check_equal(found, ("dist", "D"), name, files[0])
+        _check_equal(found, ("Rot", "R"), name, files[1])
         _check_new(name, cameras, path)
-        cameras[name] = matrices | {"width": inner.get(f"W_{name}", 0), "height": inner.get(f"H_{name}", 0)}
+        cameras[name] = {word: found[key] for key, word in _YAML_WORDS.items() if key in found}
+        if "Rot" in found:
+            cameras[name].pop("rvec", None)
+        cameras[name] |= {"width": inner.get(f"W_{name}", 0), "height": inner.get(f"H_{name}", 0)}
     return {**_world(dict(zip(map(str, files), (inner, outer), strict=True))), "cameras": cameras}
+
+
+def _check_equal(found: Mapping[str, list[float]], keys: tuple[str, str], name: str, path: Path) -> None:
+    """UserError where a file has two values of a camera under two keys, which differ by more than they are rounded."""
+    if not set(keys) <= set(found):
+        return
+    first, second = (np.array(found[key]) for key in keys)
+    if keys == ("Rot", "R") and len(second) == 3:
+        second = opencv().Rodrigues(second)[0].ravel()
+    # Distortions of 4 numbers are those of 5 whose last is zero.
+    size = max(len(first), len(second))
+    first, second = (np.pad(value, (0, size - len(value))) for value in (first, second))
+    if not np.allclose(first, second, rtol=_ROUNDING, atol=_ROUNDING):
+        raise UserError(
+            f"{path}: '{keys[0]}_{name}' and '{keys[1]}_{name}' differ by {np.abs(first - second).max():.2g}; expected "
+            "one of them, or equal ones"
+        )
 
 
 def _intri_and_extri(path: Path) -> list[Path]:

@@ -148,10 +148,11 @@ def without_pose(text):
     return text[:start] + text[end:]
 
 
-def test_a_camera_without_a_pose_may_go_unused(cameras, tmp_path):
-    """Caliscope writes those that it could not place."""
+@pytest.mark.parametrize("pose", ["", 'rotation = "null"\ntranslation = "null"\n'])
+def test_a_camera_without_a_pose_may_go_unused(cameras, tmp_path, pose):
+    """Caliscope writes those that it could not place; older versions with the text "null"."""
     left, right = cameras
-    (tmp_path / "c.toml").write_text(without_pose(toml(cameras)))
+    (tmp_path / "c.toml").write_text(without_pose(toml(cameras)).replace("[metadata]", f"{pose}[metadata]"))
     content = {"width": 640, "height": 480, "K": [900, 0, 320, 0, 900, 240, 0, 0, 1]}
     posed = {**content, "R": np.eye(3).tolist(), "t": [0, 0, 0]}
     (tmp_path / "c.json").write_text(json.dumps({"cameras": {left: posed, right: content}}))
@@ -242,6 +243,34 @@ def test_a_key_that_yaml_has_twice_is_refused(cameras, tmp_path, key):
         UserError, match=rf"{file}\.yml: '{key}' in line {last} is in line {first} too; expected it once"
     ):
         read_calibration(tmp_path / "intri.yml")
+
+
+@pytest.mark.parametrize(
+    ("file", "lines", "message"),
+    [
+        ("intri", "D_left: {data: [-0.1, 0.02, 0.001, -0.002]}", None),
+        (
+            "intri",
+            "D_left: {data: [-0.3, 0.02, 0.001, -0.002]}",
+            r"intri\.yml: 'dist_left' and 'D_left' differ by 0\.2",
+        ),
+        ("extri", "R_right: {data: [0, 0, 2]}", r"extri\.yml: 'Rot_right' and 'R_right' differ by .*; expected one of"),
+    ],
+)
+def test_two_values_of_a_camera_that_differ_are_refused(cameras, tmp_path, file, lines, message):
+    """One of them was taken in silence."""
+    write_yaml(cameras, tmp_path)
+    with open(tmp_path / "extri.yml", "a") as store:
+        store.write(f"R_left: {{data: {cv2.Rodrigues(cameras['left'].rotation)[0].ravel().round(4).tolist()}}}\n")
+    before = read_calibration(tmp_path / "intri.yml").cameras
+    np.testing.assert_allclose(before["left"].rotation, cameras["left"].rotation, atol=1e-9)
+    with open(tmp_path / f"{file}.yml", "a") as store:
+        store.write(f"{lines}\n")
+    if message is None:
+        assert_same(read_calibration(tmp_path / "intri.yml").cameras, before)
+    else:
+        with pytest.raises(UserError, match=message):
+            read_calibration(tmp_path / "intri.yml")
 
 
 @pytest.mark.parametrize("up", ["-y", "y", "x"])
