@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets.cameras.calibration_formats import NO_POSE, READERS, Unusable, read_opencv_yaml
+from datasets.cameras.calibration_formats import FORMATS, NO_POSE, READERS, Unusable, read_opencv_yaml, read_qualisys
 from datasets.cameras.camera import Camera, opencv
 from utils.errors import UserError
-from utils.readers import read_json, reading, whole_number
+from utils.readers import impostor, reading, whole_number
 
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 # World axis that points up -> rotation into a world whose z axis points up.
@@ -42,31 +42,37 @@ _FIELDS = {"width", "height", "K", "distortion", *_POSE}
 
 class Calibration(NamedTuple):
     """cameras: by name, in a world in meters with z up. to_z_up: (3,3) rotation from the file's world to this one.
-    unusable: others of the file by name, and why."""
+    unusable: others of the file by name, and why. notes: what a report must say of some, by name."""
 
     cameras: dict[str, Camera]
     to_z_up: np.ndarray
     unusable: Mapping[str, Unusable] = MappingProxyType({})
+    notes: Mapping[str, str] = MappingProxyType({})
 
 
 def read_calibration(path: str | Path) -> Calibration:
-    """Read a calibration file; its ending tells the format (datasets/cameras/calibration_formats.py, or JSON).
+    """Read a calibration file; its ending tells the format (datasets/cameras/calibration_formats.py).
 
     A camera whose file gives no size of the image has width and height 0. One that cannot be used, without a pose or
     with a fisheye lens, is no error before it is, which `check_cameras` finds. Raises UserError naming file, camera and
     field for whatever is missing or wrong.
     """
     path = Path(path).expanduser()
-    reader = READERS.get(path.suffix.lower(), read_json)
     if not path.is_file():
-        raise UserError(f"no file {str(path)!r}; expected a calibration: JSON, {', '.join(READERS)}")
+        raise UserError(f"no file {str(path)!r}; expected a calibration, {FORMATS}")
+    if (why := impostor(path)) is not None:
+        raise UserError(f"{str(path)!r} cannot be read ({why}); expected a calibration, {FORMATS}")
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise UserError(f"{path}: calibrations with this ending are not read; expected {FORMATS}")
     with reading(path, "a calibration of this format"):
         try:
             content = reader(path)
         except KeyError as error:
             raise UserError(f"{path}: no {error}; expected a calibration of this format") from error
     if not isinstance(content, dict) or not isinstance(content.get("cameras"), dict) or not content["cameras"]:
-        raise UserError(f"{path}: no 'cameras'; expected an object of cameras by name")
+        raise UserError(f"{path}: no 'cameras'; expected cameras by name, in {FORMATS}")
+    notes = content.pop("notes", {}) if reader is read_qualisys else {}
     _check_fields(content, {"unit", "up", "cameras"}, str(path))
     scale = _choice(content, "unit", UNITS, "m", path)
     to_z_up = _choice(content, "up", UP_AXES, "z", path)
@@ -87,7 +93,7 @@ def read_calibration(path: str | Path) -> Calibration:
     if not cameras:
         name, (why, expected) = next(iter(unusable.items()))
         raise UserError(f"{path}: no camera can be used; {name!r} {why}; expected {expected}")
-    return Calibration(cameras, to_z_up, unusable)
+    return Calibration(cameras, to_z_up, unusable, {composed(name): note for name, note in notes.items()})
 
 
 def check_cameras(calibration: Calibration, names: Iterable[str], file: str | Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from datasets.cameras.camera import opencv
 from utils.commands import install_extra
 from utils.errors import UserError
-from utils.readers import reading
+from utils.readers import read_json, reading
 
 # Qualisys' camera axes: x right, y up, z backward.
 _QUALISYS_AXES = np.diag([1.0, -1.0, -1.0])
@@ -41,13 +41,13 @@ NO_POSE = Unusable("has no pose", "R and t")
 def read_qualisys(path: Path) -> dict[str, Any]:
     """Cameras of a Qualisys file, XML: intrinsics in 1/64 pixel, centers in millimeters.
 
-    `up`: an attribute of its root.
+    `up`: an attribute of its root. "notes": what a report must say of cameras, by name.
     """
     try:
         root = ElementTree.fromstring(path.read_bytes())
     except ElementTree.ParseError as error:
         raise UserError(f"{path} is not valid XML ({error}); expected a Qualisys calibration") from error
-    cameras = {}
+    cameras, notes = {}, {}
     for camera in root.iter("camera"):
         name = camera.get("serial") or f"cam_{len(cameras)}"
         where = f"{path}: camera {name!r}"
@@ -55,6 +55,8 @@ def read_qualisys(path: Path) -> dict[str, Any]:
         if camera.get("calibrated", "").lower() == "false":
             cameras[name] = Unusable("is not calibrated", 'calibrated="true"')
             continue
+        if (angle := camera.get("viewrotation", "0")) != "0":
+            notes[name] = f"viewrotation {angle} in the calibration is not applied: expected the video as it was before"
         transform, intrinsic = (_attributes(camera, part, where) for part in ("transform", "intrinsic"))
         field = _attributes(camera, "fov_video", where)
         columns = [[transform[f"r{row}{column}"] for column in "123"] for row in "123"]
@@ -76,7 +78,7 @@ def read_qualisys(path: Path) -> dict[str, Any]:
             "R": (_QUALISYS_AXES @ np.array(columns)).tolist(),
             "centre": [transform[axis] for axis in "xyz"],
         }  # fmt: skip
-    return {"unit": "mm", **_world({str(path): root.attrib}), "cameras": cameras}
+    return {"unit": "mm", **_world({str(path): root.attrib}), "cameras": cameras, "notes": notes}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -256,12 +258,17 @@ def _world(places: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 READERS = {
+    ".json": read_json,
     ".toml": read_toml,
     ".txt": read_qualisys,
     ".xml": read_qualisys,
     ".yml": read_opencv_yaml,
     ".yaml": read_opencv_yaml,
 }
+FORMATS = (
+    "JSON (.json, docs/own_videos.md), TOML of Pose2Sim, anipose, FreeMoCap or Caliscope (.toml), Qualisys (.qca.txt), "
+    "or intri.yml and extri.yml of EasyMocap"
+)
 
 
 def calibration_files(path: Path) -> list[Path]:

@@ -15,9 +15,10 @@ MAX_FOLDED = 0.02  # of the image
 
 def notes_on_cameras(calibration: Calibration, used: Mapping[str, Camera]) -> list[str]:
     """What to say of a calibration and of those of its cameras that are used. used: in the pixels of their videos."""
-    notes = [note for name in used for note in _notes_on_matrix(name, calibration.cameras[name])]
-    folded = [note for name, camera in used.items() for note in _notes_on_distortion(name, camera)]
-    return [*notes, *folded, *_notes_on_unit(calibration)]
+    notes = [f"camera {name!r}: {calibration.notes[name]}" for name in used if name in calibration.notes]
+    for name, camera in used.items():
+        notes += _notes_on_matrix(name, calibration.cameras[name]) + _notes_on_distortion(name, camera)
+    return notes + _notes_on_unit(calibration)
 
 
 def _notes_on_distortion(name: str, camera: Camera) -> list[str]:

@@ -68,6 +68,11 @@ def fit_to_video(
         return [
             Fit(fitted, f"{sizes}: scaled by {scale:.4f}, as the black bars around {area.width}x{area.height} px say")
         ]
+    if (camera.width, camera.height) == (height, width):
+        raise UserError(
+            f"{sizes}: rotated by a quarter turn; expected the pictures as players show them, also in the calibration: "
+            "calibrate these, or rotate the video"
+        )
     lost = np.array([camera.width - width, camera.height - height])
     if (lost >= 0).all() and (lost == 0).any():
         axis = int(np.argmax(lost))

@@ -25,6 +25,12 @@ MISFIT_WEIGHT = 0.1  # of the log of the size factor, against offsets in heights
 MAX_INSTANTS = 200
 MAX_LEFT_OUT = 0.5  # of the boxes of a camera
 _TURNED_AXES = np.diag([1.0, -1.0, -1.0])  # y up, z backward
+# Of the image about the optical axis, by degrees. A quarter turn keeps the size of square images alone.
+_ROLLS = {
+    180: np.diag([-1.0, -1.0, 1.0]),
+    90: np.array([[0, -1.0, 0], [1, 0, 0], [0, 0, 1]]),
+    -90: np.array([[0, 1.0, 0], [-1, 0, 0], [0, 0, 1]]),
+}
 
 
 class Sightings(NamedTuple):
@@ -223,6 +229,8 @@ def _other_conventions(given: Extrinsics) -> Iterator[tuple[Extrinsics, str]]:
         yield Extrinsics(turned, moved), what
         yield Extrinsics(_TURNED_AXES @ turned, moved), f"{what} and OpenGL's axes (y up, z backward)"
     yield Extrinsics(_TURNED_AXES @ rotations, centers), "OpenGL's axes (y up, z backward)"
+    for degrees, turn in _ROLLS.items():
+        yield Extrinsics(turn @ rotations, centers), f"a rotation by {degrees} degrees of the images"
 
 
 def _times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:

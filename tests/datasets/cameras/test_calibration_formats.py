@@ -15,6 +15,7 @@ import cv2
 from datasets.cameras.calibration import UP_AXES, check_camera_name, check_cameras, read_calibration
 from datasets.cameras.calibration_writers import write_json_calibration, write_toml_calibration
 from datasets.cameras.camera import Camera
+from datasets.cameras.plausibility import notes_on_cameras
 from tests.damage import assert_refused_or_read
 from tests.synthetic import ring_cameras
 from tests.tiny import ROOT
@@ -103,6 +104,16 @@ def test_toml_of_caliscope_names_cameras_by_number(cameras, tmp_path):
 def test_qualisys(cameras, tmp_path, left):
     (tmp_path / "Calib.qca.txt").write_text(qualisys(cameras, left))
     assert_same(read_calibration(tmp_path / "Calib.qca.txt").cameras, cameras)
+
+
+def test_rotated_views_of_qualisys_are_a_note(cameras, tmp_path):
+    path = tmp_path / "Calib.qca.txt"
+    path.write_text(qualisys(cameras).replace('serial="right"', 'serial="right" viewrotation="180"'))
+    found = read_calibration(path)
+    assert_same(found.cameras, cameras)
+    assert not notes_on_cameras(found, {"left": cameras["left"]})
+    (note,) = notes_on_cameras(found, cameras)
+    assert note.startswith("camera 'right': viewrotation 180 in the calibration is not applied: ")
 
 
 def write_yaml(cameras, folder):
@@ -364,6 +375,30 @@ def test_long_distortions_are_opencvs(tmp_path, count):
 def test_wrong_files_are_named(cameras, tmp_path, name, change, message):
     text = toml(cameras) if name.endswith("toml") else qualisys(cameras)
     (tmp_path / name).write_text(change(text))
+    with pytest.raises(UserError, match=message):
+        read_calibration(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "v.xcp",
+            "<Cameras></Cameras>",
+            r"v\.xcp: calibrations with this ending are not read; expected JSON \(.*Qualisys",
+        ),
+        ("c.npz", "PK", "calibrations with this ending are not read"),
+        ("calib", "{}", "calibrations with this ending are not read"),
+        ("c.xml", "<opencv_storage></opencv_storage>", r"no 'cameras'; expected cameras by name, in .*intri\.yml"),
+        ("c.toml", "a = 1", r"no 'cameras'; expected cameras by name, in JSON \(\.json"),
+        ("c.toml", "", r"cannot be read \(it is empty\); expected a calibration, JSON \(\.json"),
+        ("c.txt", "", r"cannot be read \(it is empty\)"),
+        ("c.toml", "version https://git-lfs.github.com/spec/v1", r"it is a Git LFS pointer"),
+        ("c.json", '{"cameras": {"a": {}}, "notes": {}}', "unknown field 'notes'"),
+    ],
+)
+def test_files_that_are_no_calibration_name_those_that_are_read(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match=message):
         read_calibration(tmp_path / name)
 

@@ -133,6 +133,11 @@ def test_other_sizes_are_refused(size):
         fit_to_video(CAMERA, *size, Area(0, 0, *size), "camera 'a'")
 
 
+def test_a_quarter_turn_is_named():
+    with pytest.raises(UserError, match="video 480x640 px, calibration 640x480 px: rotated by a quarter turn; exp"):
+        fit_to_video(CAMERA, 480, 640, Area(0, 0, 480, 640), "camera 'a'")
+
+
 def test_bars_are_measured(tmp_path):
     frames = np.zeros((6, 96, 128, 3), np.uint8)
     frames[:, 12:84] = np.random.default_rng(0).integers(60, 200, (6, 72, 128, 3))

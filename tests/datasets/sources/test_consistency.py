@@ -89,6 +89,10 @@ WRONG = {
     "the transposed R and the same centre": lambda g: Extrinsics(g.rotations.swapaxes(1, 2), g.centers),
     "t as the centre": lambda g: Extrinsics(g.rotations, -np.einsum("cji,cj->ci", g.rotations, g.centers)),
     "OpenGL's axes": lambda g: Extrinsics(OPENGL @ g.rotations, g.centers),
+    "a rotation by 180 degrees of the images": lambda g: Extrinsics(np.diag([-1, -1, 1]) @ g.rotations, g.centers),
+    "a rotation by 90 degrees of the images": lambda g: Extrinsics(
+        np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]]) @ g.rotations, g.centers
+    ),
     "the camera 'middle' for 'left', 'left' for 'middle'": lambda g: Extrinsics(
         g.rotations[[1, 0, 2]], g.centers[[1, 0, 2]]
     ),
