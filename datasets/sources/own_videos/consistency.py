@@ -14,6 +14,7 @@ import numpy as np
 from datasets.cameras.camera import Camera
 from datasets.sources.own_videos.boxes import DISTANCE_WEIGHT, PERSON_METERS, Boxes
 from datasets.sources.own_videos.recordings import Recording
+from datasets.sources.own_videos.video_sizes import MAX_MISS
 from utils.errors import UserError
 
 # Between the distance of the person and that of the size of the boxes. Boxes of infants, and of people who are seen by
@@ -160,6 +161,22 @@ def agreement_lines(recording: Recording, found: Misses, used: np.ndarray) -> li
             )
         lines.append(line)
     return lines
+
+
+def miss_warnings(names: Sequence[str], found: Misses) -> list[str]:
+    """A warning of the report on the cameras whose rays miss the person by more than boxes of a person do."""
+    known = {name: meters[np.isfinite(meters)] for name, meters in zip(names, found.meters, strict=True)}
+    median = {name: float(np.median(meters)) for name, meters in known.items() if len(meters)}
+    far = sorted((name for name in median if median[name] > MAX_MISS), key=median.__getitem__, reverse=True)
+    if not far:
+        return []
+    # One wrong camera pulls the others' points away, too: its own rays mostly miss most.
+    listed = ", ".join(f"{name} by {1000 * median[name]:.0f} mm" for name in far)
+    return [
+        f"WARNING: rays through the boxes miss the person, worst first: {listed} (median); expected at most "
+        f"{1000 * MAX_MISS:.0f} mm: check the offsets (synchronize_videos.py finds them), whether a camera was moved "
+        "after its calibration, the size of the videos, and whose boxes these are"
+    ]
 
 
 def check_extrinsics(names: Sequence[str], given: Extrinsics, seen: Sightings, where: str) -> Misses:

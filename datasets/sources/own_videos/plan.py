@@ -18,6 +18,7 @@ from datasets.sources.own_videos.consistency import (
     box_table,
     check_extrinsics,
     extrinsics,
+    miss_warnings,
     ray_miss,
     sightings,
     size_warnings,
@@ -138,7 +139,7 @@ def with_boxes(plan: Plan, boxes: Boxes) -> Plan:
     used = np.zeros(found.meters.shape, dtype=bool)
     used[:, np.searchsorted(plan.instants, plan.track.instants)] = plan.track.seen.T
     lines = agreement_lines(plan.recording, found, used)
-    return plan._replace(notes=(*plan.notes, *lines))
+    return plan._replace(notes=(*plan.notes, *lines, *miss_warnings(list(plan.recording.videos), found)))
 
 
 def with_checked_cameras(plan: Plan, boxes: Boxes) -> tuple[Plan, Misses]:

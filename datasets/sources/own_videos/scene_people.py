@@ -6,6 +6,7 @@ import numpy as np
 
 from datasets.cameras.camera import Camera
 from datasets.layout.labels import NOBODY
+from datasets.sources.own_videos.consistency import miss_warnings
 from datasets.sources.own_videos.detected import absence_notes, boxes_of_person, cameras_to_follow, seconds_between
 from datasets.sources.own_videos.free_labels import Followed, error_table, followed, label
 from datasets.sources.own_videos.landmarks import LandmarkSearch, at_instants, boxes_of, read_people
@@ -74,7 +75,7 @@ def find_people(
     people = [followed(found, detections) for detections in chosen]
     # As for one person: videos of another size, synchrony and extrinsics are judged by the person seen most.
     boxes = boxes_of_person(plan, people[0])
-    plan, _ = with_checked_cameras(with_best_fits(plan, boxes), boxes)
+    plan, misses = with_checked_cameras(with_best_fits(plan, boxes), boxes)
     joints = None
     lines = [
         f"person {number}: {line}"
@@ -86,6 +87,9 @@ def find_people(
         lines += of_poses
         fitted = {**plan.calibration.cameras, **dict(zip(names, cameras, strict=True))}
         plan = plan._replace(calibration=plan.calibration._replace(cameras=fitted))
+    else:
+        # Triangulation has warnings of its own, after it has corrected the cameras.
+        lines += miss_warnings(names, misses)
     present = np.stack([(detections >= 0).sum(0) >= 2 for detections in chosen], axis=1)
     boxes_in_frames = np.stack([_boxes_in_frames(_cameras(plan), person, size) for person in people], axis=2)
     counts = [f"{column.sum()} instants" for column in present.T]

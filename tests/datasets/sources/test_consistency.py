@@ -1,5 +1,7 @@
 """Calibrations that cannot be right, and cameras that are not synchronized, are named from the boxes alone."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -8,8 +10,18 @@ pytest.importorskip("av")
 
 from datasets.cameras.camera import Camera
 from datasets.people.kinematics import unit
-from datasets.sources.own_videos.consistency import Extrinsics, check_extrinsics, extrinsics, sightings, size_warnings
+from datasets.sources.own_videos.consistency import (
+    Extrinsics,
+    check_extrinsics,
+    extrinsics,
+    miss_warnings,
+    sightings,
+    size_warnings,
+)
+from datasets.sources.own_videos.plan import make_plan
+from datasets.sources.own_videos.recordings import one_recording
 from datasets.sources.own_videos.synchrony import synchrony_note
+from tests.tiny import ROOT
 from utils.errors import UserError
 
 NAMES = ("left", "middle", "right", "back")
@@ -62,6 +74,31 @@ def test_right_calibrations_pass(count, height):
         cameras, middle = rig(seed, count)
         found = check(extrinsics(cameras, np.eye(3)), cameras, walking(cameras, middle, seed, height))
         assert np.nanmedian(found.meters) < 0.05 and not size_warnings(found)
+        assert not miss_warnings(NAMES[:count], found)
+
+
+def test_a_camera_that_was_turned_is_a_warning():
+    """By 6 degrees, no other reading of the calibration explains the boxes, and few of them are left out."""
+    for seed in range(6):
+        cameras, middle = rig(seed, 4)
+        given = extrinsics(cameras, np.eye(3))
+        given.rotations[1] = rotation_about_y(np.radians(6)) @ given.rotations[1]
+        (warning,) = miss_warnings(NAMES, check(given, cameras, walking(cameras, middle, seed)))
+        assert warning.startswith("WARNING: rays through the boxes miss the person, worst first: ")
+        assert "middle by" in warning and "whether a camera was moved" in warning
+
+
+@pytest.mark.parametrize("degrees", [0, 4])
+def test_a_turned_camera_of_a_real_recording_is_a_warning(tmp_path, degrees):
+    folder = ROOT / "examples/recording"
+    content = json.loads((folder / "cameras.json").read_text())
+    camera = content["cameras"]["cam01"]
+    camera["R"] = (rotation_about_y(np.radians(degrees)) @ np.reshape(camera["R"], (3, 3))).tolist()
+    (tmp_path / "cameras.json").write_text(json.dumps(content))
+    videos = [str(path) for path in sorted((folder / "videos").glob("*.mp4"))]
+    plan = make_plan(one_recording(videos, tmp_path / "cameras.json", boxes=folder / "boxes.csv"), 5)
+    warnings = [note for note in plan.notes if "WARNING" in note]
+    assert len(warnings) == (degrees > 0) and all("worst first: cam01 by 1" in warning for warning in warnings)
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -75,6 +112,11 @@ def test_infants_are_a_warning(count):
         found = check(extrinsics(cameras, np.eye(3)), cameras, boxes)
         (warning,) = size_warnings(found)
         assert warning.startswith("WARNING: rays through the boxes miss the person by") and "(an infant)" in warning
+
+
+def rotation_about_y(angle):
+    sine, cosine = np.sin(angle), np.cos(angle)
+    return np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
 
 
 def shifts(given):
