@@ -42,8 +42,10 @@ def frame_rate(path: str | Path) -> float | None:
     """Frames per second, on average; None in a file that does not say."""
     if picture_files(path) is not None:
         return None
-    with _open(path) as (_, stream):
-        return float(stream.average_rate) if stream.average_rate else None
+    with _open(path) as (container, stream):
+        # FFmpeg's rate of raw streams is its default, 25; the codec knows what the stream itself says, if anything.
+        rate = stream.average_rate if _has_times(container) else stream.codec_context.framerate
+        return float(rate) if rate else None
 
 
 def pixel_aspect(path: str | Path, width: int, height: int) -> float:
@@ -67,9 +69,14 @@ def frame_times(path: str | Path) -> np.ndarray:
         return np.full(len(pictures), np.nan)
     with _open(path) as (container, stream):
         times = _shown_times(path, container, stream)
-        if None in times:
+        if None in times or not _has_times(container):
             return np.full(len(times), np.nan)
         return np.sort(np.array(times, dtype=np.float64)) * float(stream.time_base)
+
+
+def _has_times(container) -> bool:
+    """Whether the format stores when frames are shown; of raw streams (.h264, .mjpeg), FFmpeg makes times up."""
+    return not container.format.flags & pyav().format.Flags.no_timestamps.value
 
 
 def _shown_times(path: str | Path, container, stream) -> list[int | None]:

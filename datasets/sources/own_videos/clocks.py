@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.video.frames import frame_rate, frame_times
+from datasets.video.frames import frame_rate
 from utils.errors import UserError
 from utils.pictures import picture_files, picture_numbers, stray_pictures
 
@@ -14,28 +14,22 @@ MAX_STEP = 1.5  # between the numbers of two pictures, of the smallest one: time
 ASSUMED_RATE = 25.0  # frames per second, of pictures, which have none
 
 
-def common_rate(videos: dict[str, Path], where: str) -> float | None:
-    """The frame rate of the videos by camera; None where no file has one. Raises UserError where they differ."""
-    rates = {name: frame_rate(video) for name, video in videos.items()}
-    if _differ(_known(rates)):
-        # A file may count its last frame as longer: the times of the frames tell.
-        rates = {name: rate_of_video(frame_times(videos[name]), rate)[0] for name, rate in rates.items()}
-    known = _known(rates)
-    if _differ(known):
-        listed = ", ".join(f"{name} {rate:.6g}" for name, rate in rates.items() if rate)
+def common_rate(videos: dict[str, Path], times: dict[str, np.ndarray], where: str) -> tuple[float | None, list[str]]:
+    """The frame rate of the videos by camera, None where nothing tells it, and a warning where it is not constant.
+
+    times: (N,) seconds at which the frames of each are shown, NaN where unknown. Raises UserError where rates differ.
+    """
+    found = {name: rate_of_video(times[name], frame_rate(video)) for name, video in videos.items()}
+    known = {name: rate for name, (rate, _) in found.items() if rate}
+    if known and max(known.values()) > (1 + SAME_RATE) * min(known.values()):
+        listed = ", ".join(f"{name} {rate:.6g}" for name, rate in known.items())
         raise UserError(
             f"{where}: frame rates differ: {listed} frames per second; expected one rate (change it: "
-            f"{_ffmpeg(min(known))})"
+            f"{_ffmpeg(min(known.values()))})"
         )
-    return known[0] if known else None
-
-
-def _known(rates: dict[str, float | None]) -> list[float]:
-    return [rate for rate in rates.values() if rate]
-
-
-def _differ(known: list[float]) -> bool:
-    return bool(known) and max(known) > (1 + SAME_RATE) * min(known)
+    # Cameras that vary apart are refused (`check_drift`): what is said of one holds for all.
+    warnings = [line for _, lines in found.values() for line in lines][:1]
+    return next(iter(known.values()), None), warnings
 
 
 def rate_of_video(times: np.ndarray, stated: float | None) -> tuple[float | None, list[str]]:

@@ -81,14 +81,14 @@ def make_plan(recording: Recording, every: int) -> Plan:
     ways = ways_to_fit(calibration, recording.videos)
     notes = notes_on_cameras(calibration, {name: fits[0].camera for name, fits in ways.items()})
     calibration = with_cameras(calibration, {name: fits[0] for name, fits in ways.items()})
-    rate = common_rate(recording.videos, recording.name)
     times = {name: frame_times(video) for name, video in recording.videos.items()}
+    rate, warnings = common_rate(recording.videos, times, recording.name)
     num_frames = {name: len(of_camera) for name, of_camera in times.items()}
     check_offsets(recording, num_frames)
     check_empty(recording, calibration)
     check_drift(times, recording.offsets, rate, recording.name)
     instants = filmed_instants(recording, num_frames, every)
-    plan = Plan(recording, calibration, num_frames, instants, ways, rate, notes=tuple(notes))
+    plan = Plan(recording, calibration, num_frames, instants, ways, rate, notes=(*notes, *warnings))
     if recording.poses is not None:
         poses, to_z_up = read_pose_file(recording.poses), read_to_z_up(recording.poses)
         # Poses that do not say which axis is up are in the world of the calibration file.

@@ -14,7 +14,7 @@ from datasets.sources.own_videos.lags import Lag, find_lag
 from datasets.sources.own_videos.landmarks import LandmarkSearch, People, read_people, search
 from datasets.sources.own_videos.recordings import existing_videos, offsets_option
 from datasets.triangulation.points import LANDMARKS, LIMB_POINTS
-from datasets.video.frames import count_frames
+from datasets.video.frames import count_frames, frame_times
 from datasets.video.sound import STEPS_PER_SECOND, onsets
 from utils.errors import UserError
 
@@ -38,14 +38,16 @@ def synchronize(
     if not 0 < most <= 3600:
         raise UserError(f"most is {most:g}; expected seconds, more than 0 and at most 3600")
     check_pictures(files, "these videos")
-    rate = common_rate(files, "these videos") or ASSUMED_RATE
+    times = {name: frame_times(file) for name, file in files.items()}
+    rate, warnings = common_rate(files, times, "these videos")
+    rate = rate or ASSUMED_RATE
     if by == "sound":
         signals, steps = {name: onsets(file)[:, None] for name, file in files.items()}, float(STEPS_PER_SECOND)
     else:
         signals, steps = _motions(files, workers, progress), rate
     first, *others = files
     lags = {name: find_lag(signals[first], signals[name], steps, most) for name in others}
-    return _report(first, lags, rate / steps, rate, by)
+    return "\n".join([*warnings, _report(first, lags, rate / steps, rate, by)])
 
 
 def vertical_speeds(people: People) -> np.ndarray:

@@ -10,6 +10,7 @@ pytest.importorskip("cv2")
 
 from datasets.sources.own_videos import clocks
 from datasets.sources.own_videos.clocks import check_drift, check_pictures, common_rate, rate_of_video
+from datasets.video.frames import frame_times
 from tests.video_files import write_video
 from utils.errors import UserError
 
@@ -22,23 +23,33 @@ def test_frame_rates(tmp_path, rates, fine):
     videos = {name: tmp_path / f"{name}.mp4" for name in ("left", "right")}
     for path, rate in zip(videos.values(), rates, strict=True):
         write_video(path, np.zeros((5, 48, 64, 3), np.uint8), fps=rate)
+    times = {name: frame_times(video) for name, video in videos.items()}
     if fine:
-        assert common_rate(videos, "walk") == rates[0]
+        assert common_rate(videos, times, "walk") == (rates[0], [])
     else:
         with pytest.raises(UserError, match=r"walk: frame rates differ: left \d+, right [\d.]+ frames per second"):
-            common_rate(videos, "walk")
+            common_rate(videos, times, "walk")
 
 
 def test_equal_times_are_one_rate_whatever_the_files_state(monkeypatch):
     """Some programs count the last frame as longer."""
     stated, times = {"left": 25.0, "right": 25 * 100 / 104}, {"left": EVEN, "right": EVEN + 7}
     monkeypatch.setattr(clocks, "frame_rate", stated.get)
-    monkeypatch.setattr(clocks, "frame_times", times.get)
     videos = {name: name for name in stated}
-    assert common_rate(videos, "walk") == pytest.approx(25)
+    assert common_rate(videos, times, "walk") == (pytest.approx(25), [])
     times["right"] = EVEN * 1.04
     with pytest.raises(UserError, match=r"frame rates differ: left 25, right 24\.0385 frames per second"):
-        common_rate(videos, "walk")
+        common_rate(videos, times, "walk")
+
+
+def test_a_pause_that_all_cameras_share_is_a_warning(monkeypatch):
+    """They agree about each instant, but not about how long it lasts."""
+    paused = np.where(EVEN > 2, EVEN + 1, EVEN)
+    times, stated = {"left": paused, "right": paused + 7, "back": np.full(100, np.nan)}, 25 * 99 / 124
+    monkeypatch.setattr(clocks, "frame_rate", {"left": stated, "right": stated, "back": None}.get)
+    check_drift(times, dict.fromkeys(times, 0), stated, "walk")
+    rate, (note,) = common_rate({name: name for name in times}, times, "walk")
+    assert rate == pytest.approx(stated) and note.startswith("WARNING: a variable frame rate: frame 50, shown at")
 
 
 @pytest.mark.parametrize(

@@ -271,6 +271,14 @@ def test_work_can_go_to_other_processes(filmed):
     assert write.func is write_view and pickle.loads(pickle.dumps(view)).name == view.name
 
 
+def test_a_pause_of_all_cameras_is_in_the_report(filmed, monkeypatch):
+    times = np.where(np.arange(12) > 5, np.arange(12) + 10, np.arange(12)) / 50
+    monkeypatch.setattr("datasets.sources.own_videos.plan.frame_times", lambda video: times)
+    videos = [f"{name}={filmed.videos[name]}" for name in ("left", "right")]
+    plan = make_plan(one_recording(videos, filmed.calibration), 1)
+    assert any(note.startswith("WARNING: a variable frame rate: frame ") for note in plan.notes)
+
+
 def test_the_example_is_whole():
     for camera in read_calibration(ROOT / "examples/calibration.json").cameras.values():
         assert camera.sees(camera.world_to_cam(np.array([0, 0, 1.0])))

@@ -12,6 +12,7 @@ pytest.importorskip("av")
 from datasets.video.frames import (
     count_frames,
     decode_frames,
+    frame_rate,
     frame_times,
     numbers_by_time,
     pyav,
@@ -136,6 +137,29 @@ def test_colors_survive(tmp_path):
 
 def test_frames_are_counted(video):
     assert count_frames(video) == COUNT
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec", "options", "rate"),
+    [
+        ("mp4", "libx264", {}, 60),
+        ("h264", "libx264", {}, 60),
+        ("hevc", "libx265", {"x265-params": "vui-timing-info=0:log-level=none"}, None),
+        ("mjpeg", "mjpeg", {}, None),
+    ],
+)
+def test_raw_streams_have_the_rate_that_they_say_or_none(tmp_path, ending, codec, options, rate):
+    """FFmpeg gives them 25 frames per second, and times to match."""
+    path = tmp_path / f"raw.{ending}"
+    with pyav().open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=60, width=96, height=48, options=options)
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for image in map(numbered, range(6)):
+            container.mux(stream.encode(pyav().VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    assert frame_rate(path) == rate
+    assert np.isnan(frame_times(path)).all() == (ending != "mp4")
+    assert [number_of(frame) for _, frame in read_frames(path, range(6))] == list(range(6)) and count_frames(path) == 6
 
 
 def test_key_frames_are_frames_of_the_video(video):
