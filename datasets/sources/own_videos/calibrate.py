@@ -16,7 +16,7 @@ from datasets.cameras.camera import Camera
 from datasets.layout.arguments import check_at_least
 from datasets.layout.job import REPORT_FILE, claim_folder, is_claimed, read_text_report, write_text_report
 from datasets.layout.workers import map_processes
-from datasets.sources.own_videos.recordings import existing_videos, identity_of_videos
+from datasets.sources.own_videos.recordings import check_one_each, existing_videos, identity_of_videos
 from datasets.video.frames import count_frames, read_frames
 from datasets.video.image_area import video_size
 from utils.errors import UserError
@@ -90,6 +90,7 @@ def _named_videos(given: Sequence[str]) -> dict[str, Path]:
     videos = existing_videos(given)
     for name, file in videos.items():
         check_camera_name(name, f"camera {name!r} of {str(file)!r}")
+    check_one_each(videos, "the command line")
     return videos
 
 

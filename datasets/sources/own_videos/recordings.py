@@ -142,6 +142,33 @@ def existing_videos(
     return files
 
 
+def check_one_each(videos: Mapping[str, Path], where: str) -> None:
+    """UserError where two cameras have one video, or a copy of it: all that is made of them would be wrong."""
+    _check_paths(videos, "video", where)
+    files = {camera: picture_files(path) or [path] for camera, path in videos.items()}
+    sizes = {camera: (len(of_camera), of_camera[0].stat().st_size) for camera, of_camera in files.items()}
+    first: dict[str, str] = {}
+    for camera, of_camera in files.items():
+        # Few videos have the size of another; only these are read. Empty files are refused where they are opened.
+        if sizes[camera][1] and list(sizes.values()).count(sizes[camera]) > 1:
+            other = first.setdefault(_digest_of_ends(of_camera), camera)
+            if other != camera:
+                raise UserError(
+                    f"{where}: cameras {other!r} and {camera!r} have copies of one video, {str(videos[other])!r} and "
+                    f"{str(videos[camera])!r}; expected one of each"
+                )
+
+
+def _check_paths(files: Mapping[str, Path], what: str, where: str) -> None:
+    first: dict[Path, str] = {}
+    for camera, path in files.items():
+        other = first.setdefault(path.resolve(), camera)
+        if other != camera:
+            raise UserError(
+                f"{where}: cameras {other!r} and {camera!r} have one {what}, {str(path)!r}; expected one of each"
+            )
+
+
 def read_recordings(path: str | Path) -> list[Recording]:
     """Recordings of a JSON file: {"calibration": FILE, "recordings": [{"name", "subject", "videos": {camera: FILE},
     "offsets": {camera: N}, "empty": {camera: FILE}, "boxes": FILE or "poses": FILE, "calibration": FILE}, ...]}.
@@ -192,13 +219,9 @@ def _recording(fields: dict, folder: Path, where: str) -> Recording:
     if files["calibration"] is None:
         raise UserError(f"{where}: no 'calibration'; expected a JSON file of cameras")
     paths = {camera: _frames(video, folder, f"videos/{camera}", where) for camera, video in videos.items()}
-    first: dict[Path, str] = {}
-    for camera, path in paths.items():
-        if first.setdefault(path.resolve(), camera) != camera:
-            raise UserError(
-                f"{where}: cameras {first[path.resolve()]!r} and {camera!r} have one video, {str(path)!r}; expected "
-                "one of each"
-            )
+    empties = {camera: _frames(file, folder, f"empty/{camera}", where) for camera, file in empty.items()}
+    check_one_each(paths, where)
+    _check_paths(empties, "picture of the empty scene", where)
     name = fields["name"]
     if not isinstance(name, str | int) or not _is_utf8(str(name)):
         raise UserError(f"{where}: 'name' is {name!r}; expected text in UTF-8")
@@ -208,7 +231,7 @@ def _recording(fields: dict, folder: Path, where: str) -> Recording:
         paths,
         files["calibration"],
         {camera: _whole(offsets.get(camera, 0), f"offsets/{camera}", where) for camera in videos},
-        {camera: _frames(file, folder, f"empty/{camera}", where) for camera, file in empty.items()},
+        empties,
         files["boxes"],
         files["poses"],
     )
@@ -345,7 +368,12 @@ def identity_of_videos(videos: Mapping[str, Path]) -> bytes:
 
 
 def _identity(files: Sequence[Path]) -> list:
-    """Name and size of the files of one video, and a digest of both ends of the first, the middle and the last."""
+    """Name and size of the files of one video, and a digest of its ends."""
+    return [_digest_of_ends(files), *((file.name, file.stat().st_size) for file in files)]
+
+
+def _digest_of_ends(files: Sequence[Path]) -> str:
+    """A digest of both ends of the first, the middle and the last file of one video."""
     digest = hashlib.sha256()
     # Reading hours of video for a checksum would take minutes.
     for place in sorted({0, len(files) // 2, len(files) - 1}):
@@ -353,7 +381,7 @@ def _identity(files: Sequence[Path]) -> list:
             digest.update(file.read(END_BYTES))
             file.seek(max(0, files[place].stat().st_size - END_BYTES))
             digest.update(file.read(END_BYTES))
-    return [digest.hexdigest(), *((file.name, file.stat().st_size) for file in files)]
+    return digest.hexdigest()
 
 
 def identity_of_calibration(path: Path) -> bytes:

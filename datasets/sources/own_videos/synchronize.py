@@ -12,7 +12,7 @@ from datasets.layout.workers import map_processes
 from datasets.sources.own_videos.clocks import ASSUMED_RATE, check_pictures, common_rate
 from datasets.sources.own_videos.lags import Lag, find_lag
 from datasets.sources.own_videos.landmarks import LandmarkSearch, People, read_people, search
-from datasets.sources.own_videos.recordings import existing_videos, offsets_option
+from datasets.sources.own_videos.recordings import check_one_each, existing_videos, offsets_option
 from datasets.triangulation.points import LANDMARKS, LIMB_POINTS
 from datasets.video.frames import count_frames, frame_times
 from datasets.video.sound import STEPS_PER_SECOND, onsets
@@ -37,6 +37,7 @@ def synchronize(
         raise UserError(f"{len(files)} video; expected at least two, which were filmed together")
     if not 0 < most <= 3600:
         raise UserError(f"most is {most:g}; expected seconds, more than 0 and at most 3600")
+    check_one_each(files, "these videos")
     check_pictures(files, "these videos")
     times = {name: frame_times(file) for name, file in files.items()}
     rate, warnings = common_rate(files, times, "these videos")

@@ -235,6 +235,7 @@ def test_views_that_no_lens_fits_are_one_line():
         (["--dictionary", "DICT_5X5_50"], "dictionary DICT_5X5_50 without markers; expected the side of a marker"),
         (["--floor", "cam=small.png"], "camera 'cam': small.png has another size than cam.png; expected the same"),
         (["--workers", "0"], "workers is 0; expected at least 1"),
+        (["--floor", "a=gray.png", "b=gray.png"], "cameras 'a' and 'b' have one video, 'gray.png'; expected one"),
         (["--floor", "gray.png"], "boards on the floor of the cameras gray; expected those of the videos, cam"),
         ([], "camera 'cam': the board is found in 0 frames; expected at least 8"),
     ],

@@ -91,8 +91,8 @@ def write_sound(path, start, seconds=4.0, rate=8000):
 
 
 def test_offsets_from_sound(tmp_path, monkeypatch):
-    for name in ("left", "right"):
-        write_video(tmp_path / f"{name}.mp4", [BLACK] * 3, fps=RATE)
+    for gray, name in enumerate(("left", "right")):
+        write_video(tmp_path / f"{name}.mp4", [BLACK + gray] * 3, fps=RATE)
     write_sound(tmp_path / "left.wav", 0.0)
     write_sound(tmp_path / "right.wav", 0.4)
     heard = module.onsets
@@ -173,12 +173,15 @@ def test_offsets_from_motion(tmp_path, monkeypatch):
         (["a.mp4", "x=a.mp4", "--workers", "0"], "workers is 0; expected at least 1"),
         (["a.mp4", "x=a.mp4", "--most", "-1"], "most is -1; expected seconds"),
         (["a.mp4", "x=a.mp4", "--most", "nan"], "most is nan; expected seconds"),
-        (["a.mp4", "x=a.mp4", "--by", "sound"], "a.mp4 has no sound; expected a video with sound, or --by motion"),
+        (["a.mp4", "c.mp4", "--by", "sound"], "a.mp4 has no sound; expected a video with sound, or --by motion"),
+        (["a.mp4", "x=a.mp4"], "cameras 'a' and 'x' have one video, 'a.mp4'; expected one of each"),
+        (["a.mp4", "d.mp4"], "cameras 'a' and 'd' have copies of one video, 'a.mp4' and 'd.mp4'; expected one of each"),
     ],
 )
 def test_bad_input(given, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_video("a.mp4", [BLACK] * 3, fps=RATE)
+    for name, gray in (("a", 0), ("c", 90), ("d", 0)):
+        write_video(f"{name}.mp4", [BLACK + gray] * 3, fps=RATE)
     monkeypatch.setattr(sys, "argv", ["synchronize", *given])
     with pytest.raises(UserError, match=message):
         synchronize_videos.main()

@@ -743,11 +743,15 @@ def test_names_of_cameras_are_written_as_they_are_read_whatever_the_locale(tmp_p
 
 def test_wrong_recordings_are_named(filmed, filmed_body, tmp_path):
     videos = [f"{name}={path}" for name, path in filmed.videos.items()]
+    copy = shutil.copy(filmed.videos["left"], tmp_path / "copy.mp4")
+    one = filmed.videos["left"]
     for arguments, message in (
         (dict(videos=videos[:1]), "'videos' is .*; expected at least two"),
         (dict(videos=["a.mp4", "b.mp4"]), "'videos/a' is 'a.mp4'; expected a file in"),
         (dict(videos=[videos[0], videos[0]]), "two videos of camera 'left'"),
         (dict(videos=[videos[0], f"right={filmed.videos['left']}"]), "cameras 'left' and 'right' have one video, '"),
+        (dict(videos=[videos[0], f"right={copy}"]), "cameras 'left' and 'right' have copies of one video, '"),
+        (dict(empty=[f"left={one}", f"right={one}"]), "cameras 'left' and 'right' have one picture of the empty scene"),
         (dict(offsets=["up=1"]), "'offsets' is .*; expected frame numbers of the cameras left, middle, right"),
         (dict(offsets=["left=x"]), "'offsets/left' is 'x'; expected a whole number"),
         (dict(offsets=["left=3", "left=5"]), "--offsets left=3 left=5 name a camera twice; expected"),
