@@ -174,7 +174,7 @@ def _write_shot(
     joints = fused = poses + shot.roots[:, None]
     if choices.triangulate:
         joints = np.where(taken[:, None, None], shot.triangulated, fused)
-    motion = smooth(Motion(joints, shot.instants, shot.rate, shot.space, trust, source), choices.smooth)
+    motion = smooth(Motion(joints, shot.instants, shot.rate, shot.space, trust, source, shot.offsets), choices.smooth)
     lines = [f"{shot.name}: {_summary(motion, views, int(taken.sum()))}", *(f"  {note}" for note in shot.notes)]
     # The network hardly knows people who lie in its crops: it is asked only where nothing else tells.
     other = shot.detected if shot.triangulated is None else shot.triangulated

@@ -35,6 +35,11 @@ class Shot(NamedTuple):
     notes: tuple[str, ...]
     detected: np.ndarray | None = None
 
+    @property
+    def offsets(self) -> dict[str, int]:
+        """Frame number at instant 0 by camera: no video ends before its first instant."""
+        return dict(zip(self.videos, (self.frames[:, 0] - self.instants[0]).tolist(), strict=True))
+
 
 def assumed_camera(width: int, height: int, field: float = DEFAULT_FIELD, pixel_aspect: float = 1.0) -> Camera:
     """A camera without distortion that sees `field` degrees across the longer side of its image; it is the origin.

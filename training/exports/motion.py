@@ -1,5 +1,6 @@
 """One person's motion, which all formats are written from, and the axes of these formats."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,8 @@ class Motion(NamedTuple):
     joints: (T,17,3) meters, in the order of utils/skeleton.py; NaN where the person is unknown. instants: (T,) numbers,
     counted from 0 at `rate` per second, increasing in equal steps. space: "world" (z up), or "camera" (x right, y
     down, z forward). trust: (T,) in 0..1, NaN where unknown and where the joints are no network's; None for
-    weights that were not calibrated. source: what the joints come from, if they were not measured.
+    weights that were not calibrated. source: what the joints come from, if they were not measured. offsets: frame
+    number at instant 0 of the cameras by name, where videos show the motion.
     """
 
     joints: np.ndarray
@@ -28,6 +30,7 @@ class Motion(NamedTuple):
     space: str = WORLD
     trust: np.ndarray | None = None
     source: str | None = None
+    offsets: Mapping[str, int] | None = None
 
     @property
     def times(self) -> np.ndarray:

@@ -13,7 +13,8 @@ from utils.files import save_npz
 
 def write_npz(path: Path, motion: Motion) -> None:
     """`poses` (T,17,3), NaN where unknown, `instants` (T,), `rate`, `space`, and where there is one, `up`, the axis of
-    the world that points up, `trust` (T,), and `label_source`, what the joints come from."""
+    the world that points up, `trust` (T,), `label_source`, what the joints come from, and `offsets`, texts such as
+    "left=3"."""
     columns = {
         "poses": motion.joints.astype(np.float32),
         "instants": motion.instants,
@@ -26,6 +27,8 @@ def write_npz(path: Path, motion: Motion) -> None:
         columns[LABEL_SOURCE] = np.array(motion.source)
     if motion.trust is not None:
         columns["trust"] = motion.trust.astype(np.float32)
+    if motion.offsets is not None:
+        columns["offsets"] = np.array([f"{name}={offset}" for name, offset in motion.offsets.items()])
     save_npz(path, columns)
 
 

@@ -1,9 +1,11 @@
-"""Do the videos of a recording keep time with each other? Instant i must be one moment in all of them."""
+"""Do the videos of a recording keep time with each other, and with its poses? Instant i must be one moment in all."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
+from datasets.sources.own_videos.recordings import PoseClock, Recording, offsets_option
 from datasets.video.frames import frame_rate
 from utils.errors import UserError
 from utils.pictures import picture_files, picture_numbers, stray_pictures
@@ -21,7 +23,7 @@ def common_rate(videos: dict[str, Path], times: dict[str, np.ndarray], where: st
     """
     found = {name: rate_of_video(times[name], frame_rate(video)) for name, video in videos.items()}
     known = {name: rate for name, (rate, _) in found.items() if rate}
-    if known and max(known.values()) > (1 + SAME_RATE) * min(known.values()):
+    if _differ(known.values()):
         listed = ", ".join(f"{name} {rate:.6g}" for name, rate in known.items())
         raise UserError(
             f"{where}: frame rates differ: {listed} frames per second; expected one rate (change it: "
@@ -109,6 +111,28 @@ def check_drift(times: dict[str, np.ndarray], offsets: dict[str, int], rate: flo
             f"{drift[instant] / rate:.3f} s apart; expected less than half a frame (make it constant: "
             f"{_ffmpeg(rate)})"
         )
+
+
+def check_pose_clock(recording: Recording, clock: PoseClock, rate: float | None) -> None:
+    """UserError where the poses of a recording are of other moments than its videos, as their file says.
+
+    rate: frames per second of the videos, None where unknown.
+    """
+    offsets = {name: clock.offsets.get(name, offset) for name, offset in recording.offsets.items()}
+    if offsets != recording.offsets:
+        raise UserError(
+            f"{recording.name}: {recording.poses} has poses with {offsets_option(offsets)}, and the videos have "
+            f"{offsets_option(recording.offsets)}; expected one of them for both, since instants are counted from there"
+        )
+    if rate and clock.rate and _differ([rate, clock.rate]):
+        raise UserError(
+            f"{recording.name}: {recording.poses} has {clock.rate:.6g} poses per second, and the videos have "
+            f"{rate:.6g} frames; expected one rate, since a pose belongs to each frame"
+        )
+
+
+def _differ(rates: Collection[float]) -> bool:
+    return bool(rates) and max(rates) > (1 + SAME_RATE) * min(rates)
 
 
 def _ffmpeg(rate: float) -> str:

@@ -26,6 +26,7 @@ from datasets.sources.own_videos.free_labels import (
 from datasets.sources.own_videos.landmarks import LandmarkSearch, People, at_instants, boxes_of, read_people, search
 from datasets.sources.own_videos.overlays import write_overlays
 from datasets.sources.own_videos.plan import Plan, with_best_fits, with_boxes, with_checked_cameras, with_track
+from datasets.sources.own_videos.recordings import PoseClock
 from datasets.triangulation.people import follow_people
 from datasets.triangulation.triangulate import Triangulation
 from utils.errors import UserError
@@ -77,7 +78,7 @@ def with_people(
         return with_boxes(plan, boxes)
     plan, found = triangulated(plan, person, boxes, seconds, options.correct_cameras)
     plan = with_track(plan, track_of(recording, plan.calibration, found, plan.instants, plan.num_frames))
-    write_poses(output / POSES_FOLDER / f"{key}.npz", found, plan.instants)
+    write_poses(output / POSES_FOLDER / f"{key}.npz", found, plan.instants, PoseClock(plan.rate, recording.offsets))
     cameras = {name: plan.calibration.cameras[name] for name in names}
     write_json_calibration(output / POSES_FOLDER / f"{key}_cameras.json", cameras)
     write_overlays(output / OVERLAYS_FOLDER / f"{key}.png", plan, found)

@@ -12,7 +12,7 @@ from datasets.cameras.camera import Camera
 from datasets.layout.labels import LABEL_SOURCE
 from datasets.sources.own_videos.landmarks import People
 from datasets.sources.own_videos.person_track import PersonTrack
-from datasets.sources.own_videos.recordings import UP, Recording
+from datasets.sources.own_videos.recordings import UP, PoseClock, Recording, clock_arrays
 from datasets.triangulation.points import LANDMARKS, LIMB_POINTS, POINT_NAMES, skeleton
 from datasets.triangulation.triangulate import AGREES, UNSEEN, Triangulation, triangulate
 from utils.files import save_npz, write_atomically
@@ -162,14 +162,15 @@ def single_view_line(names: Sequence[str], person: Followed, found: Triangulatio
     return f"BlazePose alone, from one camera: N-MPJPE {np.concatenate(errors).mean():.0f} mm ({each})"
 
 
-def write_poses(file: Path, found: Triangulation, instants: range) -> None:
+def write_poses(file: Path, found: Triangulation, instants: range, clock: PoseClock) -> None:
     """Write poses as `--poses` reads them: one row per instant from 0, NaN where none passed; meters, z up.
 
-    The file says so, and that they are triangulated, as will every set that is made of it.
+    The file says so, with which rate and offsets, and that they are triangulated, as will every set that is made of it.
     """
     poses = np.full((instants[-1] + 1, *found.joints.shape[1:]), np.nan)
     poses[np.array(instants)[found.passed]] = found.joints[found.passed]
     file.parent.mkdir(exist_ok=True)
 
     arrays = {"poses": poses.astype(np.float32), LABEL_SOURCE: np.array(TRIANGULATED), UP: np.array("z")}
+    arrays |= clock_arrays(clock)
     write_atomically(file, lambda part: save_npz(part, arrays))

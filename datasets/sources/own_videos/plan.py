@@ -11,7 +11,13 @@ from datasets.cameras.plausibility import notes_on_cameras
 from datasets.cameras.video_size import Fit
 from datasets.layout.png import read_png
 from datasets.sources.own_videos.boxes import SECOND_AREA, Boxes, PersonDetector, read_boxes
-from datasets.sources.own_videos.clocks import ASSUMED_RATE, check_drift, check_pictures, common_rate
+from datasets.sources.own_videos.clocks import (
+    ASSUMED_RATE,
+    check_drift,
+    check_pictures,
+    check_pose_clock,
+    common_rate,
+)
 from datasets.sources.own_videos.consistency import (
     Misses,
     agreement_lines,
@@ -33,7 +39,7 @@ from datasets.sources.own_videos.person_track import (
     track_from_boxes,
     track_from_poses,
 )
-from datasets.sources.own_videos.recordings import Recording, read_pose_file, read_to_z_up
+from datasets.sources.own_videos.recordings import Recording, read_pose_clock, read_pose_file, read_to_z_up
 from datasets.sources.own_videos.synchrony import synchrony_note
 from datasets.sources.own_videos.video_sizes import assumed_fits, best_fits, ways_to_fit, with_cameras
 from datasets.video.crops_of_views import CropView
@@ -91,6 +97,7 @@ def make_plan(recording: Recording, every: int) -> Plan:
     plan = Plan(recording, calibration, num_frames, instants, ways, rate, notes=(*notes, *warnings))
     if recording.poses is not None:
         poses, to_z_up = read_pose_file(recording.poses), read_to_z_up(recording.poses)
+        check_pose_clock(recording, read_pose_clock(recording.poses), rate)
         # Poses that do not say which axis is up are in the world of the calibration file.
         poses = poses @ (calibration.to_z_up if to_z_up is None else to_z_up).T
         plan = _with_note(with_assumed_fits(plan), late_poses_note(poses, recording, num_frames))

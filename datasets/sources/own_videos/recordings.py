@@ -22,9 +22,18 @@ _FIELDS = ("name", "subject", "videos", "calibration", "offsets", "empty", "boxe
 _BY_CAMERA = ("videos", "offsets", "empty")
 _POSE_FILES = "poses: .npy, .npz or .csv"
 # What an .npz may say of its poses.
-INSTANTS, SPACE, UP = "instants", "space", "up"
+INSTANTS, SPACE, UP, RATE, OFFSETS = "instants", "space", "up", "rate", "offsets"
+_NOTES = (LABEL_SOURCE, INSTANTS, SPACE, UP, RATE, OFFSETS)
 END_BYTES = 1 << 16  # of a video, at its beginning and its end, which a checksum takes
 MAX_INSTANTS = 1 << 21  # 9 hours at 60 frames per second, which are 0.8 GB of poses
+
+
+class PoseClock(NamedTuple):
+    """What a file says of the instants of its poses: their rate per second, None where it does not say, and the frame
+    number at instant 0 of cameras by name."""
+
+    rate: float | None
+    offsets: dict[str, int]
 
 
 class Recording(NamedTuple):
@@ -325,10 +334,37 @@ def read_to_z_up(path: Path) -> np.ndarray | None:
     return None if up is None else UP_AXES[up]
 
 
+def read_pose_clock(path: Path) -> PoseClock:
+    """The rate and the offsets of the poses of a file: the number `rate` and the texts `offsets` of an .npz.
+
+    Raises UserError for others than `clock_arrays` makes.
+    """
+    notes = _notes(path)
+    rate, offsets = notes.get(RATE), notes.get(OFFSETS)
+    if rate is not None and (rate.shape or rate.dtype.kind not in "iuf" or not 0 < rate < np.inf):
+        raise UserError(f"{path}: '{RATE}' is {rate!r}; expected a number of instants per second")
+    if offsets is not None and (offsets.ndim != 1 or offsets.dtype.kind != "U"):
+        raise UserError(f"{path}: '{OFFSETS}' is {offsets!r}; expected texts such as 'left=3'")
+    # A name may hold "=", a number does not.
+    parts = [] if offsets is None else [text.rpartition("=") for text in offsets.tolist()]
+    frames = {composed(name): _whole(number, f"{OFFSETS}/{name}", str(path)) for name, _, number in parts}
+    return PoseClock(None if rate is None else float(rate), frames)
+
+
+def clock_arrays(clock: PoseClock) -> dict[str, np.ndarray]:
+    """The arrays of an .npz that `read_pose_clock` reads."""
+    arrays = {OFFSETS: np.array([f"{name}={offset}" for name, offset in clock.offsets.items()], dtype=np.str_)}
+    return arrays if clock.rate is None else {**arrays, RATE: np.array(clock.rate)}
+
+
 def _note(path: Path, name: str) -> str | None:
-    # Only arrays have names, and reading a table of numbers takes long.
-    note = None if path.suffix.lower() == ".csv" else _read_array(path)[1].get(name)
+    note = _notes(path).get(name)
     return None if note is None else str(note)
+
+
+def _notes(path: Path) -> dict[str, np.ndarray]:
+    # Only arrays have names, and reading a table of numbers takes long.
+    return {} if path.suffix.lower() == ".csv" else _read_array(path)[1]
 
 
 def _read_array(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -340,7 +376,7 @@ def _read_array(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         if not file.read(6).startswith((b"\x93NUMPY", b"PK")):
             raise UserError(f"{path} is neither .npy, .npz nor .csv; expected world poses in one of these")
     arrays = read_arrays(path)
-    notes = {name: arrays.pop(name) for name in (LABEL_SOURCE, INSTANTS, SPACE, UP) if name in arrays}
+    notes = {name: arrays.pop(name) for name in _NOTES if name in arrays}
     if len(arrays) > 1 and "poses" not in arrays:
         raise UserError(f"{path} has the arrays {names_text(arrays)}; expected 'poses', or one array")
     return arrays["poses"] if len(arrays) > 1 else next(iter(arrays.values())), notes

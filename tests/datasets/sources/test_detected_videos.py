@@ -12,7 +12,7 @@ pytest.importorskip("ai_edge_litert")
 from datasets.layout.labels import Labels
 from datasets.reader import MultiViewDataset
 from datasets.sources.own_videos.prepare import prepare_videos
-from datasets.sources.own_videos.recordings import one_recording, read_pose_file, read_to_z_up
+from datasets.sources.own_videos.recordings import one_recording, read_pose_clock, read_pose_file, read_to_z_up
 from datasets.validation import validate
 from datasets.video.image_area import image_area
 from tests.tiny import ROOT
@@ -51,6 +51,7 @@ def triangulated(tmp_path_factory):
 def test_triangulated_poses(triangulated):
     output, report = triangulated
     poses = read_pose_file(output / "poses/recording_000.npz")
+    assert read_pose_clock(output / "poses/recording_000.npz") == (60, dict.fromkeys((v.stem for v in VIDEOS), 0))
     shipped = read_pose_file(RECORDING / "poses.npz")
     known = np.isfinite(poses).all((1, 2))
     assert known[::EVERY].sum() >= 8 and known.sum() == known[::EVERY].sum()

@@ -32,10 +32,13 @@ from datasets.sources.own_videos.plan import make_plan, make_views, sequence_num
 from datasets.sources.own_videos.prepare import prepare_videos
 from datasets.sources.own_videos.prepare_frames import prepare_frames
 from datasets.sources.own_videos.recordings import (
+    PoseClock,
     by_camera,
+    clock_arrays,
     files_checksum,
     identity_of_videos,
     one_recording,
+    read_pose_clock,
     read_pose_file,
     read_recordings,
 )
@@ -775,6 +778,29 @@ def test_wrong_recordings_are_named(filmed, filmed_body, tmp_path):
         with pytest.raises(UserError, match=message):
             prepare_videos(recordings, tmp_path / "out", SIZE, workers=1, progress=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_poses_of_other_moments_are_refused(filmed, tmp_path):
+    """A file that says of which offsets and rate its instants are; others fit any."""
+
+    def plan(**notes):
+        np.savez(tmp_path / "p.npz", poses=filmed.joints, **notes)
+        return make_plan(recording(filmed, poses=tmp_path / "p.npz"), 1)
+
+    right = PoseClock(50.0, {**OFFSETS, "another": 7})
+    assert plan(**clock_arrays(right)).recording.offsets == OFFSETS
+    assert read_pose_clock(tmp_path / "p.npz") == right and read_pose_clock(filmed.poses) == PoseClock(None, {})
+    with pytest.raises(UserError, match=r"walk: .*p\.npz has poses with --offsets left=0 middle=0 right=1, and"):
+        plan(**clock_arrays(PoseClock(None, {**OFFSETS, "middle": 0})))
+    with pytest.raises(UserError, match=r"p\.npz has 25 poses per second, and the videos have 50 frames; expected one"):
+        plan(**clock_arrays(PoseClock(25.0, {})))
+    for notes, message in (
+        (dict(rate=[1, 2]), r"'rate' is .*; expected a number of instants per second"),
+        (dict(offsets=[1, 2]), r"'offsets' is .*; expected texts such as 'left=3'"),
+        (dict(offsets=["left=x"]), r"'offsets/left' is 'x'; expected a whole number"),
+    ):
+        with pytest.raises(UserError, match=message):
+            plan(**notes)
 
 
 def test_a_person_of_unusual_size_is_a_warning(filmed, tmp_path):

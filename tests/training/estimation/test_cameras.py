@@ -13,7 +13,7 @@ from datasets.detection.blazepose import NUM_LANDMARKS
 from datasets.sources.own_videos.detected import LANDMARKS_FOLDER
 from datasets.sources.own_videos.landmarks import MAX_PEOPLE, LandmarkSearch, People
 from datasets.sources.own_videos.plan import Plan
-from datasets.sources.own_videos.recordings import Recording, read_pose_file
+from datasets.sources.own_videos.recordings import Recording, read_pose_clock, read_pose_file
 from datasets.triangulation.points import LANDMARKS, skeleton
 from tests.walking_points import SECONDS, four_cameras, landmarks, walk
 from training.estimation import estimate
@@ -110,6 +110,7 @@ def test_the_cameras_that_the_poses_belong_to_are_written(tmp_path, monkeypatch)
         )
         for camera, true in zip(written.values(), cameras, strict=True)
     ]
+    assert read_pose_clock(tmp_path / "walk.npz") == (1 / SECONDS, shot.offsets)
     assert len(poses) == INSTANTS and np.median(misses) < 8 and np.median(misses[2]) < 8
 
 

@@ -184,10 +184,10 @@ def test_bad_input(arguments, message, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("options", [[], ["--calibration", RECORDING / "cameras.json"]])
 def test_pictures_of_several_sizes_are_an_error_before_anything_is_written(options, tmp_path, monkeypatch, capsys):
-    for name in NAMES[:2]:
+    for name, color in zip(NAMES, ("black", "gray"), strict=False):
         (tmp_path / name).mkdir()
         for number, size in enumerate([(1080, 1920), (540, 960)]):
-            Image.new("RGB", size).save(tmp_path / name / f"{number}.jpg")
+            Image.new("RGB", size, color).save(tmp_path / name / f"{number}.jpg")
     with pytest.raises(UserError, match=r"1\.jpg is 540x960 px; expected 1080x1920 px as 0\.jpg"):
         run(monkeypatch, capsys, *(tmp_path / name for name in NAMES[:2]), *options, "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ import pytest
 
 from datasets.motion.captured.bvh import read_bvh
 from datasets.motion.captured.joint_names import find_joints
-from datasets.sources.own_videos.recordings import read_label_source, read_pose_file, read_to_z_up
+from datasets.sources.own_videos.recordings import read_label_source, read_pose_clock, read_pose_file, read_to_z_up
 from tests.tiny import ROOT
 from training.exports import c3d_file
 from training.exports.formats import FORMATS, check_formats, write_motion
@@ -63,8 +63,10 @@ def test_npz_is_read_as_poses_of_own_videos(motion, tmp_path):
     # Rows are instants of the recording: what lies between two of them is unknown.
     assert len(read) == motion.instants[-1] + 1 and np.isnan(np.delete(read, motion.instants, axis=0)).all()
     assert read_label_source(tmp_path / "a.npz") is None and (read_to_z_up(tmp_path / "a.npz") == np.eye(3)).all()
-    write_motion(tmp_path / "b.npz", motion._replace(source="estimated"))
+    assert read_pose_clock(tmp_path / "a.npz") == (RATE, {})
+    write_motion(tmp_path / "b.npz", motion._replace(source="estimated", offsets={"left": 0, "a=b": 3}))
     assert read_label_source(tmp_path / "b.npz") == "estimated"
+    assert read_pose_clock(tmp_path / "b.npz") == (RATE, {"left": 0, "a=b": 3})
     write_motion(tmp_path / "c.npz", motion._replace(space=CAMERA))
     with pytest.raises(UserError, match=r"c\.npz has poses in the space 'camera'; expected 'world'"):
         read_pose_file(tmp_path / "c.npz")
