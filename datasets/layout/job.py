@@ -11,13 +11,16 @@ from utils.locks import LOCK_FILE
 from utils.readers import read_json, read_text
 
 REPORT_FILE = "report.txt"
+DETAILS = "details"
 
 
 def claim_folder(output: Path, file: str, job: dict, statistics: str | Path | None = None) -> bool:
     """Mark a folder as this job's, by `file` in it. Returns whether the layout in it is finished.
 
-    job: the options that decide what is written, in types that JSON has. statistics: a layout whose statistics of poses
-    the set takes over. Raises UserError where the folder holds something else. What a killed call has left is removed.
+    job: the options that decide what is written, in types that JSON has. Where "files" is a checksum of several things,
+    `DETAILS` may be what tells these apart: it decides nothing, but messages name what differs in it. statistics: a
+    layout whose statistics of poses the set takes over. Raises UserError where the folder holds something else. What a
+    killed call has left is removed.
     """
     job = _with_statistics(job, statistics)
     remove_dead_parts(output)
@@ -43,7 +46,12 @@ def is_claimed(output: Path, file: str, job: dict) -> bool:
         held = read_json(mark, dict)
         # JSON turns tuples into lists: what was asked must go the same way before the two are compared.
         asked = json.loads(json.dumps(job))
+        # Marks of before have no details.
+        held_details, asked_details = held.pop(DETAILS, None), asked.pop(DETAILS, None)
         if held != asked:
+            if isinstance(held_details, dict) and asked_details and held_details != asked_details:
+                held, asked = {**held, **held_details}, {**asked, **asked_details}
+                del held["files"], asked["files"]
             # A job has a dozen options; the message names only those that differ.
             differ = [key for key in {**held, **asked} if held.get(key) != asked.get(key)]
             held, asked = ({key: side.get(key) for key in differ} for side in (held, asked))

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from datasets.cameras.calibration import read_calibration
 from datasets.cameras.calibration_writers import write_json_calibration
 from datasets.layout.arguments import check_at_least
-from datasets.layout.job import REPORT_FILE, claim_folder, read_text_report, write_text_report
+from datasets.layout.job import DETAILS, REPORT_FILE, claim_folder, read_text_report, write_text_report
 from datasets.layout.workers import map_processes
 from datasets.sources.own_videos.detected import LANDMARKS_FOLDER
 from datasets.sources.own_videos.free_labels import TRIANGULATED
@@ -25,6 +25,7 @@ from datasets.sources.own_videos.recordings import (
     identity_of_calibration,
     identity_of_videos,
     one_recording,
+    short_digest,
 )
 from datasets.video.frames import count_frames
 from datasets.video.rgb import pyav
@@ -131,9 +132,12 @@ def _job(
     """What decides the content of the folder; of videos, what `identity_of_videos` takes."""
     of_calibration = b"" if calibration is None else identity_of_calibration(Path(calibration).expanduser())
     digest = hashlib.sha256(of_calibration + identity_of_videos(files)).hexdigest()[:16]
+    details = {f"video {name}": short_digest(identity_of_videos({name: file})) for name, file in files.items()}
+    details["calibration"] = short_digest(of_calibration)
     # Of a path that is not UTF-8, JSON could be written but not read again.
     network = plain_text(network)
-    return {**choices._asdict(), "network": network, "weights": weights, "offsets": list(offsets), "files": digest}
+    given = {"network": network, "weights": weights, "offsets": list(offsets), "files": digest, DETAILS: details}
+    return {**choices._asdict(), **given}
 
 
 def _single_shots(

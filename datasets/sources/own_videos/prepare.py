@@ -29,7 +29,7 @@ from datasets.sources.own_videos.plan import (
     sequence_numbers,
     with_detected,
 )
-from datasets.sources.own_videos.recordings import Recording, files_checksum, read_label_source
+from datasets.sources.own_videos.recordings import Recording, files_of_job, read_label_source
 from datasets.video.crops_of_views import (
     BACKGROUNDS_FOLDER,
     CropJob,
@@ -83,7 +83,7 @@ def prepare_videos(
     if _needs_backgrounds(plans, options):
         check_sizes(plans)
     with writing(output):
-        job = {**options._asdict(), "files": files_checksum(recordings)}
+        job = {**options._asdict(), **files_of_job(recordings)}
         if claim_folder(output, "videos.json", job, statistics):
             return read_text_report(output)
         writer = LayoutWriter(output, size)

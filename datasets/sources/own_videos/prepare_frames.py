@@ -16,7 +16,7 @@ from datasets.sources.own_videos.backgrounds import backgrounds_of, check_sizes,
 from datasets.sources.own_videos.detected import find_landmarks
 from datasets.sources.own_videos.free_labels import TRIANGULATED
 from datasets.sources.own_videos.plan import MAX_SEQUENCE_LENGTH, Plan, make_plan, split_instants, with_assumed_fits
-from datasets.sources.own_videos.recordings import Recording, files_checksum
+from datasets.sources.own_videos.recordings import Recording, files_of_job
 from datasets.sources.own_videos.scene_people import ScenePeople, find_people, nobody
 from datasets.video.cropping import frame_intrinsics
 from datasets.video.crops_of_views import BACKGROUNDS_FOLDER, keys_of
@@ -73,7 +73,7 @@ def prepare_frames(
     check_sizes(plans)
     size = _frame_size(plans, width)
     with writing(output):
-        job = {"frames": True, **options._asdict(), "files": files_checksum(recordings)}
+        job = {"frames": True, **options._asdict(), **files_of_job(recordings)}
         if claim_folder(output, "videos.json", job, statistics):
             return read_text_report(output)
         writer = FrameWriter(output, size)

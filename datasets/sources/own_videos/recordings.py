@@ -12,6 +12,7 @@ import numpy as np
 
 from datasets.cameras.calibration import MAX_NAME, UP_AXES, by_composed_name, composed
 from datasets.cameras.calibration_formats import calibration_files
+from datasets.layout.job import DETAILS
 from datasets.layout.labels import LABEL_SOURCE, MAX_JOINT_DISTANCE
 from utils.errors import UserError
 from utils.pictures import picture_files
@@ -382,17 +383,39 @@ def _read_array(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     return arrays["poses"] if len(arrays) > 1 else next(iter(arrays.values())), notes
 
 
-def files_checksum(recordings: list[Recording]) -> str:
+def files_of_job(recordings: Sequence[Recording]) -> dict:
+    """What the mark of a folder says of its recordings: the checksum of all files, and what tells these apart."""
+    details: dict[str, object] = {}
+    for recording in recordings:
+        name, parts = recording.name, _contents(recording)
+        details |= {f"subject of {name}": recording.subject, f"offsets of {name}": recording.offsets}
+        details |= {f"{what} of {name}": short_digest(part) for what, part in parts.items()}
+    return {"files": files_checksum(recordings), DETAILS: details}
+
+
+def files_checksum(recordings: Sequence[Recording]) -> str:
     """Checksum of all files of the recordings; of videos, what `identity_of_videos` takes."""
     digest = hashlib.sha256()
     for recording in recordings:
         digest.update(repr((recording.name, recording.subject, recording.offsets)).encode())
-        for videos in (recording.videos, recording.empty):
-            digest.update(identity_of_videos(videos))
-        digest.update(identity_of_calibration(recording.calibration))
-        for file in (recording.boxes, recording.poses):
-            digest.update(b"-" if file is None else file.read_bytes())
+        for part in _contents(recording).values():
+            digest.update(part)
     return digest.hexdigest()[:16]
+
+
+def _contents(recording: Recording) -> dict[str, bytes]:
+    """What a checksum takes of the files of a recording, by what they are."""
+    parts = {f"video {name}": identity_of_videos({name: video}) for name, video in recording.videos.items()}
+    parts |= {f"empty scene {name}": identity_of_videos({name: file}) for name, file in recording.empty.items()}
+    parts["calibration"] = identity_of_calibration(recording.calibration)
+    for what, file in (("boxes", recording.boxes), ("poses", recording.poses)):
+        parts[what] = b"-" if file is None else file.read_bytes()
+    return parts
+
+
+def short_digest(content: bytes) -> str:
+    """What tells a content from others in a message."""
+    return hashlib.sha256(content).hexdigest()[:8]
 
 
 def identity_of_videos(videos: Mapping[str, Path]) -> bytes:

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from datasets.layout.job import claim_folder, holds_set
+from datasets.layout.job import DETAILS, claim_folder, holds_set
 from datasets.layout.labels import LABELS_FILE, PARTS_FOLDER
 from tests.synthetic import write_synthetic_layout
 from utils.errors import UserError
@@ -43,6 +43,22 @@ def test_a_folder_that_is_asked_stays_as_it_is(tmp_path):
     assert not holds_set(output, "set.json", JOB)
     with pytest.raises(UserError, match=r"holds a set of {'size': 32}; expected {'size': 64}"):
         holds_set(output, "set.json", {"size": 64})
+
+
+def test_a_message_names_the_files_that_differ(tmp_path):
+    """Marks of before, and of the same files, are this job's, whatever details they have."""
+    details = {"calibration": "a1", "offsets": {"left": 0}}
+    claim_folder(tmp_path, "set.json", {**JOB, "files": "0a"})
+    assert not claim_folder(tmp_path, "set.json", {**JOB, "files": "0a", DETAILS: details})
+    with pytest.raises(UserError, match=r"holds a set of {'files': '0a'}; expected {'files': '0b'}"):
+        claim_folder(tmp_path, "set.json", {**JOB, "files": "0b", DETAILS: details})
+    output = tmp_path / "out"
+    claim_folder(output, "set.json", {**JOB, "files": "0a", DETAILS: details})
+    assert not claim_folder(output, "set.json", {**JOB, "files": "0a", DETAILS: {}})
+    with pytest.raises(UserError, match=r"set of {'offsets': {'left': 0}}; expected {'offsets': {'left': 3}}, or an"):
+        claim_folder(output, "set.json", {**JOB, "files": "0b", DETAILS: {**details, "offsets": {"left": 3}}})
+    with pytest.raises(UserError, match=r"set of {'size': 32, 'calibration': 'a1'}; expected {'size': 64, 'cal"):
+        claim_folder(output, "set.json", {"size": 64, "files": "0b", DETAILS: {**details, "calibration": "b2"}})
 
 
 def test_a_finished_set_keeps_nothing_of_its_making(tmp_path, dead):

@@ -266,6 +266,24 @@ def test_bad_arguments(filmed, tmp_path, arguments, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_of_other_files_names_them(filmed, tmp_path):
+    def prepare(calibration, offsets=("middle=2", "right=1")):
+        videos = [f"{name}={path}" for name, path in filmed.videos.items()]
+        given = one_recording(videos, calibration, name="walk", offsets=offsets, poses=filmed.poses)
+        prepare_videos([given], tmp_path / "out", 16, every=4, background=False, workers=1, progress=False)
+
+    prepare(filmed.calibration)
+    mark = json.loads((tmp_path / "out/videos.json").read_text())
+    (tmp_path / "c.json").write_text(filmed.calibration.read_text() + "\n")
+    with pytest.raises(UserError, match=r"a set of {'calibration of walk': '\w+'}; expected {'cal.*: '\w+'}, or"):
+        prepare(tmp_path / "c.json")
+    with pytest.raises(UserError, match=r"a set of {'offsets of walk': {.*'right': 1}}; expected {.*'right': 0}}, or"):
+        prepare(filmed.calibration, ["middle=2"])
+    # As folders were marked before.
+    (tmp_path / "out/videos.json").write_text(json.dumps({k: v for k, v in mark.items() if k != "details"}))
+    prepare(filmed.calibration)
+
+
 def test_work_can_go_to_other_processes(filmed):
     plan = make_plan(recording(filmed, poses=filmed.poses), 1)
     assert sequence_numbers(plan, 7, 3).tolist() == [7, 7, 7, 8, 8, 8, 9, 9, 9, 10, 10, 10]
