@@ -26,7 +26,7 @@ from datasets.sources.own_videos.free_labels import (
 from datasets.sources.own_videos.landmarks import LandmarkSearch, People, at_instants, boxes_of, read_people, search
 from datasets.sources.own_videos.overlays import write_overlays
 from datasets.sources.own_videos.plan import Plan, with_best_fits, with_boxes, with_checked_cameras, with_track
-from datasets.sources.own_videos.recordings import PoseClock
+from datasets.sources.own_videos.recordings import PoseClock, file_key
 from datasets.triangulation.people import follow_people
 from datasets.triangulation.triangulate import Triangulation
 from utils.errors import UserError
@@ -58,7 +58,7 @@ def _searches(plan: Plan, folder: Path, number: int) -> list[LandmarkSearch]:
     for name, video in plan.recording.videos.items():
         frames = np.array(plan.instants) + plan.recording.offsets[name]
         frames = frames[frames < plan.num_frames[name]]
-        tasks.append(LandmarkSearch(folder / f"recording_{number:03d}_{name}.npz", video, frames))
+        tasks.append(LandmarkSearch(folder / f"{file_key(number)}_{name}.npz", video, frames))
     return tasks
 
 
@@ -71,7 +71,7 @@ def with_people(
     people, chosen, notes = find_person(plan, tasks, seconds)
     person = followed(people, chosen)
     boxes = boxes_of_person(plan, person)
-    key = f"recording_{number:03d}"
+    key = file_key(number)
     write_boxes(output / BOXES_FOLDER / f"{key}.csv", boxes)
     plan = plan._replace(notes=(*plan.notes, *notes))
     if not options.triangulate:

@@ -271,13 +271,13 @@ def make_views(plan: Plan, sequences: np.ndarray, key: str, backgrounds: dict[st
     return [view for view in views if len(view.frames)]
 
 
-def plan_report(plan: Plan, sequences: np.ndarray) -> str:
-    """Lines of the report on a recording: what is kept, and what is left out and why."""
+def plan_report(plan: Plan, sequences: np.ndarray, key: str) -> str:
+    """Lines of the report on a recording whose files are called `key`: what is kept, what is left out, and why."""
     recording, track = plan.recording, plan.track
     seen = ", ".join(f"{name} {count}" for name, count in zip(recording.videos, track.seen.sum(0), strict=True))
     return (
         f"{recording.name}, subject {recording.subject}: {len(track.instants)} of {len(plan.instants)} instants, "
-        f"sequences {sequences[0]} to {sequences[-1]}; crops: {seen}\n  left out: {_reasons(track)}"
+        f"sequences {sequences[0]} to {sequences[-1]}; crops: {seen}; files: {key}\n  left out: {_reasons(track)}"
         + "".join(f"\n  {note}" for note in plan.notes)
     )
 

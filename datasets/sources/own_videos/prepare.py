@@ -29,7 +29,7 @@ from datasets.sources.own_videos.plan import (
     sequence_numbers,
     with_detected,
 )
-from datasets.sources.own_videos.recordings import Recording, files_of_job, read_label_source
+from datasets.sources.own_videos.recordings import Recording, file_key, files_of_job, read_label_source
 from datasets.video.crops_of_views import (
     BACKGROUNDS_FOLDER,
     CropJob,
@@ -163,7 +163,7 @@ def _needs_backgrounds(plans: list[Plan], options: VideoSet) -> bool:
 def _detect(plans: list[Plan], background_files: list[dict[str, Path]] | None, folder: Path, show: dict) -> list[Plan]:
     """The plans with all tracks: the person is detected where neither boxes nor poses are given."""
     todo = {
-        number: detections(plan, background_files[number], folder, f"recording_{number:03d}")
+        number: detections(plan, background_files[number], folder, file_key(number))
         for number, plan in enumerate(plans)
         if plan.track is None
     }
@@ -181,10 +181,9 @@ def _make_views(
     views, report, first = [], [], options.first_sequence
     for number, plan in enumerate(plans):
         sequences = sequence_numbers(plan, first, options.cut)
-        views += make_views(
-            plan, sequences, f"recording_{number:03d}", background_files[number] if background_files else {}
-        )
-        report.append(plan_report(plan, sequences))
+        key = file_key(number)
+        views += make_views(plan, sequences, key, background_files[number] if background_files else {})
+        report.append(plan_report(plan, sequences, key))
         if (joints := plan.track.joints) is not None:
             report += [f"  {note}" for note in (size_note(joints, options.box_metres), upright_note(joints)) if note]
         first = int(sequences[-1]) + 1

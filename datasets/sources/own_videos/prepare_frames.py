@@ -16,7 +16,7 @@ from datasets.sources.own_videos.backgrounds import backgrounds_of, check_sizes,
 from datasets.sources.own_videos.detected import find_landmarks
 from datasets.sources.own_videos.free_labels import TRIANGULATED
 from datasets.sources.own_videos.plan import MAX_SEQUENCE_LENGTH, Plan, make_plan, split_instants, with_assumed_fits
-from datasets.sources.own_videos.recordings import Recording, files_of_job
+from datasets.sources.own_videos.recordings import Recording, file_key, files_of_job
 from datasets.sources.own_videos.scene_people import ScenePeople, find_people, nobody
 from datasets.video.cropping import frame_intrinsics
 from datasets.video.crops_of_views import BACKGROUNDS_FOLDER, keys_of
@@ -141,10 +141,10 @@ def _make_views(
         for column, name in enumerate(plan.recording.videos):
             in_video = filmed[kept, column]
             rows = _rows(plan, found, column, size, kept[in_video], sequences[in_video])
-            key, video = f"recording_{number:03d}_{column:02d}", plan.recording.videos[name]
+            key, video = f"{file_key(number)}_{column:02d}", plan.recording.videos[name]
             camera, wanted = plan.calibration.cameras[name], frames[kept[in_video], column]
             views.append(FrameView(key, f"camera {name!r}", video, camera, wanted, rows, backgrounds[number][name]))
-        report.append(_report(plan, len(kept), sequences, size))
+        report.append(_report(plan, len(kept), sequences, size, file_key(number)))
         first = int(sequences[-1]) + 1
     return [view for view in views if len(view.frames)], "\n".join(report)
 
@@ -173,11 +173,11 @@ def _rows(
     }
 
 
-def _report(plan: Plan, kept: int, sequences: np.ndarray, size: tuple[int, int]) -> str:
+def _report(plan: Plan, kept: int, sequences: np.ndarray, size: tuple[int, int], key: str) -> str:
     left_out = len(plan.instants) - kept
     lines = [
         f"{plan.recording.name}: {kept} of {len(plan.instants)} instants, sequences {sequences[0]} to {sequences[-1]}; "
-        f"{len(plan.recording.videos)} cameras, frames of {size[1]}x{size[0]} px without lens distortion",
+        f"{len(plan.recording.videos)} cameras, frames of {size[1]}x{size[0]} px without lens distortion; files: {key}",
         *([f"left out: {left_out} in fewer than two videos"] if left_out else []),
         *plan.notes,
     ]

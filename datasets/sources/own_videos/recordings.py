@@ -81,6 +81,11 @@ def one_recording(
     return _recording({**given, "calibration": str(calibration)}, Path(), "the command line")
 
 
+def file_key(number: int) -> str:
+    """What the names of files of a recording begin with; number: its place among those of the call, from 0."""
+    return f"recording_{number:03d}"
+
+
 def offsets_option(offsets: Mapping[str, object]) -> str:
     """The option of a command line that gives offsets by camera, as a shell takes it: names may hold spaces."""
     return " ".join(["--offsets", *(f"{shlex.quote(name)}={offset}" for name, offset in offsets.items())])
@@ -299,7 +304,10 @@ def read_pose_file(path: str | Path) -> np.ndarray:
         raise UserError(f"{path} has no pose without NaN; expected meters")
     if reach[known].max() > MAX_JOINT_DISTANCE:
         instant = int(np.flatnonzero(known)[np.argmax(reach[known].max(1))])
-        raise UserError(f"{path}: a joint {reach[instant].max():.3g} from the root in row {instant}; expected meters")
+        raise UserError(
+            f"{path}: a joint {reach[instant].max():.3g} from the root in row {instant}, counted from 0; expected "
+            "meters"
+        )
     fault = order_fault(poses[known])
     if fault:
         raise UserError(f"{path}: {fault}; expected the joints in the order of utils/skeleton.py")

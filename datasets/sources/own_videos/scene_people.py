@@ -12,6 +12,7 @@ from datasets.sources.own_videos.free_labels import Followed, error_table, follo
 from datasets.sources.own_videos.landmarks import LandmarkSearch, at_instants, boxes_of, read_people
 from datasets.sources.own_videos.person_track import upright_note
 from datasets.sources.own_videos.plan import Plan, with_best_fits, with_checked_cameras
+from datasets.sources.own_videos.recordings import Recording
 from datasets.triangulation.people import follow_people
 from datasets.video.cropping import frame_intrinsics
 from utils.errors import UserError
@@ -78,12 +79,12 @@ def find_people(
     plan, misses = with_checked_cameras(with_best_fits(plan, boxes), boxes)
     joints = None
     lines = [
-        f"person {number}: {line}"
-        for number, detections in enumerate(chosen)
+        f"subject {subject}: {line}"
+        for subject, detections in enumerate(chosen, recording.subject)
         for line in absence_notes((detections >= 0).any(0), plan.instants, seconds)
     ]
     if triangulate:
-        cameras, joints, of_poses = _triangulated(_cameras(plan), people, names, seconds, correct_cameras)
+        cameras, joints, of_poses = _triangulated(_cameras(plan), people, plan.recording, seconds, correct_cameras)
         lines += of_poses
         fitted = {**plan.calibration.cameras, **dict(zip(names, cameras, strict=True))}
         plan = plan._replace(calibration=plan.calibration._replace(cameras=fitted))
@@ -130,15 +131,17 @@ def _boxes_in_frames(cameras: list[Camera], person: Followed, size: tuple[int, i
 
 
 def _triangulated(
-    cameras: list[Camera], people: list[Followed], names: list[str], seconds: float, correct: bool
+    cameras: list[Camera], people: list[Followed], recording: Recording, seconds: float, correct: bool
 ) -> tuple[list[Camera], np.ndarray, list[str]]:
     """Cameras, corrected by the first person where `correct`; joints (T,P,17,3), NaN where not good enough; lines."""
-    joints, lines = [], []
+    joints, lines, names = [], [], list(recording.videos)
     for number, person in enumerate(people):
         found, of_person = label(names, cameras, person, seconds, correct and number == 0)
         cameras = found.cameras
         joints.append(np.where(found.passed[:, None, None], found.joints, np.nan))
-        lines += [f"person {number}: {line}" for line in (*of_person, upright_note(joints[-1])) if line]
+        # As in the labels.
+        subject = recording.subject + number
+        lines += [f"subject {subject}: {line}" for line in (*of_person, upright_note(joints[-1])) if line]
         if number == 0:
             lines += error_table(names, found)
     return cameras, np.stack(joints, axis=1), lines

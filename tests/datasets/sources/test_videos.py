@@ -193,7 +193,7 @@ def test_several_recordings(filmed, tmp_path):
         read_recordings(tmp_path / "recordings.json"), tmp_path / "out", 32, every=2, first_sequence=7,
         background=False, workers=1, progress=False,
     )  # fmt: skip
-    assert "b, subject 2: 5 of 6 instants, sequences 10 to 11; crops: left 5, right 5" in report
+    assert "b, subject 2: 5 of 6 instants, sequences 10 to 11; crops: left 5, right 5; files: recording_001\n" in report
     assert "left out: 1 after the last pose" in report
     labels = Labels(tmp_path / "out")
     assert sorted(set(zip(labels["subj"].tolist(), labels["seq"].tolist(), strict=True))) == [
@@ -590,7 +590,7 @@ def test_poses_from_every_kind_of_file(filmed, tmp_path):
     for name in ("a.npy", "b.npz", "c.csv"):
         np.testing.assert_allclose(read_pose_file(tmp_path / name), poses)
     for array, message in (
-        (1000 * poses, "a joint .* from the root in row .*; expected meters"),
+        (1000 * poses, "a joint .* from the root in row .*, counted from 0; expected meters"),
         (poses[:, :16], r"shape \(12, 16, 3\)"),
     ):
         np.save(tmp_path / "d.npy", array)
