@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "model.safetensors"  # in a folder that `save_pretrained` wrote
 PACKAGED_WEIGHTS = ("benchmark64", "wild128")
+_WEIGHTS_KEYS = ("network_path", "pretrained_network_path")  # config keys, in the place of which is `weights`
 _PUBLISHED_FILE = "network_best_val_t1.pth"
 _PUBLISHED_HOME = "https://github.com/hrhodin/UnsupervisedGeometryAwareRepresentationLearning"
 
@@ -30,7 +31,8 @@ def encode_decode(weights: str | Path | None = "benchmark64", **config: Any) -> 
 
     weights: "benchmark64", "wild128", "published", the path of a run folder or weights file, or None for random weights
     of the published configuration, by its `seed`. config: keys of the table in utils/keys.py to override. Architecture
-    keys must agree with the weights; an unknown key or a value out of its limits is a UserError.
+    keys must agree with the weights; an unknown key, a value out of its limits or other weights (`network_path`) are a
+    UserError.
 
     network.encode maps normalized crops (B,3,R,R) (utils.images.normalize, R = network.size) to an appearance code
     (B,A) and points (B,P,3). network.rotate and network.decode render a novel view.
@@ -46,9 +48,13 @@ def encode_decode(weights: str | Path | None = "benchmark64", **config: Any) -> 
     from models import build_network
     from training.trained.load import open_network
     from utils.config import check_config
+    from utils.errors import UserError
     from utils.keys import KEYS
 
     config = check_config(config, KEYS)
+    for key in _WEIGHTS_KEYS:
+        if config.get(key) is not None:
+            raise UserError(f"{key} is {config[key]!r}; expected None, and its weights as weights={config[key]!r}")
     if weights is not None:
         on_cpu = {"device": "cpu", "precision": "float32"}
         resolved = {**config_dict, **on_cpu, **config, "network_path": weights_path(weights)}

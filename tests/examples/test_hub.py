@@ -229,6 +229,10 @@ def test_random_weights_of_any_config():
         load("encode_decode", weights="wild128", latent_3d=30)
     with pytest.raises(UserError, match="'demo46' do not exist"):
         load("encode_decode", weights="demo46")
+    for weights in ("benchmark64", None):
+        for key in ("network_path", "pretrained_network_path"):
+            with pytest.raises(UserError, match=f"^{key} is 'wild128'; expected None, .* weights='wild128'$"):
+                load("encode_decode", weights=weights, **{key: "wild128"})
     same, other = (
         load("encode_decode", weights=None, **{**SMALL, "seed": seed}) for seed in (network.config["seed"], 3)
     )
