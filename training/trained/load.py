@@ -129,6 +129,8 @@ def open_for_views(
     mode, method = config.get("training_mode"), method_of(checkpoint.config or config)
     new_decoder = for_poses and not any(is_within(name, method.POSE_DECODER) for name in checkpoint.weights)
     config = _inherited(config, checkpoint, given, _taken_over(method.ARCHITECTURE_KEYS, method, not new_decoder))
+    # What the stages do not share, as shuffling, is each training's own.
+    config = _behaving(config, checkpoint, given, _taken_over(method.BEHAVIOR_KEYS, method, False))
     if mode == "NVS" and config["training_mode"] == "pose":
         raise UserError(f"{checkpoint.source} was trained with training_mode 'pose'; expected 'NVS' or 'both'")
     network = build_network(config, load=False) if new_decoder else network_of(checkpoint, config, load=False)
@@ -173,13 +175,7 @@ def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[En
     keep_decoder = not config["freeze_encoder"] and _has_poses(checkpoint)
     method = method_of(checkpoint.config or config)
     config = _inherited(config, checkpoint, given, _taken_over(method.ARCHITECTURE_KEYS, method, keep_decoder))
-    # It sees frames as it did in stage 1, unless the user asks for something else.
-    stored = checkpoint.config or {}
-    behavior = {key: stored[key] for key in _taken_over(method.BEHAVIOR_KEYS, method, keep_decoder) if key in stored}
-    config |= {key: value for key, value in behavior.items() if key not in given}
-    for key, value in behavior.items():
-        if config[key] != value and is_main():
-            print(f"{key} is {config[key]!r}, where {checkpoint.source} was trained with {value!r}")
+    config = _behaving(config, checkpoint, given, _taken_over(method.BEHAVIOR_KEYS, method, keep_decoder))
     if keep_decoder and config["pretrained_network_path"] is not None and is_main():
         print(
             f"pretrained_network_path {config['pretrained_network_path']!r} is not used: {checkpoint.source} has a "
@@ -256,6 +252,20 @@ def _inherited(config: dict, checkpoint: Checkpoint, given: frozenset[str], arch
     return config | {
         key: stored[key] for key in method_of(config).ENCODER_START_KEYS if key in stored and key not in given
     }
+
+
+def _behaving(config: dict, checkpoint: Checkpoint, given: frozenset[str], keys: Iterable[str]) -> dict:
+    """`config` with the checkpoint's values of `keys`, but for those that the user gave; a line for each of these that
+    differs.
+    """
+    # It sees and renders as it was taught to, unless the user asks for something else.
+    stored = checkpoint.config or {}
+    behavior = {key: stored[key] for key in keys if key in stored}
+    config = config | {key: value for key, value in behavior.items() if key not in given}
+    for key, value in behavior.items():
+        if config[key] != value and is_main():
+            print(f"{key} is {config[key]!r}, where {checkpoint.source} was trained with {value!r}")
+    return config
 
 
 def _has_poses(checkpoint: Checkpoint) -> bool:

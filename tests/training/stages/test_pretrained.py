@@ -91,6 +91,18 @@ def test_architectures_must_agree(data, trained, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_stage_1_goes_on_with_the_targets_that_the_weights_learned(data, tmp_path, capsys):
+    config = tiny_config("", "", center_targets=True)
+    path = tmp_path / "centered.safetensors"
+    save_weights(path, build_network(config), config)
+    config = tiny_config(data, tmp_path, pretrained_network_path=str(path))
+    network, opened, _ = open_for_views(config)
+    assert network.center_targets and opened["center_targets"] and not capsys.readouterr().out
+    network, opened, _ = open_for_views(config, frozenset({"center_targets"}))
+    assert not network.center_targets and not opened["center_targets"]
+    assert capsys.readouterr().out == f"center_targets is False, where {str(path)!r} was trained with True\n"
+
+
 def test_packaged_weights_have_names(tmp_path, monkeypatch):
     packaged = weights_file("wild128")
     assert packaged.is_file() and network_file("wild128") == packaged == weights_file(str(packaged))
