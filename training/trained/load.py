@@ -168,6 +168,7 @@ def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[En
     if config["network_path"] is None:
         if config["freeze_encoder"]:
             raise UserError("network_path is None, but freeze_encoder is True; expected the run folder of a stage 1")
+        _check_views(config)
         return open_for_views(config, given, for_poses=True)
     file = weights_file(config["network_path"])
     checkpoint = read_checkpoint(file)
@@ -176,6 +177,9 @@ def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[En
     method = method_of(checkpoint.config or config)
     config = _inherited(config, checkpoint, given, _taken_over(method.ARCHITECTURE_KEYS, method, keep_decoder))
     config = _behaving(config, checkpoint, given, _taken_over(method.BEHAVIOR_KEYS, method, keep_decoder))
+    if checkpoint.config is not None and not _VIEWS & _trained_outputs(checkpoint.config):
+        config = {**config, _VIEWS_TRAINED: False}
+    _check_views(config)
     if keep_decoder and config["pretrained_network_path"] is not None and is_main():
         print(
             f"pretrained_network_path {config['pretrained_network_path']!r} is not used: {checkpoint.source} has a "
@@ -188,8 +192,6 @@ def open_for_pose(config: dict, given: frozenset[str] = frozenset()) -> tuple[En
     _load_for_pose(network, checkpoint, method, keep_decoder)
     if decoder is not None:
         load_pose_decoder(network, decoder)
-    if checkpoint.config is not None and not _VIEWS & _trained_outputs(checkpoint.config):
-        config = {**config, _VIEWS_TRAINED: False}
     return network, config, keep_decoder or decoder is not None
 
 
@@ -289,9 +291,24 @@ def _outputs_of(checkpoint: Checkpoint, wanted: tuple[str, ...], given: bool) ->
 
 def _trained_outputs(stored: dict) -> set[str]:
     """The outputs that a network was trained for, here or in the stage before, by its `stored` config."""
-    # Stage 2 leaves the image decoder as stage 1 trained it, for an encoder that stays, too.
-    keeps_views = stored.get("network_path") and stored.get("freeze_encoder", True) and stored.get(_VIEWS_TRAINED, True)
-    return {*stored["output_types"], *(("img_crop",) if keeps_views else ())}
+    return {*stored["output_types"], *(("img_crop",) if _keeps_views(stored) else ())}
+
+
+def _keeps_views(config: dict) -> bool:
+    """Whether `config` is of a stage 2 that leaves the image decoder as stage 1 trained it, for an encoder that stays,
+    too.
+    """
+    return bool(config.get("network_path") and config.get("freeze_encoder", True) and config.get(_VIEWS_TRAINED, True))
+
+
+def _check_views(config: dict) -> None:
+    """UserError where `config`, of a stage 2, has views among its outputs, and its network will have none."""
+    views = [name for name in config["output_types"] if name in _VIEWS]
+    if views and not _keeps_views(config):
+        raise UserError(
+            f"output_types is {config['output_types']}, but {views[0]} needs a frozen encoder whose views were "
+            "trained; expected 3D alone"
+        )
 
 
 def _agreed(config: dict, checkpoint: Checkpoint, given: frozenset[str], keys: Iterable[str]) -> dict:

@@ -127,6 +127,16 @@ def test_a_second_stage_2_has_the_views_of_the_first(data, stage1, tmp_path):
         assert outputs == (("img_crop", "3D") if name == "views" else ("3D",))
 
 
+def test_views_that_stage_2_does_not_have_are_refused(data, stage1, tmp_path):
+    """What is stored as an output counts as trained."""
+    path, views = str(stage1.path), {"output_types": ["3D", "img_crop"], "num_training_iterations": 1}
+    supervised = str(train_pose(tiny_pose_config(data, tmp_path, None, freeze_encoder=False)).path)
+    for start, freeze in ((path, False), (None, False), (supervised, True)):
+        with pytest.raises(UserError, match=r"^output_types is \['3D', .*, but img_crop .*; expected 3D alone$"):
+            train_pose(tiny_pose_config(data, tmp_path, start, freeze_encoder=freeze, **views))
+    train_pose(tiny_pose_config(data, tmp_path, path, **views))
+
+
 def test_stage_2_takes_the_architecture_from_stage_1_unless_the_user_contradicts(data, stage1, tmp_path):
     config = {**tiny_pose_config(data, tmp_path, str(stage1.path)), "latent_fg": 8, "encoderType": "ResNet"}
     train_pose(config)
