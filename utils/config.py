@@ -43,18 +43,18 @@ def load_config(
     """The checked config of `files`, later ones first, then of the command line's `key=value` pairs.
 
     Known are the keys of `defaults`, whose values stand where neither file nor pair gives one. Returns the config
-    and the set of keys that the user changed.
+    and the set of keys that the user gave. A file with every key, of stage 1 at least, gives those that it changes.
     """
-    table = table_of(defaults)
+    table, stage2 = table_of(defaults), _GROUPS[method_name(defaults)]["stage 2"]
     keys, config, given = {key: table[key] for key in defaults}, dict(defaults), set()
     for file in files:
         changes = check_config(read_config_file(file), keys)
         # A file that has every key was made from a whole config: what it does not change is not its own choice,
-        # and must not undo the file before it.
-        if defaults.keys() <= changes.keys():
+        # and must not undo the file before it. In a partial one a default is a choice.
+        if defaults.keys() - stage2.keys() <= changes.keys():
             changes = {key: value for key, value in changes.items() if value != defaults[key]}
         config |= changes
-        given |= {key for key, value in changes.items() if value != defaults[key]}
+        given |= changes.keys()
     changes = check_config(dict(parse_override(text, keys) for text in overrides), keys)
     return check_config(config | changes, keys), given | changes.keys()
 

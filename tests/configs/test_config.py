@@ -125,12 +125,12 @@ def write(path, text):
     return path
 
 
-def test_left_out_keys_take_the_default_and_changed_ones_are_told(tmp_path):
+def test_left_out_keys_take_the_default_and_given_ones_are_told(tmp_path):
     mine = write(tmp_path / "mine.py", "config_dict = {'latent_fg': 64, 'seed': 0}\n")
     config, given = load_config([mine], ["learning_rate=1"], config_dict)
     assert config["latent_fg"] == 64 and config["latent_3d"] == config_dict["latent_3d"]
     assert config["learning_rate"] == 1.0 and isinstance(config["learning_rate"], float)
-    assert given == {"latent_fg", "learning_rate"}
+    assert given == {"latent_fg", "seed", "learning_rate"}, "a default that the file has is a choice, too"
 
 
 def test_files_are_merged_from_left_to_right(tmp_path):
@@ -152,6 +152,8 @@ def test_a_file_with_every_key_undoes_nothing_that_it_does_not_change(tmp_path):
     demo = importlib.import_module("configs.config_demo")
     config, _ = load_config([demo.__file__, whole], [], config_dict)
     assert config == {**demo.config_dict, "dataset_folder_train": "mine"}
+    for defaults_of_script in (config_dict, defaults(KEYS)):
+        assert load_config([whole], [], defaults_of_script)[1] == {"dataset_folder_train"}
 
 
 @pytest.mark.parametrize("text", ["x = 1\n", "config_dict = 3\n", "import nowhere_to_be_found\n", "config_dict = {\n"])

@@ -176,7 +176,7 @@ def agreement_loss(
     depth from those that see it from the side. The mean is a target, and gets no gradient.
 
     The sum of squared distances, over that of `pose_std` squared, in which the root joint, whose deviation is stored as
-    1, adds 3 square meters: with poses of `wild128` the unit is 2.7 times that of squared `pose_loss`.
+    1, adds 3 square meters: with poses of `wild128` the unit is about 2.7 times that of squared `pose_loss`.
 
     `output` (B,51): the network's poses, as in `pose_loss`. `camera_to_world` (B,3,3). Crops whose `label` (B,51) is
     known do not count: it says more. 0 where there is no other one. As `known_pose_loss`, a fixed number of operations.
