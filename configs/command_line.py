@@ -5,7 +5,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -156,3 +156,24 @@ def config_arguments(
     if own_network and "network_path" not in given:
         raise UserError("network_path is not given; expected network_path=RUN_FOLDER or a file of weights")
     return arguments, config, frozenset(given)
+
+
+def typed_keys(arguments: argparse.Namespace) -> list[str]:
+    """The keys that the command line itself gives. Files may be of a training, and have more than a script reads."""
+    return [text.partition("=")[0] for text in arguments.overrides]
+
+
+def check_tested(arguments: argparse.Namespace, config: Mapping[str, object]) -> None:
+    """UserError where the command line of a test gives `actor_subset`, as if that chose whom it tests."""
+    if "actor_subset" in typed_keys(arguments):
+        raise UserError(
+            f"actor_subset is {config['actor_subset']}, which chooses whom to train on; expected none, because tests "
+            "are on all of dataset_folder_test (of one person, evaluation.csv has rows for each subject)"
+        )
+
+
+def print_unread(arguments: argparse.Namespace, unread: Container[str]) -> None:
+    """Print which keys that the command line gives are among those `unread`, which stage 2 has and does not read."""
+    # No error: a run that was made with them resumes with them, because they are part of what it is.
+    if keys := [key for key in typed_keys(arguments) if key in unread]:
+        print(f"without effect in stage 2: {', '.join(keys)}")

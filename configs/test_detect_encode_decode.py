@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.command_line import config_arguments
+from configs.command_line import check_tested, config_arguments
 from utils.errors import run_script
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main() -> None:
     arguments, config, given = config_arguments(__doc__, "config_test_detect_encode_decode", extend=add_arguments)
+    check_tested(arguments, config)
     from training.trained.load import open_network
     from utils.viewer import check_save_path
 

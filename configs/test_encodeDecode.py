@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.command_line import config_arguments
+from configs.command_line import check_tested, config_arguments
 from utils.commands import command_for
 from utils.errors import UserError, run_script
 
@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main() -> None:
     arguments, config, given = config_arguments(__doc__, "config_test_encodeDecode", extend=add_arguments)
+    check_tested(arguments, config)
     from training.trained.load import open_network
     from training.trained.poses_file import check_poses_path
     from training.trained.robustness import check_nuisances

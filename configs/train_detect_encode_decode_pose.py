@@ -14,14 +14,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.command_line import config_arguments
+from configs.command_line import config_arguments, print_unread
 from utils.errors import run_script
+from utils.scene_keys import SCENE_UNREAD_IN_STAGE2
 
 
 def main() -> None:
     arguments, config, given = config_arguments(__doc__, "config_train_detect_encode_decode_pose", resume=True)
+    from training.loop.distributed import is_main
     from training.stages.scene_pose import train_scene_pose
 
+    if is_main():
+        print_unread(arguments, SCENE_UNREAD_IN_STAGE2)
     train_scene_pose(config, arguments.resume, given)
 
 

@@ -13,14 +13,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.command_line import config_arguments
+from configs.command_line import config_arguments, print_unread
 from utils.errors import run_script
+from utils.keys import UNREAD_IN_STAGE2
 
 
 def main() -> None:
     arguments, config, given = config_arguments(__doc__, "config_train_encodeDecode_pose", resume=True)
+    from training.loop.distributed import is_main
     from training.stages.pose import train_pose
 
+    if is_main():
+        print_unread(arguments, UNREAD_IN_STAGE2)
     train_pose(config, arguments.resume, given)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.command_line import config_arguments
+from configs.command_line import check_tested, config_arguments
 from utils.browser.server import HOST, PORT
 from utils.errors import UserError, run_script
 
@@ -44,6 +44,7 @@ def main() -> None:
     # The method says which keys of the config there are, and which of them a command line may change.
     method = "detect_encode_decode" if "--scenes" in sys.argv else "encodeDecode"
     arguments, config, given = config_arguments(__doc__, f"config_test_{method}", extend=add_arguments)
+    check_tested(arguments, config)
     from training.trained.load import open_network
     from utils.browser.server import check_page_path, require_viser
 

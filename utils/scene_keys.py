@@ -161,3 +161,7 @@ SCENE_GROUPS = {
 }
 SCENE_KEYS = {name: key for group in SCENE_GROUPS.values() for name, key in group.items()}
 SCENE_STAGE1_KEYS = {name: key for name, key in SCENE_KEYS.items() if name not in SCENE_GROUPS["stage 2"]}
+SCENE_UNREAD_IN_STAGE2 = frozenset(SCENE_LOSS) | {
+    "useCamBatches", "useSubjectBatches", "validation_crops", "train_encoder", "decoder_rate", "augment_mirror",
+    "flip_test",
+}  # fmt: skip

@@ -21,8 +21,9 @@ from training.stages.novel_views import train_novel_views
 from training.stages.pose import train_pose
 from utils.config import check_config, keys_text, load_config
 from utils.errors import UserError, run_script
-from utils.keys import ALIASES, GROUPS, KEYS, RETIRED, STAGE1_KEYS, Key, defaults
+from utils.keys import ALIASES, GROUPS, KEYS, RETIRED, STAGE1_KEYS, UNREAD_IN_STAGE2, Key, defaults
 from utils.paths import ROOT
+from utils.scene_keys import SCENE_KEYS, SCENE_UNREAD_IN_STAGE2
 
 WEIGHTS = ("benchmark64", "wild128")
 
@@ -168,6 +169,21 @@ def test_keys_of_scenes_are_printed_by_group():
     text = keys_text(scene_stage2)
     assert text.startswith("data\n") and "\nstage 2\n" in text
     assert all(f"  {name} = " in text for name in scene_stage2)
+
+
+def test_stage_2_tells_what_a_command_line_gives_it_in_vain(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("training.stages.pose.train_pose", lambda *_: None)
+    monkeypatch.setattr("training.stages.scene_pose.train_scene_pose", lambda *_: None)
+    file = tmp_path / "mine.py"
+    file.write_text("config_dict = {'loss_weight_rgb': 2.0}\n")
+    for script, keys in (("encodeDecode", "MAE, flip_test"), ("detect_encode_decode", "decoder_rate, MAE")):
+        typed = [f"{key}={'1' if key == 'decoder_rate' else 'True'}" for key in keys.split(", ")]
+        module = importlib.import_module(f"configs.train_{script}_pose")
+        for given, printed in ((typed, f"without effect in stage 2: {keys}\n"), (["seed=1", "pose_loss=distance"], "")):
+            monkeypatch.setattr(sys, "argv", [script, "--config", str(file), *given])
+            module.main()
+            assert capsys.readouterr().out == printed
+    assert KEYS.keys() > UNREAD_IN_STAGE2 and SCENE_KEYS.keys() > SCENE_UNREAD_IN_STAGE2
 
 
 @pytest.mark.parametrize("name", RETIRED)

@@ -84,6 +84,7 @@ def test_bad_input_is_one_line(files, start, data, tmp_path):
         ([network, "fullFrameResolution=[64,40]"], "72 x 40"),
         ([network, "spatial_transformer_num=3"], "was trained with 2"),
         ([network, "nonsense=1"], "nonsense"),
+        ([network, "actor_subset=[1]"], r"actor_subset is \[1\], which chooses whom to train on"),
     ):
         with pytest.raises(UserError, match=words) as raised:
             start(*arguments, *([] if "--save" in arguments else ["--save", tmp_path / "scene.png"]))

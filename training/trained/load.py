@@ -62,6 +62,11 @@ def open_network(config: dict, given: frozenset[str] = frozenset()) -> Trained:
     `latest` led to.
     """
     config = check_config(config)
+    if config.get("pretrained_network_path") and "pretrained_network_path" in given and "network_path" not in given:
+        raise UserError(
+            f"pretrained_network_path is {config['pretrained_network_path']!r}, with which a training begins; expected "
+            "network_path, which names a trained network"
+        )
     if config["network_path"] is None:
         raise UserError("network_path is None; expected a run folder of a training, or a file of weights")
     config["network_path"] = without_latest(config["network_path"])

@@ -197,6 +197,11 @@ def test_bad_input_is_one_line(trained, monkeypatch, capsys, tmp_path):
     assert "0 to 23" in error_of(monkeypatch, capsys, path, "--save", tmp_path / "a.png", "--index", 24)
     assert ".gif" in error_of(monkeypatch, capsys, path, "--save", tmp_path / "a.jpg")
     assert "latent_3d" in error_of(monkeypatch, capsys, path, "latent_3d=12")
+    begun = error_of(monkeypatch, capsys, f"pretrained_{path}")
+    assert f"pretrained_network_path is {str(trained)!r}" in begun and begun.endswith("which names a trained network")
+    assert "actor_subset is [9], which chooses whom to train on" in error_of(
+        monkeypatch, capsys, path, "actor_subset=[9]"
+    )
     assert "--skip-shifted need --evaluate" in error_of(monkeypatch, capsys, path, "--skip-shifted")
     missing = error_of(monkeypatch, capsys, path, f"dataset_folder_test={tmp_path / 'nowhere'}")
     assert "nowhere" in missing and "32 px" in missing and "render" not in missing
