@@ -17,10 +17,12 @@ from utils.cores import available_cores
 from utils.errors import UserError
 from utils.images import normalize
 from utils.interrupts import leave_to_parent
+from utils.keys import KEYS
 
 CROP_KEYS = ("img_crop", "bg_crop")
 MASK_KINDS = ("mask_crop", "bg_crop")  # either shows where the person is
 VIEW_KEYS = (*CROP_KEYS, "extrinsic_rot", "extrinsic_rot_inv")  # what a novel view is made of
+_SHOWN = 8  # subjects in a line
 FRAME_KEYS = ("img", "bg")  # in full frames, what crops are to one person
 
 # (labels, fraction, seed, rows=None) -> training rows and held-out ones, of all rows or of `rows`.
@@ -147,6 +149,7 @@ def training_rows(labels: dict, config: dict, split: Split = split_validation) -
 
     `split`: what is held out.
     """
+    _print_left_out(labels, config)
     parts = split(labels, config["validation_fraction"], config["seed"])
     parts = split_of_subjects(labels, parts, config, "actor_subset", split)
     train, validation = (select_rows(labels, every_nth_frame=config["every_nth_frame"], rows=rows) for rows in parts)
@@ -160,6 +163,16 @@ def training_rows(labels: dict, config: dict, split: Split = split_validation) -
             f"{config['actor_subset']!r}; expected some, which choose the best network, of two or more sequences"
         )
     return train, validation
+
+
+def _print_left_out(labels: dict, config: dict) -> None:
+    """Print which subjects of the set the default of `actor_subset` leaves out: nobody chose to."""
+    subjects = config["actor_subset"]
+    if subjects == KEYS["actor_subset"].default and np.ndim(labels["subj"]) == 1 and is_main():
+        left_out = np.setdiff1d(labels["subj"], subjects)
+        if len(left_out):
+            shown = ", ".join(map(str, left_out[:_SHOWN])) + ", ..." * (len(left_out) > _SHOWN)
+            print(f"left out of {config['dataset_folder_train']!r}: subjects {shown}, not in actor_subset {subjects}")
 
 
 def split_of_subjects(
@@ -189,13 +202,15 @@ def rows_of_subjects(
 ) -> np.ndarray:
     """Those of `rows` that show `subjects` (None: all); of full frames, nobody else at their instant.
 
-    UserError, with the name `key` of the subjects, where nobody in full frames has such a number.
+    UserError, with the name `key` of the subjects, where nobody has such a number; of crops, only where they are not
+    the default, which is one data set's.
     """
     if subjects is None:
         return rows
     shown = np.asarray(labels["subj"])
-    if shown.ndim > 1:
+    if shown.ndim > 1 or list(subjects) != KEYS[key].default:
         check_subjects(labels, subjects, key)
+    if shown.ndim > 1:
         return select_rows(labels, subjects, rows=rows)
     return rows[np.isin(shown[rows], subjects)]
 

@@ -48,6 +48,24 @@ def test_subjects_of_few_sequences_are_split_by_themselves_where_all_or_none_are
         assert np.array_equal(train, parts[0]) and np.array_equal(held_out, parts[1])
 
 
+def test_no_subject_is_dropped_in_silence(capsys):
+    labels = {"subj": np.repeat([1, 2, 3], 20), "seq": np.tile(np.repeat([1, 2], 10), 3), "frame": np.arange(60)}
+    labels |= {"cam": np.zeros(60, int)}
+    config = {"actor_subset": [1, 5, 6, 7, 8], "label_subjects": None, "label_fraction": 1.0, "every_nth_frame": 1}
+    config |= {"validation_fraction": 0.3, "dataset_folder_train": "set", "seed": 0}
+    train, _ = training_rows(labels, config)
+    assert set(labels["subj"][train]) == {1}
+    line = "left out of 'set': subjects 2, 3, not in actor_subset [1, 5, 6, 7, 8]\n"
+    assert capsys.readouterr().out == line
+    for subjects in (None, [1, 2]):
+        training_rows(labels, {**config, "actor_subset": subjects})
+    assert not capsys.readouterr().out
+    with pytest.raises(UserError, match=r"^actor_subset \[1, 99\]: no subject 99; expected some of \[1 2 3\]$"):
+        training_rows(labels, {**config, "actor_subset": [1, 99]})
+    with pytest.raises(UserError, match=r"^label_subjects \[1, 99\]: no subject 99"):
+        labeled_rows(labels, {**config, "label_subjects": [1, 99]})
+
+
 def test_one_sequence_cannot_be_split():
     labels = {"subj": np.repeat([1, 2, 3], 10), "seq": np.repeat([1, 2, 3], 10), "frame": np.arange(30)}
     labels |= {"cam": np.zeros(30, int)}
