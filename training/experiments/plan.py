@@ -34,6 +34,7 @@ PLANNED = {
     "seed": "--seeds sets it",
     "label_fraction": "labels of the suite set it",
     "network_path": "it is the network of the stage before",
+    "name": "each run has a folder of its own",
 }
 _WHICH_LABELS = ("dataset_folder_train", "actor_subset", "label_subjects", "every_nth_frame", "validation_fraction")
 

@@ -472,6 +472,7 @@ BAD = {
         ["labels", "stage2.label_subjects=[1]"],
         ["sets label_subjects of stage2 to None", "a copy of the suite"],
     ),
+    "name": (["labels", "name=x"], ["'name=x'", "each run has a folder of its own; leave it out"]),
     "network": (["labels", "stage2.network_path=x"], ["'stage2.network_path=x'", "network of the stage before"]),
 }
 
@@ -499,6 +500,7 @@ def test_bad_input_is_told(case, data, tmp_path):
         ('"kind": 3', ["suite", "kind", "title"]),
         ('"stage1": {"seed": 3}', ["stage1 of suite has 'seed'", "--seeds sets it"]),
         ('"rows": {"method": {"stage2": {"label_fraction": 0.1}}}', ["stage2 of row 'method' has 'label_fraction'"]),
+        ('"rows": {"method": {"stage1": {"name": "x"}}}', ["stage1 of row 'method' has 'name'"]),
         ('"rows": {"method": {"stage2": {"network_path": "x"}}}', ["has 'network_path'", "of the stage before"]),
         ('"rows": {"method": {"finetune": {"label_subjects": [5]}}}', ["finetune of row", "those of stage2"]),
         ('"rows": {"method": {"stage1": None, "finetune": {}}}', ["row 'method' has 'finetune', but no stage1"]),
