@@ -3,10 +3,13 @@
 import csv
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from datasets.layout.labels import Labels
 from models.parts.weights import read_file, write_file
 from training.loop.identity import (
     BEST_NETWORK,
@@ -25,8 +28,12 @@ from utils.errors import UserError
 from utils.files import naming, remove_dead_parts, write_atomically, write_csv, write_text
 from utils.readers import read_csv, read_json, reading, whole_number
 
-# What stage 2 takes over from stage 1 by its command line; the architecture it takes from the network.
-_DATA_KEYS = ("dataset_folder_train", "dataset_folder_test", "actor_subset", "pretrained_network_path")
+# What stage 2 takes over from stage 1 by its command line; the architecture it takes from the network. With another
+# split, it would choose by sequences that stage 1 has trained on.
+_DATA_KEYS = (
+    *("dataset_folder_train", "dataset_folder_test", "actor_subset", "every_nth_frame"),
+    *("validation_fraction", "seed", "pretrained_network_path"),
+)
 
 
 class RunFolder:
@@ -124,10 +131,18 @@ def next_command(folder: RunFolder, config: Mapping[str, Any]) -> str:
         # Stage 2 takes the architecture from the network, but the labels are the user's choice.
         kept = [key for key in _DATA_KEYS if key in table and config[key] != table[key].default]
         given |= {key: str(config[key]) for key in kept}
+        if not _has_labeled_subjects(config, table["label_subjects"].default):
+            given["label_subjects"] = None
         command = command_for(stage2)
     else:
         command = command_for(test, "--evaluate")
     return " ".join([command, *(shlex.quote(f"{key}={value}") for key, value in given.items())])
+
+
+def _has_labeled_subjects(config: Mapping[str, Any], subjects: Sequence[int]) -> bool:
+    """Whether the people whom `config` trains on are some of `subjects`."""
+    people = set(np.unique(Labels(config["dataset_folder_train"])["subj"]).tolist())
+    return bool(people & set(subjects) & set(config["actor_subset"] or people))
 
 
 class CsvLog:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from tests.tiny import SIZE, tiny_config, tiny_pose_config
 from training.loop import identity
 from training.loop.identity import run_name
 from training.loop.latest import point_latest_to
-from training.loop.run_folder import RunFolder
+from training.loop.run_folder import RunFolder, next_command
 from training.stages.novel_views import train_novel_views
 from utils.errors import UserError
 from utils.keys import KEYS, Key
@@ -219,3 +220,20 @@ def test_a_file_is_read_once_until_it_changes(data, config, stage1, tmp_path, mo
         file["3D"][...] = file["3D"][()] + 1
     names |= {run_name(config, "pose") for _ in range(2)}
     assert read[3:] == ["labels"] and len(names) == 3
+
+
+def test_the_next_command_keeps_the_split_and_has_labels(tmp_path):
+    """Stage 2 would choose by sequences that stage 1 has trained on, and by default has labels of subject 1 only."""
+
+    def next_words(**changes) -> set[str]:
+        config = tiny_config(data, tmp_path, **{"validation_fraction": 0.1, **changes})
+        return set(shlex.split(next_command(SimpleNamespace(path="run", stage="encode"), config)))
+
+    data = write_synthetic_layout(tmp_path / "one", size=SIZE, subjects=(1, 5), sequences_per_subject=1, instants=1)
+    plain = next_words()
+    assert f"dataset_folder_train={data}" in plain and not any("label" in word or "seed" in word for word in plain)
+    split = {"seed": 3, "validation_fraction": 0.4, "every_nth_frame": 2}
+    assert {"seed=3", "validation_fraction=0.4", "every_nth_frame=2"} <= next_words(**split)
+    assert "label_subjects=None" in next_words(actor_subset=[5])
+    data = write_synthetic_layout(tmp_path / "wild", size=SIZE, subjects=(1000,), sequences_per_subject=1, instants=1)
+    assert "label_subjects=None" in next_words()
