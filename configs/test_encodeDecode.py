@@ -117,11 +117,10 @@ def evaluate_robustness(trained: "Trained", arguments: argparse.Namespace) -> No
 
 def open_view(trained: "Trained", first: int) -> "RotatedView":
     """What the viewer shows, beginning with row `first` of the test set."""
-    from training.loop.loaders import VIEW_KEYS
     from training.trained.load import open_test_data
-    from training.trained.viewing import RotatedView
+    from training.trained.viewing import RotatedView, viewing_keys
 
-    dataset = open_test_data(trained, VIEW_KEYS, preload_images=False)
+    dataset = open_test_data(trained, viewing_keys(trained.network), preload_images=False)
     return RotatedView(trained.network, dataset, trained.hardware, first)
 
 

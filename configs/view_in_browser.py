@@ -66,14 +66,15 @@ def main() -> None:
 
 def open_view(trained: "Trained", scenes: bool, first: int) -> "View":
     """What to look at, beginning with row `first` of the test set."""
-    from training.loop.loaders import VIEW_KEYS
     from training.trained.load import open_test_data, open_test_frames
     from training.trained.scene_viewing import SceneView
-    from training.trained.viewing import RotatedView
+    from training.trained.viewing import RotatedView, viewing_keys
 
     network, config, hardware, _ = trained
     if not scenes:
-        return RotatedView(network, open_test_data(trained, VIEW_KEYS, preload_images=False), hardware, first)
+        return RotatedView(
+            network, open_test_data(trained, viewing_keys(network), preload_images=False), hardware, first
+        )
     trained = trained._replace(config={**config, "preload_images": False})
     return SceneView(network, open_test_frames(trained), hardware, first)
 

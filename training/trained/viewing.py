@@ -6,7 +6,7 @@ import torch
 from datasets import FrameDataset, MultiViewDataset
 from models import EncodeDecode
 from training.loop.hardware import Hardware
-from training.loop.loaders import normalize_batch
+from training.loop.loaders import VIEW_KEYS, normalize_batch
 from training.metrics import n_mpjpe
 from training.stages.centering import targets_of
 from training.trained.copies import Estimate, estimate_poses
@@ -107,6 +107,11 @@ class RotatedView:
         if true is None:
             return caption
         return f"{caption}, N-MPJPE {1000 * n_mpjpe(predicted, true).item():.0f} mm"
+
+
+def viewing_keys(network: EncodeDecode) -> tuple[str, ...]:
+    """The keys that a dataset must read for `RotatedView`: backgrounds only where views are rendered before them."""
+    return tuple(key for key in VIEW_KEYS if key != "bg_crop" or "img_crop" in network.output_types)
 
 
 def _trust_text(judged: Estimate | None) -> str:

@@ -122,6 +122,14 @@ def test_save_and_evaluate_a_run(trained, monkeypatch, tmp_path, capsys):
     assert len(imageio.imread(tmp_path / "view.gif", index=None)) == 3
 
 
+def test_poses_are_shown_without_backgrounds(trained, monkeypatch, tmp_path, capsys):
+    layout = write_synthetic_layout(tmp_path / "plain", size=32, subjects=(9,), instants=1, background=False)
+    arguments = [f"network_path={trained}", f"dataset_folder_test={layout}", "--save", tmp_path / "view.png"]
+    run(monkeypatch, *arguments, 'output_types=["3D"]')
+    assert (tmp_path / "view.png").is_file()
+    assert "bg_crop" in error_of(monkeypatch, capsys, *arguments)
+
+
 def test_published_weights(trained, layout, monkeypatch, tmp_path, capsys):
     weights = torch.load(trained / "models" / "network_best_val_t1.pth", weights_only=True)["weights"]
     published = {
