@@ -21,6 +21,7 @@ from utils.keys import KEYS
 
 CROP_KEYS = ("img_crop", "bg_crop")
 MASK_KINDS = ("mask_crop", "bg_crop")  # either shows where the person is
+_MASKED = ("augment_background", "augment_person_color", "mixed_background")  # keys that ask for them
 VIEW_KEYS = (*CROP_KEYS, "extrinsic_rot", "extrinsic_rot_inv")  # what a novel view is made of
 _SHOWN = 8  # subjects in a line
 FRAME_KEYS = ("img", "bg")  # in full frames, what crops are to one person
@@ -100,10 +101,8 @@ def mask_kinds(config: dict) -> list[tuple[str, ...]]:
     for folder, of_set in zip(folders, kinds, strict=True):
         if not of_set:
             both = " that both sets have" if len(folders) > 1 else ""
-            raise UserError(
-                f"{folder!r} has neither masks nor backgrounds{both}; expected either, or augment_background and "
-                "augment_person_color of 0"
-            )
+            asking = " and ".join(key for key in _MASKED if config[key])
+            raise UserError(f"{folder!r} has neither masks nor backgrounds{both}; expected either, or {asking} of 0")
     if len(folders) > 1 and config["mixed_background"] and "mask_crop" not in kinds[-1]:
         raise UserError(f"dataset_folder_mixed {folders[-1]!r} has no masks; expected some, or mixed_background=0")
     return kinds

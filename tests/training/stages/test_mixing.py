@@ -130,9 +130,14 @@ def test_people_of_the_recording_are_found_beside_rendered_ones_with_masks(rende
 
 def test_a_recording_that_does_not_show_where_its_person_is_is_refused(rendered, tmp_path):
     recording = write_synthetic_layout(tmp_path / "train", SIZE, background=False, instants=2)
-    config = mixed(recording, rendered, "", augment_background=0.5)
-    with pytest.raises(UserError, match="train' has neither masks nor backgrounds that both sets have; expected"):
-        open_training_sets(config, ("img_crop",), labeled=True, masks=True)
+    for changes, keys in (
+        ({"augment_background": 0.5}, "augment_background"),
+        ({"mixed_background": 0.5}, "mixed_background"),
+        ({"augment_person_color": 0.5, "mixed_background": 0.5}, "augment_person_color and mixed_background"),
+    ):
+        message = f"train' has neither masks nor backgrounds that both sets have; expected either, or {keys} of 0$"
+        with pytest.raises(UserError, match=message):
+            open_training_sets(mixed(recording, rendered, "", **changes), ("img_crop",), labeled=True, masks=True)
 
 
 def test_stage_1_learns_poses_of_the_rendered_people_only(recording, rendered, tmp_path, monkeypatch, capsys):
