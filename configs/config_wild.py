@@ -5,7 +5,7 @@ Not the protocol of the paper: it uses all rendered labels, which cost nothing, 
     pip install -e ".[photographs]"
     python configs/render_dataset.py --output data/wild --preset wild
     python configs/pack_dataset.py data/wild/train
-    python configs/train_encodeDecode.py --config configs/config_wild.py dataset_folder_train=data/wild/train
+    python configs/train_encodeDecode.py --config configs/config_wild.py
 
 The packaged wild128 began as this run at commit 56a15ba, before backgrounds had somebody in them and with wider maps
 (94 minutes on one core), and was trained on with what is here; examples/weights/README.md has the commands.
@@ -14,6 +14,7 @@ docs/results/robustness.md has what it gains on changed pictures.
 
 from configs.config_robust import AUGMENTATION
 from configs.config_train_better import config_dict as better
+from utils.paths import WORK
 
 config_dict = {
     **better,
@@ -21,6 +22,9 @@ config_dict = {
     # As the packaged weights were trained: labels teach limbs already.
     "loss_weight_masks": 0.0,
     "training_set": "wild",
+    "dataset_folder_train": str(WORK / "data" / "wild" / "train"),
+    # Weights remember it.
+    "dataset_folder_test": str(WORK / "data" / "wild" / "test"),
     "actor_subset": None,
     "validation_crops": 512,
     # Its first layers know photographs: what rendered people teach is seen in real ones too. They stay as they are.

@@ -63,7 +63,8 @@ def evaluate_network(trained: "Trained") -> None:
     started = time.perf_counter()
     table = evaluate_scenes(network, dataset, config, hardware, folder)
     seconds = time.perf_counter() - started
-    print(f"\n{scene_summary(table)}\n\n{table[-1]['frames']} frames in {seconds:.1f} s ({hardware})")
+    frames = f"{table[-1]['frames']} frames in {seconds:.1f} s ({hardware}), of\n{dataset.root}"
+    print(f"\n{scene_summary(table)}\n\n{frames}")
     if note := label_note(dataset):
         print(note)
     print(f"by number of people and by occlusion: evaluation.csv and evaluation.md in\n{folder}")

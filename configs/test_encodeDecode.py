@@ -93,7 +93,7 @@ def evaluate_network(trained: "Trained", arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     overall = evaluate(network, dataset, config, hardware, folder, arguments.skip_shifted, **options)[-1]
     seconds = time.perf_counter() - started
-    print(f"\n{summary_text(overall)}\n\n{overall['crops']} crops in {seconds:.1f} s ({hardware})")
+    print(f"\n{summary_text(overall)}\n\n{overall['crops']} crops in {seconds:.1f} s ({hardware}), of\n{dataset.root}")
     if note := label_note(dataset):
         print(note)
     if "3D" in network.output_types and network.trust is None:

@@ -112,11 +112,12 @@ def error_of(monkeypatch, capsys, *arguments):
     return line
 
 
-def test_save_and_evaluate_a_run(trained, monkeypatch, tmp_path, capsys):
+def test_save_and_evaluate_a_run(trained, layout, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("utils.viewer.SWEEP_FRAMES", 3)
     run(monkeypatch, f"network_path={trained}", "--save", tmp_path / "view.png", "--evaluate", "--index", 5)
     printed = capsys.readouterr().out
     assert "N-MPJPE" in printed and "PSNR" in printed and str(trained) in printed
+    assert f", of\n{layout}\n" in printed
     assert (trained / "evaluation.md").is_file() and (tmp_path / "view.png").is_file()
     run(monkeypatch, f"network_path={trained}", "--save", tmp_path / "view.gif")
     assert len(imageio.imread(tmp_path / "view.gif", index=None)) == 3
