@@ -17,6 +17,7 @@ from models.methods import method_of
 from utils.config import config_hash, table_of
 from utils.keys import KEYS, RETIRED, Key
 from utils.paths import packaged_weights
+from utils.photographs import PACKAGES, photograph_files
 
 BEST_NETWORK = "models/network_best_val_t1.pth"
 CONFIG_FILE, RECORD_FILE = "config.json", "run.json"
@@ -29,7 +30,8 @@ WEIGHTS_KEYS = (
     "encoder_weights",
     "perceptual_weights",
 )
-_CONTENT_KEYS = ("dataset_folder_train", "dataset_folder_mixed", *WEIGHTS_KEYS)
+_PHOTOGRAPHS = "photographs"  # no key of a config: the pictures of `augment_background_folder`
+_CONTENT_KEYS = ("dataset_folder_train", "dataset_folder_mixed", *WEIGHTS_KEYS, _PHOTOGRAPHS)
 
 
 def run_identity(config: Mapping[str, Any], stage: str) -> dict[str, Any]:
@@ -43,6 +45,18 @@ def run_identity(config: Mapping[str, Any], stage: str) -> dict[str, Any]:
     if _differs(config, "dataset_folder_mixed"):
         contents["dataset_folder_mixed"] = labels_fingerprint(config["dataset_folder_mixed"])
     return {"stage": stage, **_changed_keys(config), **contents}
+
+
+def photographs_identity(config: Mapping[str, Any]) -> dict[str, str]:
+    """What adds to the identity of a run that draws backgrounds from a folder of the user's: a digest of its pictures.
+
+    Of their names and sizes. It is no part of the name, because older runs have none.
+    """
+    folder = config.get("augment_background_folder")
+    if not config.get("augment_background") or folder in (None, PACKAGES) or not Path(folder).is_dir():
+        return {}
+    files = [[str(file.relative_to(folder)), file.stat().st_size] for file in photograph_files(folder)]
+    return {_PHOTOGRAPHS: hashlib.blake2b(json.dumps(files).encode(), digest_size=16).hexdigest()}
 
 
 def run_name(config: Mapping[str, Any], stage: str) -> str:
@@ -63,9 +77,13 @@ def run_name(config: Mapping[str, Any], stage: str) -> str:
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """What differs between two identities, one phrase for each key; a key that an identity lacks has its default."""
+    """What differs between two identities, one phrase for each key; a key that an identity lacks has its default.
+
+    Photographs that one of them does not tell may be the same.
+    """
     phrases, table = [], table_of(ours)
-    for key in sorted(ours.keys() | theirs.keys()):
+    untold = {_PHOTOGRAPHS} - (ours.keys() & theirs.keys())
+    for key in sorted((ours.keys() | theirs.keys()) - untold):
         mine, other = (identity.get(key, _default(key, table)) for identity in (ours, theirs))
         if mine != other:
             phrases.append(

@@ -17,6 +17,7 @@ from training.loop.identity import (
     RECORD_FILE,
     differences,
     identity_of_old_run,
+    photographs_identity,
     run_identity,
     run_name,
 )
@@ -44,7 +45,7 @@ class RunFolder:
     """
 
     def __init__(self, config: dict, stage: str):
-        self.stage, self.identity = stage, run_identity(config, stage)
+        self.stage, self.identity = stage, run_identity(config, stage) | photographs_identity(config)
         self.path = Path(config["output_folder"]) / run_name(config, stage)
         self.models = self.path / "models"
         self.images = self.path / "images"

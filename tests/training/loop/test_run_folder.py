@@ -155,6 +155,27 @@ def test_a_folder_by_name_never_mixes_two_runs(data, config, tmp_path):
     assert train_novel_views(same, resume=True).last_network.read_bytes() == before
 
 
+def test_other_photographs_are_another_run_of_the_same_name(config, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "a.png").write_bytes(b"1")
+    config = {**config, "augment_background": 0.5, "augment_background_folder": str(pictures)}
+    folder, plain = RunFolder(config, "encode"), run_name(config, "encode")
+    folder.open(config, resume=False)
+    folder.record_file.write_text(json.dumps({"identity": folder.identity, "sessions": []}))
+    RunFolder(config, "encode").open(config, resume=True)
+    (pictures / "b.png").write_bytes(b"2")
+    assert run_name(config, "encode") == plain
+    with pytest.raises(UserError, match=r"another run, which differs in photographs \(other contents\); choose"):
+        RunFolder(config, "encode").open(config, resume=True)
+    # Runs of before, and those that draw none, tell nothing of them.
+    del folder.identity["photographs"]
+    folder.record_file.write_text(json.dumps({"identity": folder.identity, "sessions": []}))
+    RunFolder(config, "encode").open(config, resume=True)
+    for unused in ({"augment_background": 0.0}, {"augment_background_folder": "packages"}):
+        assert "photographs" not in RunFolder({**config, **unused}, "encode").identity
+
+
 def test_an_old_run_goes_on_under_its_own_name(config, monkeypatch):
     whole = train_novel_views({**config, "output_folder": config["output_folder"] + "_whole"})
     with monkeypatch.context() as patch, pytest.raises(Died):
