@@ -2,12 +2,13 @@
 
 import argparse
 import importlib
+import inspect
 import os
 import re
 import sys
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from utils.commands import as_started
 from utils.config import config_text, keys_text, load_config
@@ -75,10 +76,15 @@ def add_output_argument(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--output", required=True, metavar="DIR", help=help_output)
 
 
+def defaults_of(function: Callable) -> dict[str, Any]:
+    """The defaults of the parameters of `function`, by name: those of the options of its script."""
+    return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+
+
 def add_layout_arguments(
     parser: argparse._ActionsContainer,
     *,
-    size: int | None = 128,
+    size: int | None = None,
     every: int | None = None,
     box_metres: float | None = None,
     background: bool = False,

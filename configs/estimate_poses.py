@@ -32,7 +32,7 @@ def main() -> None:
     help_network = "weights with poses: wild128, benchmark64, a run folder or a file of ours"
     parser.add_argument("--network", default="wild128", metavar="PATH", help=help_network)
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1 or mps")
-    add_layout_arguments(parser, size=None, every=default.every, statistics=False)
+    add_layout_arguments(parser, every=default.every, statistics=False)
     help_triangulate = "take joints triangulated from all cameras' 2D landmarks, where they agree"
     parser.add_argument("--triangulate", action="store_true", help=help_triangulate)
     help_keep = "use the calibration as it is, even if the landmarks do not fit it"

@@ -11,20 +11,27 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.command_line import add_layout_arguments, add_output_argument, add_subject_arguments, script_parser
+from configs.command_line import (
+    add_layout_arguments,
+    add_output_argument,
+    add_subject_arguments,
+    defaults_of,
+    script_parser,
+)
 from utils.errors import run_script
 
 
 def main() -> None:
-    from datasets.cameras.crop_camera import BOX_METRES
-    from datasets.sources.mpi_inf_3dhp.prepare import CAMERAS, SPLITS, prepare_3dhp
+    from datasets.sources.mpi_inf_3dhp.prepare import SPLITS, prepare_3dhp
 
-    parser = script_parser(__doc__)
+    default, parser = defaults_of(prepare_3dhp), script_parser(__doc__)
     parser.add_argument("--source", required=True, metavar="DIR", help="folder that holds S1 to S8")
     add_output_argument(parser)
     add_subject_arguments(parser, SPLITS)
-    parser.add_argument("--cameras", type=int, nargs="+", metavar="N", default=CAMERAS, help="numbers of the cameras")
-    add_layout_arguments(parser, every=5, box_metres=BOX_METRES, background=True)
+    help_cameras = "numbers of the cameras"
+    parser.add_argument("--cameras", type=int, nargs="+", metavar="N", default=default["cameras"], help=help_cameras)
+    layout = {name: default[name] for name in ("size", "every", "box_metres")}
+    add_layout_arguments(parser, **layout, background=True)
     print(prepare_3dhp(**vars(parser.parse_args())))
 
 

@@ -11,7 +11,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.command_line import add_layout_arguments, add_output_argument, add_subject_arguments, script_parser
+from configs.command_line import (
+    add_layout_arguments,
+    add_output_argument,
+    add_subject_arguments,
+    defaults_of,
+    script_parser,
+)
 from utils.errors import run_script
 
 
@@ -19,12 +25,12 @@ def main() -> None:
     from datasets.sources.human36m.prepare import SPLITS, prepare_h36m
     from datasets.sources.human36m.report import report_text
 
-    parser = script_parser(__doc__)
+    default, parser = defaults_of(prepare_h36m), script_parser(__doc__)
     help_source = "folder that holds S1, S5, ..., or the folder extracted, or the archives"
     parser.add_argument("--source", required=True, metavar="DIR", help=help_source)
     add_output_argument(parser)
     add_subject_arguments(parser, SPLITS)
-    add_layout_arguments(parser, every=5)
+    add_layout_arguments(parser, size=default["size"], every=default["every"])
     parser.add_argument("--metadata", metavar="FILE", help="metadata.xml, if it is not in the source")
     parser.add_argument("--skip-shifted", action="store_true", help="leave out the sequences of S9 with shifted poses")
     help_broken = "leave out videos that are missing or do not open, and what is behind the end or break of others"

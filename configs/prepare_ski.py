@@ -12,19 +12,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.command_line import add_layout_arguments, add_output_argument, script_parser
+from configs.command_line import add_layout_arguments, add_output_argument, defaults_of, script_parser
 from utils.errors import run_script
 
 
 def main() -> None:
-    from datasets.cameras.crop_camera import BOX_METRES
     from datasets.sources.ski import SPLITS, prepare_ski
 
-    parser = script_parser(__doc__)
+    default, parser = defaults_of(prepare_ski), script_parser(__doc__)
     parser.add_argument("--source", required=True, metavar="DIR", help="the unpacked Ski-PosePTZ-CameraDataset-png")
     add_output_argument(parser)
     parser.add_argument("--split", default="train", metavar="NAME", help=" or ".join(SPLITS))
-    add_layout_arguments(parser, box_metres=BOX_METRES, workers=False)
+    add_layout_arguments(parser, size=default["size"], box_metres=default["box_metres"], workers=False)
     print(prepare_ski(**vars(parser.parse_args())))
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.command_line import add_layout_arguments, add_output_argument, script_parser
+from configs.command_line import add_layout_arguments, add_output_argument, defaults_of, script_parser
 from utils.commands import install_extra
 from utils.errors import UserError, run_script
 
@@ -23,12 +23,10 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    from datasets.cameras.crop_camera import BOX_METRES
-    from datasets.sources.own_videos.plan import MAX_SEQUENCE_LENGTH
     from datasets.sources.own_videos.prepare import prepare_videos
     from datasets.sources.own_videos.prepare_frames import FRAME_WIDTH, prepare_frames
 
-    parser = script_parser(__doc__)
+    default, parser = defaults_of(prepare_videos), script_parser(__doc__)
     add_output_argument(parser)
     parser.add_argument("--recordings", metavar="FILE", help="JSON file that lists several recordings")
     one = parser.add_argument_group("one recording")
@@ -56,13 +54,21 @@ def main() -> None:
     one.add_argument("--subject", type=int, metavar="N", help="number of the person (default: 1)")
     one.add_argument("--name", metavar="NAME", help="name of the recording (default: recording)")
     crops = parser.add_argument_group("crops")
-    add_layout_arguments(crops, every=1, box_metres=BOX_METRES, background=True)
+    layout = {name: default[name] for name in ("size", "every", "box_metres")}
+    add_layout_arguments(crops, **layout, background=True)
     help_upright = "roll the crops so that the world's upward direction is up in them"
     crops.add_argument("--upright", action="store_true", help=help_upright)
     help_cut = "split recordings into sequences of at most N instants"
-    crops.add_argument("--cut", type=int, default=MAX_SEQUENCE_LENGTH, metavar="N", help=help_cut)
+    crops.add_argument("--cut", type=int, default=default["cut"], metavar="N", help=help_cut)
     help_sequence = "number of the first sequence"
-    crops.add_argument("--sequence", dest="first_sequence", type=int, default=1, metavar="N", help=help_sequence)
+    crops.add_argument(
+        "--sequence",
+        dest="first_sequence",
+        type=int,
+        default=default["first_sequence"],
+        metavar="N",
+        help=help_sequence,
+    )
     frames = parser.add_argument_group("full frames of several people, instead of crops of one")
     frames.add_argument("--frames", action="store_true", help="write full frames (version 2 of the layout)")
     help_width = f"width of the frames, pixels (default: {FRAME_WIDTH})"

@@ -14,13 +14,12 @@ On several machines:   the same with --shard 1/16 to --shard 16/16, then
 """
 
 import argparse
-import inspect
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.command_line import script_parser
+from configs.command_line import defaults_of, script_parser
 from utils.commands import install_extra
 from utils.errors import UserError, run_script
 
@@ -101,8 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     from datasets.rendered.scenes.dataset import FRAME_SIZE, render_frames
     from datasets.rendered.wild.sessions import PEOPLE
 
-    people_per_scene = inspect.signature(render_frames).parameters["people_per_scene"].default
-    default = {name: parameter.default for name, parameter in inspect.signature(render_dataset).parameters.items()}
+    people_per_scene = defaults_of(render_frames)["people_per_scene"]
+    default = defaults_of(render_dataset)
     subjects = "; ".join(f"{split}: {', '.join(map(str, numbers))}" for split, numbers in SPLIT_SUBJECTS.items())
     # Options that are not given stay out of the namespace: `main` refuses those that a preset fixes, even with their
     # default value, and `render_dataset` fills in the defaults.

@@ -174,7 +174,7 @@ def test_help_keeps_line_breaks_and_shows_defaults(capsys):
     parser.add_argument("--source", required=True, default="nowhere", help="where from")
     parser.add_argument("--cameras", type=int, nargs="+", default=[0, 2], help="which")
     parser.add_argument("--folder", default=str(WORK / "output"), help="where to")
-    add_layout_arguments(parser, every=5, box_metres=2.0, background=True)
+    add_layout_arguments(parser, size=128, every=5, box_metres=2.0, background=True)
     with pytest.raises(SystemExit):
         parser.parse_args(["--help"])
     shown = capsys.readouterr().out
@@ -198,7 +198,7 @@ def test_help_keeps_line_breaks_and_shows_defaults(capsys):
 )
 def test_wrong_options_are_one_line(words, line, capsys):
     parser = script_parser("What it does.")
-    add_layout_arguments(parser, box_metres=2.0)
+    add_layout_arguments(parser, size=128, box_metres=2.0)
     with pytest.raises(SystemExit) as end:
         parser.parse_args(words)
     assert (end.value.code, capsys.readouterr().err) == (2, f"{line}\n")
