@@ -62,10 +62,13 @@ class JoinedDataset(Dataset):
         """Standard deviation (51,) of the poses of `second`, meters."""
         return self.second.pose_std
 
-    def preload(self, progress: bool = True) -> "JoinedDataset":
-        """Read all images of both sets into memory."""
-        self.first.preload(progress)
-        self.second.preload(progress)
+    def preload(self, progress: bool = True, rows: np.ndarray | None = None) -> "JoinedDataset":
+        """Read the images of these rows of both sets into memory, and of no others from then on; None: of all rows."""
+        count = len(self.first)
+        # `take` reads the last one of the first set, and the first of the second, in place of the other set's rows.
+        rows = np.arange(len(self)) if rows is None else np.append(rows, [count - 1, count])
+        self.first.preload(progress, rows[rows < count])
+        self.second.preload(progress, rows[rows >= count] - count)
         return self
 
     def to(self, device: torch.device) -> "JoinedDataset":

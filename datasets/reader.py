@@ -66,17 +66,18 @@ class LayoutDataset(Dataset):
     @property
     def nbytes(self) -> int:
         """Bytes of memory that all images of `keys` need."""
-        kinds = [key for key in self.keys if self._is_image(key)]
-        # Packed backgrounds are fewer than rows; those of crops are decoded to one per row.
-        return sum(
-            self._arrays[kind].nbytes if kind in self._arrays else int(np.prod(self._shape(kind))) for kind in kinds
-        )
+        return sum(self._bytes(key, np.arange(len(self))) for key in self.keys if self._is_image(key))
 
-    def preload(self, progress: bool = True) -> "LayoutDataset":
-        """Read all images of `keys` into memory. UserError where they are more than it holds."""
+    def preload(self, progress: bool = True, rows: np.ndarray | None = None) -> "LayoutDataset":
+        """Read the images of `keys` of these rows into memory, and of no others from then on; None: of all rows.
+
+        UserError where they are more than it holds. Of packed images all are read.
+        """
+        rows = np.arange(len(self)) if rows is None else np.unique(rows)
+        kinds = [key for key in self.keys if self._is_image(key)]
         # Checked first: running out of memory in the middle of loading would kill the process without a message.
-        self._check_memory()
-        self._arrays = {key: self._preload(key, progress) for key in self.keys if self._is_image(key)}
+        self._check_memory(sum(self._bytes(kind, rows) for kind in kinds), len(rows))
+        self._arrays = {kind: self._preload(kind, rows, progress) for kind in kinds}
         return self
 
     def to(self, device: torch.device) -> "LayoutDataset":
@@ -133,10 +134,16 @@ class LayoutDataset(Dataset):
     def _is_file(self, key: str) -> bool:
         return self._is_image(key) and key not in self._arrays
 
-    def _shape(self, kind: str) -> tuple[int, ...]:
-        """Shape of all images of a kind, decoded."""
+    def _bytes(self, kind: str, rows: np.ndarray) -> int:
+        """Bytes of memory of the images of a kind of these rows; of all rows where they are packed or preloaded."""
+        if kind in self._arrays:
+            return self._arrays[kind].nbytes
+        return len(self._first_rows(kind, rows)) * int(np.prod(self._files.shape(kind, self.size)))
+
+    def _first_rows(self, kind: str, rows: np.ndarray) -> np.ndarray:
+        """Of these rows the first one of each image."""
         index = self._files.index(kind)
-        return (len(self) if index is None else int(index.max()) + 1, *self._files.shape(kind, self.size))
+        return rows if index is None else rows[np.unique(index[rows], return_index=True)[1]]
 
     def _label_tensor(self, key: str) -> torch.Tensor:
         array = self.labels[key]
@@ -146,25 +153,30 @@ class LayoutDataset(Dataset):
             )
         return torch.from_numpy(array)
 
-    def _check_memory(self) -> None:
+    def _check_memory(self, needed: int, rows: int) -> None:
         memory = total_memory()
-        if self.nbytes > memory:
+        if needed > memory:
             raise UserError(
-                f"preloading {len(self)} rows of {self.root} needs {self.nbytes / 2**30:.0f} GiB of memory; "
+                f"preloading {rows} rows of {self.root} needs {needed / 2**30:.0f} GiB of memory; "
                 f"expected at most the {memory / 2**30:.0f} GiB of this machine (do without preloading)"
             )
 
-    def _preload(self, kind: str, progress: bool) -> ImageArray:
+    def _preload(self, kind: str, rows: np.ndarray, progress: bool) -> ImageArray:
         from tqdm import tqdm
 
         if kind in self._arrays:
             return self._arrays[kind].to(self.device)
-        images, index = torch.empty(self._shape(kind), dtype=torch.uint8), self._files.index(kind)
-        rows = np.arange(len(self)) if index is None else np.unique(index, return_index=True)[1]
-        with tqdm(desc=f"Loading {kind}", total=len(rows), unit=self._files.name, disable=not progress) as bar:
-            for done in self._files.fill(images.numpy(), rows, kind):
+        index, first = self._files.index(kind), self._first_rows(kind, rows)
+        images = torch.empty((len(first), *self._files.shape(kind, self.size)), dtype=torch.uint8)
+        with tqdm(desc=f"Loading {kind}", total=len(first), unit=self._files.name, disable=not progress) as bar:
+            for done in self._files.fill(images.numpy(), first, kind):
                 bar.update(done)
-        return ImageArray(images, None if index is None else torch.from_numpy(index))
+        if index is None and len(rows) == len(self):
+            return ImageArray(images)
+        # No place is an error where it is read.
+        places = np.full(len(self), -1)
+        places[rows] = np.arange(len(rows)) if index is None else np.searchsorted(index[first], index[rows])
+        return ImageArray(images, torch.from_numpy(places))
 
 
 class MultiViewDataset(LayoutDataset):

@@ -127,9 +127,12 @@ def _open(folder: str, config: dict, keys: tuple[str, ...], wanted: str, masks: 
     return dataset
 
 
-def load_images(dataset: MultiViewDataset, config: dict) -> MultiViewDataset:
-    """`dataset`, with its images in memory if `preload_images` says so: it takes minutes, so check all else before."""
-    return dataset.preload(progress=is_main()) if config["preload_images"] else dataset
+def load_images(dataset: MultiViewDataset, config: dict, rows: np.ndarray) -> MultiViewDataset:
+    """`dataset`, with the images of `rows`, all that is read from now on, in memory if `preload_images` says so.
+
+    It takes minutes, so check all else before.
+    """
+    return dataset.preload(is_main(), rows) if config["preload_images"] else dataset
 
 
 def cache_on_device(dataset: MultiViewDataset, config: dict, device: torch.device) -> MultiViewDataset:

@@ -64,17 +64,18 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     examples = some_examples(held_out)
     run.announce(train, held_out, "labels")
 
+    rows = np.concatenate([*train, held_out])
+    dataset = load_images(dataset, config, rows)
     if config["freeze_encoder"]:
         network.requires_grad_(False)
         network.to_pose.requires_grad_(True)
-        rows, dataset = np.concatenate([*train, held_out]), load_images(dataset, config)
         source = CachedLatents(network, dataset, rows, hardware, config, np.concatenate(train))
         # From here on, positions among the cached labels in place of rows.
         *train, held_out = np.split(np.arange(len(rows)), np.cumsum([len(part) for part in train]))
         train = [source.with_copies(part) for part in train]
         parameters = network.stage2_parameters()
     else:
-        source = LabeledCrops(cache_on_device(load_images(dataset, config), config, hardware.device), config)
+        source = LabeledCrops(cache_on_device(dataset, config, hardware.device), config)
         parameters = [*network.encoder.parameters(), *network.stage2_parameters()]
     optimizer = make_optimizer(parameters, config)
     step = PoseStep(network, optimizer, hardware, config, source)

@@ -80,11 +80,12 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     run.announce([train], held_out, "labeled frames")
 
     batch_size = config["batch_size_train"]
+    rows = np.append(train, held_out)
+    dataset = load_images(dataset, config, rows)
     if config["freeze_encoder"]:
         network.requires_grad_(False)
         network.pose_decoder.requires_grad_(True)
-        dataset = load_images(dataset, config)
-        source = SceneLatents(network, dataset, np.concatenate([train, held_out]), hardware, config)
+        source = SceneLatents(network, dataset, rows, hardware, config)
         if is_main():
             print(f"{100 * source.found:.0f} % of the labeled people are in a box of the network")
         # From here on, people among the cached ones in place of rows.
@@ -94,7 +95,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
         batch_size *= config["spatial_transformer_num"]
         step = ScenePoseStep(network, make_optimizer(network.stage2_parameters(), config), hardware, config, source)
     else:
-        source = LabeledCrops(cache_on_device(load_images(dataset, config), config, hardware.device), config)
+        source = LabeledCrops(cache_on_device(dataset, config, hardware.device), config)
         step = SupervisedSceneStep(network, make_optimizer(network.parameters(), config), hardware, config, dataset)
 
     def shuffled(first: int, last: int) -> ShuffledBatches:

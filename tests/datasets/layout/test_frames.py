@@ -161,6 +161,21 @@ def test_preloaded_and_moved_frames_are_the_same(frames):
     assert item["img"].shape == (3, 48, 64) and item["subj"].tolist() == [1, 5]
 
 
+def test_rows_choose_what_is_preloaded(frames, monkeypatch):
+    rows = np.array([30, 5, 31, 5])
+    read, held = FrameDataset(frames), FrameDataset(frames).preload(progress=False, rows=rows)
+    monkeypatch.setattr(type(held._files), "read", lambda *_: pytest.fail("a file is read"))
+    batch = held.__getitems__(rows)
+    monkeypatch.undo()
+    for key, value in read.__getitems__(rows).items():
+        torch.testing.assert_close(batch[key], value, equal_nan=True, rtol=0, atol=0)
+    backgrounds = len(set(read._files.index("bg")[rows]))
+    height, width = read.size
+    assert held.nbytes == height * width * (3 * 3 + 3 * backgrounds + 3)  # three rows: images, backgrounds, masks
+    with pytest.raises(IndexError):
+        held[6]
+
+
 def test_keys_choose_what_is_read(frames):
     dataset = FrameDataset(frames, keys=("bg", "subj"))
     assert list(dataset[0]) == ["bg", "subj"]

@@ -63,6 +63,18 @@ def test_rows_are_those_of_the_sets(joined):
     assert torch.equal(joined[45]["img_crop"], batch["img_crop"][0])
 
 
+def test_chosen_rows_of_both_sets_are_preloaded(joined, recording, rendered):
+    rows = np.array([45, 3, 40, 7])
+    few = JoinedDataset(MultiViewDataset(recording, KEYS), MultiViewDataset(rendered, (*KEYS, "3D", "mask_crop")))
+    few.preload(progress=False, rows=rows)
+    for batch in (few.__getitems__(rows), few.take(torch.from_numpy(rows))):
+        for key, value in joined.__getitems__(rows).items():
+            torch.testing.assert_close(batch[key], value, equal_nan=True, rtol=0, atol=0)
+    for row in (8, 46):
+        with pytest.raises(IndexError):
+            few[row]
+
+
 def test_negative_rows_count_from_the_end(joined):
     batch, same = joined.__getitems__([-1, -136, -97]), joined.__getitems__([135, 0, 39])
     assert all(torch.equal(batch[key], same[key]) for key in ("img_crop", "frame", "cam", "subj"))
