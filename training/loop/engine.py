@@ -114,7 +114,10 @@ def learning_rate(config: dict, iteration: int) -> float:
     warm_up = max(1, total // 50)
     if iteration < warm_up:
         return highest * iteration / warm_up
-    return highest * 0.5 * (1 + math.cos(math.pi * (iteration - warm_up) / max(1, total - warm_up)))
+    done, length = iteration - warm_up, max(1, total - warm_up)
+    if config["learning_rate_schedule"] == "linear":
+        return highest * (1 - done / length)
+    return highest * 0.5 * (1 + math.cos(math.pi * done / length))
 
 
 def seed_everything(seed: int, iteration: int = 0) -> torch.Generator:
