@@ -9,9 +9,9 @@ Finished steps are kept: an interrupted demo resumes where it stopped. For examp
 
 import sys
 import time
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,18 +63,22 @@ def render_and_train(output: Path) -> tuple["RunFolder", "RunFolder"]:
 
     folders = {f"dataset_folder_{split}": str(output / split) for split in ("train", "test")}
     folders["output_folder"] = str(output)
-    size = stage1_config["inputDimension"]
+    render = partial(render_dataset, size=stage1_config["inputDimension"], every=EVERY)
+    test_set = partial(render, output / "test", TEST_CROPS, split="test")
     with step("1/4 render people"):
-        render_dataset(output / "train", TRAIN_CROPS, size, split="train", every=EVERY)
-        render_dataset(output / "test", TEST_CROPS, size, split="test", every=EVERY)
+        render(output / "train", TRAIN_CROPS, split="train")
     with step("2/4 stage 1: novel views, without labels"):
-        views = train_novel_views({**stage1_config, **folders}, resume=True)
+        # One core reads the crops; the other one renders those to test on meanwhile.
+        with beside(output / "test.log", partial(test_set, workers=1)):
+            views = train_novel_views({**stage1_config, **folders}, resume=True)
+        # It is there; or else, whatever kept it from that, it is rendered now.
+        test_set()
     baseline = {**supervised_config, **folders}
     with step("3/4 stage 2: poses from 1 % of the labels, encoder frozen; and the same encoder on these labels alone"):
-        with beside(train_silently, baseline, output / "supervised.log") if leaves_cores(baseline) else nullcontext():
+        train_baseline = partial(train_pose, baseline, resume=True)
+        with beside(output / "supervised.log", train_baseline) if leaves_cores(baseline) else nullcontext():
             poses = train_pose({**stage2_config, **folders, "network_path": str(views.path)}, resume=True)
-        # It is trained; or else, whatever kept it from that, it goes on here.
-        return poses, train_pose(baseline, resume=True)
+        return poses, train_baseline()
 
 
 def leaves_cores(config: dict) -> bool:
@@ -84,17 +88,6 @@ def leaves_cores(config: dict) -> bool:
     from training.loop.threads import training_threads
 
     return 2 * training_threads(config) <= torch.get_num_threads()
-
-
-def train_silently(config: dict, log: Path) -> None:
-    """Train poses by `config`, or go on, with all that is said of it in the file `log`."""
-    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
-        from training.stages.pose import train_pose
-
-        try:
-            train_pose(config, resume=True)
-        except Exception:
-            traceback.print_exc()
 
 
 def open_run(run: "RunFolder") -> "Trained":

@@ -229,7 +229,7 @@ SCHEDULE = {
     "optimizer": Key("adam", "adam: AdamW, which is Adam (published) at weight_decay 0; muon: Muon for convolutions, "
         "AdamW for the rest", choices=("adam", "muon")),
     "learning_rate": Key(1e-3, "the highest of the schedule", above=0),
-    "learning_rate_schedule": Key("constant", "constant (published); cosine, linear: a warm-up over 2 %, then down to 0",
+    "learning_rate_schedule": Key("constant", "constant (published); cosine, linear: warm-up over 2 %, then down to 0",
         choices=("constant", "cosine", "linear")),
     "weight_decay": Key(0.0, "decoupled, as in AdamW; 0: published", at_least=0),
     "augment_mirror": Key(False, "mirror a random half of the pairs of groups (stage 1), of the labels (stage 2)"),

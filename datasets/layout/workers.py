@@ -15,6 +15,7 @@ from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.pool import ExceptionWithTraceback
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from utils.cores import available_cores, single_threaded_children
@@ -65,12 +66,13 @@ def worker_pool(
 
 
 @contextmanager
-def beside(function: Callable[..., None], *arguments: Any) -> Iterator[None]:
+def beside(log: Path, function: Callable[..., Any], *arguments: Any) -> Iterator[None]:
     """Call `function(*arguments)` in a process of its own during the body, and wait for it at the end of that.
 
-    Ctrl-C and errors kill it. Whether it could be started, and did what it should, the caller is to find out.
+    What it says, and how it fails, is added to the file `log`. Ctrl-C and errors kill it. Whether it could be started,
+    and did what it should, the caller is to find out.
     """
-    process = get_context("spawn").Process(target=_call, args=(function, arguments))
+    process = get_context("spawn").Process(target=_call, args=(log, function, arguments))
     with _signals_left_to_this_process(), suppress(OSError):
         process.start()
     try:
@@ -83,8 +85,12 @@ def beside(function: Callable[..., None], *arguments: Any) -> Iterator[None]:
             process.join()
 
 
-def _call(function: Callable[..., None], arguments: tuple) -> None:
+def _call(log: Path, function: Callable[..., Any], arguments: tuple) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    with log.open("ab") as file:
+        # Also what libraries say by themselves.
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
     function(*arguments)
 
 

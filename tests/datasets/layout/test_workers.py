@@ -170,26 +170,29 @@ def test_one_process_per_core_that_may_be_used(monkeypatch):
         os.sched_setaffinity(0, cores)
 
 
-def test_what_is_done_beside_is_done_at_the_end(tmp_path):
-    with beside(os.mkdir, tmp_path / "made"):
+def test_what_is_done_beside_is_done_at_the_end_and_its_words_are_in_the_log(tmp_path, capfd):
+    with beside(tmp_path / "log", os.system, f"echo made; mkdir {tmp_path / 'made'}"):
         pass
-    assert (tmp_path / "made").is_dir()
+    assert (tmp_path / "made").is_dir() and (tmp_path / "log").read_text() == "made\n"
+    assert capfd.readouterr() == ("", "")
 
 
-def test_what_is_done_beside_ends_where_the_rest_fails():
-    with pytest.raises(KeyboardInterrupt), beside(time.sleep, 600):
+def test_what_is_done_beside_ends_where_the_rest_fails(tmp_path):
+    with pytest.raises(KeyboardInterrupt), beside(tmp_path / "log", time.sleep, 600):
         (process,) = active_children()
         raise KeyboardInterrupt
     assert process.exitcode == -signal.SIGKILL
 
 
-def test_what_fails_beside_stops_nobody(monkeypatch, capfd):
-    with beside(os.rmdir, "none"):
+def test_what_fails_beside_stops_nobody(tmp_path, monkeypatch, capfd):
+    with beside(tmp_path / "log", os.rmdir, "none"):
         pass
+    assert "FileNotFoundError" in (tmp_path / "log").read_text()
+    assert capfd.readouterr() == ("", "")
 
     def refuse(self):
         raise OSError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", refuse)
-    with beside(os.rmdir, "none"):
+    with beside(tmp_path / "log", os.rmdir, "none"):
         pass
