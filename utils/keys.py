@@ -150,7 +150,7 @@ DATA = {
     "batch_size_test": Key(32, "crops in a batch of evaluation", at_least=1),
     "num_workers": Key(2, "processes that decode PNG files, 0: none; unused where crops are in memory, or packed and "
         "on a CPU", at_least=0, names_run=False),
-    "preload_images": Key(False, "decode the whole set into main memory at the start", names_run=False),
+    "preload_images": Key(False, "decode all images that will be read into main memory at the start", names_run=False),
     "crops_on_device": Key("auto", "keep the set in GPU memory; auto: if it is packed or preloaded and takes at most "
         "half of what is free", choices=("auto", "always", "never"), names_run=False),
 }
