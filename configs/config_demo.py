@@ -23,11 +23,13 @@ config_dict = {
     **FOLDERS,
     **DECODER,
     "loss_weight_masks": RECIPE["loss_weight_masks"],
-    # Muon learns as much as Adam in two thirds of the iterations, and a linear schedule more than a cosine.
+    # Muon learns as much as Adam in two thirds of the iterations.
     "optimizer": "muon",
     "weight_decay": 0.1,
+    # Poses gain more by it than by a cosine, and views by the lower rate.
     "learning_rate_schedule": "linear",
-    "num_training_iterations": 4500,
+    "learning_rate": 1.5e-3,
+    "num_training_iterations": 4700,
     # Two cores compute half of a batch each, and wait for one another once a step: 1.4 times as fast as one core.
     "batch_parts": 2,
 }

@@ -10,6 +10,7 @@ config_dict = {
     # As docs/results/scene.md was measured; whole frames teach masks later.
     "loss_weight_masks": 0.0,
     "batch_parts": 1,
+    "learning_rate": 2e-3,
     "learning_rate_schedule": "cosine",
     "augment_shift": 0.1,
     "augment_scale": 0.15,
