@@ -13,5 +13,5 @@ config_dict = {
     "learning_rate": 4e-3,
     "pose_loss": "squared",
     "num_training_iterations": 400,
-    "test_every": 25,
+    "test_every": 50,
 }
