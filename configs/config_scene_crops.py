@@ -16,4 +16,5 @@ config_dict = {
     "augment_scale": 0.15,
     "augment_blur": 1.0,
     "num_training_iterations": 8000,
+    "test_every": 1500,
 }

@@ -320,8 +320,8 @@ STAGE1_KEYS = DATA | NETWORK | LOSS | SCHEDULE | MACHINE
 KEYS = STAGE1_KEYS | STAGE2
 # Stage 2 has them, because its configs are made from those of stage 1, or for tests.
 UNREAD_IN_STAGE2 = frozenset(LOSS.keys() - {"pose_loss"}) | {
-    "mixed_background", "useCamBatches", "useSubjectBatches", "validation_crops", "batch_parts", "shuffle_fg",
-    "shuffle_3d", "target_other_view", "flip_test",
+    "useCamBatches", "useSubjectBatches", "validation_crops", "batch_parts", "shuffle_fg", "shuffle_3d",
+    "target_other_view", "flip_test",
 }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def write_npz(path: Path, motion: Motion) -> None:
     if motion.trust is not None:
         columns["trust"] = motion.trust.astype(np.float32)
     if motion.offsets is not None:
-        columns["offsets"] = np.array([f"{name}={offset}" for name, offset in motion.offsets.items()])
+        columns["offsets"] = np.array([f"{name}={offset}" for name, offset in motion.offsets.items()], dtype=np.str_)
     save_npz(path, columns)
 
 

@@ -134,7 +134,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     if is_main():
         counts = " and ".join(str(len(part.rows)) for part in parts)
         print(f"{counts} crops to train on, {len(held_out_rows)} held out; {hardware}; {folder.path}")
-    rows = np.concatenate([*(part.first + part.rows for part in parts), held_out_rows])
+    rows = np.concatenate([*(part.first + part.rows for part in parts), *held_out])
     dataset = cache_on_device(load_images(dataset, config, rows), config, hardware.device)
 
     def batches(first: int, last: int) -> Iterable[Batch]:

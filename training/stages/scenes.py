@@ -99,7 +99,7 @@ def _train(config: dict, resume: bool, given: frozenset[str]) -> RunFolder:
     )
     if is_main():
         print(f"{len(train)} frames to train on, {len(held_out_rows)} held out; {hardware}; {folder.path}")
-    dataset = cache_on_device(load_images(dataset, config, np.append(train, held_out_rows)), config, hardware.device)
+    dataset = cache_on_device(load_images(dataset, config, np.concatenate([train, *held_out])), config, hardware.device)
 
     def batches(first: int, last: int) -> Iterable[Batch]:
         return training_batches(dataset, TrainingBatches(sampler, first, last), config)

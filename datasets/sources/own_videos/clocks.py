@@ -11,13 +11,14 @@ from utils.errors import UserError
 from utils.pictures import picture_files, picture_numbers, stray_pictures
 
 SAME_RATE = 5e-4  # relative difference: 29.97 and 30 frames per second differ by twice as much
+SAME_POSE_RATE = 1e-2  # pose files of before have the rate that a video states, whose last frame may count as longer
 MAX_DRIFT = 0.5  # frames
 MAX_STEP = 1.5  # between the numbers of two pictures, of the smallest one: times in milliseconds differ a little
 ASSUMED_RATE = 25.0  # frames per second, of pictures, which have none
 
 
 def common_rate(videos: dict[str, Path], times: dict[str, np.ndarray], where: str) -> tuple[float | None, list[str]]:
-    """The frame rate of the videos by camera, None where nothing tells it, and a warning where it is not constant.
+    """The frame rate of the videos by camera, None where nothing tells it, and warnings where it is not constant.
 
     times: (N,) seconds at which the frames of each are shown, NaN where unknown. Raises UserError where rates differ.
     """
@@ -29,8 +30,11 @@ def common_rate(videos: dict[str, Path], times: dict[str, np.ndarray], where: st
             f"{where}: frame rates differ: {listed} frames per second; expected one rate (change it: "
             f"{_ffmpeg(min(known.values()))})"
         )
-    # Cameras that vary apart are refused (`check_drift`): what is said of one holds for all.
-    warnings = [line for _, lines in found.values() for line in lines][:1]
+    warnings = [
+        f"WARNING: camera {name!r}: {line.removeprefix('WARNING: ')}"
+        for name, (_, lines) in found.items()
+        for line in lines
+    ]
     return next(iter(known.values()), None), warnings
 
 
@@ -113,8 +117,9 @@ def check_drift(times: dict[str, np.ndarray], offsets: dict[str, int], rate: flo
         )
 
 
-def check_pose_clock(recording: Recording, clock: PoseClock, rate: float | None) -> None:
-    """UserError where the poses of a recording are of other moments than its videos, as their file says.
+def check_pose_clock(recording: Recording, clock: PoseClock, rate: float | None) -> list[str]:
+    """UserError where the poses of a recording are of other moments than its videos, as their file says; a warning
+    where they may be.
 
     rate: frames per second of the videos, None where unknown.
     """
@@ -124,15 +129,19 @@ def check_pose_clock(recording: Recording, clock: PoseClock, rate: float | None)
             f"{recording.name}: {recording.poses} has poses with {offsets_option(offsets)}, and the videos have "
             f"{offsets_option(recording.offsets)}; expected one of them for both, since instants are counted from there"
         )
-    if rate and clock.rate and _differ([rate, clock.rate]):
-        raise UserError(
-            f"{recording.name}: {recording.poses} has {clock.rate:.6g} poses per second, and the videos have "
-            f"{rate:.6g} frames; expected one rate, since a pose belongs to each frame"
-        )
+    if not rate or not clock.rate or not _differ([rate, clock.rate], SAME_POSE_RATE):
+        return []
+    differ = (
+        f"{recording.poses} has {clock.rate:.6g} poses per second, and the videos have {rate:.6g} frames; expected one "
+        "rate, since a pose belongs to each frame"
+    )
+    if clock.rate == ASSUMED_RATE:
+        return [f"WARNING: {differ}: right only if that of the poses was assumed, as it is where nothing tells it"]
+    raise UserError(f"{recording.name}: {differ}")
 
 
-def _differ(rates: Collection[float]) -> bool:
-    return bool(rates) and max(rates) > (1 + SAME_RATE) * min(rates)
+def _differ(rates: Collection[float], tolerance: float = SAME_RATE) -> bool:
+    return bool(rates) and max(rates) > (1 + tolerance) * min(rates)
 
 
 def _ffmpeg(rate: float) -> str:

@@ -97,7 +97,8 @@ def make_plan(recording: Recording, every: int) -> Plan:
     plan = Plan(recording, calibration, num_frames, instants, ways, rate, notes=(*notes, *warnings))
     if recording.poses is not None:
         poses, to_z_up = read_pose_file(recording.poses), read_to_z_up(recording.poses)
-        check_pose_clock(recording, read_pose_clock(recording.poses), rate)
+        of_poses = check_pose_clock(recording, read_pose_clock(recording.poses), rate)
+        plan = plan._replace(notes=(*plan.notes, *of_poses))
         # Poses that do not say which axis is up are in the world of the calibration file.
         poses = poses @ (calibration.to_z_up if to_z_up is None else to_z_up).T
         plan = _with_note(with_assumed_fits(plan), late_poses_note(poses, recording, num_frames))

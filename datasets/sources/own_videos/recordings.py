@@ -350,14 +350,14 @@ def read_pose_clock(path: Path) -> PoseClock:
     """
     notes = _notes(path)
     rate, offsets = notes.get(RATE), notes.get(OFFSETS)
-    if rate is not None and (rate.shape or rate.dtype.kind not in "iuf" or not 0 < rate < np.inf):
+    if rate is not None and (rate.size != 1 or rate.dtype.kind not in "iuf" or not 0 < rate.item() < np.inf):
         raise UserError(f"{path}: '{RATE}' is {rate!r}; expected a number of instants per second")
     if offsets is not None and (offsets.ndim != 1 or offsets.dtype.kind != "U"):
         raise UserError(f"{path}: '{OFFSETS}' is {offsets!r}; expected texts such as 'left=3'")
     # A name may hold "=", a number does not.
     parts = [] if offsets is None else [text.rpartition("=") for text in offsets.tolist()]
     frames = {composed(name): _whole(number, f"{OFFSETS}/{name}", str(path)) for name, _, number in parts}
-    return PoseClock(None if rate is None else float(rate), frames)
+    return PoseClock(None if rate is None else float(rate.item()), frames)
 
 
 def clock_arrays(clock: PoseClock) -> dict[str, np.ndarray]:
@@ -392,23 +392,17 @@ def _read_array(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def files_of_job(recordings: Sequence[Recording]) -> dict:
-    """What the mark of a folder says of its recordings: the checksum of all files, and what tells these apart."""
-    details: dict[str, object] = {}
+    """What the mark of a folder says of its recordings: "files", a checksum of all files (of videos, of what
+    `identity_of_videos` takes), and what tells these apart."""
+    digest, details = hashlib.sha256(), {}
     for recording in recordings:
-        name, parts = recording.name, _contents(recording)
+        name = recording.name
+        digest.update(repr((name, recording.subject, recording.offsets)).encode())
         details |= {f"subject of {name}": recording.subject, f"offsets of {name}": recording.offsets}
-        details |= {f"{what} of {name}": short_digest(part) for what, part in parts.items()}
-    return {"files": files_checksum(recordings), DETAILS: details}
-
-
-def files_checksum(recordings: Sequence[Recording]) -> str:
-    """Checksum of all files of the recordings; of videos, what `identity_of_videos` takes."""
-    digest = hashlib.sha256()
-    for recording in recordings:
-        digest.update(repr((recording.name, recording.subject, recording.offsets)).encode())
-        for part in _contents(recording).values():
+        for what, part in _contents(recording).items():
             digest.update(part)
-    return digest.hexdigest()[:16]
+            details[f"{what} of {name}"] = short_digest(part)
+    return {"files": digest.hexdigest()[:16], DETAILS: details}
 
 
 def _contents(recording: Recording) -> dict[str, bytes]:

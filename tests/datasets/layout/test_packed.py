@@ -110,6 +110,17 @@ def test_training_on_packed_crops_is_the_same_training(tmp_path, monkeypatch):
     assert train("preloaded", preload_images=True) == from_png
 
 
+def test_training_on_some_preloaded_rows_is_the_same_training(tmp_path):
+    """Rows of other people, and those held out that no score reads, are not loaded: to read one would be an error."""
+    data = write_synthetic_layout(tmp_path / "set", 32, (1, 5, 6), 2, 4)
+    chosen = {"actor_subset": [1, 5], "validation_crops": 4, "plot_every": 2, "num_training_iterations": 3}
+    runs = [
+        train_novel_views(tiny_config(data, tmp_path / str(preload), preload_images=preload, **chosen))
+        for preload in (False, True)
+    ]
+    assert losses(runs[0]) == losses(runs[1])
+
+
 def test_where_crops_are_held(layout):
     def held(wanted):
         dataset = MultiViewDataset(layout)

@@ -48,8 +48,10 @@ def test_a_pause_that_all_cameras_share_is_a_warning(monkeypatch):
     times, stated = {"left": paused, "right": paused + 7, "back": np.full(100, np.nan)}, 25 * 99 / 124
     monkeypatch.setattr(clocks, "frame_rate", {"left": stated, "right": stated, "back": None}.get)
     check_drift(times, dict.fromkeys(times, 0), stated, "walk")
-    rate, (note,) = common_rate({name: name for name in times}, times, "walk")
-    assert rate == pytest.approx(stated) and note.startswith("WARNING: a variable frame rate: frame 50, shown at")
+    rate, notes = common_rate({name: name for name in times}, times, "walk")
+    assert rate == pytest.approx(stated) and len(notes) == 2
+    for name, note in zip(("left", "right"), notes, strict=True):
+        assert note.startswith(f"WARNING: camera '{name}': a variable frame rate: frame 50, shown at")
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from datasets.sources.own_videos.recordings import (
     PoseClock,
     by_camera,
     clock_arrays,
-    files_checksum,
+    files_of_job,
     identity_of_videos,
     one_recording,
     read_pose_clock,
@@ -297,7 +297,10 @@ def test_a_pause_of_all_cameras_is_in_the_report(filmed, monkeypatch):
     monkeypatch.setattr("datasets.sources.own_videos.plan.frame_times", lambda video: times)
     videos = [f"{name}={filmed.videos[name]}" for name in ("left", "right")]
     plan = make_plan(one_recording(videos, filmed.calibration), 1)
-    assert any(note.startswith("WARNING: a variable frame rate: frame ") for note in plan.notes)
+    for name in ("left", "right"):
+        assert (
+            sum(note.startswith(f"WARNING: camera '{name}': a variable frame rate: frame ") for note in plan.notes) == 1
+        )
 
 
 def test_the_example_is_whole():
@@ -326,7 +329,7 @@ def test_a_change_of_either_file_of_a_calibration_is_noticed(filmed, tmp_path):
     for contents in (("a", "b"), ("c", "b"), ("c", "d")):
         for file, content in zip(files, contents, strict=True):
             file.write_text(content)
-        found |= {files_checksum([one_recording(videos, file)]) for file in files}
+        found |= {files_of_job([one_recording(videos, file)])["files"] for file in files}
     assert len(found) == 3
 
 
@@ -746,7 +749,7 @@ def test_paths_that_are_not_utf8(filmed, tmp_path):
     given = [f"{name}={folder / path.name}" for name, path in filmed.videos.items()]
     found = one_recording(given, folder / "calibration.json")
     assert make_plan(found, 1).num_frames == make_plan(recording(filmed), 1).num_frames
-    assert files_checksum([found]) != files_checksum([recording(filmed)])
+    assert files_of_job([found])["files"] != files_of_job([recording(filmed)])["files"]
     with pytest.raises(UserError, match=r"'name' is .*; expected text in UTF-8"):
         one_recording(given, folder / "calibration.json", name="caf\udce9")
 
@@ -810,8 +813,12 @@ def test_poses_of_other_moments_are_refused(filmed, tmp_path):
     assert read_pose_clock(tmp_path / "p.npz") == right and read_pose_clock(filmed.poses) == PoseClock(None, {})
     with pytest.raises(UserError, match=r"walk: .*p\.npz has poses with --offsets left=0 middle=0 right=1, and"):
         plan(**clock_arrays(PoseClock(None, {**OFFSETS, "middle": 0})))
-    with pytest.raises(UserError, match=r"p\.npz has 25 poses per second, and the videos have 50 frames; expected one"):
-        plan(**clock_arrays(PoseClock(25.0, {})))
+    with pytest.raises(UserError, match=r"p\.npz has 30 poses per second, and the videos have 50 frames; expected one"):
+        plan(**clock_arrays(PoseClock(30.0, {})))
+    # What is assumed where nothing tells the rate; and a mean rate in which the last frame counts as longer.
+    (assumed,) = [note for note in plan(rate=[25.0]).notes if "poses per second" in note]
+    assert assumed.startswith("WARNING: ") and assumed.endswith("was assumed, as it is where nothing tells it")
+    assert not [note for note in plan(rate=49.8).notes if "poses per second" in note]
     for notes, message in (
         (dict(rate=[1, 2]), r"'rate' is .*; expected a number of instants per second"),
         (dict(offsets=[1, 2]), r"'offsets' is .*; expected texts such as 'left=3'"),

@@ -258,3 +258,6 @@ def test_the_next_command_keeps_the_split_and_has_labels(tmp_path):
     assert "label_subjects=None" in next_words(actor_subset=[5])
     data = write_synthetic_layout(tmp_path / "wild", size=SIZE, subjects=(1000,), sequences_per_subject=1, instants=1)
     assert "label_subjects=None" in next_words()
+    # A training has ended by then: a set that is gone is no error.
+    shutil.rmtree(data)
+    assert f"dataset_folder_train={data}" in next_words()

@@ -103,6 +103,14 @@ def test_stage_1_goes_on_with_the_targets_that_the_weights_learned(data, tmp_pat
     assert capsys.readouterr().out == f"center_targets is False, where {str(path)!r} was trained with True\n"
 
 
+def test_stage_1_of_several_people_chooses_frames_and_matching_anew():
+    from configs.config_scene_small import config_dict as scenes
+
+    chosen = {"fullFrameResolution": [320, 180], "target_other_view": False, "pretrained_crops_path": None}
+    _, opened, _ = open_for_views({**scenes, **chosen, "pretrained_network_path": "scenes"})
+    assert {key: opened[key] for key in chosen} == chosen
+
+
 def test_packaged_weights_have_names(tmp_path, monkeypatch):
     packaged = weights_file("wild128")
     assert packaged.is_file() and network_file("wild128") == packaged == weights_file(str(packaged))
