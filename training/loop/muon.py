@@ -2,12 +2,10 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from functools import partial
 
 import torch
 
 from training.loop.hardware import has_tiles
-from training.loop.threads import Team
 
 # A polynomial that moves singular values from (0, 1] towards 1 in few steps (Jordan et al., 2024).
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -53,8 +51,6 @@ class Muon(torch.optim.AdamW):
         super().__init__(groups, lr=lr, weight_decay=weight_decay, fused=fused, capturable=capturable)
         device = groups[0]["params"][0].device
         self.dtype = torch.bfloat16 if device.type == "cuda" or has_tiles(device) else torch.float32
-        # Threads that share the matrices of a step; None: the one that calls computes them all.
-        self.team: Team | None = None
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -74,15 +70,8 @@ class Muon(torch.optim.AdamW):
 
     def _step_orthogonal(self, group: dict) -> None:
         parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-        for parameter in parameters:
-            self._momentum(parameter)  # so that their order in a checkpoint is no matter of threads
-        if self.team:
-            self.team(partial(self._update, group), shares(parameters, self.team.count))
-        elif parameters:
-            self._update(group, parameters)
-
-    @torch.no_grad()  # also in a thread of the team
-    def _update(self, group: dict, parameters: Sequence[torch.nn.Parameter]) -> None:
+        if not parameters:
+            return
         gradients = [parameter.grad for parameter in parameters]
         momenta = [self._momentum(parameter) for parameter in parameters]
         torch._foreach_mul_(momenta, _MOMENTUM)
@@ -144,21 +133,6 @@ def shape_classes(shapes: Sequence[Shape], padding: float) -> dict[Shape, Shape]
 def _flop(shape: Shape) -> int:
     rows, columns = shape
     return _STEPS * (4 * rows**2 * columns + 2 * rows**3)
-
-
-def shares(parameters: Sequence[torch.nn.Parameter], count: int) -> list[list[torch.nn.Parameter]]:
-    """Kernels in at most `count` lists that take about as long: each, from the largest on, goes to the shortest."""
-    lists, flop = [[] for _ in range(count)], [0] * count
-    for parameter in sorted(parameters, key=_kernel_flop, reverse=True):
-        least = flop.index(min(flop))
-        lists[least].append(parameter)
-        flop[least] += _kernel_flop(parameter)
-    return [share for share in lists if share]
-
-
-def _kernel_flop(kernel: torch.Tensor) -> int:
-    sides = len(kernel), kernel.shape[1:].numel()
-    return _flop((min(sides), max(sides)))
 
 
 def _stack(matrices: Sequence[torch.Tensor], shape: Shape) -> torch.Tensor:

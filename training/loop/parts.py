@@ -6,48 +6,57 @@ part each, once.
 
 import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import torch
-
-from training.loop.threads import Team
 
 Tensors = dict[str, torch.Tensor]
 
 
 class PartsOfBatch:
-    """Losses and gradients of a batch, each of its parts by one of the threads of `team` (with as many as torch has).
+    """Losses and gradients of a batch, each of its parts by a thread of its own (with as many threads as torch has).
 
     `compare(inputs)` gives losses by name, means over crops, one of them "loss"; `context()` is that of its forward
     pass. The losses and gradients are the means over the parts: those of the whole batch, but that batch norm sees
     a part at a time. Its running statistics are those of the first part.
     """
 
-    def __init__(self, compare: torch.nn.Module, team: Team, context: Callable):
-        self.team, self.context = team, context
-        self.modules = [compare]
+    def __init__(self, compare: torch.nn.Module, parts: int, context: Callable):
+        self.compare, self.parts, self.context = compare, parts, context
+        self.copies: list[torch.nn.Module] = []
+        self.pool: ThreadPoolExecutor | None = None
 
     def __call__(self, inputs: Tensors) -> Tensors:
         """The losses of `inputs`, whose tensors all have the batch as first dimension, and gradients of `compare`."""
-        if len(self.modules) < self.team.count:
-            # At the first step, when the weights of a resumed run are loaded: tensors are shared from then on.
-            self.modules += [_sharing_weights(self.modules[0]) for _ in range(self.team.count - 1)]
-        parts = split(inputs, self.team.count)
-        losses = self.team(self._backward, list(zip(self.modules, parts, strict=True)))
+        if self.pool is None:
+            self._start()
+        parts = split(inputs, self.parts)
+        others = [self.pool.submit(self._backward, *pair) for pair in zip(self.copies, parts[1:], strict=True)]
+        try:
+            losses = [self._backward(self.compare, parts[0])]
+        finally:
+            wait(others)
+        losses += [other.result() for other in others]
         self._add_gradients()
         return {name: torch.stack([part[name] for part in losses]).mean() for name in losses[0]}
 
-    def _backward(self, part: tuple[torch.nn.Module, Tensors]) -> Tensors:
-        compare, inputs = part
+    def _start(self) -> None:
+        # At the first step, when the weights of a resumed run are loaded: tensors are shared from then on.
+        self.copies = [_sharing_weights(self.compare) for _ in range(self.parts - 1)]
+        # A thread would take the number of threads that any other one has set last.
+        threads = torch.get_num_threads()
+        self.pool = ThreadPoolExecutor(self.parts - 1, "part", initializer=torch.set_num_threads, initargs=(threads,))
+
+    def _backward(self, compare: torch.nn.Module, inputs: Tensors) -> Tensors:
         with self.context():
             losses = compare(inputs)
-        (losses["loss"] / self.team.count).backward()
+        (losses["loss"] / self.parts).backward()
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _add_gradients(self) -> None:
         # In the order of the parts, whichever ends first: the same sums in every run.
-        first, *others = self.modules
-        for other in others:
-            pairs = zip(first.parameters(), other.parameters(), strict=True)
+        for other in self.copies:
+            pairs = zip(self.compare.parameters(), other.parameters(), strict=True)
             sums = [(mine, part.grad) for mine, part in pairs if part.grad is not None]
             torch._foreach_add_([mine.grad for mine, _ in sums], [gradient for _, gradient in sums])
             other.zero_grad(set_to_none=True)

@@ -6,15 +6,14 @@ keeps one of them from its core, all of them wait. Threads with a batch each wai
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 
 Batch, Result = TypeVar("Batch"), TypeVar("Result")
-Item = TypeVar("Item")
 
 # Crops from this size on, in pixels, keep all threads busy. An operation on smaller ones takes less than a
 # millisecond: on two cores the second thread gains 35 to 42 % where both are idle, and beside one busy
@@ -92,25 +91,3 @@ def map_batches(
         finally:
             for waiting in running:
                 waiting.cancel()
-
-
-class Team:
-    """`count` threads that do a part each of the same work: the one that calls, and others that wait for more."""
-
-    def __init__(self, count: int):
-        self.count = count
-        self.pool: ThreadPoolExecutor | None = None
-
-    def __call__(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """`function` of each of at most `count` items, side by side. It sets its own modes, as for `map_batches`."""
-        if self.pool is None:
-            # A new thread would compute with as many threads as any other one has set last.
-            threads = torch.get_num_threads()
-            self.pool = ThreadPoolExecutor(max(1, self.count - 1), "team", torch.set_num_threads, (threads,))
-        others = [self.pool.submit(function, item) for item in items[1:]]
-        try:
-            first = [function(item) for item in items[:1]]
-        finally:
-            # What they change is theirs until they end.
-            wait(others)
-        return first + [other.result() for other in others]

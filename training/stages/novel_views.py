@@ -43,10 +43,8 @@ from training.loop.mixing import (
     put_on_backgrounds,
     training_parts,
 )
-from training.loop.muon import Muon
 from training.loop.parts import PartsOfBatch
 from training.loop.run_folder import RunFolder
-from training.loop.threads import Team
 from training.metrics import n_mpjpe, psnr
 from training.silhouettes import hidden_shares
 from training.stages.augmentation import (
@@ -231,10 +229,7 @@ class NovelViewStep(TrainingStep):
         losses = ViewLosses(average_gradients(network), criterion, config, statistics)
         self.parts = batch_parts(config, hardware.device)
         self.compare = compile_training(losses, config, hardware.device)
-        team = Team(self.parts) if self.parts > 1 else None
-        self.side_by_side = PartsOfBatch(losses, team, hardware.autocast) if team else None
-        if isinstance(optimizer, Muon):
-            optimizer.team = team
+        self.side_by_side = PartsOfBatch(losses, self.parts, hardware.autocast) if self.parts > 1 else None
         self.group = group_size(config)
         self.backgrounds = make_backgrounds(config, hardware.device)
         super().__init__(optimizer, hardware, config, dataset)

@@ -15,9 +15,7 @@ from training.loop.muon import (
     orthogonalize,
     orthogonalize_all,
     shape_classes,
-    shares,
 )
-from training.loop.threads import Team
 from training.stages.novel_views import NovelViewStep, train_novel_views
 
 
@@ -159,34 +157,3 @@ def test_the_memory_layout_of_a_kernel_does_not_change_its_step():
         optimizer.step()
     assert kernels[0].stride() != kernels[1].stride()
     torch.testing.assert_close(*kernels, rtol=1e-5, atol=1e-5)
-
-
-def test_threads_share_a_step_and_change_nothing():
-    torch.manual_seed(0)
-    shapes = [(8, 4), (4, 8), (8, 8), (8, 4)]
-    alone, shared = ([torch.nn.Conv2d(*sides, 3) for sides in shapes] for _ in range(2))
-    optimizers = []
-    for network in (torch.nn.Sequential(*alone), torch.nn.Sequential(*shared)):
-        network.load_state_dict(torch.nn.Sequential(*alone).state_dict())
-        optimizers.append(Muon(network.parameters(), lr=0.1, weight_decay=0.01, fused=True))
-    optimizers[1].team = Team(2)
-    for _ in range(2):
-        for ours, theirs in zip(alone, shared, strict=True):
-            for parameter, other in zip(ours.parameters(), theirs.parameters(), strict=True):
-                parameter.grad = torch.randn_like(parameter)
-                other.grad = parameter.grad.clone()
-        for optimizer in optimizers:
-            optimizer.step()
-    for ours, theirs in zip(alone, shared, strict=True):
-        for parameter, other in zip(ours.parameters(), theirs.parameters(), strict=True):
-            torch.testing.assert_close(parameter, other, rtol=1e-5, atol=1e-6)
-    # the same weights and states, in the same order
-    states = [optimizer.state_dict()["state"] for optimizer in optimizers]
-    assert list(states[0]) == list(states[1])
-
-
-def test_shares_take_about_as_long():
-    kernels = [torch.empty(side, side, 3, 3) for side in (64, 64, 64, 32, 32, 32, 32, 32, 32, 32, 32)]
-    # A kernel of twice the width is eight times the work.
-    assert [[len(kernel) for kernel in share] for share in shares(kernels, 2)] == [[64, 64], [64, *[32] * 8]]
-    assert [len(share) for share in shares(kernels[:1], 2)] == [1]

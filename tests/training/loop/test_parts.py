@@ -11,7 +11,7 @@ from tests.runs import Died, die_at, losses
 from tests.synthetic import write_synthetic_layout
 from tests.tiny import SIZE, tiny_config
 from training.loop.parts import PartsOfBatch, split
-from training.loop.threads import Team, compute_threads, training_threads
+from training.loop.threads import compute_threads, training_threads
 from training.stages.novel_views import train_novel_views
 from utils.errors import UserError
 
@@ -58,7 +58,7 @@ def test_parts_give_the_losses_and_gradients_of_the_whole_batch(parts):
     whole, divided = Compare(norm=False), Compare(norm=False)
     expected = whole(batch())
     expected["loss"].backward()
-    found = PartsOfBatch(divided, Team(parts), torch.enable_grad)(batch())
+    found = PartsOfBatch(divided, parts, torch.enable_grad)(batch())
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value.detach())
     for ours, theirs in zip(gradients(divided), gradients(whole), strict=True):
@@ -75,7 +75,7 @@ def test_batch_norm_sees_a_part_and_keeps_the_statistics_of_the_first():
         (module(part)["loss"] / 2).backward()
         for total, gradient in zip(sums, gradients(module), strict=True):
             total += 0 if gradient is None else gradient
-    PartsOfBatch(divided, Team(2), torch.enable_grad)(batch())
+    PartsOfBatch(divided, 2, torch.enable_grad)(batch())
     for ours, theirs in zip(gradients(divided), sums, strict=True):
         torch.testing.assert_close(torch.zeros_like(theirs) if ours is None else ours, theirs, rtol=0, atol=0)
     for ours, theirs in zip(divided.buffers(), one_by_one.buffers(), strict=True):
@@ -84,7 +84,7 @@ def test_batch_norm_sees_a_part_and_keeps_the_statistics_of_the_first():
 
 def test_steps_change_what_all_parts_compute_with():
     module = Compare(norm=False)
-    compute, optimizer = PartsOfBatch(module, Team(2), torch.enable_grad), torch.optim.SGD(module.parameters(), lr=0.1)
+    compute, optimizer = PartsOfBatch(module, 2, torch.enable_grad), torch.optim.SGD(module.parameters(), lr=0.1)
     values = []
     for _ in range(3):
         optimizer.zero_grad(set_to_none=True)
@@ -97,10 +97,10 @@ def test_steps_change_what_all_parts_compute_with():
 def test_each_part_has_a_thread_of_its_own_with_the_threads_of_the_training():
     module = Compare(norm=False)
     # In copies for other parts are other sets of names.
-    compute = PartsOfBatch(module, Team(2), torch.enable_grad)
+    compute = PartsOfBatch(module, 2, torch.enable_grad)
     with compute_threads(2):
         compute(batch())
-    seen = [part.threads for part in compute.modules]
+    seen = [module.threads, *(other.threads for other in compute.copies)]
     assert [len(names) for names in seen] == [1, 1] and seen[0] != seen[1]
     assert {count for names in seen for _, count in names} == {2}
 
@@ -113,22 +113,20 @@ def test_an_error_in_a_part_arrives():
             return super().forward(inputs)
 
     with pytest.raises(ValueError, match="broken"):
-        PartsOfBatch(Broken(norm=False), Team(2), torch.enable_grad)(batch())
+        PartsOfBatch(Broken(norm=False), 2, torch.enable_grad)(batch())
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "muon"])
-def test_a_training_in_parts_repeats_and_resumes(data, tmp_path, monkeypatch, optimizer):
-    divided = {**DIVIDED, "optimizer": optimizer}
-    whole = train_novel_views(tiny_config(data, tmp_path / "whole", **divided))
+def test_a_training_in_parts_repeats_and_resumes(data, tmp_path, monkeypatch):
+    whole = train_novel_views(tiny_config(data, tmp_path / "whole", **DIVIDED))
     with monkeypatch.context() as patch, pytest.raises(Died):
         die_at(patch, 5)
-        train_novel_views(tiny_config(data, tmp_path / "killed", **divided))
-    resumed = train_novel_views(tiny_config(data, tmp_path / "killed", **divided), resume=True)
+        train_novel_views(tiny_config(data, tmp_path / "killed", **DIVIDED))
+    resumed = train_novel_views(tiny_config(data, tmp_path / "killed", **DIVIDED), resume=True)
     assert losses(resumed) == losses(whole)
     ours, theirs = (read_checkpoint(folder.last_network).weights for folder in (resumed, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     # Batch norm makes it another training.
-    undivided = train_novel_views(tiny_config(data, tmp_path / "whole", latent_dropout=0.0, optimizer=optimizer))
+    undivided = train_novel_views(tiny_config(data, tmp_path / "whole", latent_dropout=0.0))
     assert losses(undivided) != losses(whole) and undivided.path != whole.path
 
 
