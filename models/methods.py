@@ -6,7 +6,8 @@ A method's package gives
   `set_pose_statistics(mean, std)` and `denormalize_pose(normalized)`, as the networks that are here;
 - `ARCHITECTURE_KEYS`: config keys that decide which tensors a network has, and `POSE_DECODER_KEYS`, those among them
   that concern only the pose decoder, which stage 2 trains; `ENCODER_START_KEYS`: how a pretrained encoder trains on;
-  `BEHAVIOR_KEYS`: what else a trained network computes as it did in training;
+  `BEHAVIOR_KEYS`: what else a trained network computes as it did in training; `KEPT_IN_STAGE1`, those among them of
+  which this is so where another stage 1 trains it on;
 - `POSE_DECODER`: the name of that part, and `STAGE1_ONLY`, the names of parts and keys that stage 2 does not
   take over;
 - `name_parts(config)`: the beginning of a run folder's name, as the published implementation has it;

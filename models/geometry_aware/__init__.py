@@ -7,7 +7,7 @@ from models.geometry_aware.run_name import name_parts
 from models.parts.options import ENCODER_START_KEYS, POSE_DECODER_KEYS
 
 # A trained network renders views as it was taught to.
-BEHAVIOR_KEYS = ("center_targets",)
+BEHAVIOR_KEYS = KEPT_IN_STAGE1 = ("center_targets",)
 POSE_DECODER = "to_pose"
 # Its network has all parts in both stages.
 STAGE1_ONLY: tuple[str, ...] = ()
@@ -18,6 +18,7 @@ __all__ = [
     "ARCHITECTURE_KEYS",
     "BEHAVIOR_KEYS",
     "ENCODER_START_KEYS",
+    "KEPT_IN_STAGE1",
     "POSE_DECODER",
     "POSE_DECODER_KEYS",
     "POSE_STATISTICS",

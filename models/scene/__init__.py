@@ -6,6 +6,8 @@ from models.scene.options import ARCHITECTURE_KEYS, BEHAVIOR_KEYS, name_parts
 from models.scene.published import POSE_STATISTICS, is_published, published_names
 
 POSE_DECODER = "pose_decoder"
+# It chooses frames, matching and composing anew.
+KEPT_IN_STAGE1: tuple[str, ...] = ()
 # The network of stage 2 may have no image decoder, and composes no frames.
 STAGE1_ONLY = (
     "decoder",
@@ -16,6 +18,7 @@ __all__ = [
     "ARCHITECTURE_KEYS",
     "BEHAVIOR_KEYS",
     "ENCODER_START_KEYS",
+    "KEPT_IN_STAGE1",
     "POSE_DECODER",
     "POSE_DECODER_KEYS",
     "POSE_STATISTICS",

@@ -131,9 +131,10 @@ def _job(
 ) -> dict:
     """What decides the content of the folder; of videos, what `identity_of_videos` takes."""
     of_calibration = b"" if calibration is None else identity_of_calibration(Path(calibration).expanduser())
-    digest = hashlib.sha256(of_calibration + identity_of_videos(files)).hexdigest()[:16]
-    details = {f"video {name}": short_digest(identity_of_videos({name: file})) for name, file in files.items()}
-    details["calibration"] = short_digest(of_calibration)
+    contents = {"calibration": of_calibration}
+    contents |= {f"video {name}": identity_of_videos({name: file}) for name, file in files.items()}
+    digest = hashlib.sha256(b"".join(contents.values())).hexdigest()[:16]
+    details = {what: short_digest(content) for what, content in contents.items()}
     # Of a path that is not UTF-8, JSON could be written but not read again.
     network = plain_text(network)
     given = {"network": network, "weights": weights, "offsets": list(offsets), "files": digest, DETAILS: details}

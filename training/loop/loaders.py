@@ -18,12 +18,12 @@ from utils.errors import UserError
 from utils.images import normalize
 from utils.interrupts import leave_to_parent
 from utils.keys import KEYS
+from utils.readers import names_text
 
 CROP_KEYS = ("img_crop", "bg_crop")
 MASK_KINDS = ("mask_crop", "bg_crop")  # either shows where the person is
 _MASKED = ("augment_background", "augment_person_color", "mixed_background")  # keys that ask for them
 VIEW_KEYS = (*CROP_KEYS, "extrinsic_rot", "extrinsic_rot_inv")  # what a novel view is made of
-_SHOWN = 8  # subjects in a line
 FRAME_KEYS = ("img", "bg")  # in full frames, what crops are to one person
 
 # (labels, fraction, seed, rows=None) -> training rows and held-out ones, of all rows or of `rows`.
@@ -173,8 +173,8 @@ def _print_left_out(labels: dict, config: dict) -> None:
     if subjects == KEYS["actor_subset"].default and np.ndim(labels["subj"]) == 1 and is_main():
         left_out = np.setdiff1d(labels["subj"], subjects)
         if len(left_out):
-            shown = ", ".join(map(str, left_out[:_SHOWN])) + ", ..." * (len(left_out) > _SHOWN)
-            print(f"left out of {config['dataset_folder_train']!r}: subjects {shown}, not in actor_subset {subjects}")
+            shown, folder = names_text(left_out), config["dataset_folder_train"]
+            print(f"left out of {folder!r}: subjects {shown}, not in actor_subset {subjects}")
 
 
 def split_of_subjects(

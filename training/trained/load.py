@@ -134,9 +134,7 @@ def open_for_views(
     mode, method = config.get("training_mode"), method_of(checkpoint.config or config)
     new_decoder = for_poses and not any(is_within(name, method.POSE_DECODER) for name in checkpoint.weights)
     config = _inherited(config, checkpoint, given, _taken_over(method.ARCHITECTURE_KEYS, method, not new_decoder))
-    if method_name(config) == "geometry_aware":
-        # Its targets stay those that it learned. With several people, stage 1 chooses frames and matching anew.
-        config = _behaving(config, checkpoint, given, method.BEHAVIOR_KEYS)
+    config = _behaving(config, checkpoint, given, method.KEPT_IN_STAGE1)
     if mode == "NVS" and config["training_mode"] == "pose":
         raise UserError(f"{checkpoint.source} was trained with training_mode 'pose'; expected 'NVS' or 'both'")
     network = build_network(config, load=False) if new_decoder else network_of(checkpoint, config, load=False)
